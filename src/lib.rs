@@ -1,1 +1,4 @@
-
+//! Attaché.
+pub mod domain;
+pub mod pb;
+pub mod transport;

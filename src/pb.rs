@@ -1,16 +1,22 @@
 //! Generated code and descriptors of the contract (`attache.v1`) and of the log (`attache.log.v1`).
 
-/// The contract.
+// The generated code finds its way between the packages by their modules' places.
 #[allow(clippy::all, clippy::pedantic, missing_docs, rustdoc::all)]
-pub mod v1 {
-    tonic::include_proto!("attache.v1");
+mod attache {
+    pub mod v1 {
+        tonic::include_proto!("attache.v1");
+    }
+    pub mod log {
+        pub mod v1 {
+            tonic::include_proto!("attache.log.v1");
+        }
+    }
 }
 
 /// The log's own messages.
-#[allow(clippy::all, clippy::pedantic, missing_docs, rustdoc::all)]
-pub mod log {
-    tonic::include_proto!("attache.log.v1");
-}
+pub use attache::log::v1 as log;
+/// The contract.
+pub use attache::v1;
 
 use std::sync::LazyLock;
 

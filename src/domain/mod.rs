@@ -1,0 +1,2 @@
+//! Pure: no I/O, no clock, no async.
+pub mod error;
