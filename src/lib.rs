@@ -1,4 +1,10 @@
 //! Attaché.
+pub mod clock;
 pub mod domain;
+pub mod journal;
+pub mod limits;
 pub mod pb;
+pub mod store;
+pub mod tasks;
 pub mod transport;
+pub mod writer;

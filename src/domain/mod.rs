@@ -1,2 +1,20 @@
 //! Pure: no I/O, no clock, no async.
+pub mod check;
+pub mod constraints;
+pub mod date;
+pub mod decide;
 pub mod error;
+pub mod facets;
+pub mod filter;
+pub mod fold;
+pub mod headline;
+pub mod mask;
+pub mod milestone;
+pub mod name;
+pub mod record;
+pub mod report;
+pub mod resolve;
+pub mod revision;
+pub mod schema;
+pub mod state;
+pub mod token;

@@ -1,0 +1,43 @@
+//! The only caller of system time.
+
+use std::{
+    fmt::Debug,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// Tells the time of day; tests bring their own.
+pub trait Clock: Send + Sync + Debug + 'static {
+    /// Microseconds since 1970-01-01 UTC.
+    fn now_us(&self) -> i64;
+}
+
+/// The clock of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods, reason = "the one place that may")]
+    fn now_us(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    }
+}
+
+/// An instant of the contract.
+#[must_use]
+pub fn timestamp(us: i64) -> prost_types::Timestamp {
+    let nanos = i32::try_from(us.rem_euclid(1_000_000) * 1000).expect("below a second");
+    prost_types::Timestamp { seconds: us.div_euclid(1_000_000), nanos }
+}
+
+/// The microseconds of an instant of the contract; rounds down.
+#[must_use]
+pub fn micros(timestamp: &prost_types::Timestamp) -> i64 {
+    timestamp.seconds.saturating_mul(1_000_000).saturating_add(i64::from(timestamp.nanos / 1000))
+}
+
+/// The civil day (UTC) of an instant, in days since 1970.
+#[must_use]
+pub fn day(us: i64) -> i32 {
+    i32::try_from(us.div_euclid(86_400_000_000)).unwrap_or(i32::MAX)
+}

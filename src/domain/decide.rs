@@ -1,0 +1,384 @@
+//! Deciding: what a filing means for one record, and the events that tell it. Decided once, then stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost::Message as _;
+use prost_reflect::{DynamicMessage, ReflectMessage as _};
+use prost_types::Timestamp;
+
+use super::{
+    date::Day,
+    error::{Error, Reason, Result},
+    facets::{Facets, Tag},
+    headline,
+    milestone::{self, Fact},
+    name::RecordName,
+    record,
+    report::{self, Report},
+    resolve::{
+        Leaf, Resolution,
+        compare::{self, Relation, Stated},
+        resolve,
+    },
+};
+use crate::{
+    limits::MAX_RECORD_BYTES,
+    pb::{
+        log::{Milestone, RecordChange, StoredEvent},
+        v1::{self, EventClass, EventType, FilingOutcome, Intent, RetractionReason, Verdict},
+    },
+};
+
+/// What the registry held of a record before a filing.
+#[derive(Debug, Clone, Default)]
+pub struct Before {
+    /// The record; `None` if it never was or is retracted.
+    pub record: Option<v1::Record>,
+    /// When the registry first learnt of it; `None` if it never did.
+    pub create_time: Option<Timestamp>,
+    /// The milestones that stand.
+    pub milestones: Vec<Milestone>,
+}
+
+/// The filing that is decided.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Its revision.
+    pub revision: u64,
+    /// The index of the next event within the revision.
+    pub next_index: u32,
+    /// When it is recorded.
+    pub time: Timestamp,
+    /// The day on which it is recorded (UTC): facts of later days wait.
+    pub today: Day,
+    /// The `source` of events: `attache/{epoch}`.
+    pub log: String,
+    /// Who files.
+    pub principal: String,
+    /// What the filer means.
+    pub intent: Intent,
+    /// Why, of retractions.
+    pub reason: RetractionReason,
+    /// The names of the reports of this record that the revision files, replaces or withdraws.
+    pub reports: Vec<String>,
+}
+
+/// What a filing does to one record.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// In one word.
+    pub outcome: FilingOutcome,
+    /// The record afterwards; `None` if nothing about it changed.
+    pub change: Option<RecordChange>,
+    /// The events, registry event first, with their indexes; `change` is left for the caller.
+    pub events: Vec<StoredEvent>,
+    /// Paths that are disputed now and were not.
+    pub disputed: Vec<String>,
+    /// Paths that were disputed and are not now.
+    pub settled: Vec<String>,
+}
+
+impl Decision {
+    fn nothing() -> Self {
+        Self { outcome: FilingOutcome::NoChange, change: None, events: Vec::new(), disputed: Vec::new(), settled: Vec::new() }
+    }
+}
+
+/// Decides what becomes of a record whose active reports now resolve to `after`; `None` is: it does not stand.
+///
+/// # Errors
+///
+/// `TOO_LARGE` if the resolved record exceeds its bound.
+pub fn decide(name: &RecordName, before: &Before, after: Option<Resolution>, context: &Context) -> Result<Decision> {
+    match (&before.record, after) {
+        (None, None) => Ok(Decision::nothing()),
+        (Some(old), None) => Ok(retract(name, old, before, context)),
+        (old, Some(after)) => stand(name, old.as_ref(), before, &after, context),
+    }
+}
+
+fn retract(name: &RecordName, old: &v1::Record, before: &Before, context: &Context) -> Decision {
+    let mut teller = Teller::new(name, old, context);
+    teller.tell(EventType::Retracted, EventClass::Registry, |e| {
+        e.reason = context.reason.into();
+        e.reports.clone_from(&context.reports);
+    });
+    teller.withdraw(before.milestones.iter());
+    Decision {
+        outcome: FilingOutcome::Retracted,
+        change: Some(RecordChange { name: name.to_string(), record: None, milestones: Vec::new() }),
+        events: teller.events,
+        disputed: Vec::new(),
+        settled: Vec::new(),
+    }
+}
+
+fn stand(
+    name: &RecordName,
+    old: Option<&v1::Record>,
+    before: &Before,
+    after: &Resolution,
+    context: &Context,
+) -> Result<Decision> {
+    let mut new = record::from_dynamic(name.kind(), &after.record);
+    let disputed_now: BTreeSet<&str> = after.disputed().collect();
+    let old_info = old.and_then(record::info).cloned().unwrap_or_default();
+    let disputed_then: BTreeSet<&str> = old_info.disputed_fields.iter().map(String::as_str).collect();
+
+    let (outcome, event_type, changed_paths) = match old {
+        None if before.create_time.is_some() => (FilingOutcome::Restored, EventType::Restored, Vec::new()),
+        None => (FilingOutcome::Recorded, EventType::Recorded, Vec::new()),
+        Some(old) => {
+            let change = compare_records(old, after);
+            let same_ground = disputed_now == disputed_then && old_info.accounts == after.accounts;
+            if change.paths.is_empty() && same_ground {
+                return Ok(Decision::nothing());
+            }
+            if !change.paths.is_empty() && context.intent == Intent::Update {
+                (FilingOutcome::Updated, EventType::Updated, change.paths)
+            } else if change.corrected {
+                (FilingOutcome::Corrected, EventType::Corrected, change.paths)
+            } else {
+                (FilingOutcome::Extended, EventType::Extended, change.paths)
+            }
+        }
+    };
+    seal(&mut new, name, before, after, context);
+    let size = new.encoded_len();
+    if size > MAX_RECORD_BYTES {
+        let message = format!("{name} would be {size} bytes; a record has at most {MAX_RECORD_BYTES}");
+        return Err(Error::new(Reason::TooLarge, message).with_resource(name.as_str()).with("limit", MAX_RECORD_BYTES));
+    }
+    let plan = plan_milestones(&new, &before.milestones, context.today);
+    let difference = |a: &BTreeSet<&str>, b: &BTreeSet<&str>| a.difference(b).map(ToString::to_string).collect::<Vec<_>>();
+    let (disputed, settled) = (difference(&disputed_now, &disputed_then), difference(&disputed_then, &disputed_now));
+
+    let mut teller = Teller::new(name, &new, context);
+    teller.tell(event_type, EventClass::Registry, |e| {
+        e.changed_paths = changed_paths;
+        e.reports.clone_from(&context.reports);
+        e.revises = plan.revised.iter().map(|m| event_id(m.revision, m.index)).collect();
+    });
+    for (event_type, fields) in [(EventType::Disputed, &disputed), (EventType::Settled, &settled)] {
+        if !fields.is_empty() {
+            teller.tell(event_type, EventClass::Registry, |e| e.fields.clone_from(fields));
+        }
+    }
+    teller.withdraw(plan.fallen.iter());
+    let mut milestones = plan.standing;
+    for fact in plan.fresh {
+        let index = teller.tell_fact(&fact, &after.leaves, &after.reports);
+        milestones.push(Milestone {
+            r#type: fact.event_type.into(),
+            element: fact.element.clone(),
+            revision: context.revision,
+            index,
+            detail_digest: fact.digest(),
+        });
+    }
+    let events = teller.events;
+    let change = RecordChange { name: name.to_string(), record: Some(new), milestones };
+    Ok(Decision { outcome, change: Some(change), events, disputed, settled })
+}
+
+fn seal(new: &mut v1::Record, name: &RecordName, before: &Before, after: &Resolution, context: &Context) {
+    record::seal(new, name.as_str(), v1::RecordInfo::default());
+    let facets = Facets::of(new);
+    let values = |tag| facets.values(tag).map(str::to_owned).collect();
+    let mut digest = new.encode_to_vec();
+    digest.extend(context.revision.to_be_bytes());
+    let info = v1::RecordInfo {
+        revision: context.revision,
+        create_time: Some(before.create_time.unwrap_or(context.time)),
+        update_time: Some(context.time),
+        etag: report::etag(&digest),
+        states: values(Tag::State),
+        observer_states: values(Tag::ObserverState),
+        account_count: u32::try_from(after.accounts.len()).unwrap_or(u32::MAX),
+        accounts: after.accounts.clone(),
+        disputed_fields: after.disputed().map(str::to_owned).collect(),
+        occurred: record::occurred(new),
+    };
+    record::seal(new, name.as_str(), info);
+}
+
+/// How a record differs from what it was.
+struct Change {
+    /// The paths that differ, sorted.
+    paths: Vec<String>,
+    /// Whether a value was replaced by a conflicting one, or vanished.
+    corrected: bool,
+}
+
+fn compare_records(old: &v1::Record, after: &Resolution) -> Change {
+    let Some(old_content) = content(old) else { return Change { paths: Vec::new(), corrected: false } };
+    if old_content == after.record {
+        return Change { paths: Vec::new(), corrected: false };
+    }
+    let old_leaves = leaves(&old_content);
+    let then: BTreeMap<&str, &Leaf> = old_leaves.iter().map(|l| (l.path.as_str(), l)).collect();
+    let now: BTreeMap<&str, &Leaf> = after.leaves.iter().map(|l| (l.path.as_str(), l)).collect();
+    let mut paths = BTreeSet::new();
+    let mut corrected = false;
+    for (path, leaf) in &then {
+        let value: &Stated = &leaf.resolved().stated;
+        match now.get(path).map(|l| &l.resolved().stated) {
+            Some(same) if same == value => {}
+            Some(other) => {
+                paths.insert((*path).to_owned());
+                corrected |= compare::compare(leaf.compare, value, other) == Relation::Conflicts;
+            }
+            None => {
+                paths.insert((*path).to_owned());
+                corrected = true;
+            }
+        }
+    }
+    paths.extend(now.keys().filter(|p| !then.contains_key(*p)).map(ToString::to_string));
+    if paths.is_empty() {
+        // Only the order of a list differs.
+        let differs = |field: &prost_reflect::FieldDescriptor| old_content.get_field(field) != after.record.get_field(field);
+        paths.extend(after.record.descriptor().fields().filter(differs).map(|f| f.name().to_owned()));
+    }
+    Change { paths: paths.into_iter().collect(), corrected }
+}
+
+/// The stated fields of a resolved record.
+fn content(record: &v1::Record) -> Option<DynamicMessage> {
+    let mut content = record::to_dynamic(record)?;
+    content.clear_field_by_name("name");
+    content.clear_field_by_name("info");
+    Some(content)
+}
+
+/// The leaves of a resolved record: those of a single report that states all of it.
+fn leaves(content: &DynamicMessage) -> Vec<Leaf> {
+    let name = report_name_of_nothing();
+    let whole = Report {
+        name,
+        source: v1::Source::default(),
+        account: String::new(),
+        published: None,
+        content: content.clone(),
+        considered: Vec::new(),
+    };
+    resolve(&[whole]).map(|r| r.leaves).unwrap_or_default()
+}
+
+fn report_name_of_nothing() -> super::name::ReportName {
+    "visits/x/reports/x".parse().expect("a literal name")
+}
+
+/// What becomes of milestones.
+struct Plan {
+    /// Stand as before, with the new digest.
+    standing: Vec<Milestone>,
+    /// Stand with another date or detail.
+    revised: Vec<Milestone>,
+    /// Do not stand any more.
+    fallen: Vec<Milestone>,
+    /// Were not told yet.
+    fresh: Vec<Fact>,
+}
+
+fn plan_milestones(record: &v1::Record, before: &[Milestone], today: Day) -> Plan {
+    let mut plan = Plan { standing: Vec::new(), revised: Vec::new(), fallen: Vec::new(), fresh: Vec::new() };
+    let facts: Vec<Fact> = milestone::facts(record).into_iter().filter(|f| f.is_due(today)).collect();
+    for old in before {
+        match facts.iter().find(|f| f.event_type == old.r#type() && f.element == old.element) {
+            None => plan.fallen.push(old.clone()),
+            Some(fact) => {
+                let digest = fact.digest();
+                if digest != old.detail_digest {
+                    plan.revised.push(old.clone());
+                }
+                plan.standing.push(Milestone { detail_digest: digest, ..old.clone() });
+            }
+        }
+    }
+    let told = |f: &Fact| before.iter().any(|m| m.r#type() == f.event_type && m.element == f.element);
+    plan.fresh = facts.into_iter().filter(|f| !told(f)).collect();
+    plan
+}
+
+/// The id of an event.
+#[must_use]
+pub fn event_id(revision: u64, index: u32) -> String {
+    format!("{revision}-{index}")
+}
+
+/// Makes the events of one record.
+struct Teller<'a> {
+    name: &'a RecordName,
+    record: &'a v1::Record,
+    states: Vec<String>,
+    context: &'a Context,
+    events: Vec<StoredEvent>,
+}
+
+impl<'a> Teller<'a> {
+    fn new(name: &'a RecordName, record: &'a v1::Record, context: &'a Context) -> Self {
+        let states = record::info(record).map(|i| i.states.clone()).unwrap_or_default();
+        Self { name, record, states, context, events: Vec::new() }
+    }
+
+    fn tell(&mut self, event_type: EventType, class: EventClass, fill: impl FnOnce(&mut v1::Event)) -> u32 {
+        let told = u32::try_from(self.events.len()).expect("a revision's events are bounded by its bytes");
+        let index = self.context.next_index + told;
+        let mut event = v1::Event {
+            id: event_id(self.context.revision, index),
+            source: self.context.log.clone(),
+            r#type: event_type.into(),
+            event_class: class.into(),
+            subject: self.name.to_string(),
+            time: Some(self.context.time),
+            revision: self.context.revision,
+            index,
+            states: self.states.clone(),
+            intent: self.context.intent.into(),
+            principal: self.context.principal.clone(),
+            ..v1::Event::default()
+        };
+        fill(&mut event);
+        event.headline = headline::headline(&event, self.record);
+        self.events.push(StoredEvent { event: Some(event), change: 0, original_revision: 0 });
+        index
+    }
+
+    fn tell_fact(&mut self, fact: &Fact, leaves: &[Leaf], reports: &[String]) -> u32 {
+        let behind = reports_behind(&fact.path, leaves, reports);
+        self.tell(fact.event_type, EventClass::Cooperation, |e| {
+            e.occurred.clone_from(&fact.occurred);
+            e.detail = Some(fact.detail.clone());
+            e.reports = behind;
+        })
+    }
+
+    fn withdraw<'m>(&mut self, fallen: impl Iterator<Item = &'m Milestone>) {
+        for milestone in fallen {
+            self.tell(EventType::MilestoneWithdrawn, EventClass::Cooperation, |e| {
+                e.withdraws = event_id(milestone.revision, milestone.index);
+                e.withdrawn_type = milestone.r#type;
+                e.reports.clone_from(&self.context.reports);
+            });
+            if let Some(last) = self.events.last_mut() {
+                last.original_revision = milestone.revision;
+            }
+        }
+    }
+}
+
+/// The reports that state a fact: those behind the word that makes it one.
+fn reports_behind(path: &str, leaves: &[Leaf], reports: &[String]) -> Vec<String> {
+    let of_element = |leaf: &&Leaf| leaf.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+    let mut own: Vec<&Leaf> = leaves.iter().filter(of_element).collect();
+    let makes_it = |leaf: &&Leaf| {
+        [".type", ".kind", ".act"].iter().any(|word| leaf.path.strip_prefix(path) == Some(word))
+    };
+    if let Some(word) = own.iter().copied().find(|l| makes_it(l)) {
+        own = vec![word];
+    }
+    let stating = own.iter().flat_map(|l| &l.claims).filter(|c| c.verdict != Verdict::Conflicts);
+    let names: BTreeSet<&String> = stating.map(|c| &reports[c.report]).collect();
+    names.into_iter().cloned().collect()
+}

@@ -1,0 +1,214 @@
+//! Facets: what filters ask of a record, as a set of terms and a span of days.
+//!
+//! Lists, watches, the interest index and the store's indexes all work on these, so that they cannot disagree.
+
+use std::collections::BTreeSet;
+
+use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
+
+use super::{
+    constraints::{self, Constraint},
+    date::{self, Span},
+    record,
+};
+use crate::pb::v1::{self, ExerciseRole, RecordKind, record::Kind};
+
+/// What a term is about. The numbers are stored: never reuse one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Tag {
+    /// The kind of record.
+    Kind = 1,
+    /// The record's name.
+    Name = 2,
+    /// A state taking part.
+    State = 3,
+    /// A state observing.
+    ObserverState = 4,
+    /// A host state.
+    Host = 5,
+    /// A guest state.
+    Guest = 6,
+    /// A topic.
+    Topic = 7,
+    /// The type of a visit.
+    VisitType = 8,
+    /// The level of a visit.
+    VisitLevel = 9,
+    /// The form of an agreement.
+    Instrument = 10,
+    /// The domain of an exercise.
+    Domain = 11,
+    /// A person referred to.
+    Person = 12,
+    /// An organization referred to.
+    Organization = 13,
+    /// A place referred to.
+    Place = 14,
+    /// Whether fields are disputed: `true` or `false`.
+    Disputed = 15,
+}
+
+impl Tag {
+    /// The tag of a stored number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        const ALL: [Tag; 15] = [
+            Tag::Kind,
+            Tag::Name,
+            Tag::State,
+            Tag::ObserverState,
+            Tag::Host,
+            Tag::Guest,
+            Tag::Topic,
+            Tag::VisitType,
+            Tag::VisitLevel,
+            Tag::Instrument,
+            Tag::Domain,
+            Tag::Person,
+            Tag::Organization,
+            Tag::Place,
+            Tag::Disputed,
+        ];
+        ALL.into_iter().find(|t| *t as u8 == number)
+    }
+}
+
+/// One term: a tag and its value; enum values by number.
+pub type Term = (Tag, String);
+
+/// The facets of one version of a record.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facets {
+    /// Every term.
+    pub terms: BTreeSet<Term>,
+    /// When it occurred, if it has a date.
+    pub occurred: Option<Span>,
+}
+
+impl Facets {
+    /// The facets of a record as the registry holds it.
+    #[must_use]
+    pub fn of(record: &v1::Record) -> Self {
+        let mut facets = Self { terms: BTreeSet::new(), occurred: record::occurred(record).map(|d| date::span_of(&d)) };
+        let kind = record::kind(record);
+        facets.add(Tag::Kind, (kind as i32).to_string());
+        facets.add(Tag::Name, record::name_of(record));
+        let disputed = record::info(record).is_some_and(|i| !i.disputed_fields.is_empty());
+        facets.add(Tag::Disputed, disputed.to_string());
+        match &record.kind {
+            Some(Kind::Visit(m)) => facets.visit(m),
+            Some(Kind::Meeting(m)) => {
+                facets.sides(&m.hosts, Some(Tag::Host));
+                facets.sides(&m.participants, None);
+                facets.numbers(Tag::Topic, &m.topics);
+            }
+            Some(Kind::Agreement(m)) => {
+                m.parties.iter().for_each(|p| facets.add(Tag::State, &p.state));
+                facets.numbers(Tag::Topic, &m.topics);
+                facets.number(Tag::Instrument, m.instrument);
+            }
+            Some(Kind::Exercise(m)) => facets.exercise(m),
+            Some(Kind::Person(m)) => m.postings.iter().filter_map(|p| p.state.as_ref()).for_each(|s| facets.add(Tag::State, s)),
+            Some(Kind::Organization(m)) => m.state.iter().for_each(|s| facets.add(Tag::State, s)),
+            Some(Kind::Place(m)) => m.state.iter().for_each(|s| facets.add(Tag::State, s)),
+            None => {}
+        }
+        if let Some(dynamic) = record::to_dynamic(record) {
+            facets.references(&dynamic);
+        }
+        facets
+    }
+
+    /// The values of one tag, sorted.
+    pub fn values(&self, tag: Tag) -> impl Iterator<Item = &str> {
+        let from = (tag, String::new());
+        self.terms.range(from..).take_while(move |(t, _)| *t == tag).map(|(_, v)| v.as_str())
+    }
+
+    /// Whether it has this term.
+    #[must_use]
+    pub fn has(&self, tag: Tag, value: &str) -> bool {
+        self.terms.contains(&(tag, value.to_owned()))
+    }
+
+    fn add(&mut self, tag: Tag, value: impl Into<String>) {
+        self.terms.insert((tag, value.into()));
+    }
+
+    fn number(&mut self, tag: Tag, number: i32) {
+        if number != 0 {
+            self.add(tag, number.to_string());
+        }
+    }
+
+    fn numbers(&mut self, tag: Tag, numbers: &[i32]) {
+        numbers.iter().for_each(|n| self.number(tag, *n));
+    }
+
+    fn sides(&mut self, sides: &[v1::Side], also: Option<Tag>) {
+        for side in sides {
+            self.add(Tag::State, &side.state);
+            if let Some(tag) = also {
+                self.add(tag, &side.state);
+            }
+        }
+    }
+
+    fn visit(&mut self, visit: &v1::Visit) {
+        self.sides(&visit.hosts, Some(Tag::Host));
+        self.sides(&visit.guests, Some(Tag::Guest));
+        self.numbers(Tag::Topic, &visit.topics);
+        self.number(Tag::VisitType, visit.r#type);
+        self.number(Tag::VisitLevel, visit.level);
+    }
+
+    fn exercise(&mut self, exercise: &v1::Exercise) {
+        for participant in &exercise.participants {
+            match participant.role() {
+                ExerciseRole::Observer => self.add(Tag::ObserverState, &participant.state),
+                ExerciseRole::Host => {
+                    self.add(Tag::State, &participant.state);
+                    self.add(Tag::Host, &participant.state);
+                }
+                _ => self.add(Tag::State, &participant.state),
+            }
+        }
+        self.numbers(Tag::Domain, &exercise.domains);
+    }
+
+    /// Every reference to a person, organization or place, wherever the table of constraints says that a field is one.
+    fn references(&mut self, message: &DynamicMessage) {
+        let type_name = message.descriptor().name().to_owned();
+        for (field, value) in message.fields() {
+            if field.name() == "name" && record_message(&type_name) {
+                continue;
+            }
+            for rule in constraints::of(&type_name, field.name()) {
+                if let (Constraint::Record(kind), Value::String(name)) = (rule, value)
+                    && let Some(tag) = reference_tag(*kind)
+                {
+                    self.add(tag, name);
+                }
+            }
+            match value {
+                Value::Message(inner) => self.references(inner),
+                Value::List(items) => items.iter().filter_map(Value::as_message).for_each(|m| self.references(m)),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn record_message(type_name: &str) -> bool {
+    super::name::KINDS.iter().any(|k| super::name::message(*k) == type_name)
+}
+
+fn reference_tag(kind: RecordKind) -> Option<Tag> {
+    match kind {
+        RecordKind::Person => Some(Tag::Person),
+        RecordKind::Organization => Some(Tag::Organization),
+        RecordKind::Place => Some(Tag::Place),
+        _ => None,
+    }
+}

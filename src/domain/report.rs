@@ -1,0 +1,346 @@
+//! A report: what one source states about one record, checked and in its stored form.
+
+use std::{borrow::Cow, cmp::Reverse};
+
+use prost::Message as _;
+use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
+
+use super::{
+    check,
+    error::{Error, Reason, Result, Violation},
+    fold::{fold, slug},
+    name::{self, RecordName, ReportName},
+    resolve::{compare::field, identity::enum_word},
+};
+use crate::{
+    limits::MAX_REPORT_BYTES,
+    pb::{
+        self,
+        v1::{self, RecordKind, Reliability, SourceKind, report::Content},
+    },
+};
+
+/// A report that was checked.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Its name.
+    pub name: ReportName,
+    /// The source block it was filed with.
+    pub source: v1::Source,
+    /// Whose words it carries.
+    pub account: String,
+    /// When its source was published; `None` is unknown.
+    pub published: Option<jiff::Timestamp>,
+    /// What it states, without name and info.
+    pub content: DynamicMessage,
+    /// The accounts that a ruling has considered.
+    pub considered: Vec<String>,
+}
+
+/// The rank of a report, highest first; see `product.md`, resolution rule 1.
+pub type Rank = (u8, u8, Reverse<Option<jiff::Timestamp>>, String, String);
+
+impl Report {
+    /// Checks a report as it was sent; `at` is its path in the request.
+    ///
+    /// # Errors
+    ///
+    /// `FIELD_INVALID` with every wrong field, `TOO_LARGE` if it exceeds the bound of a report.
+    pub fn parse(report: v1::Report, shared: Option<&v1::Source>, at: &str) -> Result<Self> {
+        let size = report.encoded_len();
+        if size > MAX_REPORT_BYTES {
+            let description = format!("is {size} bytes; a report has at most {MAX_REPORT_BYTES}");
+            return Err(Error::field(Reason::TooLarge, at, description).with("limit", MAX_REPORT_BYTES));
+        }
+        let mut violations = Vec::new();
+        let path = |name: &str| check::join(at, name);
+        let v1::Report { record, source, content, considered, .. } = report;
+        let record_name = parse_record(&record, path("record"), &mut violations);
+        let source = match source.or_else(|| shared.cloned()) {
+            Some(source) => Some(parse_source(&source, &path("source"), &mut violations)),
+            None => {
+                violations.push(violation(path("source"), "is required, because the request names none for all"));
+                None
+            }
+        };
+        let content = parse_content(content, record_name.as_ref(), at, &mut violations);
+        check_considered(&considered, source.as_ref(), &path("considered"), &mut violations);
+        match (record_name, source, content) {
+            (Some(record), Some(source), Some(content)) if violations.is_empty() => {
+                let name = ReportName { record, source: source.name.clone() };
+                Ok(Self::assemble(name, source, content, considered))
+            }
+            _ => Err(Error::violations(Reason::FieldInvalid, violations)),
+        }
+    }
+
+    fn assemble(name: ReportName, source: v1::Source, content: DynamicMessage, mut considered: Vec<String>) -> Self {
+        considered.sort();
+        considered.dedup();
+        let published = source.published.as_deref().and_then(|p| super::date::published(p).ok());
+        Self { name, account: source.account.clone(), published, source, content, considered }
+    }
+
+    /// Reads a report in its stored form.
+    ///
+    /// # Errors
+    ///
+    /// `ENTRY_CORRUPT` if it is not one.
+    pub fn from_stored(report: v1::Report) -> Result<Self> {
+        let corrupt = || Error::new(Reason::EntryCorrupt, "a stored report cannot be read");
+        let name: ReportName = report.name.parse().map_err(|_| corrupt())?;
+        let content = report.content.map(dynamic).ok_or_else(corrupt)?;
+        Ok(Self::assemble(name, report.source.ok_or_else(corrupt)?, content, report.considered))
+    }
+
+    /// The stored form, with name, account and etag.
+    #[must_use]
+    pub fn to_stored(&self) -> v1::Report {
+        let mut stored = v1::Report {
+            name: self.name.to_string(),
+            record: self.name.record.to_string(),
+            source: Some(self.source.clone()),
+            considered: self.considered.clone(),
+            account: self.account.clone(),
+            content: Some(typed(self.name.record.kind(), &self.content)),
+            ..v1::Report::default()
+        };
+        stored.etag = etag(&stored.encode_to_vec());
+        stored
+    }
+
+    /// Its rank among the reports of a record, highest first.
+    #[must_use]
+    pub fn rank(&self) -> Rank {
+        let kind = match self.source.kind() {
+            SourceKind::Editor => 0,
+            SourceKind::OfficialRegister => 1,
+            SourceKind::PrimaryOfficial => 2,
+            SourceKind::Secondary => 3,
+            SourceKind::Dataset => 4,
+            SourceKind::SyndicatedCopy | SourceKind::Unspecified => 5,
+        };
+        let reliability = match self.source.reliability() {
+            Reliability::A => 0,
+            Reliability::B => 1,
+            Reliability::C => 2,
+            Reliability::F | Reliability::Unspecified => 3,
+            Reliability::D => 4,
+            Reliability::E => 5,
+        };
+        (kind, reliability, Reverse(self.published), self.source.name.clone(), self.name.record.to_string())
+    }
+
+    /// Whether it is a ruling.
+    #[must_use]
+    pub fn is_ruling(&self) -> bool {
+        self.source.kind() == SourceKind::Editor
+    }
+
+    /// Whether its source copies or translates another.
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
+        self.source.kind() == SourceKind::SyndicatedCopy || self.source.derived_from.is_some()
+    }
+}
+
+/// A short digest that changes with the bytes.
+#[must_use]
+pub fn etag(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex()[..16].to_owned()
+}
+
+fn violation(field: String, description: impl Into<String>) -> Violation {
+    Violation { field, description: description.into() }
+}
+
+fn parse_record(record: &str, path: String, violations: &mut Vec<Violation>) -> Option<RecordName> {
+    match record.parse::<RecordName>() {
+        Ok(name) if name.id().starts_with("probe-") => {
+            violations.push(violation(path, "ids that begin with probe- are reserved for checks of the service"));
+            None
+        }
+        Ok(name) => Some(name),
+        Err(error) => {
+            violations.push(violation(path, error.to_string()));
+            None
+        }
+    }
+}
+
+/// Checks a source block and computes its account.
+pub fn parse_source(source: &v1::Source, at: &str, violations: &mut Vec<Violation>) -> v1::Source {
+    let mut dynamic = pb::to_dynamic("Source", source);
+    check::message(&mut dynamic, at, violations);
+    let mut source: v1::Source = dynamic.transcode_to().expect("generated code and descriptors agree");
+    source.account = account(&source);
+    source
+}
+
+/// Whose words a source carries: see `Source.account` in the contract.
+fn account(source: &v1::Source) -> String {
+    if source.kind() == SourceKind::Editor {
+        return source.name.clone();
+    }
+    let whose = source.origin.as_ref().or_else(|| source.attributed_to.last()).or(source.publisher.as_ref());
+    whose.map(attribution_key).unwrap_or_default()
+}
+
+/// The organization, else `named/` and the folded name.
+#[must_use]
+pub fn attribution_key(whose: &v1::Attribution) -> String {
+    match (&whose.organization, &whose.name_as_stated) {
+        (Some(organization), _) => organization.clone(),
+        (None, name) => format!("named/{}", fold(name.as_deref().unwrap_or_default())),
+    }
+}
+
+fn parse_content(
+    content: Option<Content>,
+    record: Option<&RecordName>,
+    at: &str,
+    violations: &mut Vec<Violation>,
+) -> Option<DynamicMessage> {
+    let Some(content) = content else {
+        violations.push(violation(at.to_owned(), "one of visit, meeting, agreement, exercise, person, organization, place is required"));
+        return None;
+    };
+    let kind = kind_of(&content);
+    let mut dynamic = dynamic(content);
+    let path = check::join(at, &name::message(kind).to_lowercase());
+    if let Some(record) = record {
+        if record.kind() != kind {
+            violations.push(violation(path.clone(), format!("is not what {record} is about")));
+        }
+        if field(&dynamic, "name").is_some_and(|n| n != record.as_str()) {
+            violations.push(violation(check::join(&path, "name"), format!("is not {record}, the report's record")));
+        }
+    }
+    check::message(&mut dynamic, &path, violations);
+    dynamic.clear_field_by_name("name");
+    default_keys(&mut dynamic, &path, violations);
+    Some(dynamic)
+}
+
+fn check_considered(considered: &[String], source: Option<&v1::Source>, path: &str, violations: &mut Vec<Violation>) {
+    if !considered.is_empty() && source.is_some_and(|s| s.kind() != SourceKind::Editor) {
+        violations.push(violation(path.to_owned(), "is for sources of kind EDITOR only"));
+    }
+    if considered.len() > super::constraints::MAX_ITEMS {
+        violations.push(violation(path.to_owned(), format!("has more than {} elements", super::constraints::MAX_ITEMS)));
+    }
+    for (index, account) in considered.iter().enumerate() {
+        if let Err(why) = check::check_text(account, &[]) {
+            violations.push(violation(format!("{path}[{index}]"), why));
+        }
+    }
+}
+
+/// Fills in the keys of elements that have none, as the contract states them beside each `key`.
+fn default_keys(content: &mut DynamicMessage, at: &str, violations: &mut Vec<Violation>) {
+    for list in ["itinerary", "actions", "statements", "stages", "progress"] {
+        let Some(elements) = content.get_field_by_name_mut(list).and_then(Value::as_list_mut) else { continue };
+        let mut taken: Vec<String> = Vec::new();
+        for (index, element) in elements.iter().enumerate() {
+            let Some(key) = element.as_message().and_then(|m| field(m, "key")) else { continue };
+            if taken.contains(&key) {
+                let path = format!("{}[{index}].key", check::join(at, list));
+                violations.push(violation(path, format!("{key:?} is used twice in this list")));
+            }
+            taken.push(key);
+        }
+        for element in elements.iter_mut().filter_map(Value::as_message_mut) {
+            if field(element, "key").is_none() {
+                let key = free_key(&default_key(element), &taken);
+                element.set_field_by_name("key", Value::String(key.clone()));
+                taken.push(key);
+            }
+        }
+    }
+}
+
+/// The key itself, or with -2, -3 if it is taken.
+fn free_key(key: &str, taken: &[String]) -> String {
+    let is_free = |candidate: &String| !taken.contains(candidate);
+    (1..).map(|n| if n == 1 { key.to_owned() } else { format!("{key}-{n}") }).find(is_free).unwrap_or_default()
+}
+
+fn default_key(element: &DynamicMessage) -> String {
+    let word = |name: &str| enum_word(element, name).map(|w| w.replace('_', "-"));
+    match element.descriptor().name() {
+        "AgreementAction" => match word("type").as_deref() {
+            Some(
+                "adopted" | "signed" | "signed-subject-to-ratification" | "signed-ad-referendum" | "endorsed" | "notes-exchanged",
+            ) => "concluded".to_owned(),
+            Some(other) => other.to_owned(),
+            None => "action".to_owned(),
+        },
+        "ItineraryItem" => {
+            let kind = word("kind").unwrap_or_else(|| "item".to_owned());
+            let place = element.get_field_by_name("place");
+            let place = place.as_deref().and_then(Value::as_message).and_then(|p| {
+                field(p, "place").map(|n| name::id_of(&n).to_owned()).or_else(|| field(p, "as_stated").map(|t| slug(&t)))
+            });
+            place.map_or_else(|| kind.clone(), |place| format!("{kind}-{place}"))
+        }
+        "Statement" => word("act").unwrap_or_else(|| "statement".to_owned()),
+        "ExerciseStage" => {
+            let title = element.get_field_by_name("title");
+            let title = title.as_deref().and_then(Value::as_message).and_then(|t| field(t, "text"));
+            title.map_or_else(|| "stage".to_owned(), |t| slug(&t))
+        }
+        _ => word("type").unwrap_or_else(|| "stage".to_owned()),
+    }
+}
+
+/// The kind of a content.
+#[must_use]
+pub fn kind_of(content: &Content) -> RecordKind {
+    match content {
+        Content::Visit(_) => RecordKind::Visit,
+        Content::Meeting(_) => RecordKind::Meeting,
+        Content::Agreement(_) => RecordKind::Agreement,
+        Content::Exercise(_) => RecordKind::Exercise,
+        Content::Person(_) => RecordKind::Person,
+        Content::Organization(_) => RecordKind::Organization,
+        Content::Place(_) => RecordKind::Place,
+    }
+}
+
+fn dynamic(content: Content) -> DynamicMessage {
+    match content {
+        Content::Visit(m) => pb::to_dynamic("Visit", &m),
+        Content::Meeting(m) => pb::to_dynamic("Meeting", &m),
+        Content::Agreement(m) => pb::to_dynamic("Agreement", &m),
+        Content::Exercise(m) => pb::to_dynamic("Exercise", &m),
+        Content::Person(m) => pb::to_dynamic("Person", &m),
+        Content::Organization(m) => pb::to_dynamic("Organization", &m),
+        Content::Place(m) => pb::to_dynamic("Place", &m),
+    }
+}
+
+/// # Panics
+///
+/// If the content is not of this kind.
+fn typed(kind: RecordKind, content: &DynamicMessage) -> Content {
+    macro_rules! to {
+        ($variant:ident) => {
+            Content::$variant(content.transcode_to().expect("generated code and descriptors agree"))
+        };
+    }
+    match kind {
+        RecordKind::Visit => to!(Visit),
+        RecordKind::Meeting => to!(Meeting),
+        RecordKind::Agreement => to!(Agreement),
+        RecordKind::Exercise => to!(Exercise),
+        RecordKind::Person => to!(Person),
+        RecordKind::Organization => to!(Organization),
+        RecordKind::Place | RecordKind::Unspecified => to!(Place),
+    }
+}
+
+/// The path of a report in a request: `reports[3]`.
+#[must_use]
+pub fn path_in_request(index: usize) -> Cow<'static, str> {
+    Cow::Owned(format!("reports[{index}]"))
+}

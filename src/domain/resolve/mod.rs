@@ -1,0 +1,325 @@
+//! Resolution: what a record is, as a pure function of its active reports.
+//!
+//! The rules are `product.md`'s, declared in `domain::schema`; this is the one algorithm that reads the table. Reports
+//! are put in rank order first, so that nothing depends on the order in which they were filed.
+
+pub mod compare;
+mod fold;
+pub mod identity;
+
+use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage as _, Value};
+
+use self::{
+    compare::{Stated, same_person},
+    fold::{Candidate, Folded},
+    identity::Element,
+};
+use super::{
+    report::Report,
+    schema::{self, Compare, Identity, Rule},
+};
+use crate::pb::v1::Verdict;
+
+/// The version of these rules, written into every entry of the log.
+pub const RESOLVER_VERSION: u32 = 1;
+
+/// What one account says of one field.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The account.
+    pub account: String,
+    /// The report the value comes from, an index into [`Resolution::reports`].
+    pub report: usize,
+    /// The value.
+    pub stated: Stated,
+    /// How it compares with the resolved value.
+    pub verdict: Verdict,
+    /// Whether a ruling that states the field has considered this account.
+    pub considered: bool,
+}
+
+/// One resolved field: a singular value, an element of a set, or an element of a list that has nothing but its key.
+#[derive(Debug, Clone)]
+pub struct Leaf {
+    /// Its path, such as `actions[concluded].type`.
+    pub path: String,
+    /// The rule its values are compared by.
+    pub compare: Compare,
+    /// Every account's value, the resolved one first, then by rank.
+    pub claims: Vec<Claim>,
+    /// Whether another account conflicts that no ruling has considered.
+    pub disputed: bool,
+}
+
+impl Leaf {
+    /// The resolved value and where it comes from.
+    ///
+    /// # Panics
+    ///
+    /// Never: a leaf is made of at least one claim.
+    #[must_use]
+    pub fn resolved(&self) -> &Claim {
+        self.claims.first().expect("a leaf is made of at least one claim")
+    }
+}
+
+/// A record as its reports make it.
+#[derive(Debug, Clone)]
+pub struct Resolution {
+    /// The resolved fields, without name and info.
+    pub record: DynamicMessage,
+    /// Every resolved field with its claims, sorted by path.
+    pub leaves: Vec<Leaf>,
+    /// The accounts the record rests on, sorted.
+    pub accounts: Vec<String>,
+    /// The names of the reports in rank order.
+    pub reports: Vec<String>,
+}
+
+impl Resolution {
+    /// The paths of disputed fields, sorted.
+    pub fn disputed(&self) -> impl Iterator<Item = &str> {
+        self.leaves.iter().filter(|l| l.disputed).map(|l| l.path.as_str())
+    }
+}
+
+/// Resolves the record of this kind from its active reports; `None` without any.
+#[must_use]
+pub fn resolve(reports: &[Report]) -> Option<Resolution> {
+    let mut ranked: Vec<&Report> = reports.iter().collect();
+    ranked.sort_by_cached_key(|r| r.rank());
+    let descriptor = ranked.first()?.content.descriptor();
+    let contributions: Vec<Contribution> =
+        ranked.iter().enumerate().map(|(report, r)| Contribution { report, message: r.content.clone() }).collect();
+    let mut resolver = Resolver { reports: &ranked, leaves: Vec::new() };
+    let record = resolver.message(&descriptor, &contributions, "");
+    let mut leaves = resolver.leaves;
+    leaves.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut accounts: Vec<String> = ranked.iter().map(|r| r.account.clone()).collect();
+    accounts.sort();
+    accounts.dedup();
+    Some(Resolution { record, leaves, accounts, reports: ranked.iter().map(|r| r.name.to_string()).collect() })
+}
+
+/// What one report says at the place that is being resolved.
+struct Contribution {
+    report: usize,
+    message: DynamicMessage,
+}
+
+struct Resolver<'a> {
+    /// In rank order.
+    reports: &'a [&'a Report],
+    leaves: Vec<Leaf>,
+}
+
+impl Resolver<'_> {
+    fn message(&mut self, descriptor: &MessageDescriptor, from: &[Contribution], at: &str) -> DynamicMessage {
+        let mut resolved = DynamicMessage::new(descriptor.clone());
+        for (field, rule) in schema::fields(descriptor) {
+            let path = super::check::join(at, field.name());
+            match rule {
+                Rule::Output | Rule::Words => {}
+                Rule::Key => {
+                    if let Some(value) = stated(from, field).next().map(|(_, v)| v) {
+                        resolved.set_field(field, value);
+                    }
+                }
+                Rule::Value(compare) => self.value(&mut resolved, field, *compare, from, path),
+                Rule::Worded(words) => self.worded(&mut resolved, field, words, from, path),
+                Rule::Person => self.person(&mut resolved, field, from, &path),
+                Rule::Fields => self.fields(&mut resolved, field, from, &path),
+                Rule::Set(identity) => self.set(&mut resolved, field, *identity, from, &path),
+                Rule::Keyed(identity) => self.keyed(&mut resolved, field, *identity, from, &path),
+            }
+        }
+        resolved
+    }
+
+    fn value(&mut self, into: &mut DynamicMessage, field: &FieldDescriptor, compare: Compare, from: &[Contribution], path: String) {
+        let candidates: Vec<Candidate> =
+            stated(from, field).map(|(report, v)| Candidate { report, stated: Stated::plain(v) }).collect();
+        let folded = fold::across(self.reports, candidates, |a, b| compare::compare(compare, a, b));
+        if let Some(folded) = folded {
+            set_stated(into, field, folded.resolved().value.clone());
+            self.leaf(path, compare, folded);
+        }
+    }
+
+    fn worded(&mut self, into: &mut DynamicMessage, field: &FieldDescriptor, words: &str, from: &[Contribution], path: String) {
+        let words = field.parent_message().get_field_by_name(words).expect("the table names fields of the message");
+        let part = |m: &DynamicMessage, f: &FieldDescriptor| m.has_field(f).then(|| m.get_field(f).into_owned());
+        let candidates: Vec<Candidate> = from
+            .iter()
+            .map(|c| Candidate {
+                report: c.report,
+                stated: Stated { value: part(&c.message, field), words: part(&c.message, &words) },
+            })
+            .filter(|c| c.stated.value.is_some() || c.stated.words.is_some())
+            .collect();
+        if let Some(folded) = fold::across(self.reports, candidates, |a, b| compare::compare(Compare::Enum, a, b)) {
+            set_stated(into, field, folded.resolved().value.clone());
+            set_stated(into, &words, folded.resolved().words.clone());
+            self.leaf(path, Compare::Enum, folded);
+        }
+    }
+
+    /// Rule 5: the person by reference; rank, grade and post only from reports that name the same person.
+    fn person(&mut self, into: &mut DynamicMessage, field: &FieldDescriptor, from: &[Contribution], path: &str) {
+        let inner: Vec<Contribution> = messages(from, field).collect();
+        if let Some(person) = self.person_of(&inner, path) {
+            into.set_field(field, Value::Message(person));
+        }
+    }
+
+    fn person_of(&mut self, from: &[Contribution], path: &str) -> Option<DynamicMessage> {
+        let descriptor = from.first()?.message.descriptor();
+        let candidates =
+            from.iter().map(|c| Candidate { report: c.report, stated: Stated::plain(Value::Message(reference(&c.message))) });
+        let folded = fold::across(self.reports, candidates.collect(), |a, b| compare::compare(Compare::Person, a, b))?;
+        let mut person = message_of(folded.resolved())?.clone();
+        self.leaf(path.to_owned(), Compare::Person, folded);
+        let same: Vec<Contribution> = from
+            .iter()
+            .filter(|c| same_person(&person, &c.message))
+            .map(|c| Contribution { report: c.report, message: c.message.clone() })
+            .collect();
+        for (name, compare) in
+            [("rank_as_stated", Compare::Never), ("nato", Compare::Grade), ("post_as_stated", Compare::Never)]
+        {
+            let field = descriptor.get_field_by_name(name).expect("a field of PersonRef");
+            self.value(&mut person, &field, compare, &same, super::check::join(path, name));
+        }
+        Some(person)
+    }
+
+    fn fields(&mut self, into: &mut DynamicMessage, field: &FieldDescriptor, from: &[Contribution], path: &str) {
+        let inner: Vec<Contribution> = messages(from, field).collect();
+        if let Some(first) = inner.first() {
+            let resolved = self.message(&first.message.descriptor(), &inner, path);
+            into.set_field(field, Value::Message(resolved));
+        }
+    }
+
+    fn set(&mut self, into: &mut DynamicMessage, field: &FieldDescriptor, identity: Identity, from: &[Contribution], path: &str) {
+        let mut values = Vec::new();
+        for (key, elements) in self.grouped(field, identity, from) {
+            let candidates =
+                elements.into_iter().map(|e| Candidate { report: e.report, stated: Stated::plain(e.value) }).collect();
+            // What only one account mentions is not disputed: elements of a set agree or are absent.
+            if let Some(folded) = fold::across(self.reports, candidates, |_, _| compare::Relation::Agrees) {
+                values.extend(folded.resolved().value.clone());
+                self.leaf(format!("{path}[{key}]"), Compare::Never, folded);
+            }
+        }
+        if !values.is_empty() {
+            into.set_field(field, Value::List(values));
+        }
+    }
+
+    fn keyed(&mut self, into: &mut DynamicMessage, field: &FieldDescriptor, identity: Identity, from: &[Contribution], path: &str) {
+        let mut values = Vec::new();
+        for (key, elements) in self.grouped(field, identity, from) {
+            let element_path = format!("{path}[{key}]");
+            let leaves_before = self.leaves.len();
+            let whole: Vec<Candidate> =
+                elements.iter().map(|e| Candidate { report: e.report, stated: Stated::plain(e.value.clone()) }).collect();
+            let inner: Vec<Contribution> = elements
+                .into_iter()
+                .filter_map(|e| Some(Contribution { report: e.report, message: e.value.as_message()?.clone() }))
+                .collect();
+            let Some(resolved) = self.element(identity, &key, &inner, &element_path) else { continue };
+            values.push(Value::Message(resolved));
+            if self.leaves.len() == leaves_before
+                && let Some(folded) = fold::across(self.reports, whole, |_, _| compare::Relation::Agrees)
+            {
+                self.leaf(element_path, Compare::Never, folded);
+            }
+        }
+        if !values.is_empty() {
+            into.set_field(field, Value::List(values));
+        }
+    }
+
+    fn element(&mut self, identity: Identity, key: &str, from: &[Contribution], path: &str) -> Option<DynamicMessage> {
+        if identity == Identity::Person {
+            return self.person_of(from, path);
+        }
+        let mut resolved = self.message(&from.first()?.message.descriptor(), from, path);
+        if identity == Identity::Statement {
+            let local = compare::field(&resolved, "key").unwrap_or_default();
+            let account = key.strip_suffix(&format!(":{local}")).unwrap_or_default();
+            resolved.set_field_by_name("account", Value::String(account.to_owned()));
+        }
+        Some(resolved)
+    }
+
+    /// The elements of a list by key, in the order of rule 4.
+    fn grouped(&self, field: &FieldDescriptor, identity: Identity, from: &[Contribution]) -> Vec<(String, Vec<Element>)> {
+        let elements: Vec<Element> = stated(from, field)
+            .flat_map(|(report, list)| {
+                let account = self.reports[report].account.clone();
+                let items = list.as_list().map(<[Value]>::to_vec).unwrap_or_default();
+                items.into_iter().map(move |value| Element { report, account: account.clone(), value })
+            })
+            .collect();
+        let keys = identity::keys(identity, field, &elements);
+        let mut groups: Vec<(String, Vec<Element>)> = Vec::new();
+        let mut previous: Option<(usize, usize)> = None;
+        for (element, key) in elements.into_iter().zip(keys) {
+            // Where the element before this one in the same report stands.
+            let after = previous.filter(|(report, _)| *report == element.report).map(|(_, place)| place);
+            let report = element.report;
+            let place = match groups.iter().position(|(k, _)| *k == key) {
+                Some(place) => {
+                    groups[place].1.push(element);
+                    place
+                }
+                None => {
+                    let place = after.map_or(0, |p| p + 1);
+                    groups.insert(place, (key, vec![element]));
+                    place
+                }
+            };
+            previous = Some((report, place));
+        }
+        groups
+    }
+
+    fn leaf(&mut self, path: String, compare: Compare, folded: Folded) {
+        self.leaves.push(Leaf { path, compare, disputed: folded.disputed, claims: folded.claims });
+    }
+}
+
+/// The reports that state a field, with what they state.
+fn stated<'a>(from: &'a [Contribution], field: &'a FieldDescriptor) -> impl Iterator<Item = (usize, Value)> + 'a {
+    from.iter()
+        .filter(|c| c.message.has_field(field))
+        .map(|c| (c.report, c.message.get_field(field).into_owned()))
+}
+
+fn messages<'a>(from: &'a [Contribution], field: &'a FieldDescriptor) -> impl Iterator<Item = Contribution> + 'a {
+    stated(from, field).filter_map(|(report, value)| match value {
+        Value::Message(message) => Some(Contribution { report, message }),
+        _ => None,
+    })
+}
+
+fn message_of(stated: &Stated) -> Option<&DynamicMessage> {
+    stated.value.as_ref().and_then(Value::as_message)
+}
+
+/// A person reference without what rule 5 takes from other reports.
+fn reference(person: &DynamicMessage) -> DynamicMessage {
+    let mut reference = person.clone();
+    for name in ["rank_as_stated", "nato", "post_as_stated"] {
+        reference.clear_field_by_name(name);
+    }
+    reference
+}
+
+fn set_stated(into: &mut DynamicMessage, field: &FieldDescriptor, value: Option<Value>) {
+    if let Some(value) = value {
+        into.set_field(field, value);
+    }
+}

@@ -1,0 +1,84 @@
+//! A revision as the feed tells it: its events, with the records before and after.
+
+use std::sync::Arc;
+
+use super::{
+    facets::Facets,
+    filter::Filters,
+    token::Hash,
+};
+use crate::pb::v1::{self, EventType};
+
+/// A record at one side of a change.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// The record.
+    pub record: Arc<v1::Record>,
+    /// What filters ask of it.
+    pub facets: Arc<Facets>,
+}
+
+/// What a revision did to one record.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The record before; `None` if it did not stand.
+    pub before: Option<State>,
+    /// The record after; `None` if it does not stand.
+    pub after: Option<State>,
+}
+
+/// An event of a revision.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// The event, without records.
+    pub event: v1::Event,
+    /// Index into [`Revision::changes`].
+    pub change: usize,
+    /// Of MILESTONE_WITHDRAWN: the facets around the original event, whose filters it passes too.
+    pub original: Vec<Arc<Facets>>,
+}
+
+/// One revision, ready to be told.
+#[derive(Debug, Clone)]
+pub struct Revision {
+    /// Its number.
+    pub number: u64,
+    /// The chain's hash after it.
+    pub hash: Hash,
+    /// When it was recorded, in microseconds since 1970.
+    pub recorded_at_us: i64,
+    /// The records it changed.
+    pub changes: Vec<Change>,
+    /// Its events by index.
+    pub events: Vec<Told>,
+    /// Its size as stored, in bytes.
+    pub bytes: usize,
+}
+
+impl Revision {
+    /// The facets of everything it touches: what the interest index looks up.
+    pub fn facets(&self) -> impl Iterator<Item = &Arc<Facets>> {
+        let states = self.changes.iter().flat_map(|c| c.before.iter().chain(&c.after)).map(|s| &s.facets);
+        states.chain(self.events.iter().flat_map(|e| &e.original))
+    }
+
+    /// Whether this event goes to a subscriber: the record matched before, or matches after, or the event withdraws
+    /// one that passed.
+    #[must_use]
+    pub fn passes(&self, told: &Told, filters: &Filters, types: &[EventType]) -> bool {
+        let event = &told.event;
+        let withdraws = event.r#type() == EventType::MilestoneWithdrawn && types.contains(&event.withdrawn_type());
+        if !types.is_empty() && !types.contains(&event.r#type()) && !withdraws {
+            return false;
+        }
+        let change = &self.changes[told.change];
+        let sides = change.before.iter().chain(&change.after).map(|s| &s.facets);
+        filters.0.is_empty() || sides.chain(&told.original).any(|f| filters.matches(f))
+    }
+
+    /// Whether the record of this event does not match any more after it.
+    #[must_use]
+    pub fn leaves(&self, told: &Told, filters: &Filters) -> bool {
+        !self.changes[told.change].after.as_ref().is_some_and(|s| filters.matches(&s.facets))
+    }
+}

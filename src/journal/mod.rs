@@ -1,0 +1,118 @@
+//! The journal: who decides that a batch is in the log, and in which place.
+//!
+//! # The contract
+//!
+//! The log is a sequence of batches at positions 1, 2, 3 and so on; a store holds a prefix of it. A writer that has
+//! applied everything up to position *p* asks [`Journal::append`] to put its batch at *p* + 1:
+//!
+//! - [`Append::AtCommit`]: the store's own commit is the append, and its result the answer. The embedded journal alone.
+//! - [`Append::Appended`]: it is durable at *p* + 1. The writer commits, and only then answers.
+//! - [`Append::Conflict`]: another batch is at *p* + 1, and this one is nowhere and never will be.
+//! - [`Append::NotSent`]: nothing happened, and nothing will.
+//! - [`Append::Unknown`]: it may be at *p* + 1, or get there later. The writer keeps the bytes, admits nothing, and calls
+//!   [`Journal::settle`] with the same bytes until the slot *p* + 1 is known. "Not found" is never an answer.
+//!
+//! What was read at a position never changes, and no position is left out. An implementation passes [`suite`].
+
+pub mod suite;
+
+use std::sync::Arc;
+
+/// A place in the log; 0 is before the first batch.
+pub type Position = u64;
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Append {
+    /// The commit of the store's transaction is the answer.
+    AtCommit,
+    /// It is durable at the expected position.
+    Appended,
+    /// Another batch holds the position.
+    Conflict,
+    /// Nothing happened; the reason is for people.
+    NotSent(String),
+    /// It may or may not be, or come to be, in the log.
+    Unknown,
+}
+
+/// What is known of a batch whose outcome was unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It is at its position.
+    Ours,
+    /// Another batch is at its position; it can never land.
+    Theirs,
+    /// Not known yet; ask again.
+    NotYet,
+}
+
+/// The journal cannot be reached.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("journal unavailable: {0}")]
+pub struct Unavailable(pub String);
+
+/// Called whenever batches may have arrived.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// See the module's contract. Methods block; only the writer's thread and health checks call them.
+pub trait Journal: Send + Sync + 'static {
+    /// Puts a batch at `after + 1`, or says why not.
+    fn append(&self, after: Position, batch: &[u8]) -> Append;
+
+    /// Offers the same bytes for the same place again, after `Unknown`, and says who holds it.
+    fn settle(&self, after: Position, batch: &[u8]) -> Settled;
+
+    /// The newest position; `None` if the store's own is, because nobody else writes.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be reached.
+    fn head(&self) -> Result<Option<Position>, Unavailable>;
+
+    /// Batches after a position, in order and without gap, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be reached.
+    fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Unavailable>;
+
+    /// Registers who is told when batches may have arrived.
+    fn on_arrival(&self, wake: Wake);
+
+    /// Drops batches up to and including a position, which every store must have applied.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be reached.
+    fn trim(&self, up_to: Position) -> Result<(), Unavailable>;
+}
+
+/// The embedded journal: the commit of the store's transaction is the append. Nobody else writes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Embedded;
+
+impl Journal for Embedded {
+    fn append(&self, _after: Position, _batch: &[u8]) -> Append {
+        Append::AtCommit
+    }
+
+    fn settle(&self, _after: Position, _batch: &[u8]) -> Settled {
+        // An append at commit is never unknown to the journal; the writer reopens the store to learn it.
+        Settled::NotYet
+    }
+
+    fn head(&self) -> Result<Option<Position>, Unavailable> {
+        Ok(None)
+    }
+
+    fn follow(&self, _after: Position, _limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Unavailable> {
+        Ok(Vec::new())
+    }
+
+    fn on_arrival(&self, _wake: Wake) {}
+
+    fn trim(&self, _up_to: Position) -> Result<(), Unavailable> {
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! Every capacity, size and timeout of the program. A limit that a client can meet is told by `GetLogInfo`.
+
+use std::time::Duration;
+
+/// A report as sent, in bytes.
+pub const MAX_REPORT_BYTES: usize = 64 * 1024;
+/// A resolved record, in bytes.
+pub const MAX_RECORD_BYTES: usize = 128 * 1024;
+/// An entry of the log, in bytes.
+pub const MAX_ENTRY_BYTES: usize = 896 * 1024;
+/// A batch of the log, in bytes: what one message of the journal may hold.
+pub const MAX_BATCH_BYTES: usize = 900 * 1024;
+/// Reports in one filing.
+pub const MAX_REPORTS_PER_FILING: usize = 1000;
+/// A request message, in bytes.
+pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
+/// Characters of a request id.
+pub const MAX_REQUEST_ID_CHARS: usize = 128;
+/// Filters of one request.
+pub const MAX_FILTERS: usize = 16;
+/// Values of one filter, over all its fields.
+pub const MAX_FILTER_VALUES: usize = 256;
+/// Names in one `BatchGetRecords`.
+pub const MAX_BATCH_GET_NAMES: usize = 1000;
+/// Paths of one read mask.
+pub const MAX_MASK_PATHS: usize = 256;
+
+/// Elements of a page if the request does not say.
+pub const DEFAULT_PAGE_SIZE: usize = 50;
+/// Elements of a page at most.
+pub const MAX_PAGE_SIZE: usize = 1000;
+/// Candidates that one page examines before it comes back short.
+pub const MAX_PAGE_CANDIDATES: usize = 10_000;
+/// Bytes of records that one page holds before it comes back short: below what clients accept by default.
+pub const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
+
+/// Filings that wait for the writer; one more is refused with OVERLOADED.
+pub const WRITER_QUEUE: usize = 1024;
+/// Filings that share one transaction.
+pub const MAX_GROUP: usize = 256;
+/// How often a filing is decided again after other replicas won, before CONTENTION.
+pub const MAX_CONFLICTS: usize = 16;
+/// How long a request id is remembered, in log time.
+pub const REQUEST_ID_RETENTION: Duration = Duration::from_secs(48 * 3600);
+
+/// Recent revisions kept in memory for the feed, in bytes as stored.
+pub const RING_BYTES: usize = 64 * 1024 * 1024;
+/// Revisions that a subscriber behind the ring reads from the store at once.
+pub const REPLAY_PAGE_REVISIONS: usize = 256;
+/// Bytes of entries that a subscriber behind the ring reads from the store at once.
+pub const REPLAY_PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// Subscribers that read from the store at the same time.
+pub const REPLAY_READERS: usize = 4;
+/// Records that a snapshot reads from the store at once.
+pub const SNAPSHOT_PAGE_RECORDS: usize = 500;
+/// Streams of one server; one more is refused with QUOTA_EXCEEDED.
+pub const MAX_WATCHES: usize = 100_000;
+
+/// Events of one frame if the request does not say.
+pub const DEFAULT_BATCH_EVENTS: usize = 256;
+/// Events of one frame at most.
+pub const MAX_BATCH_EVENTS: usize = 1000;
+/// Bytes of one frame if the request does not say.
+pub const DEFAULT_FRAME_BYTES: usize = 256 * 1024;
+/// Bytes of one frame at least.
+pub const MIN_FRAME_BYTES: usize = 1024;
+/// Bytes of one frame at most.
+pub const MAX_FRAME_BYTES: usize = 1024 * 1024;
+/// Frames that wait for a client that does not read.
+pub const FRAME_QUEUE: usize = 2;
+/// The interval of progress if the request does not say.
+pub const DEFAULT_PROGRESS: Duration = Duration::from_secs(5);
+/// The shortest interval of progress.
+pub const MIN_PROGRESS: Duration = Duration::from_millis(100);
+/// The longest interval of progress.
+pub const MAX_PROGRESS: Duration = Duration::from_secs(60);
+/// How long a transport may accept no byte before its stream is reset.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(600);
+/// What `going_away` tells clients to wait.
+pub const GOING_AWAY_RETRY: Duration = Duration::from_secs(1);
+
+/// How long a read waits for `at_least` if the client sets no deadline.
+pub const DEFAULT_WAIT: Duration = Duration::from_secs(10);
+/// How long a drain waits for requests and streams to end.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a new connection may take to speak HTTP/2.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections at the same time.
+pub const MAX_CONNECTIONS: usize = 16_384;
+/// What a client may send on one stream before the server reads, in bytes.
+pub const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// What a client may send on one connection before the server reads, in bytes.
+pub const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Streams of one connection.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
+
+/// Read connections to the store.
+pub const READ_CONNECTIONS: u32 = 8;
+/// Page cache of each connection to the store, in KiB.
+pub const PAGE_CACHE_KIB: i64 = 16 * 1024;
+/// Pages of the write-ahead log before it is copied back.
+pub const WAL_AUTOCHECKPOINT_PAGES: i64 = 4000;
+/// How long a connection waits for a lock of the store.
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The limits that `GetLogInfo` tells, by name with the unit last.
+pub const TOLD: &[(&str, usize)] = &[
+    ("batch_get_names", MAX_BATCH_GET_NAMES),
+    ("entry_bytes", MAX_ENTRY_BYTES),
+    ("filter_values", MAX_FILTER_VALUES),
+    ("filters", MAX_FILTERS),
+    ("frame_bytes", MAX_FRAME_BYTES),
+    ("frame_events", MAX_BATCH_EVENTS),
+    ("page_candidates", MAX_PAGE_CANDIDATES),
+    ("page_elements", MAX_PAGE_SIZE),
+    ("record_bytes", MAX_RECORD_BYTES),
+    ("report_bytes", MAX_REPORT_BYTES),
+    ("reports_per_filing", MAX_REPORTS_PER_FILING),
+    ("request_bytes", MAX_REQUEST_BYTES),
+    ("watches", MAX_WATCHES),
+];

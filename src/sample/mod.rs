@@ -1,0 +1,64 @@
+//! The sample registry: one visit of 2023 and what surrounds it, as a desk would file it.
+//!
+//! Each file is one `FileReportsRequest` in canonical proto JSON: a source, and what it states about each record, in the
+//! desk's words. Together they hold what makes such records hard: two sides that tell one visit differently, wire copies
+//! and translations, one person under several spellings, a plan for every year, a source without a date.
+//!
+//! They stand in the order they are to be filed, that of publication: a bare day counts to its end, equal times go by the
+//! source's name, sources without a date come last. The desk's own directory of persons, organizations and places is dated
+//! before all others, so what they refer to is there first. Filed in another order they make the same records, but another
+//! history.
+
+/// Name and content of each file, in filing order.
+pub const REPORTS: &[(&str, &str)] = &[
+    ("01-desk-directory", include_str!("reports/01-desk-directory.json")),
+    (
+        "02-report-az-2016-ge",
+        include_str!("reports/02-report-az-2016-ge.json"),
+    ),
+    ("03-azernews-127604", include_str!("reports/03-azernews-127604.json")),
+    ("04-trend-3659231", include_str!("reports/04-trend-3659231.json")),
+    ("05-azernews-215557", include_str!("reports/05-azernews-215557.json")),
+    ("06-inform-1321b6", include_str!("reports/06-inform-1321b6.json")),
+    (
+        "07-menafn-1107173756",
+        include_str!("reports/07-menafn-1107173756.json"),
+    ),
+    ("08-azernews-215764", include_str!("reports/08-azernews-215764.json")),
+    ("09-azernews-215782", include_str!("reports/09-azernews-215782.json")),
+    (
+        "10-menafn-1107205027",
+        include_str!("reports/10-menafn-1107205027.json"),
+    ),
+    (
+        "11-menafn-1107207730",
+        include_str!("reports/11-menafn-1107207730.json"),
+    ),
+    ("12-trend-3815780", include_str!("reports/12-trend-3815780.json")),
+    ("13-azernews-227111", include_str!("reports/13-azernews-227111.json")),
+    (
+        "14-azertag-fr-3196478",
+        include_str!("reports/14-azertag-fr-3196478.json"),
+    ),
+    (
+        "15-menafn-1108710837",
+        include_str!("reports/15-menafn-1108710837.json"),
+    ),
+    (
+        "16-news-az-2025-plan",
+        include_str!("reports/16-news-az-2025-plan.json"),
+    ),
+    ("17-trend-4019680", include_str!("reports/17-trend-4019680.json")),
+    ("18-azernews-243245", include_str!("reports/18-azernews-243245.json")),
+    ("19-1news-20251031", include_str!("reports/19-1news-20251031.json")),
+    (
+        "20-azertag-fr-3836107",
+        include_str!("reports/20-azertag-fr-3836107.json"),
+    ),
+    ("21-day-az-1792258", include_str!("reports/21-day-az-1792258.json")),
+    (
+        "22-azvision-de-105822",
+        include_str!("reports/22-azvision-de-105822.json"),
+    ),
+    ("23-tamasha-170926", include_str!("reports/23-tamasha-170926.json")),
+];

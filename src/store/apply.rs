@@ -1,0 +1,230 @@
+//! Applying an entry: the store's rows are a function of the entries alone, on every replica.
+
+use prost::Message as _;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{Head, OPEN, list, log::StoredEntry};
+use crate::{
+    domain::{facets::Facets, name, record, report::attribution_key},
+    limits::REQUEST_ID_RETENTION,
+    pb::{
+        log::{EntryHeader, EntryPayload, RecordChange, Ruling, filing::Act},
+        v1,
+    },
+};
+
+type Result<T> = rusqlite::Result<T>;
+
+/// Applies one entry inside the open transaction.
+///
+/// # Errors
+///
+/// If SQLite refuses; the transaction must be rolled back then.
+pub fn entry(connection: &Connection, stored: &StoredEntry, header: &EntryHeader, payload: &EntryPayload) -> Result<()> {
+    let at = At { connection, revision: stored.revision, recorded_at_us: stored.recorded_at_us };
+    at.log(stored)?;
+    for filing in &payload.filings {
+        match &filing.act {
+            Some(Act::File(report)) => at.file(report)?,
+            Some(Act::Withdraw(name)) => at.end_report(name)?,
+            Some(Act::Retract(ruling)) => at.retract(ruling)?,
+            Some(Act::Restore(lifted)) => at.lift(&lifted.record, &lifted.source)?,
+            // Entries of later versions are refused by their format before they come here.
+            Some(Act::Merge(_) | Act::Unmerge(_)) | None => {}
+        }
+    }
+    for change in &payload.changes {
+        at.change(change)?;
+    }
+    if !header.request_id.is_empty() {
+        at.remember(header)?;
+    }
+    Ok(())
+}
+
+/// Writes where the store stands.
+///
+/// # Errors
+///
+/// If SQLite refuses.
+pub fn write_head(connection: &Connection, head: &Head) -> Result<()> {
+    let sql = "INSERT OR REPLACE INTO log_state (id, epoch, position, revision, hash, recorded_at_us)
+               VALUES (1, ?1, ?2, ?3, ?4, ?5)";
+    let row = params![head.epoch.as_bytes(), head.position, head.revision, head.hash, head.recorded_at_us];
+    connection.prepare_cached(sql)?.execute(row).map(drop)
+}
+
+/// Keeps a cursor.
+///
+/// # Errors
+///
+/// If SQLite refuses.
+pub fn cursor(connection: &Connection, principal: &str, name: &str, row: &super::read::CursorRow) -> Result<()> {
+    let sql = "INSERT OR REPLACE INTO cursors (principal, name, position, revision, event_index, etag, updated_at_us)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let row = params![principal, name, row.position, row.revision, row.event_index, row.etag, row.updated_at_us];
+    connection.prepare_cached(sql)?.execute(row).map(drop)
+}
+
+/// The place of an entry in a store.
+struct At<'a> {
+    connection: &'a Connection,
+    revision: u64,
+    recorded_at_us: i64,
+}
+
+impl At<'_> {
+    fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<()> {
+        self.connection.prepare_cached(sql)?.execute(params).map(drop)
+    }
+
+    fn log(&self, entry: &StoredEntry) -> Result<()> {
+        let sql = "INSERT INTO entries (revision, recorded_at_us, hash, header, payload) VALUES (?1, ?2, ?3, ?4, ?5)";
+        self.run(sql, params![entry.revision, entry.recorded_at_us, entry.hash, entry.header, entry.payload])
+    }
+
+    /// The row of a record, made if it is not there.
+    fn record(&self, name: &str) -> Result<i64> {
+        let find = "SELECT id FROM records WHERE name = ?1";
+        if let Some(id) = self.connection.prepare_cached(find)?.query_row([name], |r| r.get(0)).optional()? {
+            return Ok(id);
+        }
+        self.run("INSERT INTO records (name, created_at_us) VALUES (?1, ?2)", params![name, self.recorded_at_us])?;
+        Ok(self.connection.last_insert_rowid())
+    }
+
+    fn file(&self, report: &v1::Report) -> Result<()> {
+        let record = self.record(&report.record)?;
+        let created = "SELECT min(created_at_us) FROM reports WHERE name = ?1";
+        let created: Option<i64> = self.connection.prepare_cached(created)?.query_row([&report.name], |r| r.get(0))?;
+        self.end_report(&report.name)?;
+        let source = report.source.clone().unwrap_or_default();
+        let publisher = source.publisher.as_ref().map(attribution_key).unwrap_or_default();
+        let sql = "INSERT INTO reports (record, name, source, publisher, from_revision, to_revision, created_at_us,
+                   recorded_at_us, etag, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+        let row = params![
+            record,
+            report.name,
+            source.name,
+            publisher,
+            self.revision,
+            OPEN,
+            created.unwrap_or(self.recorded_at_us),
+            self.recorded_at_us,
+            report.etag,
+            report.encode_to_vec(),
+        ];
+        self.run(sql, row)?;
+        self.source(&source, &publisher)
+    }
+
+    fn end_report(&self, name: &str) -> Result<()> {
+        let sql = format!("UPDATE reports SET to_revision = ?2 WHERE name = ?1 AND to_revision = {OPEN}");
+        self.run(&sql, params![name, self.revision])
+    }
+
+    /// Keeps the block of a source if it differs from the one that stands.
+    fn source(&self, source: &v1::Source, publisher: &str) -> Result<()> {
+        let body = source.encode_to_vec();
+        let find = format!("SELECT body, from_revision FROM sources WHERE name = ?1 AND to_revision = {OPEN}");
+        let standing: Option<(Vec<u8>, u64)> = self
+            .connection
+            .prepare_cached(&find)?
+            .query_row([&source.name], |r| Ok((r.get(0)?, r.get(1)?)))
+            .optional()?;
+        match standing {
+            Some((same, _)) if same == body => return Ok(()),
+            // Two blocks of one source in one revision: the later one is the latest.
+            Some((_, revision)) if revision == self.revision => {
+                let sql = format!("DELETE FROM sources WHERE name = ?1 AND to_revision = {OPEN}");
+                self.run(&sql, [&source.name])?;
+            }
+            _ => {
+                let sql = format!("UPDATE sources SET to_revision = ?2 WHERE name = ?1 AND to_revision = {OPEN}");
+                self.run(&sql, params![source.name, self.revision])?;
+            }
+        }
+        let sql = "INSERT INTO sources (name, kind, publisher, from_revision, to_revision, recorded_at_us, body)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        self.run(sql, params![source.name, source.kind, publisher, self.revision, OPEN, self.recorded_at_us, body])
+    }
+
+    fn retract(&self, ruling: &Ruling) -> Result<()> {
+        let source = ruling.source.clone().unwrap_or_default();
+        let publisher = source.publisher.as_ref().map(attribution_key).unwrap_or_default();
+        self.lift(&ruling.record, &source.name)?;
+        let sql = "INSERT INTO rulings (record, source, from_revision, to_revision, body) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let record = self.record(&ruling.record)?;
+        self.run(sql, params![record, source.name, self.revision, OPEN, ruling.encode_to_vec()])?;
+        self.source(&source, &publisher)
+    }
+
+    fn lift(&self, record: &str, source: &str) -> Result<()> {
+        let sql = format!("UPDATE rulings SET to_revision = ?3 WHERE record = ?1 AND source = ?2 AND to_revision = {OPEN}");
+        self.run(&sql, params![self.record(record)?, source, self.revision])
+    }
+
+    fn change(&self, change: &RecordChange) -> Result<()> {
+        let record = self.record(&change.name)?;
+        let end = format!("UPDATE versions SET to_revision = ?2 WHERE record = ?1 AND to_revision = {OPEN}");
+        self.run(&end, params![record, self.revision])?;
+        self.run("INSERT INTO history (record, revision) VALUES (?1, ?2)", params![record, self.revision])?;
+        self.version(record, change)?;
+        self.run("DELETE FROM milestones WHERE record = ?1", [record])?;
+        for m in &change.milestones {
+            let sql = "INSERT INTO milestones (record, type, element, revision, event_index, detail_digest)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            self.run(sql, params![record, m.r#type, m.element, m.revision, m.index, m.detail_digest])?;
+        }
+        Ok(())
+    }
+
+    fn version(&self, record: i64, change: &RecordChange) -> Result<()> {
+        let facets = change.record.as_ref().map(Facets::of).unwrap_or_default();
+        let kind = match &change.record {
+            Some(standing) => record::kind(standing),
+            None => change.name.parse::<name::RecordName>().map_or(v1::RecordKind::Unspecified, |n| n.kind()),
+        };
+        let (newest_first, oldest_first) = list::sort_keys(facets.occurred);
+        let sql = "INSERT INTO versions (record, from_revision, to_revision, kind, name, newest_first, oldest_first,
+                   updated_at_us, facets, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+        let row = params![
+            record,
+            self.revision,
+            OPEN,
+            kind as i32,
+            change.name,
+            newest_first,
+            oldest_first,
+            self.recorded_at_us,
+            list::encode_facets(&facets),
+            change.record.as_ref().map(|r| r.encode_to_vec()),
+        ];
+        self.run(sql, row)?;
+        let version = self.connection.last_insert_rowid();
+        for (tag, value) in &facets.terms {
+            let term = self.term(*tag as u8, value)?;
+            self.run("INSERT INTO version_terms (term, version) VALUES (?1, ?2)", params![term, version])?;
+        }
+        Ok(())
+    }
+
+    fn term(&self, tag: u8, value: &str) -> Result<i64> {
+        let find = "SELECT id FROM terms WHERE tag = ?1 AND value = ?2";
+        if let Some(id) = self.connection.prepare_cached(find)?.query_row(params![tag, value], |r| r.get(0)).optional()? {
+            return Ok(id);
+        }
+        self.run("INSERT INTO terms (tag, value) VALUES (?1, ?2)", params![tag, value])?;
+        Ok(self.connection.last_insert_rowid())
+    }
+
+    /// Remembers the request, and forgets those that are older than the log promises to remember.
+    fn remember(&self, header: &EntryHeader) -> Result<()> {
+        let retention = i64::try_from(REQUEST_ID_RETENTION.as_micros()).unwrap_or(i64::MAX);
+        self.run("DELETE FROM requests WHERE recorded_at_us < ?1", [self.recorded_at_us - retention])?;
+        let sql = "INSERT OR REPLACE INTO requests (principal, request_id, digest, revision, recorded_at_us)
+                   VALUES (?1, ?2, ?3, ?4, ?5)";
+        let row = params![header.principal, header.request_id, header.request_digest, self.revision, self.recorded_at_us];
+        self.run(sql, row)
+    }
+}

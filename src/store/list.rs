@@ -1,0 +1,206 @@
+//! Lists: records that match a filter, in an order, as of a revision, page by page.
+
+use prost::Message as _;
+use rusqlite::{Connection, types::Value};
+
+use super::read::{decode, rows};
+use crate::{
+    domain::{
+        date::Span,
+        error::Result,
+        facets::{Facets, Tag},
+        filter::Filters,
+    },
+    limits::{MAX_PAGE_BYTES, MAX_PAGE_CANDIDATES},
+    pb::v1,
+};
+
+/// Candidates read from the store at once.
+const CHUNK: usize = 512;
+
+/// The order of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// By the latest day it may have occurred, newest first; undated last.
+    Newest,
+    /// By the earliest day it may have occurred; undated last.
+    Oldest,
+    /// By name.
+    Name,
+    /// Last changed first.
+    Updated,
+}
+
+/// Where a page ends: the sort key and name of its last candidate.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Place {
+    /// The sort key; unused by name.
+    pub key: i64,
+    /// The name.
+    pub name: String,
+}
+
+/// A page of records.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The records that match.
+    pub records: Vec<v1::Record>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<Place>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Query<'a> {
+    /// Of which kind; `None` is all, by name alone.
+    pub kind: Option<v1::RecordKind>,
+    /// Which.
+    pub filters: &'a Filters,
+    /// As of which revision.
+    pub revision: u64,
+    /// In what order.
+    pub order: Order,
+    /// At most so many.
+    pub limit: usize,
+    /// After this place.
+    pub after: Option<Place>,
+}
+
+/// The sort keys of a version: (newest first, oldest first). Undated records come last in both.
+#[must_use]
+pub fn sort_keys(occurred: Option<Span>) -> (i64, i64) {
+    match occurred {
+        None => (i64::MAX, i64::MAX),
+        Some(span) => (
+            span.latest.map_or(i64::MIN, |day| -i64::from(day)),
+            span.earliest.map_or(i64::MIN, i64::from),
+        ),
+    }
+}
+
+/// One page. It examines a bounded number of candidates, so it may come back short or empty with a next place.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn page(connection: &Connection, query: &Query<'_>) -> Result<Page> {
+    let mut page = Page::default();
+    let mut after = query.after.clone();
+    let (mut examined, mut bytes) = (0, 0);
+    loop {
+        let candidates = candidates(connection, query, after.as_ref())?;
+        let more = candidates.len() == CHUNK;
+        for candidate in candidates {
+            examined += 1;
+            after = Some(candidate.place);
+            if query.filters.matches(&decode_facets(&candidate.facets)?) {
+                bytes += candidate.body.len();
+                page.records.push(decode(&candidate.body)?);
+            }
+            if page.records.len() >= query.limit || bytes >= MAX_PAGE_BYTES || examined >= MAX_PAGE_CANDIDATES {
+                page.next = after;
+                return Ok(page);
+            }
+        }
+        if !more {
+            return Ok(page);
+        }
+    }
+}
+
+struct Candidate {
+    place: Place,
+    facets: Vec<u8>,
+    body: Vec<u8>,
+}
+
+fn candidates(connection: &Connection, query: &Query<'_>, after: Option<&Place>) -> Result<Vec<Candidate>> {
+    let (key, by_name) = match query.order {
+        Order::Newest => ("newest_first", false),
+        Order::Oldest => ("oldest_first", false),
+        Order::Updated => ("-updated_at_us", false),
+        Order::Name => ("0", true),
+    };
+    let mut sql = format!(
+        "SELECT {key}, name, facets, body FROM versions v
+         WHERE from_revision <= ? AND to_revision > ? AND body IS NOT NULL"
+    );
+    let revision = i64::try_from(query.revision).unwrap_or(i64::MAX);
+    let mut params: Vec<Value> = vec![revision.into(), revision.into()];
+    if let Some(kind) = query.kind {
+        sql.push_str(" AND kind = ?");
+        params.push(Value::Integer(i64::from(kind as i32)));
+    }
+    if let Some(place) = after {
+        if by_name {
+            sql.push_str(" AND name > ?");
+        } else {
+            sql.push_str(&format!(" AND ({key}, name) > (?, ?)"));
+            params.push(place.key.into());
+        }
+        params.push(place.name.clone().into());
+    }
+    if let Some(terms) = query.filters.narrowest() {
+        let places = vec!["(?, ?)"; terms.len()].join(", ");
+        sql.push_str(&format!(
+            " AND id IN (SELECT version FROM version_terms WHERE term IN
+                (SELECT id FROM terms WHERE (tag, value) IN (VALUES {places})))"
+        ));
+        for (tag, value) in terms {
+            params.push(i64::from(tag as u8).into());
+            params.push(value.into());
+        }
+    }
+    let order = if by_name { "name".to_owned() } else { format!("{key}, name") };
+    sql.push_str(&format!(" ORDER BY {order} LIMIT {CHUNK}"));
+    rows(connection, &sql, rusqlite::params_from_iter(params), |row| {
+        Ok(Candidate {
+            place: Place { key: row.get(0)?, name: row.get(1)? },
+            facets: row.get(2)?,
+            body: row.get(3)?,
+        })
+    })
+}
+
+/// Facets in their stored form.
+#[derive(Clone, PartialEq, prost::Message)]
+struct FacetsRow {
+    #[prost(message, repeated, tag = "1")]
+    terms: Vec<TermRow>,
+    #[prost(bool, tag = "2")]
+    dated: bool,
+    #[prost(int32, optional, tag = "3")]
+    earliest: Option<i32>,
+    #[prost(int32, optional, tag = "4")]
+    latest: Option<i32>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct TermRow {
+    #[prost(uint32, tag = "1")]
+    tag: u32,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+
+/// The stored form of facets.
+#[must_use]
+pub fn encode_facets(facets: &Facets) -> Vec<u8> {
+    let terms = facets.terms.iter().map(|(tag, value)| TermRow { tag: u32::from(*tag as u8), value: value.clone() });
+    let span = facets.occurred;
+    FacetsRow {
+        terms: terms.collect(),
+        dated: span.is_some(),
+        earliest: span.and_then(|s| s.earliest),
+        latest: span.and_then(|s| s.latest),
+    }
+    .encode_to_vec()
+}
+
+fn decode_facets(bytes: &[u8]) -> Result<Facets> {
+    let row: FacetsRow = decode(bytes)?;
+    let tag = |number: u32| u8::try_from(number).ok().and_then(Tag::from_number);
+    let terms = row.terms.into_iter().filter_map(|t| Some((tag(t.tag)?, t.value))).collect();
+    let occurred = row.dated.then_some(Span { earliest: row.earliest, latest: row.latest });
+    Ok(Facets { terms, occurred })
+}

@@ -1,0 +1,187 @@
+//! The log in the store: entries, their chain, and revisions read back for the feed.
+
+use std::sync::Arc;
+
+use prost::Message as _;
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::{from_sqlite, read};
+use crate::{
+    domain::{
+        error::{Error, Reason, Result},
+        facets::Facets,
+        name::RecordName,
+        revision::{Change, Revision, State, Told},
+        token::{GENESIS, Hash},
+    },
+    pb::log::{EntryHeader, EntryPayload},
+};
+
+/// The chain's next hash: BLAKE3 of the previous hash and the header as stored.
+#[must_use]
+pub fn chain(previous: &Hash, header: &[u8]) -> Hash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(previous).update(header);
+    *hasher.finalize().as_bytes()
+}
+
+/// An entry as it is stored.
+#[derive(Debug, Clone)]
+pub struct StoredEntry {
+    /// Its revision.
+    pub revision: u64,
+    /// The chain's hash after it.
+    pub hash: Hash,
+    /// When it was recorded.
+    pub recorded_at_us: i64,
+    /// The header as encoded.
+    pub header: Vec<u8>,
+    /// The payload as encoded; empty if redacted.
+    pub payload: Vec<u8>,
+}
+
+impl StoredEntry {
+    /// The header, read.
+    ///
+    /// # Errors
+    ///
+    /// `ENTRY_CORRUPT`.
+    pub fn header(&self) -> Result<EntryHeader> {
+        EntryHeader::decode(self.header.as_slice()).map_err(|_| corrupt(self.revision))
+    }
+
+    /// The payload, read.
+    ///
+    /// # Errors
+    ///
+    /// `ENTRY_CORRUPT`.
+    pub fn payload(&self) -> Result<EntryPayload> {
+        EntryPayload::decode(self.payload.as_slice()).map_err(|_| corrupt(self.revision))
+    }
+}
+
+fn corrupt(revision: u64) -> Error {
+    Error::new(Reason::EntryCorrupt, format!("the log's entry {revision} cannot be read"))
+}
+
+/// The chain's hash after a revision.
+///
+/// # Errors
+///
+/// If there is no such entry or the store cannot be read.
+pub fn hash_of(connection: &Connection, revision: u64) -> Result<Hash> {
+    if revision == 0 {
+        return Ok(GENESIS);
+    }
+    let mut statement =
+        connection.prepare_cached("SELECT hash FROM entries WHERE revision = ?1").map_err(|e| from_sqlite(&e))?;
+    let hash = statement.query_row([revision], |row| row.get(0)).optional().map_err(|e| from_sqlite(&e))?;
+    hash.ok_or_else(|| Error::new(Reason::EntryCorrupt, format!("the log has no entry {revision}")))
+}
+
+/// Entries after a revision up to another, both sides bounded: at most `limit`, and at most about `max_bytes`.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn entries(connection: &Connection, after: u64, through: u64, limit: usize, max_bytes: usize) -> Result<Vec<StoredEntry>> {
+    let sql = "SELECT revision, hash, recorded_at_us, header, payload FROM entries
+               WHERE revision > ?1 AND revision <= ?2 ORDER BY revision LIMIT ?3";
+    let mut statement = connection.prepare_cached(sql).map_err(|e| from_sqlite(&e))?;
+    let mut rows = statement.query((after, through, limit)).map_err(|e| from_sqlite(&e))?;
+    let mut entries = Vec::new();
+    let mut bytes = 0;
+    while let Some(row) = rows.next().map_err(|e| from_sqlite(&e))? {
+        let entry = stored_entry(row).map_err(|e| from_sqlite(&e))?;
+        bytes += entry.payload.len();
+        entries.push(entry);
+        if bytes >= max_bytes {
+            break;
+        }
+    }
+    Ok(entries)
+}
+
+fn stored_entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredEntry> {
+    Ok(StoredEntry {
+        revision: row.get(0)?,
+        hash: row.get(1)?,
+        recorded_at_us: row.get(2)?,
+        header: row.get(3)?,
+        payload: row.get(4)?,
+    })
+}
+
+/// The revisions of these entries, for the feed.
+///
+/// # Errors
+///
+/// If an entry or a record that it points to cannot be read.
+pub fn revisions(connection: &Connection, entries: &[StoredEntry]) -> Result<Vec<Revision>> {
+    entries.iter().map(|entry| revision(connection, entry, &entry.payload()?)).collect()
+}
+
+/// One revision for the feed, with the records before and after it.
+///
+/// # Errors
+///
+/// If a record that it points to cannot be read.
+pub fn revision(connection: &Connection, entry: &StoredEntry, payload: &EntryPayload) -> Result<Revision> {
+    let mut changes = Vec::with_capacity(payload.changes.len());
+    for change in &payload.changes {
+        let name: RecordName = change.name.parse().map_err(|_| corrupt(entry.revision))?;
+        let before = read::record_at(connection, &name, entry.revision - 1)?.and_then(|r| r.record).map(state);
+        let after = change.record.clone().map(state);
+        changes.push((name, Change { before, after }));
+    }
+    let mut events = Vec::with_capacity(payload.events.len());
+    for stored in &payload.events {
+        let event = stored.event.clone().ok_or_else(|| corrupt(entry.revision))?;
+        let change = usize::try_from(stored.change).unwrap_or(usize::MAX);
+        let (name, _) = changes.get(change).ok_or_else(|| corrupt(entry.revision))?;
+        let mut original = Vec::new();
+        if stored.original_revision > 0 {
+            for revision in [stored.original_revision - 1, stored.original_revision] {
+                let record = read::record_at(connection, name, revision)?.and_then(|r| r.record);
+                original.extend(record.map(|r| Arc::new(Facets::of(&r))));
+            }
+        }
+        events.push(Told { event, change, original });
+    }
+    Ok(Revision {
+        number: entry.revision,
+        hash: entry.hash,
+        recorded_at_us: entry.recorded_at_us,
+        changes: changes.into_iter().map(|(_, c)| c).collect(),
+        events,
+        bytes: entry.payload.len(),
+    })
+}
+
+fn state(record: crate::pb::v1::Record) -> State {
+    State { facets: Arc::new(Facets::of(&record)), record: Arc::new(record) }
+}
+
+/// The last revision recorded at or before a time; `None` if the log began later.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn revision_at(connection: &Connection, time_us: i64) -> Result<Option<u64>> {
+    let sql = "SELECT revision FROM entries WHERE recorded_at_us <= ?1 ORDER BY recorded_at_us DESC, revision DESC LIMIT 1";
+    let mut statement = connection.prepare_cached(sql).map_err(|e| from_sqlite(&e))?;
+    statement.query_row([time_us], |row| row.get(0)).optional().map_err(|e| from_sqlite(&e))
+}
+
+/// Events, bytes and the oldest time of what lies after a revision up to another.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn lag(connection: &Connection, after: u64, through: u64) -> Result<(u64, u64, i64)> {
+    let sql = "SELECT count(*), coalesce(sum(length(payload)), 0), coalesce(min(recorded_at_us), 0) FROM entries
+               WHERE revision > ?1 AND revision <= ?2";
+    let mut statement = connection.prepare_cached(sql).map_err(|e| from_sqlite(&e))?;
+    let row = statement.query_row([after, through], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    row.map_err(|e| from_sqlite(&e))
+}

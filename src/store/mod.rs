@@ -1,0 +1,360 @@
+//! The store: one SQLite file in WAL mode, always a prefix of the log.
+//!
+//! One connection writes, on the writer's thread; a pool of read-only connections answers lookups. Every read names the
+//! revision it is at, so that what a later transaction adds or ends is invisible to it.
+
+pub mod apply;
+pub mod list;
+pub mod log;
+pub mod read;
+mod schema;
+
+use std::{
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use r2d2::Pool;
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::watch;
+
+pub use self::schema::OPEN;
+use crate::{
+    domain::{
+        error::{Error, Reason},
+        token::{Epoch, GENESIS, Hash, Phase, Token},
+    },
+    journal::Position,
+    limits::{BUSY_TIMEOUT, PAGE_CACHE_KIB, READ_CONNECTIONS, WAL_AUTOCHECKPOINT_PAGES},
+};
+
+/// The name of the store's file in its folder.
+pub const FILE: &str = "attache.db";
+const LOCK: &str = "attache.lock";
+/// Bytes of a page; keeps entries and records of a few kB in few pages.
+const PAGE_BYTES: i64 = 8192;
+
+/// Why the store cannot be opened or used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process holds the folder.
+    #[error("the store in {0} is in use by another process")]
+    InUse(PathBuf),
+    /// The file was written by a later version.
+    #[error("the store has schema {found}, this version knows up to {known}: use a newer version")]
+    Newer {
+        /// In the file.
+        found: usize,
+        /// The newest this version knows.
+        known: usize,
+    },
+    /// A migration failed; the file is as it was.
+    #[error("the store could not be migrated: {0}")]
+    Migration(String),
+    /// The file is not what the log says.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// The folder or lock file.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// SQLite.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// The pool of read connections.
+    #[error(transparent)]
+    Pool(#[from] r2d2::Error),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Sqlite(sqlite) => from_sqlite(&sqlite),
+            StoreError::Damaged(why) => Self::new(Reason::EntryCorrupt, why),
+            other => Self::internal(other),
+        }
+    }
+}
+
+/// What the catalogue says of an error of SQLite.
+#[must_use]
+pub fn from_sqlite(error: &rusqlite::Error) -> Error {
+    if is_full(error) {
+        return Error::new(Reason::StorageFull, "the disk or the store's allowance is full; nothing happened");
+    }
+    Error::internal(format!("store: {error}"))
+}
+
+/// Whether SQLite ran out of room, in which case nothing of the transaction happened.
+#[must_use]
+pub fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+}
+
+/// Where a store stands in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Of which log.
+    pub epoch: Epoch,
+    /// The last batch applied.
+    pub position: Position,
+    /// The last revision applied; 0 is none.
+    pub revision: u64,
+    /// The chain's hash after it.
+    pub hash: Hash,
+    /// When it was recorded, in microseconds since 1970; 0 before the first.
+    pub recorded_at_us: i64,
+}
+
+impl Head {
+    /// The token of this position.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        Token::at(self.epoch, self.revision, &self.hash)
+    }
+}
+
+/// Whether commits are synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sync {
+    /// `synchronous=FULL`: a commit survives loss of power.
+    Full,
+    /// `synchronous=OFF`: a temporary store.
+    Off,
+}
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Whether commits are synced.
+    pub sync: Sync,
+    /// The allowance of the file in bytes; `None` is the disk's.
+    pub max_bytes: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { sync: Sync::Full, max_bytes: None }
+    }
+}
+
+/// The readers' side of a store. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool<SqliteConnectionManager>,
+    head: watch::Receiver<Head>,
+    options: Options,
+    /// Held as long as anybody uses the store.
+    _lock: Arc<File>,
+}
+
+/// The writer's side: the one connection that changes the store.
+pub struct WriteStore {
+    /// The connection.
+    pub connection: Connection,
+    head: watch::Sender<Head>,
+    path: PathBuf,
+    options: Options,
+}
+
+/// Opens the store in a folder, making both if they are not there.
+///
+/// # Errors
+///
+/// If another process holds it, if it is newer than this version, or if the file cannot be used.
+pub fn open(folder: &Path, options: &Options) -> Result<(Store, WriteStore), StoreError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| StoreError::Io { path, source }
+    };
+    std::fs::create_dir_all(folder).map_err(io(folder))?;
+    let lock_path = folder.join(LOCK);
+    let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(io(&lock_path))?;
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => StoreError::InUse(folder.to_owned()),
+        TryLockError::Error(source) => StoreError::Io { path: lock_path.clone(), source },
+    })?;
+    let path = folder.join(FILE);
+    let mut connection = connect_writer(&path, options)?;
+    schema::migrate(&mut connection, &path)?;
+    let head = read_head(&connection)?;
+    verify_head(&connection, &head)?;
+    let (sender, receiver) = watch::channel(head);
+    let manager = SqliteConnectionManager::file(&path)
+        .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .with_init(|c| {
+            c.busy_timeout(BUSY_TIMEOUT)?;
+            c.set_prepared_statement_cache_capacity(128);
+            c.pragma_update(None, "cache_size", -PAGE_CACHE_KIB)
+        });
+    let pool = Pool::builder().max_size(READ_CONNECTIONS).min_idle(Some(1)).build(manager)?;
+    let store = Store { pool, head: receiver, options: options.clone(), _lock: Arc::new(lock) };
+    Ok((store, WriteStore { connection, head: sender, path, options: options.clone() }))
+}
+
+fn connect_writer(path: &Path, options: &Options) -> Result<Connection, StoreError> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let synchronous = match options.sync {
+        Sync::Full => "FULL",
+        Sync::Off => "OFF",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "cache_size", -PAGE_CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES)?;
+    if let Some(bytes) = options.max_bytes {
+        let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / PAGE_BYTES;
+        connection.pragma_update(None, "max_page_count", pages)?;
+    }
+    Ok(connection)
+}
+
+fn read_head(connection: &Connection) -> Result<Head, StoreError> {
+    let row = connection.query_row("SELECT epoch, position, revision, hash, recorded_at_us FROM log_state", [], |row| {
+        Ok((row.get::<_, [u8; 16]>(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+    });
+    match row {
+        Ok((epoch, position, revision, hash, recorded_at_us)) => {
+            Ok(Head { epoch: Epoch::from_bytes(epoch), position, revision, hash, recorded_at_us })
+        }
+        Err(rusqlite::Error::QueryReturnedNoRows) => {
+            let head = Head { epoch: Epoch::new_v4(), position: 0, revision: 0, hash: GENESIS, recorded_at_us: 0 };
+            apply::write_head(connection, &head)?;
+            Ok(head)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The newest entry must be the one that the head names, and must be chained to the one before it.
+fn verify_head(connection: &Connection, head: &Head) -> Result<(), StoreError> {
+    let damaged = |why: &str| StoreError::Damaged(format!("{why} at revision {}", head.revision));
+    let newest: u64 = connection.query_row("SELECT coalesce(max(revision), 0) FROM entries", [], |row| row.get(0))?;
+    if newest != head.revision {
+        return Err(damaged("the log and its state disagree"));
+    }
+    if newest == 0 {
+        return Ok(());
+    }
+    let hash_of = |revision: u64| -> Result<Hash, rusqlite::Error> {
+        if revision == 0 {
+            return Ok(GENESIS);
+        }
+        connection.query_row("SELECT hash FROM entries WHERE revision = ?1", [revision], |row| row.get(0))
+    };
+    let header: Vec<u8> =
+        connection.query_row("SELECT header FROM entries WHERE revision = ?1", [newest], |row| row.get(0))?;
+    let chained = log::chain(&hash_of(newest - 1)?, &header);
+    if chained != hash_of(newest)? || chained != head.hash {
+        return Err(damaged("wrong hash"));
+    }
+    Ok(())
+}
+
+impl Store {
+    /// Where the store stands.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        *self.head.borrow()
+    }
+
+    /// Follows where the store stands.
+    #[must_use]
+    pub fn follow_head(&self) -> watch::Receiver<Head> {
+        self.head.clone()
+    }
+
+    /// Whether commits are synced.
+    #[must_use]
+    pub fn sync(&self) -> Sync {
+        self.options.sync
+    }
+
+    /// Runs a short read on a connection of the pool. Blocks: call it off the async threads.
+    ///
+    /// # Errors
+    ///
+    /// What the read answers, or that there is no connection.
+    pub fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
+        let connection = self.pool.get().map_err(|e| Error::from(StoreError::from(e)))?;
+        read(&connection)
+    }
+
+    /// The revision of a token that came in the field `field`, if it belongs to this log and is applied here.
+    ///
+    /// # Errors
+    ///
+    /// `LOG_REPLACED` for another log or history, `TOKEN_IN_FUTURE` for what is not applied here.
+    pub fn locate(&self, token: &Token, field: &str) -> Result<u64, Error> {
+        let head = self.head();
+        let replaced = || Error::field(Reason::LogReplaced, field, "belongs to another log; start again with a snapshot");
+        if token.epoch != head.epoch {
+            return Err(replaced());
+        }
+        if token.revision > head.revision {
+            let why = format!("is ahead of the log, which ends at revision {}", head.revision);
+            return Err(Error::field(Reason::TokenInFuture, field, why).with("head_token", head.token().encode()));
+        }
+        let hash = self.hash_at(token.revision)?;
+        if crate::domain::token::short(&hash) == token.hash { Ok(token.revision) } else { Err(replaced()) }
+    }
+
+    /// The chain's hash after a revision that is applied here.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn hash_at(&self, revision: u64) -> Result<Hash, Error> {
+        if revision == 0 {
+            return Ok(GENESIS);
+        }
+        self.read(|c| log::hash_of(c, revision))
+    }
+
+    /// The token after a whole revision that is applied here.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn token_at(&self, revision: u64) -> Result<Token, Error> {
+        let head = self.head();
+        if revision == head.revision {
+            return Ok(head.token());
+        }
+        Ok(Token { phase: Phase::Whole, ..Token::at(head.epoch, revision, &self.hash_at(revision)?) })
+    }
+}
+
+impl WriteStore {
+    /// Where the store stands.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        *self.head.borrow()
+    }
+
+    /// Makes a committed position visible to readers.
+    pub fn advance(&self, head: Head) {
+        self.head.send_replace(head);
+    }
+
+    /// Opens the file again after an error whose outcome is unknown, and reads where it stands.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be used, or is not what its log says.
+    pub fn reopen(&mut self) -> Result<Head, StoreError> {
+        self.connection = connect_writer(&self.path, &self.options)?;
+        let head = read_head(&self.connection)?;
+        verify_head(&self.connection, &head)?;
+        Ok(head)
+    }
+}

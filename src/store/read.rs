@@ -1,0 +1,278 @@
+//! Point reads: records, reports, sources, rulings, milestones, as of a revision.
+
+use rusqlite::{Connection, OptionalExtension as _, Params, Row};
+
+use super::{OPEN, from_sqlite};
+use crate::{
+    domain::{
+        error::{Error, Reason, Result},
+        name::RecordName,
+    },
+    pb::{log::{Milestone, Ruling}, v1},
+};
+
+/// A record as of a revision.
+#[derive(Debug, Clone)]
+pub struct RecordRow {
+    /// The record; `None` if it is retracted.
+    pub record: Option<v1::Record>,
+    /// The revision from which it stands so.
+    pub from_revision: u64,
+    /// When the registry first learnt of it.
+    pub created_at_us: i64,
+}
+
+/// A report as of a revision.
+#[derive(Debug, Clone)]
+pub struct ReportRow {
+    /// The report, with everything the registry says about it.
+    pub report: v1::Report,
+    /// The revision that replaced or withdrew it; `None` while it stands.
+    pub until_revision: Option<u64>,
+}
+
+/// Every row of a query, read by `f`.
+pub(super) fn rows<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    f: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>> {
+    let mut statement = connection.prepare_cached(sql).map_err(|e| from_sqlite(&e))?;
+    let rows = statement.query_map(params, f).map_err(|e| from_sqlite(&e))?;
+    rows.collect::<rusqlite::Result<_>>().map_err(|e| from_sqlite(&e))
+}
+
+/// The first row of a query, read by `f`.
+pub(super) fn row<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    f: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Option<T>> {
+    let mut statement = connection.prepare_cached(sql).map_err(|e| from_sqlite(&e))?;
+    statement.query_row(params, f).optional().map_err(|e| from_sqlite(&e))
+}
+
+/// Reads a message that this program wrote.
+pub(super) fn decode<M: prost::Message + Default>(bytes: &[u8]) -> Result<M> {
+    M::decode(bytes).map_err(|e| Error::new(Reason::EntryCorrupt, format!("a stored message cannot be read: {e}")))
+}
+
+/// A record as of a revision; `None` if there was none yet.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn record_at(connection: &Connection, name: &RecordName, revision: u64) -> Result<Option<RecordRow>> {
+    let sql = "SELECT v.body, v.from_revision, r.created_at_us FROM records r JOIN versions v ON v.record = r.id
+               WHERE r.name = ?1 AND v.from_revision <= ?2 AND v.to_revision > ?2";
+    let found = row(connection, sql, (name.as_str(), revision), |row| {
+        Ok((row.get::<_, Option<Vec<u8>>>(0)?, row.get(1)?, row.get(2)?))
+    })?;
+    let Some((body, from_revision, created_at_us)) = found else { return Ok(None) };
+    let record = body.as_deref().map(decode::<v1::Record>).transpose()?;
+    Ok(Some(RecordRow { record, from_revision, created_at_us }))
+}
+
+const REPORT_COLUMNS: &str = "body, etag, from_revision, to_revision, created_at_us, recorded_at_us";
+
+fn report_row(row: &Row<'_>) -> rusqlite::Result<(Vec<u8>, String, u64, i64, i64, i64)> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+}
+
+fn to_report((body, etag, from, to, created, recorded): (Vec<u8>, String, u64, i64, i64, i64), at: u64) -> Result<ReportRow> {
+    let mut report: v1::Report = decode(&body)?;
+    report.etag = etag;
+    report.revision = from;
+    report.create_time = Some(crate::clock::timestamp(created));
+    report.update_time = Some(crate::clock::timestamp(recorded));
+    let until_revision = u64::try_from(to).ok().filter(|to| *to <= at);
+    Ok(ReportRow { report, until_revision })
+}
+
+/// The active reports of a record as of a revision, in no order.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn active_reports(connection: &Connection, name: &RecordName, revision: u64) -> Result<Vec<ReportRow>> {
+    let sql = format!(
+        "SELECT {REPORT_COLUMNS} FROM reports WHERE record = (SELECT id FROM records WHERE name = ?1)
+         AND from_revision <= ?2 AND to_revision > ?2"
+    );
+    let found = rows(connection, &sql, (name.as_str(), revision), report_row)?;
+    found.into_iter().map(|r| to_report(r, revision)).collect()
+}
+
+/// Every version of the reports of a record up to a revision, in the order of recording.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn all_reports(connection: &Connection, name: &RecordName, revision: u64) -> Result<Vec<ReportRow>> {
+    let sql = format!(
+        "SELECT {REPORT_COLUMNS} FROM reports WHERE record = (SELECT id FROM records WHERE name = ?1)
+         AND from_revision <= ?2 ORDER BY from_revision, name"
+    );
+    let found = rows(connection, &sql, (name.as_str(), revision), report_row)?;
+    found.into_iter().map(|r| to_report(r, revision)).collect()
+}
+
+/// The active report of a name, now.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn active_report(connection: &Connection, name: &str) -> Result<Option<ReportRow>> {
+    let sql = format!("SELECT {REPORT_COLUMNS} FROM reports WHERE name = ?1 AND to_revision = {OPEN}");
+    row(connection, &sql, [name], report_row)?.map(|r| to_report(r, u64::MAX >> 1)).transpose()
+}
+
+/// The names of active reports of a source or publisher, in order, at most `limit`, and how many there are.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn active_of(connection: &Connection, whose: Whose<'_>, limit: usize) -> Result<(Vec<String>, usize)> {
+    let (column, value) = match whose {
+        Whose::Source(source) => ("source", source),
+        Whose::Publisher(publisher) => ("publisher", publisher),
+    };
+    let clause = format!("FROM reports WHERE {column} = ?1 AND to_revision = {OPEN}");
+    let names = rows(connection, &format!("SELECT name {clause} ORDER BY name LIMIT ?2"), (value, limit), |r| r.get(0))?;
+    let count = row(connection, &format!("SELECT count(*) {clause}"), [value], |r| r.get(0))?;
+    Ok((names, count.unwrap_or(0)))
+}
+
+/// Whose reports.
+#[derive(Debug, Clone, Copy)]
+pub enum Whose<'a> {
+    /// A source's, by name.
+    Source(&'a str),
+    /// A publisher's, by its key: the organization, or `named/` and the folded name.
+    Publisher(&'a str),
+}
+
+/// The latest block of a source as of a revision.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn source_at(connection: &Connection, name: &str, revision: u64) -> Result<Option<v1::Source>> {
+    let sql = "SELECT body, recorded_at_us FROM sources WHERE name = ?1 AND from_revision <= ?2 AND to_revision > ?2";
+    let found = row(connection, sql, (name, revision), |r| Ok((r.get::<_, Vec<u8>>(0)?, r.get(1)?)))?;
+    found.map(|(body, recorded)| to_source(&body, recorded)).transpose()
+}
+
+fn to_source(body: &[u8], recorded_at_us: i64) -> Result<v1::Source> {
+    let mut source: v1::Source = decode(body)?;
+    source.update_time = Some(crate::clock::timestamp(recorded_at_us));
+    Ok(source)
+}
+
+/// Sources by name after a name, as of a revision.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn sources(
+    connection: &Connection,
+    revision: u64,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<(v1::Source, String)>> {
+    let sql = "SELECT body, recorded_at_us, publisher FROM sources WHERE name > ?2 AND from_revision <= ?1 AND to_revision > ?1
+               ORDER BY name LIMIT ?3";
+    let found = rows(connection, sql, (revision, after, limit), |r| {
+        Ok((r.get::<_, Vec<u8>>(0)?, r.get::<_, i64>(1)?, r.get::<_, String>(2)?))
+    })?;
+    found.into_iter().map(|(body, at, publisher)| Ok((to_source(&body, at)?, publisher))).collect()
+}
+
+/// The rulings that retract a record now.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn rulings(connection: &Connection, name: &RecordName) -> Result<Vec<Ruling>> {
+    let sql = format!(
+        "SELECT body FROM rulings WHERE record = (SELECT id FROM records WHERE name = ?1) AND to_revision = {OPEN}
+         ORDER BY source"
+    );
+    let bodies = rows(connection, &sql, [name.as_str()], |r| r.get::<_, Vec<u8>>(0))?;
+    bodies.iter().map(|b| decode(b)).collect()
+}
+
+/// The milestones of a record that stand now.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn milestones(connection: &Connection, name: &RecordName) -> Result<Vec<Milestone>> {
+    let sql = "SELECT type, element, revision, event_index, detail_digest FROM milestones
+               WHERE record = (SELECT id FROM records WHERE name = ?1) ORDER BY revision, event_index";
+    rows(connection, sql, [name.as_str()], |r| {
+        Ok(Milestone {
+            r#type: r.get(0)?,
+            element: r.get(1)?,
+            revision: r.get(2)?,
+            index: r.get(3)?,
+            detail_digest: r.get(4)?,
+        })
+    })
+}
+
+/// The revisions about a record after one, up to another, oldest first.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn history(connection: &Connection, name: &RecordName, after: u64, through: u64, limit: usize) -> Result<Vec<u64>> {
+    let sql = "SELECT revision FROM history WHERE record = (SELECT id FROM records WHERE name = ?1)
+               AND revision > ?2 AND revision <= ?3 ORDER BY revision LIMIT ?4";
+    rows(connection, sql, (name.as_str(), after, through, limit), |r| r.get(0))
+}
+
+/// The digest and revision of a remembered request.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn request(connection: &Connection, principal: &str, id: &str) -> Result<Option<(Vec<u8>, u64)>> {
+    let sql = "SELECT digest, revision FROM requests WHERE principal = ?1 AND request_id = ?2";
+    row(connection, sql, (principal, id), |r| Ok((r.get(0)?, r.get(1)?)))
+}
+
+/// A cursor kept for a consumer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CursorRow {
+    /// The token.
+    pub position: String,
+    /// Its revision.
+    pub revision: u64,
+    /// Its place within the revision: `u32::MAX` is after all of it.
+    pub event_index: u32,
+    /// Changes with every commit.
+    pub etag: String,
+    /// When it was committed.
+    pub updated_at_us: i64,
+}
+
+/// A cursor by principal and name.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn cursor(connection: &Connection, principal: &str, name: &str) -> Result<Option<CursorRow>> {
+    let sql = "SELECT position, revision, event_index, etag, updated_at_us FROM cursors WHERE principal = ?1 AND name = ?2";
+    row(connection, sql, (principal, name), |r| {
+        Ok(CursorRow {
+            position: r.get(0)?,
+            revision: r.get(1)?,
+            event_index: r.get(2)?,
+            etag: r.get(3)?,
+            updated_at_us: r.get(4)?,
+        })
+    })
+}

@@ -1,0 +1,64 @@
+//! The only place that spawns tasks and threads: each has a name and a span, and what it ends with is never swallowed.
+
+use std::future::Future;
+
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+use crate::domain::error::{Error, Result};
+
+/// The tasks of a server; a drained server has none.
+#[derive(Debug, Clone, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+}
+
+impl Tasks {
+    /// Spawns a task that ends when its future does. A panic in it is logged, and ends nothing else.
+    #[allow(clippy::disallowed_methods, reason = "the one place that may")]
+    pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        let span = tracing::Span::current();
+        let tracked = self.tracker.track_future(future.instrument(span));
+        tokio::spawn(async move {
+            tracing::trace!(task = name, "began");
+            tracked.await;
+            tracing::trace!(task = name, "ended");
+        })
+    }
+
+    /// How many tasks run.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.tracker.len()
+    }
+
+    /// Waits until none runs.
+    pub async fn drained(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+/// Runs a short blocking read off the async threads.
+///
+/// # Errors
+///
+/// What the read answers, or INTERNAL if it panicked.
+pub async fn blocking<T: Send + 'static>(read: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let span = tracing::Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(read)).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::internal(format!("a read ended abnormally: {error}"))),
+    }
+}
+
+/// Starts a named thread.
+///
+/// # Errors
+///
+/// If the system has none left.
+#[allow(clippy::disallowed_methods, reason = "the one place that may")]
+pub fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run)
+}

@@ -1,0 +1,145 @@
+//! What the writer is asked to do, and what it answers.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering},
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    domain::{error::Result, name::{RecordName, ReportName}, report::Report},
+    pb::{
+        log::Ruling,
+        v1::{self, Intent, RetractionReason},
+    },
+    store::{Head, read::CursorRow},
+};
+
+/// A filing as it was asked for, checked.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What to do.
+    pub act: Act,
+    /// Who asks.
+    pub principal: String,
+    /// Makes a retry safe; empty is none.
+    pub request_id: String,
+    /// BLAKE3 of the request's body.
+    pub digest: [u8; 32],
+    /// Decide, but file nothing.
+    pub validate_only: bool,
+}
+
+/// The act of a filing.
+#[derive(Debug, Clone)]
+pub enum Act {
+    /// File reports, all or none.
+    File {
+        /// The reports, in the order of the request.
+        reports: Vec<Report>,
+        /// Reports and the etags they must have; empty is: there must be none.
+        preconditions: Vec<(ReportName, String)>,
+        /// What is meant by values that change.
+        intent: Intent,
+    },
+    /// Withdraw reports.
+    Withdraw {
+        /// Which.
+        selection: Selection,
+        /// Why.
+        reason: RetractionReason,
+    },
+    /// Retract a record by a ruling.
+    Retract {
+        /// The record.
+        record: RecordName,
+        /// The ruling, its source checked.
+        ruling: Ruling,
+    },
+    /// Lift rulings.
+    Restore {
+        /// The record.
+        record: RecordName,
+        /// The source of the ruling; `None` is all.
+        source: Option<String>,
+    },
+}
+
+/// Which reports are withdrawn.
+#[derive(Debug, Clone)]
+pub enum Selection {
+    /// One.
+    Report(ReportName),
+    /// All of a source.
+    Source(String),
+    /// All of a publisher, by its key.
+    Publisher(String),
+}
+
+/// What became of a filing.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// One result for each report.
+    pub results: Vec<v1::FilingResult>,
+    /// The events of the revision.
+    pub events: Vec<v1::Event>,
+    /// Of withdrawals: how many reports are left.
+    pub remaining: i32,
+    /// The revision; 0 if nothing had to be recorded.
+    pub revision: u64,
+    /// The position at which it is visible.
+    pub head: Head,
+}
+
+/// A cursor to keep.
+#[derive(Debug, Clone)]
+pub struct KeepCursor {
+    /// Whose.
+    pub principal: String,
+    /// Its name.
+    pub name: String,
+    /// The position, its etag and time left for the writer.
+    pub row: CursorRow,
+    /// The etag it must have; empty is: there must be none.
+    pub expected_etag: Option<String>,
+}
+
+/// What waits in the writer's queue.
+pub(super) enum Message {
+    /// A filing.
+    File(Box<Job>),
+    /// A cursor.
+    Cursor(KeepCursor, oneshot::Sender<Result<CursorRow>>),
+    /// Batches of other writers may have arrived.
+    Arrived,
+    /// No more will come.
+    Stop,
+}
+
+/// A filing that waits.
+pub(super) struct Job {
+    pub request: Request,
+    pub reply: oneshot::Sender<Result<Answer>>,
+    pub admission: Admission,
+}
+
+/// Whether a filing was admitted: it is given up before that without anything happening, and never after.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Admission(Arc<AtomicU8>);
+
+const WAITING: u8 = 0;
+const ADMITTED: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+impl Admission {
+    /// The writer takes it; `false` if it was given up.
+    pub fn admit(&self) -> bool {
+        self.0.compare_exchange(WAITING, ADMITTED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// The filer gives it up; `false` if the writer has it already.
+    pub fn give_up(&self) -> bool {
+        self.0.compare_exchange(WAITING, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}

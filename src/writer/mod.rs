@@ -1,0 +1,180 @@
+//! The writer: the one task that changes the store.
+//!
+//! Filings wait in a bounded queue. The writer drains what waits (group commit), opens one transaction, decides each
+//! filing in a savepoint of its own, so that a bad one never rolls back its group, asks the journal to append the batch,
+//! commits, tells the feed, and only then answers.
+
+mod draft;
+mod group;
+pub mod job;
+mod warn;
+
+use std::{sync::Arc, sync::Mutex, time::Duration};
+
+use tokio::sync::{mpsc, oneshot};
+
+pub use self::job::{Act, Answer, KeepCursor, Request, Selection};
+use self::job::{Admission, Job, Message};
+use crate::{
+    clock::Clock,
+    domain::{
+        error::{Error, Reason, Result},
+        revision::Revision,
+    },
+    journal::Journal,
+    limits::{MAX_ENTRY_BYTES, MAX_GROUP, WRITER_QUEUE},
+    store::{Head, WriteStore, read::CursorRow},
+    tasks,
+};
+
+/// A payload with its header makes an entry.
+pub(crate) const MAX_PAYLOAD_BYTES: usize = MAX_ENTRY_BYTES - 1024;
+
+/// Told of committed revisions, in order; the feed.
+pub type Publish = Box<dyn FnMut(Vec<Revision>, Head) + Send>;
+
+/// Hands work to the writer. Cheap to clone; the writer ends when it is told to.
+#[derive(Clone)]
+pub struct Writer {
+    queue: mpsc::Sender<Message>,
+    fault: Arc<Mutex<Option<Error>>>,
+}
+
+/// Waits for the writer's thread.
+pub struct WriterThread(std::thread::JoinHandle<()>);
+
+impl WriterThread {
+    /// Waits until the writer has ended.
+    ///
+    /// # Errors
+    ///
+    /// If it ended abnormally.
+    pub fn join(self) -> Result<()> {
+        self.0.join().map_err(|_| Error::internal("the writer ended abnormally"))
+    }
+}
+
+/// Starts the writer on a store and a journal.
+///
+/// # Errors
+///
+/// If the journal cannot be read up to its head, or the thread cannot be started.
+pub fn start(
+    store: WriteStore,
+    journal: Arc<dyn Journal>,
+    clock: Arc<dyn Clock>,
+    publish: Publish,
+) -> Result<(Writer, WriterThread)> {
+    let (queue, waiting) = mpsc::channel(WRITER_QUEUE);
+    let fault = Arc::new(Mutex::new(None));
+    let wake = queue.downgrade();
+    journal.on_arrival(Arc::new(move || {
+        // A full queue is read soon, and the writer looks for arrivals before every group.
+        if let Some(queue) = wake.upgrade() {
+            let _ = queue.try_send(Message::Arrived);
+        }
+    }));
+    let mut group = group::Group::new(store, journal, clock, publish, Arc::clone(&fault));
+    group.catch_up()?;
+    let thread = tasks::thread("writer", move || run(&mut group, waiting))
+        .map_err(|e| Error::internal(format!("the writer's thread: {e}")))?;
+    Ok((Writer { queue, fault }, WriterThread(thread)))
+}
+
+fn run(group: &mut group::Group, mut waiting: mpsc::Receiver<Message>) {
+    while let Some(first) = waiting.blocking_recv() {
+        let mut jobs = Vec::new();
+        let mut next = Some(first);
+        let mut stop = false;
+        while let Some(message) = next.take() {
+            match message {
+                Message::File(job) if job.admission.admit() => jobs.push(*job),
+                Message::File(_) => {}
+                Message::Cursor(cursor, reply) => {
+                    let _ = reply.send(group.keep_cursor(&cursor));
+                }
+                Message::Arrived => group.follow(),
+                Message::Stop => stop = true,
+            }
+            if jobs.len() < MAX_GROUP && !stop {
+                next = waiting.try_recv().ok();
+            }
+        }
+        group.file(jobs);
+        if stop {
+            break;
+        }
+    }
+    tracing::debug!("the writer ended");
+}
+
+impl Writer {
+    /// Files, and waits for the answer, at most until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// Of the catalogue. UNAVAILABLE and DEADLINE mean that nothing happened, OUTCOME_UNKNOWN that it may have.
+    pub async fn file(&self, request: Request, deadline: Option<Duration>) -> Result<Answer> {
+        let (reply, answer) = oneshot::channel();
+        let admission = Admission::default();
+        let job = Job { request, reply, admission: admission.clone() };
+        self.queue.try_send(Message::File(Box::new(job))).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                Error::new(Reason::Overloaded, format!("{WRITER_QUEUE} filings wait already; nothing happened"))
+            }
+            mpsc::error::TrySendError::Closed(_) => stopped(),
+        })?;
+        // A handler whose client hangs up is dropped: the job is decided all the same, or given up while it waits.
+        let guard = GiveUp(&admission);
+        let answered = match deadline {
+            None => answer.await,
+            Some(after) => match tokio::time::timeout(after, answer).await {
+                Ok(answered) => answered,
+                Err(_) if admission.give_up() => {
+                    return Err(Error::new(Reason::Deadline, "the deadline passed while the filing waited; nothing happened"));
+                }
+                Err(_) => return Err(unknown()),
+            },
+        };
+        std::mem::forget(guard);
+        answered.unwrap_or_else(|_| Err(unknown()))
+    }
+
+    /// Keeps a cursor.
+    ///
+    /// # Errors
+    ///
+    /// ETAG_MISMATCH if it is not in the expected state or would go back.
+    pub async fn keep_cursor(&self, cursor: KeepCursor) -> Result<CursorRow> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Message::Cursor(cursor, reply)).await.map_err(|_| stopped())?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Why filings are refused altogether, if they are: the log diverged, or the store failed.
+    #[must_use]
+    pub fn fault(&self) -> Option<Error> {
+        self.fault.lock().map(|f| f.clone()).unwrap_or_else(|e| e.into_inner().clone())
+    }
+
+    /// Lets the writer end after what waits.
+    pub async fn stop(&self) {
+        let _ = self.queue.send(Message::Stop).await;
+    }
+}
+
+struct GiveUp<'a>(&'a Admission);
+
+impl Drop for GiveUp<'_> {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(Reason::Draining, "the server is shutting down; nothing happened")
+}
+
+fn unknown() -> Error {
+    Error::new(Reason::OutcomeUnknown, "the filing may or may not stand; retry with the same request id")
+}

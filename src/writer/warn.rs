@@ -1,0 +1,95 @@
+//! Hints for the filer: nothing is refused for them.
+
+use rusqlite::Connection;
+
+use super::draft::elements;
+use crate::{
+    domain::{
+        date,
+        error::Result,
+        facets::{Facets, Tag},
+        filter::{Clause, Filter, Filters, Mode, Range},
+        record,
+        report::Report,
+        resolve::{compare::field, identity::enum_word},
+    },
+    pb::v1::{RecordKind, record::Kind},
+    store::list::{self, Order, Query},
+};
+
+/// Lists whose elements have keys, and the word that makes two of them resemble each other.
+const KEYED: [(&str, &str, &str); 2] = [("itinerary", "kind", "item"), ("actions", "type", "action")];
+/// At most so many hints of one sort.
+const MAX_HINTS: usize = 5;
+
+/// Elements that another account has under another key.
+pub(super) fn resemblances(report: &Report, active: &[Report]) -> Vec<String> {
+    let mut hints = Vec::new();
+    for (list, word, what) in KEYED {
+        let own = elements(report, list);
+        let own_keys: Vec<_> = own.iter().filter_map(|e| field(e, "key")).collect();
+        for other in active.iter().filter(|r| r.account != report.account) {
+            let theirs = elements(other, list);
+            let their_keys: Vec<_> = theirs.iter().filter_map(|e| field(e, "key")).collect();
+            for (element, key) in own.iter().zip(&own_keys).filter(|(_, k)| !their_keys.contains(k)) {
+                let kind = enum_word(element, word);
+                let alike = |e: &&&prost_reflect::DynamicMessage| kind.is_some() && enum_word(e, word) == kind;
+                let unmatched = |e: &&&prost_reflect::DynamicMessage| field(e, "key").is_some_and(|k| !own_keys.contains(&k));
+                if let Some(twin) = theirs.iter().filter(alike).find(unmatched).and_then(|e| field(e, "key")) {
+                    let account = &other.account;
+                    hints.push(format!("{list}[{key}] resembles {what} \"{twin}\" of account {account}; use its key if it is the same"));
+                }
+            }
+        }
+    }
+    hints.truncate(MAX_HINTS);
+    hints
+}
+
+/// Ends that lie before their starts.
+pub(super) fn dates(report: &Report) -> Vec<String> {
+    let span = |name: &str| {
+        let date = report.content.get_field_by_name(name)?;
+        let text = date.as_message().and_then(|m| field(m, "edtf"))?;
+        date::Date::parse(&text).ok().map(|d| d.span())
+    };
+    let mut hints = Vec::new();
+    for (start, end) in [("start", "end"), ("planned_start", "planned_end")] {
+        if let (Some(from), Some(to)) = (span(start), span(end))
+            && to.latest.zip(from.earliest).is_some_and(|(latest, earliest)| latest < earliest)
+        {
+            hints.push(format!("{end} is before {start}; kept as stated"));
+        }
+    }
+    hints
+}
+
+/// Other visits of the same states on that day.
+pub(super) fn same_occasion(connection: &Connection, report: &Report, revision: u64) -> Result<Vec<String>> {
+    let name = &report.name.record;
+    if name.kind() != RecordKind::Visit {
+        return Ok(Vec::new());
+    }
+    let stated = record::from_dynamic(RecordKind::Visit, &report.content);
+    let Some(Kind::Visit(visit)) = &stated.kind else { return Ok(Vec::new()) };
+    let Some(span) = record::occurred(&stated).map(|d| date::span_of(&d)) else { return Ok(Vec::new()) };
+    if visit.hosts.is_empty() || visit.guests.is_empty() {
+        return Ok(Vec::new());
+    }
+    let facets = Facets::of(&stated);
+    let all = |tag| Clause { tag, mode: Mode::All, values: facets.values(tag).map(str::to_owned).collect() };
+    let range = Range { from: span.earliest, until: span.latest, definite_only: false };
+    let filter = Filter { clauses: vec![all(Tag::Host), all(Tag::Guest)], occurred: Some(range) };
+    let filters = Filters(vec![filter]);
+    let query = Query {
+        kind: Some(RecordKind::Visit),
+        filters: &filters,
+        revision,
+        order: Order::Newest,
+        limit: MAX_HINTS,
+        after: None,
+    };
+    let found = list::page(connection, &query)?.records;
+    let names = found.iter().map(record::name_of).filter(|n| *n != name.as_str());
+    Ok(names.map(|n| format!("a visit of the same states on that day exists: {n}")).collect())
+}

