@@ -1,4 +1,5 @@
 //! Attaché.
+pub mod cli;
 pub mod domain;
 pub mod pb;
 pub mod transport;
