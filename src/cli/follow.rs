@@ -16,6 +16,9 @@ use crate::pb::v1::{
 /// So many failures in a row end it.
 const MAX_FAILURES: u32 = 10;
 
+/// A server that goes away is listened to up to this long.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
 /// Frames of a watch, in order, over as many connections as it takes.
 pub struct Follower {
     client: Feed,
@@ -102,7 +105,7 @@ impl Follower {
                 output::note("the server is going away; going on from the last position");
                 self.stream = None;
                 let delay = going.retry_delay.and_then(|delay| Duration::try_from(delay).ok());
-                self.pause = Some(delay.unwrap_or_default());
+                self.pause = Some(delay.unwrap_or_default().min(MAX_PAUSE));
             }
             Some(Frame::FellBehind(behind)) => {
                 output::note(format_args!(

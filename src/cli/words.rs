@@ -54,6 +54,14 @@ pub fn human_name(descriptor: &EnumDescriptor, name: &str) -> String {
     short_name(&prefix(descriptor), name).to_lowercase().replace('_', " ")
 }
 
+/// The word of a full name of whatever vocabulary, for people; `None` if no vocabulary has it.
+#[must_use]
+pub fn human_anywhere(name: &str) -> Option<String> {
+    let mut vocabularies = pb::POOL.all_enums().filter(|e| e.package_name() == "attache.v1");
+    let vocabulary = vocabularies.find(|e| e.values().any(|value| value.name() == name))?;
+    Some(human_name(&vocabulary, name))
+}
+
 /// What every name of the vocabulary begins with: `VISIT_TYPE_`.
 #[must_use]
 pub fn prefix(descriptor: &EnumDescriptor) -> String {
@@ -124,6 +132,8 @@ mod tests {
         );
         assert_eq!(human("VisitType", 0), "");
         assert_eq!(human("VisitType", 4711), "4711");
+        assert_eq!(human_anywhere("ACTION_TYPE_SIGNED").as_deref(), Some("signed"));
+        assert_eq!(human_anywhere("SIGNED"), None);
     }
 
     #[test]

@@ -78,10 +78,18 @@ fn message_in_words(message: &MessageDescriptor, value: &Value) -> String {
         "ItemParticipant" => participant(message, value),
         "Component" => component(message, value),
         "InferableDate" => inferable(message, value),
+        "NatoGrade" => with_note(
+            &part(message, "code", value).replace(' ', "-").to_uppercase(),
+            &inferred(message, value),
+        ),
+        "Speaker" => speaker(message, value),
+        "Signatory" => join(&[&part(message, "party", value), &part(message, "person", value)], ": "),
+        "Outcome" => join(&[&part(message, "text", value), text(value, "record")], ", "),
+        "Validity" => span(&part(message, "start", value), &part(message, "end", value)),
+        "Renewal" => renewal(message, value),
         "Honour" => text(value, "nameAsStated").to_owned(),
         "ExternalId" => format!("{} {}", text(value, "scheme"), text(value, "id")),
-        "Coordinates" => generic(message, value, ""),
-        _ => generic(message, value, ": "),
+        _ => generic(message, value),
     }
 }
 
@@ -123,11 +131,32 @@ fn component(message: &MessageDescriptor, value: &Value) -> String {
 }
 
 fn inferable(message: &MessageDescriptor, value: &Value) -> String {
+    with_note(&part(message, "date", value), &inferred(message, value))
+}
+
+fn inferred(message: &MessageDescriptor, value: &Value) -> String {
     let basis = part(message, "basis", value);
-    with_note(
-        &part(message, "date", value),
-        if basis == "inferred" { "inferred" } else { "" },
-    )
+    if basis == "inferred" { basis } else { String::new() }
+}
+
+fn speaker(message: &MessageDescriptor, value: &Value) -> String {
+    let named = either(&part(message, "person", value), &part(message, "side", value));
+    either(&named, &part(message, "kind", value))
+}
+
+fn span(start: &str, end: &str) -> String {
+    match (start.is_empty(), end.is_empty()) {
+        (_, true) => format!("from {start}"),
+        (true, false) => format!("until {end}"),
+        (false, false) => format!("from {start} until {end}"),
+    }
+}
+
+fn renewal(message: &MessageDescriptor, value: &Value) -> String {
+    let months = value
+        .get("periodMonths")
+        .map(|months| format!("for {months} months each time"));
+    join(&[&part(message, "kind", value), &months.unwrap_or_default()], ", ")
 }
 
 fn part(message: &MessageDescriptor, name: &str, value: &Value) -> String {
@@ -138,12 +167,11 @@ fn part(message: &MessageDescriptor, name: &str, value: &Value) -> String {
 }
 
 /// Every field that is set, each with its name.
-fn generic(message: &MessageDescriptor, value: &Value, colon: &str) -> String {
+fn generic(message: &MessageDescriptor, value: &Value) -> String {
     let fields = message.fields().filter(|f| !is_words_of_another(message, f));
     let parts = fields.filter_map(|f| {
         let words = field(message, &f, value);
-        let colon = if colon.is_empty() { " " } else { colon };
-        (!words.is_empty()).then(|| format!("{}{colon}{words}", label(f.name())))
+        (!words.is_empty()).then(|| format!("{} {words}", label(f.name())))
     });
     parts.collect::<Vec<_>>().join(", ")
 }
@@ -204,6 +232,16 @@ mod tests {
         assert_eq!(shown("type", &visit), "official (“визит”)");
         assert_eq!(shown("type", &json!({"typeAsStated": [{"text": "visit"}]})), "“visit”");
         assert_eq!(shown("type", &json!({})), "");
+    }
+
+    #[test]
+    fn a_validity_says_what_is_inferred_and_a_renewal_how_long_it_lasts() {
+        let agreement = pb::descriptor("Agreement");
+        let shown = |name: &str, record| field(&agreement, &agreement.get_field_by_name(name).unwrap(), &record);
+        let validity = json!({"validity": {"start": {"date": {"edtf": "2024-01-01"}, "basis": "BASIS_INFERRED"}}});
+        assert_eq!(shown("validity", validity), "from 2024-01-01 (inferred)");
+        let renewal = json!({"renewal": {"kind": "RENEWAL_KIND_TACIT", "periodMonths": 12}});
+        assert_eq!(shown("renewal", renewal), "tacit, for 12 months each time");
     }
 
     #[test]

@@ -69,7 +69,7 @@ fn fields(kind: Kind, record: &Value, disputed: &[String]) -> String {
     let message = pb::descriptor(kind.message());
     let shown: Vec<FieldDescriptor> = message
         .fields()
-        .filter(|f| !["name", "info"].contains(&f.name()))
+        .filter(|f| !["name", "info"].contains(&f.name()) && !is_heading(f, record))
         .filter(|f| !sections::is_section(f) && !phrase::is_words_of_another(&message, f))
         .collect();
     let width = shown.iter().map(|f| f.name().len()).max().unwrap_or_default() + 1;
@@ -88,6 +88,11 @@ fn fields(kind: Kind, record: &Value, disputed: &[String]) -> String {
         .expect("a string takes every write");
     }
     lines
+}
+
+/// A single title stands above the fields already.
+fn is_heading(field: &FieldDescriptor, record: &Value) -> bool {
+    field.name() == "titles" && list(record, "titles").len() == 1
 }
 
 /// A field is marked if it, or something within it, is disputed.
@@ -146,7 +151,9 @@ fn info(record: &Value) -> String {
     if !list(info, "observerStates").is_empty() {
         parts.push(format!("observed by {}", texts(info, "observerStates").join(", ")));
     }
-    parts.push(format!("updated {}", time(text(info, "updateTime"))));
+    if info.get("updateTime").is_some() {
+        parts.push(format!("updated {}", time(text(info, "updateTime"))));
+    }
     parts.join(" · ")
 }
 
