@@ -183,8 +183,8 @@ mod tests {
     #[test]
     fn every_flag_fills_its_field() {
         let line = "--kind visit --state az --state KZ --any-state TR --only-state AZ --host AZ --guest KZ \
-                    --observer RU --visit-type official --level minister --topic peacekeeping --instrument treaty --domain air \
-                    --person p --organization organizations/o --place l --name visits/v --disputed \
+                    --observer RU --visit-type official --level minister --topic peacekeeping --instrument treaty \
+                    --domain air --person p --organization organizations/o --place l --name visits/v --disputed \
                     --since 2023 --until 2024-06 --definite";
         let expected = Filter {
             kinds: vec![RecordKind::Visit as i32],
