@@ -1,9 +1,11 @@
 //! Attaché.
+pub mod cli;
 pub mod clock;
 pub mod domain;
 pub mod journal;
 pub mod limits;
 pub mod pb;
+pub mod sample;
 pub mod store;
 pub mod tasks;
 pub mod transport;

@@ -1,0 +1,261 @@
+//! What a command can end with: exit codes, and what is printed about a refusal.
+
+use std::{error::Error as _, fmt::Write as _, io, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorInfo, StatusExt as _};
+
+/// Done.
+pub const EXIT_OK: u8 = 0;
+/// The server refused, or answered with an error that waiting does not cure.
+pub const EXIT_REFUSED: u8 = 1;
+/// There is no such record, report, source or cursor.
+pub const EXIT_NOT_FOUND: u8 = 2;
+/// Not reachable, not ready or of unknown outcome: the same command may be run again.
+pub const EXIT_UNAVAILABLE: u8 = 3;
+/// The command line or a local file is wrong.
+pub const EXIT_USAGE: u8 = 64;
+
+/// Why a command failed. Its text is for standard error and may have several lines.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// A flag, an argument or a local file is wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// No connection.
+    #[error(
+        "cannot reach {server}: {cause}\n  is `attache serve` running there? (--server or ATTACHE_SERVER says where)"
+    )]
+    Unreachable {
+        /// Where it was tried.
+        server: String,
+        /// What the transport says, from the outside in.
+        cause: String,
+    },
+    /// The server answered with an error.
+    #[error("{}", describe(.0))]
+    Refused(Box<Status>),
+    /// Some service does not serve.
+    #[error("not serving: {0}")]
+    Unhealthy(String),
+    /// The server's answer breaks the contract.
+    #[error("the server's answer makes no sense: {0}")]
+    Broken(&'static str),
+    /// Standard output or a file cannot be written.
+    #[error("cannot write: {0}")]
+    Output(io::Error),
+    /// The reader of the output has gone (`| head`); nothing to complain about.
+    #[error("the output was closed")]
+    Closed,
+}
+
+impl CliError {
+    /// The exit code of the process.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Closed => EXIT_OK,
+            Self::Usage(_) => EXIT_USAGE,
+            Self::Unreachable { .. } | Self::Unhealthy(_) => EXIT_UNAVAILABLE,
+            Self::Broken(_) | Self::Output(_) => EXIT_REFUSED,
+            Self::Refused(status) if is_retryable(status) => EXIT_UNAVAILABLE,
+            Self::Refused(status) if status.code() == Code::NotFound => EXIT_NOT_FOUND,
+            Self::Refused(_) => EXIT_REFUSED,
+        }
+    }
+}
+
+impl From<Status> for CliError {
+    fn from(status: Status) -> Self {
+        Self::Refused(Box::new(status))
+    }
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Closed,
+            _ => Self::Output(error),
+        }
+    }
+}
+
+/// Whether the same request may succeed later: nothing happened, or its outcome is unknown.
+#[must_use]
+pub fn is_retryable(status: &Status) -> bool {
+    match status.code() {
+        Code::Unavailable | Code::DeadlineExceeded => true,
+        // A connection that broke under a request is reported by the transport, not by the server.
+        Code::Unknown | Code::Cancelled => reason(status) == "OUTCOME_UNKNOWN" || is_local(status),
+        _ => false,
+    }
+}
+
+/// The reason's word from the catalogue, or an empty string.
+#[must_use]
+pub fn reason(status: &Status) -> String {
+    status
+        .get_details_error_info()
+        .map(|info| info.reason)
+        .unwrap_or_default()
+}
+
+/// How long the server advises to wait.
+#[must_use]
+pub fn retry_delay(status: &Status) -> Option<Duration> {
+    status.get_details_retry_info().and_then(|info| info.retry_delay)
+}
+
+fn is_local(status: &Status) -> bool {
+    status.source().is_some()
+}
+
+/// An error with all that it is caused by, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let words = inner.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+fn describe(status: &Status) -> String {
+    let info = status.get_details_error_info();
+    let word = info
+        .as_ref()
+        .map_or_else(|| format!("{:?}", status.code()), |info| info.reason.clone());
+    let violations = violations(status);
+    let mut text = match violations.first() {
+        // The server's message repeats the first violations.
+        Some((field, _)) if status.message().starts_with(field) => format!("{word}: the request is wrong here:"),
+        _ if is_local(status) => format!("{word}: {}", chain(status)),
+        _ => format!("{word}: {}", status.message()),
+    };
+    for (field, description) in &violations {
+        let _ = write!(text, "\n  {field}: {description}");
+    }
+    for line in details(status, info.as_ref()) {
+        let _ = write!(text, "\n  {line}");
+    }
+    text
+}
+
+fn violations(status: &Status) -> Vec<(String, String)> {
+    let details = status.get_details_bad_request();
+    let listed = details.map(|bad| bad.field_violations).unwrap_or_default();
+    listed.into_iter().map(|v| (v.field, v.description)).collect()
+}
+
+fn details(status: &Status, info: Option<&ErrorInfo>) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(resource) = status.get_details_resource_info() {
+        lines.push(format!("resource: {}", resource.resource_name));
+    }
+    if let Some(info) = info {
+        let mut more: Vec<_> = info
+            .metadata
+            .iter()
+            .map(|(key, value)| format!("{key}: {value}"))
+            .collect();
+        more.sort();
+        lines.append(&mut more);
+    }
+    if let Some(delay) = retry_delay(status) {
+        lines.push(format!("try again after {delay:?}"));
+    }
+    lines.extend(info.and_then(|info| advice(&info.reason)).map(str::to_owned));
+    lines
+}
+
+/// What to do on the command line, where the reason alone does not say it.
+fn advice(reason: &str) -> Option<&'static str> {
+    Some(match reason {
+        "RECORD_RETRACTED" => {
+            "its past stays readable: `--known-at` the last token, `attache history`, `attache reports`"
+        }
+        "LOG_REPLACED" => "the log is another one now: start again with `--from snapshot`",
+        "HISTORY_TRIMMED" => "start with `--from oldest`, or with `--from snapshot`",
+        "OUTCOME_UNKNOWN" => "it may have been filed: repeat with the same `--request-id`",
+        "REQUEST_ID_REUSED" => "take another `--request-id`, or repeat the very same content",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::error::{Error, Reason, Violation};
+
+    fn exit(reason: Reason) -> u8 {
+        CliError::from(Status::from(Error::new(reason, "because"))).exit_code()
+    }
+
+    #[test]
+    fn exit_codes_follow_the_catalogue() {
+        assert_eq!(exit(Reason::FieldInvalid), EXIT_REFUSED);
+        assert_eq!(exit(Reason::EtagMismatch), EXIT_REFUSED);
+        assert_eq!(exit(Reason::RecordNotFound), EXIT_NOT_FOUND);
+        assert_eq!(exit(Reason::RecordRetracted), EXIT_NOT_FOUND);
+        assert_eq!(exit(Reason::ReplicaBehind), EXIT_UNAVAILABLE);
+        assert_eq!(exit(Reason::Draining), EXIT_UNAVAILABLE);
+        assert_eq!(exit(Reason::Deadline), EXIT_UNAVAILABLE);
+        assert_eq!(exit(Reason::OutcomeUnknown), EXIT_UNAVAILABLE);
+        assert_eq!(exit(Reason::Internal), EXIT_REFUSED);
+    }
+
+    #[test]
+    fn exit_codes_of_local_failures() {
+        let unreachable = CliError::Unreachable {
+            server: "http://x".into(),
+            cause: "refused".into(),
+        };
+        assert_eq!(unreachable.exit_code(), EXIT_UNAVAILABLE);
+        assert_eq!(CliError::Usage("no".into()).exit_code(), EXIT_USAGE);
+        assert_eq!(
+            CliError::from(io::Error::from(io::ErrorKind::BrokenPipe)).exit_code(),
+            EXIT_OK
+        );
+        assert_eq!(
+            CliError::from(Status::unknown("no reason given")).exit_code(),
+            EXIT_REFUSED
+        );
+    }
+
+    #[test]
+    fn a_refusal_lists_every_violation_on_its_own_line() {
+        let violations = vec![
+            Violation {
+                field: "reports[0].record".into(),
+                description: "is required".into(),
+            },
+            Violation {
+                field: "reports[1].visit.start.edtf".into(),
+                description: "is not a date".into(),
+            },
+        ];
+        let error = CliError::from(Status::from(Error::violations(Reason::FieldInvalid, violations)));
+        let text = error.to_string();
+        assert!(text.starts_with("FIELD_INVALID: "), "{text}");
+        assert!(text.contains("\n  reports[0].record: is required"), "{text}");
+        assert!(
+            text.contains("\n  reports[1].visit.start.edtf: is not a date"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_refusal_names_the_resource_and_when_to_retry() {
+        let error = Error::not_found("visits/x")
+            .with_retry(Duration::from_secs(2))
+            .with("last_token", "abc");
+        let text = CliError::from(Status::from(error)).to_string();
+        assert!(text.contains("resource: visits/x"), "{text}");
+        assert!(text.contains("last_token: abc"), "{text}");
+        assert!(text.contains("try again after 2s"), "{text}");
+    }
+}

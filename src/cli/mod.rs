@@ -1,0 +1,219 @@
+//! The command line: one file per client command. `serve` is parsed here and run by the binary.
+//!
+//! Commands print through [`output`] alone, and fail with a [`CliError`], which knows its exit code.
+
+mod client;
+mod comments;
+mod completions;
+mod cursor;
+pub mod error;
+mod export;
+mod fetch;
+mod file;
+mod filter_args;
+mod follow;
+mod get;
+mod health;
+mod history;
+mod input;
+mod kinds;
+mod list;
+mod log;
+pub mod output;
+mod position;
+mod reports;
+mod results;
+mod retract;
+mod retry;
+pub mod serve_args;
+mod template;
+mod view;
+mod watch;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use self::{client::DEFAULT_SERVER, output::Format};
+pub use self::{error::CliError, serve_args::ServeArgs};
+
+/// A registry and live feed of international cooperation.
+#[derive(Debug, Parser)]
+#[command(name = "attache", version, about, long_about = LONG_ABOUT, arg_required_else_help = true)]
+#[command(disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    early: EarlyArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const LONG_ABOUT: &str = "A registry and live feed of international cooperation: \
+who visited whom, what was signed, which exercises were held, what changed, and which source said so.
+
+Exit codes: 0 done, 1 refused, 2 not found, 3 unavailable (run it again), 64 wrong command line or file.";
+
+/// `attache --server URL get …` is taken like `attache get … --server URL`: clap hands these down to the flags of
+/// the same names in each client command, which alone are read and shown in its help.
+#[derive(Debug, Args)]
+struct EarlyArgs {
+    #[arg(long, global = true, hide = true, default_value = DEFAULT_SERVER)]
+    server: String,
+    #[arg(short, long, global = true, hide = true, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the registry; the only command that is no client
+    Serve(Box<ServeArgs>),
+    /// Print a commented skeleton of a report to fill in
+    Template(template::TemplateArgs),
+    /// File what sources state
+    File(Box<file::FileArgs>),
+    /// Retract reports, or a record by a ruling
+    Retract(Box<retract::RetractArgs>),
+    /// Lift the rulings that retracted a record
+    Restore(Box<retract::RestoreArgs>),
+    /// Show a record
+    Get(Box<get::GetArgs>),
+    /// List records of one kind, or sources
+    List(Box<list::ListArgs>),
+    /// Show what each revision did to a record
+    History(Box<history::HistoryArgs>),
+    /// Show what each source states about a record
+    Reports(Box<reports::ReportsArgs>),
+    /// Follow events
+    Watch(Box<watch::WatchArgs>),
+    /// Write out everything that matches, one JSON object per line
+    Export(Box<export::ExportArgs>),
+    /// Show the log's epoch, positions, durability and limits
+    Log(Box<log::LogArgs>),
+    /// Ask whether the server and each of its services serve
+    Health(Box<health::HealthArgs>),
+    /// Show or keep a consumer's position
+    Cursor(cursor::CursorArgs),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+    /// Write the contract's file descriptor set, for buf, protoc and grpcurl
+    Descriptors(completions::DescriptorsArgs),
+}
+
+/// Reads the command line. Help and version are printed and end with 0, mistakes with 64.
+///
+/// # Errors
+///
+/// The exit code of the process, when there is nothing to run.
+pub fn parse() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|error| {
+        // Nobody is left to tell when the stream fails.
+        let _ = error.print();
+        ExitCode::from(parse_exit_code(&error))
+    })
+}
+
+fn parse_exit_code(error: &clap::Error) -> u8 {
+    if error.use_stderr() {
+        error::EXIT_USAGE
+    } else {
+        error::EXIT_OK
+    }
+}
+
+/// Runs a client command.
+///
+/// # Errors
+///
+/// Why it failed; [`CliError::exit_code`] is for the process, [`output::error`] for the person.
+pub async fn run(command: Command) -> Result<(), CliError> {
+    match dispatch(command).await {
+        // The reader has seen enough.
+        Err(CliError::Closed) => Ok(()),
+        ended => ended,
+    }
+}
+
+async fn dispatch(command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Serve(_) => Err(CliError::Usage("`serve` is no client command".into())),
+        Command::Template(args) => template::run(&args),
+        Command::File(args) => file::run(&args).await,
+        Command::Retract(args) => retract::run(&args).await,
+        Command::Restore(args) => retract::restore(&args).await,
+        Command::Get(args) => get::run(&args).await,
+        Command::List(args) => list::run(&args).await,
+        Command::History(args) => history::run(&args).await,
+        Command::Reports(args) => reports::run(&args).await,
+        Command::Watch(args) => watch::run(&args).await,
+        Command::Export(args) => export::run(&args).await,
+        Command::Log(args) => log::run(&args).await,
+        Command::Health(args) => health::run(&args).await,
+        Command::Cursor(args) => cursor::run(&args).await,
+        Command::Completions(args) => completions::run(&args),
+        Command::Descriptors(args) => completions::descriptors(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("attache").chain(line.split_whitespace()))
+    }
+
+    fn client_of(line: &str) -> client::ClientArgs {
+        match parse(line).unwrap().command {
+            Command::Log(args) => args.client.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn client_flags_are_taken_before_and_after_the_command() {
+        for line in [
+            "--server http://x:1 -o json log",
+            "log --server http://x:1 -o json",
+            "-o json log --server http://x:1",
+        ] {
+            let client = client_of(line);
+            assert_eq!(client.server.server, "http://x:1", "{line}");
+            assert_eq!(client.output.output, Format::Json, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_command_line_exits_with_64_and_help_with_0() {
+        for line in [
+            "frobnicate",
+            "get",
+            "list ships",
+            "watch --event nothing",
+            "serve --data-dir x --in-memory",
+            "",
+        ] {
+            assert_eq!(parse_exit_code(&parse(line).unwrap_err()), 64, "{line}");
+        }
+        for line in ["--help", "--version", "serve --help", "list --help"] {
+            assert_eq!(parse_exit_code(&parse(line).unwrap_err()), 0, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_help_of_serve_does_not_show_client_flags() {
+        let help = parse("serve --help").unwrap_err().to_string();
+        assert!(help.contains("--in-memory") && !help.contains("--server"), "{help}");
+        let help = parse("get --help").unwrap_err().to_string();
+        assert!(help.contains("--server") && help.contains("ATTACHE_SERVER"), "{help}");
+    }
+}
