@@ -41,3 +41,28 @@ pub fn micros(timestamp: &prost_types::Timestamp) -> i64 {
 pub fn day(us: i64) -> i32 {
     i32::try_from(us.div_euclid(86_400_000_000)).unwrap_or(i32::MAX)
 }
+
+/// A moment of this process, for intervals.
+#[derive(Debug, Clone, Copy)]
+pub struct Ticks(std::time::Instant);
+
+/// Now, for intervals.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "the one place that may")]
+pub fn ticks() -> Ticks {
+    Ticks(std::time::Instant::now())
+}
+
+impl Ticks {
+    /// How long ago it was.
+    #[must_use]
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// How long ago an instant of the log was, in microseconds; 0 if it lies ahead.
+#[must_use]
+pub fn age_us(us: i64) -> u64 {
+    u64::try_from(SystemClock.now_us().saturating_sub(us)).unwrap_or(0)
+}

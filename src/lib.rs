@@ -2,6 +2,7 @@
 pub mod cli;
 pub mod clock;
 pub mod domain;
+pub mod feed;
 pub mod journal;
 pub mod limits;
 pub mod pb;

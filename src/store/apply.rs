@@ -22,7 +22,7 @@ type Result<T> = rusqlite::Result<T>;
 /// If SQLite refuses; the transaction must be rolled back then.
 pub fn entry(connection: &Connection, stored: &StoredEntry, header: &EntryHeader, payload: &EntryPayload) -> Result<()> {
     let at = At { connection, revision: stored.revision, recorded_at_us: stored.recorded_at_us };
-    at.log(stored)?;
+    at.log(stored, payload.events.len())?;
     for filing in &payload.filings {
         match &filing.act {
             Some(Act::File(report)) => at.file(report)?,
@@ -78,9 +78,10 @@ impl At<'_> {
         self.connection.prepare_cached(sql)?.execute(params).map(drop)
     }
 
-    fn log(&self, entry: &StoredEntry) -> Result<()> {
-        let sql = "INSERT INTO entries (revision, recorded_at_us, hash, header, payload) VALUES (?1, ?2, ?3, ?4, ?5)";
-        self.run(sql, params![entry.revision, entry.recorded_at_us, entry.hash, entry.header, entry.payload])
+    fn log(&self, entry: &StoredEntry, events: usize) -> Result<()> {
+        let sql = "INSERT INTO entries (revision, recorded_at_us, events, hash, header, payload)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        self.run(sql, params![entry.revision, entry.recorded_at_us, events, entry.hash, entry.header, entry.payload])
     }
 
     /// The row of a record, made if it is not there.

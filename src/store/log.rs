@@ -179,7 +179,7 @@ pub fn revision_at(connection: &Connection, time_us: i64) -> Result<Option<u64>>
 ///
 /// If the store cannot be read.
 pub fn lag(connection: &Connection, after: u64, through: u64) -> Result<(u64, u64, i64)> {
-    let sql = "SELECT count(*), coalesce(sum(length(payload)), 0), coalesce(min(recorded_at_us), 0) FROM entries
+    let sql = "SELECT coalesce(sum(events), 0), coalesce(sum(length(payload)), 0), coalesce(min(recorded_at_us), 0) FROM entries
                WHERE revision > ?1 AND revision <= ?2";
     let mut statement = connection.prepare_cached(sql).map_err(|e| from_sqlite(&e))?;
     let row = statement.query_row([after, through], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));

@@ -12,6 +12,7 @@ CREATE TABLE log_state (
 CREATE TABLE entries (
     revision INTEGER PRIMARY KEY,
     recorded_at_us INTEGER NOT NULL,
+    events INTEGER NOT NULL,
     hash BLOB NOT NULL,
     header BLOB NOT NULL,
     payload BLOB NOT NULL

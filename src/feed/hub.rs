@@ -1,0 +1,225 @@
+//! The ring of recent revisions, and the subscribers that stand in it.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Settings,
+    interest::{Interest, SubscriberId},
+};
+use crate::{
+    domain::{
+        error::{Error, Reason, Result},
+        filter::Filters,
+        revision::Revision,
+    },
+    limits::REPLAY_READERS,
+    store::Head,
+};
+
+/// The owner of the ring.
+pub struct Hub {
+    inner: Mutex<Inner>,
+    settings: Settings,
+    draining: CancellationToken,
+    /// Bounds how many subscribers read from the store at once.
+    readers: Arc<Semaphore>,
+}
+
+struct Inner {
+    /// Consecutive revisions; the newest is `head.revision`.
+    ring: VecDeque<Arc<Revision>>,
+    bytes: usize,
+    head: Head,
+    subscribers: HashMap<SubscriberId, Standing>,
+    interest: Interest,
+    next_id: SubscriberId,
+}
+
+struct Standing {
+    wake: Arc<Notify>,
+    /// Whether something that may match was published since the subscriber last took all there was.
+    dirty: bool,
+}
+
+/// What a subscriber finds at its position.
+#[derive(Debug)]
+pub enum Polled {
+    /// Revisions after its position, in order. More may follow.
+    Revisions(Vec<Arc<Revision>>),
+    /// Nothing that may match up to this head.
+    Quiet(Head),
+    /// Its position is outside the ring: read from the store.
+    Behind,
+}
+
+impl Hub {
+    /// A hub on a store that stands at `head`.
+    #[must_use]
+    pub fn new(head: Head, settings: Settings) -> Arc<Self> {
+        let inner = Inner {
+            ring: VecDeque::new(),
+            bytes: 0,
+            head,
+            subscribers: HashMap::new(),
+            interest: Interest::default(),
+            next_id: 0,
+        };
+        Arc::new(Self {
+            inner: Mutex::new(inner),
+            settings,
+            draining: CancellationToken::new(),
+            readers: Arc::new(Semaphore::new(REPLAY_READERS)),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic while the lock was held left the ring whole: every change to it is one statement.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds committed revisions, which follow the head, and wakes those who may want them.
+    pub fn publish(&self, revisions: Vec<Revision>, head: Head) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        for revision in revisions {
+            let subscribers = &mut inner.subscribers;
+            inner.interest.woken_by(&revision, |id| {
+                if let Some(standing) = subscribers.get_mut(&id)
+                    && !standing.dirty
+                {
+                    standing.dirty = true;
+                    standing.wake.notify_one();
+                }
+            });
+            inner.bytes += revision.bytes;
+            inner.ring.push_back(Arc::new(revision));
+        }
+        while inner.bytes > self.settings.ring_bytes
+            && let Some(oldest) = inner.ring.pop_front()
+        {
+            inner.bytes -= oldest.bytes;
+        }
+        inner.head = head;
+    }
+
+    /// The newest position published.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.lock().head
+    }
+
+    /// How many subscribers there are.
+    #[must_use]
+    pub fn subscribers(&self) -> usize {
+        self.lock().subscribers.len()
+    }
+
+    /// The feed's capacities.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Tells every subscriber to go away.
+    pub fn drain(&self) {
+        self.draining.cancel();
+    }
+
+    /// Done once the hub drains.
+    #[must_use]
+    pub fn draining(&self) -> &CancellationToken {
+        &self.draining
+    }
+
+    /// Bounds reads of the store by subscribers.
+    #[must_use]
+    pub fn readers(&self) -> &Arc<Semaphore> {
+        &self.readers
+    }
+
+    /// Registers a subscriber; from now on nothing that may match it is missed.
+    ///
+    /// # Errors
+    ///
+    /// `QUOTA_EXCEEDED` beyond the number of streams, `DRAINING` while the server shuts down.
+    pub fn subscribe(self: &Arc<Self>, filters: Filters) -> Result<Subscriber> {
+        if self.draining.is_cancelled() {
+            return Err(Error::new(Reason::Draining, "the server is shutting down; watch elsewhere"));
+        }
+        let mut inner = self.lock();
+        if inner.subscribers.len() >= self.settings.max_watches {
+            let message = format!("{} streams are open already", self.settings.max_watches);
+            return Err(Error::new(Reason::QuotaExceeded, message).with("limit", self.settings.max_watches));
+        }
+        let id = inner.next_id;
+        inner.next_id += 1;
+        let wake = Arc::new(Notify::new());
+        inner.subscribers.insert(id, Standing { wake: Arc::clone(&wake), dirty: true });
+        inner.interest.add(id, &filters);
+        Ok(Subscriber { hub: Arc::clone(self), id, wake, filters })
+    }
+}
+
+/// A subscriber's place in the hub; dropping it frees everything.
+pub struct Subscriber {
+    hub: Arc<Hub>,
+    id: SubscriberId,
+    wake: Arc<Notify>,
+    filters: Filters,
+}
+
+impl Subscriber {
+    /// The hub.
+    #[must_use]
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// The filters it was registered with.
+    #[must_use]
+    pub fn filters(&self) -> &Filters {
+        &self.filters
+    }
+
+    /// Waits until something that may match was published since the last `Quiet`.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// What lies after a position, at most `limit` revisions.
+    #[must_use]
+    pub fn poll(&self, after: u64, limit: usize) -> Polled {
+        let mut inner = self.hub.lock();
+        let inner = &mut *inner;
+        let head = inner.head;
+        let floor = head.revision - u64::try_from(inner.ring.len()).unwrap_or(u64::MAX);
+        let Some(standing) = inner.subscribers.get_mut(&self.id) else { return Polled::Quiet(head) };
+        if !standing.dirty || after >= head.revision {
+            standing.dirty = false;
+            return Polled::Quiet(head);
+        }
+        if after < floor {
+            return Polled::Behind;
+        }
+        let skip = usize::try_from(after - floor).unwrap_or(usize::MAX);
+        let found: Vec<_> = inner.ring.iter().skip(skip).take(limit).cloned().collect();
+        if skip + found.len() == inner.ring.len() {
+            standing.dirty = false;
+        }
+        Polled::Revisions(found)
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        let mut inner = self.hub.lock();
+        inner.subscribers.remove(&self.id);
+        inner.interest.remove(self.id, &self.filters);
+    }
+}

@@ -1,0 +1,522 @@
+//! One watch: a task that moves a cursor from its start to its end and writes frames.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use rand::Rng as _;
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+
+use super::{
+    frames::{Packer, Selection, frame},
+    hub::{Hub, Polled, Subscriber},
+};
+use crate::{
+    clock,
+    domain::{
+        error::{Error, Reason, Result},
+        filter::Filters,
+        record,
+        revision::Revision,
+        token::{Phase, Token},
+    },
+    journal::Position,
+    limits::{FRAME_QUEUE, GOING_AWAY_RETRY, REPLAY_PAGE_BYTES, SNAPSHOT_PAGE_RECORDS},
+    pb::v1::{self, EventClass, EventType, watch_events_response::Frame},
+    store::{
+        Head, Store,
+        list::{self, Order, Place, Query},
+        log,
+    },
+    tasks::{Tasks, blocking},
+};
+
+/// Revisions taken from the ring at once.
+const SLICE_REVISIONS: usize = 512;
+
+/// Where a watch starts.
+#[derive(Debug, Clone)]
+pub enum Start {
+    /// After a whole revision.
+    After {
+        /// The revision.
+        revision: u64,
+    },
+    /// In the middle of a revision, at this token.
+    Amid {
+        /// The revision.
+        revision: u64,
+        /// The first of its events to send.
+        next: u32,
+        /// The token that says so.
+        token: Token,
+    },
+    /// With the records at a revision whose name is after `after`, then what follows.
+    Snapshot {
+        /// The revision.
+        revision: u64,
+        /// The last name sent already; empty for all.
+        after: String,
+        /// Digest of the request's filters, for tokens.
+        filters: [u8; 8],
+    },
+}
+
+/// Where a watch ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Never.
+    Forever,
+    /// After `caught_up`.
+    CaughtUp,
+    /// After this revision.
+    Through(u64),
+}
+
+/// Options as clamped.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How often `progress` comes when nothing else does.
+    pub progress: Duration,
+    /// Events of a frame.
+    pub max_events: usize,
+    /// Bytes of a frame.
+    pub max_bytes: usize,
+}
+
+/// A watch as asked for.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What of what.
+    pub selection: Selection,
+    /// From where.
+    pub start: Start,
+    /// Until where.
+    pub until: Until,
+    /// In what sizes.
+    pub options: Options,
+    /// The journal's head at the time of the request; `None` if the store's is the head.
+    pub acknowledged: Option<Position>,
+}
+
+/// The frames of a watch. Dropping it frees everything.
+pub struct Frames {
+    queue: mpsc::Receiver<v1::WatchEventsResponse>,
+    /// The error the watch ends with, if it does.
+    ending: Arc<Mutex<Option<Error>>>,
+}
+
+impl Stream for Frames {
+    type Item = Result<v1::WatchEventsResponse>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.queue.poll_recv(context).map(|frame| match frame {
+            Some(frame) => Some(Ok(frame)),
+            None => self.ending.lock().unwrap_or_else(PoisonError::into_inner).take().map(Err),
+        })
+    }
+}
+
+/// Starts a watch.
+///
+/// # Errors
+///
+/// `QUOTA_EXCEEDED` or `DRAINING`.
+pub fn subscribe(hub: &Arc<Hub>, store: &Store, tasks: &Tasks, plan: Plan) -> Result<Frames> {
+    let subscriber = hub.subscribe(plan.selection.filters.clone())?;
+    let head = hub.head();
+    let (frames, queue) = mpsc::channel(FRAME_QUEUE);
+    let ending = Arc::new(Mutex::new(None));
+    let watch = Watch {
+        subscriber,
+        store: store.clone(),
+        frames,
+        at: Token::at(head.epoch, 0, &crate::domain::token::GENESIS),
+        amid: None,
+        goal: match plan.acknowledged {
+            None => Goal::Revision(head.revision),
+            Some(position) => Goal::Position(position),
+        },
+        was_live: false,
+        behind: false,
+        last_frame: clock::ticks(),
+        interval: plan.options.progress,
+        plan,
+    };
+    let ends_with = Arc::clone(&ending);
+    tasks.spawn("watch", async move {
+        if let Err(Stop::Failed(error)) = watch.run().await {
+            *ends_with.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
+    });
+    Ok(Frames { queue, ending })
+}
+
+/// Why a watch stops before its end.
+enum Stop {
+    /// The client went away.
+    Gone,
+    /// An end that was told in its last frame.
+    Told,
+    /// An error of the catalogue.
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+type Step<T = ()> = std::result::Result<T, Stop>;
+
+/// What "caught up" means for a watch.
+#[derive(Clone, Copy)]
+enum Goal {
+    /// The batch acknowledged last before the request; not applied here yet, perhaps.
+    Position(Position),
+    /// The revision to deliver.
+    Revision(u64),
+    /// Told already.
+    Reached,
+}
+
+struct Watch {
+    subscriber: Subscriber,
+    store: Store,
+    frames: mpsc::Sender<v1::WatchEventsResponse>,
+    plan: Plan,
+    /// The position up to which everything that matches was delivered.
+    at: Token,
+    /// Of the next revision the first event that was not delivered yet, and the token that says so.
+    amid: Option<(u32, Token)>,
+    goal: Goal,
+    /// Whether it has stood in the ring.
+    was_live: bool,
+    /// Whether it was told that it fell behind.
+    behind: bool,
+    /// When the last frame went out.
+    last_frame: clock::Ticks,
+    /// The jittered interval until the next progress.
+    interval: Duration,
+}
+
+impl Watch {
+    async fn run(mut self) -> Step {
+        let start = self.plan.start.clone();
+        match start {
+            Start::After { revision } => {
+                self.at = self.token_at(revision).await?;
+                self.begin().await?;
+            }
+            Start::Amid { revision, next, token } => {
+                self.at = self.token_at(revision - 1).await?;
+                self.amid = Some((next, token));
+                self.begin().await?;
+            }
+            Start::Snapshot { revision, after, filters } => {
+                let whole = self.token_at(revision).await?;
+                self.at = Token { phase: Phase::Snapshot { after: after.clone(), filters }, ..whole.clone() };
+                self.begin().await?;
+                self.snapshot(revision, after, filters).await?;
+                self.at = whole;
+            }
+        }
+        loop {
+            self.check_end().await?;
+            let limit = if let Until::Through(last) = self.plan.until {
+                usize::try_from(last.saturating_sub(self.at.revision)).unwrap_or(usize::MAX).min(SLICE_REVISIONS)
+            } else {
+                SLICE_REVISIONS
+            };
+            match self.subscriber.poll(self.at.revision, limit) {
+                Polled::Revisions(revisions) => {
+                    self.was_live = true;
+                    self.behind = false;
+                    self.deliver(revisions.iter().map(AsRef::as_ref)).await?;
+                }
+                Polled::Behind => self.replay().await?,
+                Polled::Quiet(head) => {
+                    self.was_live = true;
+                    self.behind = false;
+                    self.advance(head);
+                    self.check_end().await?;
+                    self.wait().await?;
+                }
+            }
+        }
+    }
+
+    async fn token_at(&self, revision: u64) -> Result<Token> {
+        let store = self.store.clone();
+        blocking(move || store.token_at(revision)).await
+    }
+
+    async fn begin(&mut self) -> Step {
+        let options = &self.plan.options;
+        let started = v1::Started {
+            epoch: self.at.epoch.to_string(),
+            progress_interval: duration(options.progress),
+            max_batch_events: i32::try_from(options.max_events).unwrap_or(i32::MAX),
+            max_batch_bytes: i32::try_from(options.max_bytes).unwrap_or(i32::MAX),
+        };
+        let token = self.token();
+        self.send(frame(&token, Frame::Started(started))).await
+    }
+
+    /// The position that is safe to resume from.
+    fn token(&self) -> Token {
+        self.amid.as_ref().map_or_else(|| self.at.clone(), |(_, token)| token.clone())
+    }
+
+    /// Everything up to the head was looked at by the index and does not match.
+    fn advance(&mut self, head: Head) {
+        if head.revision > self.at.revision || self.at.revision == 0 {
+            self.at = head.token();
+            self.amid = None;
+        }
+    }
+
+    async fn snapshot(&mut self, revision: u64, after: String, filters: [u8; 8]) -> Step {
+        let mut place = (!after.is_empty()).then(|| Place { key: 0, name: after });
+        loop {
+            self.check_drain().await?;
+            let store = self.store.clone();
+            let matching: Filters = self.plan.selection.filters.clone();
+            let from = place.clone();
+            let page = blocking(move || {
+                let query = Query {
+                    kind: None,
+                    filters: &matching,
+                    revision,
+                    order: Order::Name,
+                    limit: SNAPSHOT_PAGE_RECORDS,
+                    after: from,
+                };
+                store.read(|c| list::page(c, &query))
+            })
+            .await?;
+            self.send_snapshot(page.records, revision, filters).await?;
+            match page.next {
+                None => return Ok(()),
+                Some(next) => {
+                    self.at.phase = Phase::Snapshot { after: next.name.clone(), filters };
+                    place = Some(next);
+                }
+            }
+        }
+    }
+
+    async fn send_snapshot(&mut self, records: Vec<v1::Record>, revision: u64, filters: [u8; 8]) -> Step {
+        let mut batch: Vec<v1::Event> = Vec::new();
+        let mut bytes = 0;
+        for record in records {
+            let name = record::name_of(&record).to_owned();
+            let event = self.snapshot_event(record, revision);
+            let size = prost::Message::encoded_len(&event);
+            let options = &self.plan.options;
+            if !batch.is_empty() && (batch.len() >= options.max_events || bytes + size > options.max_bytes) {
+                self.send_events(std::mem::take(&mut batch)).await?;
+                bytes = 0;
+            }
+            bytes += size;
+            batch.push(event);
+            self.at.phase = Phase::Snapshot { after: name, filters };
+        }
+        if batch.is_empty() { self.keep_alive().await } else { self.send_events(batch).await }
+    }
+
+    fn snapshot_event(&self, record: v1::Record, revision: u64) -> v1::Event {
+        let info = record::info(&record).cloned().unwrap_or_default();
+        let subject = record::name_of(&record).to_owned();
+        v1::Event {
+            id: format!("{revision}-{subject}"),
+            source: format!("attache/{}", self.at.epoch),
+            r#type: EventType::Snapshot.into(),
+            event_class: EventClass::Registry.into(),
+            time: info.update_time,
+            revision,
+            occurred: info.occurred,
+            states: info.states,
+            headline: crate::domain::headline::label(&record),
+            record: Some(self.plan.selection.mask.apply(record)),
+            subject,
+            ..v1::Event::default()
+        }
+    }
+
+    async fn send_events(&mut self, events: Vec<v1::Event>) -> Step {
+        let last = events.last().map(|e| e.subject.clone()).unwrap_or_default();
+        let mut token = self.token();
+        if let Phase::Snapshot { after, .. } = &mut token.phase {
+            *after = last;
+        }
+        self.send(frame(&token, Frame::Batch(v1::EventBatch { events, continued: false }))).await
+    }
+
+    /// Sends what matches of consecutive revisions.
+    async fn deliver(&mut self, revisions: impl Iterator<Item = &Revision>) -> Step {
+        let options = &self.plan.options;
+        let mut packer = Packer::new(self.at.epoch, options.max_events, options.max_bytes, self.at.clone());
+        for revision in revisions {
+            let first = self.amid.take().map_or(0, |(next, _)| next);
+            for frame in packer.add(revision, first, &self.plan.selection) {
+                self.send(frame).await?;
+            }
+            self.at = Token::at(self.at.epoch, revision.number, &revision.hash);
+        }
+        match packer.flush() {
+            Some(frame) => self.send(frame).await,
+            None => self.keep_alive().await,
+        }
+    }
+
+    /// Reads a page of the log from the store, because the position is outside the ring.
+    async fn replay(&mut self) -> Step {
+        if self.was_live && !self.behind {
+            self.behind = true;
+            let lag = self.lag().await?;
+            let fell = v1::FellBehind { lag_events: lag.events };
+            let token = self.token();
+            self.send(frame(&token, Frame::FellBehind(fell))).await?;
+        }
+        let hub = Arc::clone(self.subscriber.hub());
+        let permit = Arc::clone(hub.readers()).acquire_owned().await.map_err(|_| Stop::Gone)?;
+        let (store, after, limit) = (self.store.clone(), self.at.revision, hub.settings().page_revisions);
+        let through = match self.plan.until {
+            Until::Through(last) => last,
+            _ => u64::MAX >> 1,
+        };
+        let revisions = blocking(move || {
+            store.read(|c| {
+                let entries = log::entries(c, after, through, limit, REPLAY_PAGE_BYTES)?;
+                log::revisions(c, &entries)
+            })
+        })
+        .await?;
+        drop(permit);
+        self.deliver(revisions.iter()).await?;
+        self.check_drain().await
+    }
+
+    /// Ends, or tells that it caught up, where the position says so.
+    async fn check_end(&mut self) -> Step {
+        self.check_drain().await?;
+        if let Goal::Position(position) = self.goal {
+            let head = self.subscriber.hub().head();
+            if head.position >= position {
+                self.goal = Goal::Revision(head.revision);
+            }
+        }
+        if let Goal::Revision(revision) = self.goal
+            && self.at.revision >= revision
+        {
+            self.goal = Goal::Reached;
+            let token = self.token();
+            self.send(frame(&token, Frame::CaughtUp(v1::CaughtUp {}))).await?;
+        }
+        let ended = match self.plan.until {
+            Until::Forever => false,
+            Until::CaughtUp => matches!(self.goal, Goal::Reached),
+            Until::Through(last) => self.at.revision >= last,
+        };
+        if ended {
+            let token = self.token();
+            self.send(frame(&token, Frame::End(v1::WatchEnd {}))).await?;
+            return Err(Stop::Told);
+        }
+        Ok(())
+    }
+
+    async fn check_drain(&mut self) -> Step {
+        if !self.subscriber.hub().draining().is_cancelled() {
+            return Ok(());
+        }
+        let token = self.token();
+        let going = v1::GoingAway { retry_delay: duration(GOING_AWAY_RETRY) };
+        self.send(frame(&token, Frame::GoingAway(going))).await?;
+        Err(Stop::Told)
+    }
+
+    /// Waits for something that may match, and tells progress meanwhile.
+    async fn wait(&mut self) -> Step {
+        let hub = Arc::clone(self.subscriber.hub());
+        let left = self.interval.saturating_sub(self.last_frame.elapsed());
+        tokio::select! {
+            () = self.subscriber.woken() => Ok(()),
+            () = hub.draining().cancelled() => Ok(()),
+            () = self.frames.closed() => Err(Stop::Gone),
+            () = tokio::time::sleep(left) => {
+                if let Polled::Quiet(head) = self.subscriber.poll(self.at.revision, 0) {
+                    self.advance(head);
+                }
+                self.progress().await
+            }
+        }
+    }
+
+    /// Tells progress if nothing was told for an interval.
+    async fn keep_alive(&mut self) -> Step {
+        if self.last_frame.elapsed() >= self.interval { self.progress().await } else { Ok(()) }
+    }
+
+    async fn progress(&mut self) -> Step {
+        let lag = self.lag().await?;
+        let head = self.subscriber.hub().head();
+        let epoch = head.epoch;
+        let progress = v1::WatchProgress {
+            lag_events: lag.events,
+            lag_bytes: lag.bytes,
+            lag_time: duration(lag.time),
+            oldest_token: Token::at(epoch, 0, &crate::domain::token::GENESIS).encode(),
+            head_token: head.token().encode(),
+        };
+        let token = self.token();
+        self.send(frame(&token, Frame::Progress(progress))).await
+    }
+
+    async fn lag(&self) -> Step<Lag> {
+        let head = self.subscriber.hub().head();
+        let after = self.at.revision;
+        if after >= head.revision {
+            return Ok(Lag::default());
+        }
+        let store = self.store.clone();
+        let (events, bytes, since_us) = blocking(move || store.read(|c| log::lag(c, after, head.revision))).await?;
+        let age = clock::age_us(since_us);
+        Ok(Lag { events, bytes, time: Duration::from_micros(age) })
+    }
+
+    /// Hands a frame to the transport, and waits until it takes it.
+    async fn send(&mut self, frame: v1::WatchEventsResponse) -> Step {
+        let stall = self.subscriber.hub().settings().stall_timeout;
+        match tokio::time::timeout(stall, self.frames.send(frame)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(Stop::Gone),
+            Err(_) => {
+                let why = format!("the transport accepted nothing for {} s; resume with the last token", stall.as_secs());
+                return Err(Stop::Failed(Error::new(Reason::Overloaded, why)));
+            }
+        }
+        self.last_frame = clock::ticks();
+        // A tenth of jitter, so that many watches do not tell their progress at once.
+        self.interval = self.plan.options.progress.mul_f64(rand::rng().random_range(0.9..=1.1));
+        Ok(())
+    }
+}
+
+/// How far a watch is behind.
+#[derive(Default)]
+struct Lag {
+    events: u64,
+    bytes: u64,
+    time: Duration,
+}
+
+fn duration(duration: Duration) -> Option<prost_types::Duration> {
+    prost_types::Duration::try_from(duration).ok()
+}
