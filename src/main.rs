@@ -1,26 +1,102 @@
-//! The binary: parse, run, exit code.
+//! Arguments ► telemetry ► runtime ► exit code.
 
 use std::process::ExitCode;
 
-use attache::cli::{self, Command, output};
+use attache::{
+    cli::{self, Command, output, serve_args::ServeArgs},
+    config::Config,
+    serve::{self, Parts, Server},
+    telemetry,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Bad usage or configuration, after BSD's sysexits.
+const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    let cli = match cli::parse() {
-        Ok(cli) => cli,
+    let command = match cli::parse() {
+        Ok(cli) => cli.command,
         Err(code) => return code,
     };
-    let ended = match cli.command {
-        Command::Serve(_) => Ok(()),
-        command => {
-            let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
-            runtime.block_on(cli::run(command))
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::note(format!("cannot start: {error}"));
+            return ExitCode::FAILURE;
         }
     };
-    match ended {
+    runtime.block_on(async {
+        match command {
+            Command::Serve(args) => serve(&args).await,
+            command => match cli::run(command).await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    output::error(&error);
+                    ExitCode::from(error.exit_code())
+                }
+            },
+        }
+    })
+}
+
+async fn serve(args: &ServeArgs) -> ExitCode {
+    let config = match Config::load(args).map_err(|e| e.to_string()).and_then(|config| {
+        telemetry::init(&config.log, config.log_format)?;
+        Ok(config)
+    }) {
+        Ok(config) => config,
+        Err(error) => {
+            output::note(&error);
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let server = match serve::build(&config, Parts::default()).await {
+        Ok(server) => server,
+        Err(error) => {
+            output::note(&error.message);
+            return ExitCode::FAILURE;
+        }
+    };
+    announce(&server);
+    match server.run(asked_to_stop()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::error(&error);
-            ExitCode::from(error.exit_code())
+            output::note(&error.message);
+            ExitCode::FAILURE
         }
+    }
+}
+
+/// Says where the server listens, first of all and on a line of its own: programs read it.
+fn announce(server: &Server) {
+    let mut lines =
+        vec![format!("listening on http://{}", server.address()), format!("store in {}", server.folder().display())];
+    if let Some(loaded) = server.loaded() {
+        lines.push(loaded.to_string());
+        lines.push("try, in another terminal:".to_owned());
+        let flag = match server.address().to_string() {
+            default if default == attache::config::DEFAULT_LISTEN => String::new(),
+            other => format!(" --server http://{other}"),
+        };
+        for command in
+            ["list visits --state AZ --state KZ", "get visits/kz-mod-az-2023-10 --explain", "watch --from oldest"]
+        {
+            lines.push(format!("  attache {command}{flag}"));
+        }
+    }
+    lines.push(String::new());
+    // Nobody reads it where nobody started the server by hand.
+    let _ = output::text(lines.join("\n").as_bytes());
+}
+
+/// Done at the first SIGINT or SIGTERM.
+async fn asked_to_stop() {
+    let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
+        _ => return std::future::pending().await,
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
 }

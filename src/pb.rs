@@ -26,9 +26,8 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, ReflectMe
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/attache.binpb"));
 
 /// The descriptors, decoded once.
-pub static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
-    DescriptorPool::decode(DESCRIPTORS).expect("the descriptors were written by the build")
-});
+pub static POOL: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).expect("the descriptors were written by the build"));
 
 /// The descriptor of a message of the contract, by its short name.
 ///
@@ -48,9 +47,7 @@ pub fn descriptor(short: &str) -> MessageDescriptor {
 /// If `message` is not of the type that `short` names.
 pub fn to_dynamic<M: prost::Message>(short: &str, message: &M) -> DynamicMessage {
     let mut dynamic = DynamicMessage::new(descriptor(short));
-    dynamic
-        .transcode_from(message)
-        .expect("generated code and descriptors come from the same build");
+    dynamic.transcode_from(message).expect("generated code and descriptors come from the same build");
     dynamic
 }
 

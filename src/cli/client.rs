@@ -71,10 +71,7 @@ impl ServerArgs {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
         match endpoint.connect().await {
             Ok(channel) => Ok(Connection { channel }),
-            Err(error) => Err(CliError::Unreachable {
-                server: url,
-                cause: chain(&error),
-            }),
+            Err(error) => Err(CliError::Unreachable { server: url, cause: chain(&error) }),
         }
     }
 }
@@ -133,9 +130,9 @@ fn url(server: &str) -> Result<String, CliError> {
     match server.split_once("://") {
         None => Ok(format!("http://{server}")),
         Some(("http", _)) => Ok(server.to_owned()),
-        Some((scheme, _)) => Err(CliError::Usage(format!(
-            "--server {server}: {scheme} is not supported, only plain http is"
-        ))),
+        Some((scheme, _)) => {
+            Err(CliError::Usage(format!("--server {server}: {scheme} is not supported, only plain http is")))
+        }
     }
 }
 

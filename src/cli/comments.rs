@@ -23,15 +23,8 @@ pub fn is_output_only(field: &FieldDescriptor) -> bool {
 fn of(file: &FileDescriptor, path: &[i32]) -> String {
     let proto = file.file_descriptor_proto();
     let locations = proto.source_code_info.iter().flat_map(|info| &info.location);
-    let comment = locations
-        .into_iter()
-        .find(|location| location.path == path)
-        .map(|l| l.leading_comments());
-    comment
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
+    let comment = locations.into_iter().find(|location| location.path == path).map(|l| l.leading_comments());
+    comment.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -43,10 +36,7 @@ mod tests {
     fn comments_of_the_contract_are_found() {
         let visit = pb::descriptor("Visit");
         assert_eq!(of_message(&visit), "A visit of one side to another.");
-        assert_eq!(
-            of_field(&visit.get_field_by_name("itinerary").unwrap()),
-            "The programme."
-        );
+        assert_eq!(of_field(&visit.get_field_by_name("itinerary").unwrap()), "The programme.");
         assert!(is_output_only(&visit.get_field_by_name("info").unwrap()));
     }
 }

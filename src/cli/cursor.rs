@@ -50,18 +50,9 @@ pub async fn run(args: &CursorArgs) -> Result<(), CliError> {
             let answer = feed.get_cursor(GetCursorRequest { name }).await?.into_inner();
             print(&client, answer.cursor)
         }
-        Action::Commit {
-            name,
-            token,
-            expected_etag,
-            client,
-        } => {
+        Action::Commit { name, token, expected_etag, client } => {
             let mut feed = client.connect().await?.feed();
-            let request = CommitCursorRequest {
-                name,
-                position: token,
-                expected_etag,
-            };
+            let request = CommitCursorRequest { name, position: token, expected_etag };
             let answer = feed.commit_cursor(request).await?.into_inner();
             print(&client, answer.cursor)
         }
@@ -80,14 +71,7 @@ fn print(client: &ClientArgs, cursor: Option<Cursor>) -> Result<(), CliError> {
 }
 
 fn text(cursor: &Cursor) -> String {
-    let Cursor {
-        name,
-        position,
-        etag,
-        update_time,
-    } = cursor;
-    let time = update_time
-        .map(|time| view::time(&time.to_string()))
-        .unwrap_or_default();
+    let Cursor { name, position, etag, update_time } = cursor;
+    let time = update_time.map(|time| view::time(&time.to_string())).unwrap_or_default();
     format!("name:     {name}\nposition: {position}\netag:     {etag}\nupdated:  {time}")
 }

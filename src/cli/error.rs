@@ -94,10 +94,7 @@ pub fn is_retryable(status: &Status) -> bool {
 /// The reason's word from the catalogue, or an empty string.
 #[must_use]
 pub fn reason(status: &Status) -> String {
-    status
-        .get_details_error_info()
-        .map(|info| info.reason)
-        .unwrap_or_default()
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
 /// How long the server advises to wait.
@@ -126,9 +123,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 fn describe(status: &Status) -> String {
     let info = status.get_details_error_info();
-    let word = info
-        .as_ref()
-        .map_or_else(|| format!("{:?}", status.code()), |info| info.reason.clone());
+    let word = info.as_ref().map_or_else(|| format!("{:?}", status.code()), |info| info.reason.clone());
     let violations = violations(status);
     let mut text = match violations.first() {
         // The server's message repeats the first violations.
@@ -157,11 +152,7 @@ fn details(status: &Status, info: Option<&ErrorInfo>) -> Vec<String> {
         lines.push(format!("resource: {}", resource.resource_name));
     }
     if let Some(info) = info {
-        let mut more: Vec<_> = info
-            .metadata
-            .iter()
-            .map(|(key, value)| format!("{key}: {value}"))
-            .collect();
+        let mut more: Vec<_> = info.metadata.iter().map(|(key, value)| format!("{key}: {value}")).collect();
         more.sort();
         lines.append(&mut more);
     }
@@ -210,49 +201,29 @@ mod tests {
 
     #[test]
     fn exit_codes_of_local_failures() {
-        let unreachable = CliError::Unreachable {
-            server: "http://x".into(),
-            cause: "refused".into(),
-        };
+        let unreachable = CliError::Unreachable { server: "http://x".into(), cause: "refused".into() };
         assert_eq!(unreachable.exit_code(), EXIT_UNAVAILABLE);
         assert_eq!(CliError::Usage("no".into()).exit_code(), EXIT_USAGE);
-        assert_eq!(
-            CliError::from(io::Error::from(io::ErrorKind::BrokenPipe)).exit_code(),
-            EXIT_OK
-        );
-        assert_eq!(
-            CliError::from(Status::unknown("no reason given")).exit_code(),
-            EXIT_REFUSED
-        );
+        assert_eq!(CliError::from(io::Error::from(io::ErrorKind::BrokenPipe)).exit_code(), EXIT_OK);
+        assert_eq!(CliError::from(Status::unknown("no reason given")).exit_code(), EXIT_REFUSED);
     }
 
     #[test]
     fn a_refusal_lists_every_violation_on_its_own_line() {
         let violations = vec![
-            Violation {
-                field: "reports[0].record".into(),
-                description: "is required".into(),
-            },
-            Violation {
-                field: "reports[1].visit.start.edtf".into(),
-                description: "is not a date".into(),
-            },
+            Violation { field: "reports[0].record".into(), description: "is required".into() },
+            Violation { field: "reports[1].visit.start.edtf".into(), description: "is not a date".into() },
         ];
         let error = CliError::from(Status::from(Error::violations(Reason::FieldInvalid, violations)));
         let text = error.to_string();
         assert!(text.starts_with("FIELD_INVALID: "), "{text}");
         assert!(text.contains("\n  reports[0].record: is required"), "{text}");
-        assert!(
-            text.contains("\n  reports[1].visit.start.edtf: is not a date"),
-            "{text}"
-        );
+        assert!(text.contains("\n  reports[1].visit.start.edtf: is not a date"), "{text}");
     }
 
     #[test]
     fn a_refusal_names_the_resource_and_when_to_retry() {
-        let error = Error::not_found("visits/x")
-            .with_retry(Duration::from_secs(2))
-            .with("last_token", "abc");
+        let error = Error::not_found("visits/x").with_retry(Duration::from_secs(2)).with("last_token", "abc");
         let text = CliError::from(Status::from(error)).to_string();
         assert!(text.contains("resource: visits/x"), "{text}");
         assert!(text.contains("last_token: abc"), "{text}");

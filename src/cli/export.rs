@@ -64,10 +64,7 @@ pub async fn run(args: &ExportArgs) -> Result<(), CliError> {
     let filters = args.filter.filters(&args.dates)?;
     let connection = args.server.connect().await?;
     let mut follower = Follower::new(connection.feed(), request(args.what, filters));
-    let mut export = Export {
-        out: Out::new(args.format.into()),
-        progress: Progress::new("exported"),
-    };
+    let mut export = Export { out: Out::new(args.format.into()), progress: Progress::new("exported") };
     while let Some(frame) = follower.next().await? {
         if let Some(Frame::Batch(batch)) = &frame.frame {
             for event in &batch.events {
@@ -85,14 +82,8 @@ pub async fn run(args: &ExportArgs) -> Result<(), CliError> {
 }
 
 fn request(what: What, filters: Vec<Filter>) -> WatchEventsRequest {
-    let names_only = (what == What::Reports).then(|| prost_types::FieldMask {
-        paths: vec!["name".into()],
-    });
-    let start = if what == What::Events {
-        Start::Oldest(())
-    } else {
-        Start::Snapshot(())
-    };
+    let names_only = (what == What::Reports).then(|| prost_types::FieldMask { paths: vec!["name".into()] });
+    let start = if what == What::Events { Start::Oldest(()) } else { Start::Snapshot(()) };
     WatchEventsRequest {
         filters,
         read_mask: names_only,

@@ -46,11 +46,7 @@ pub fn page_size(wanted: Option<usize>) -> i32 {
 pub async fn get(client: &mut Registry, kind: Kind, name: &str, as_of: Option<AsOf>) -> Result<Value, CliError> {
     macro_rules! call {
         ($rpc:ident, $request:ident, $field:ident) => {{
-            let request = v1::$request {
-                name: name.to_owned(),
-                as_of,
-                ..v1::$request::default()
-            };
+            let request = v1::$request { name: name.to_owned(), as_of, ..v1::$request::default() };
             let answer = client.$rpc(request).await?.into_inner();
             answer.$field.map(|record| pb::to_json(kind.message(), &record))
         }};
@@ -91,15 +87,8 @@ pub async fn page(
                 at_least: None,
             };
             let answer = client.$rpc(request).await?.into_inner();
-            let items = answer
-                .$field
-                .iter()
-                .map(|record| pb::to_json(kind.message(), record))
-                .collect();
-            Page {
-                items,
-                next: answer.next_page_token,
-            }
+            let items = answer.$field.iter().map(|record| pb::to_json(kind.message(), record)).collect();
+            Page { items, next: answer.next_page_token }
         }};
     }
     Ok(match kind {

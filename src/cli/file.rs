@@ -71,13 +71,7 @@ fn print(out: &mut Out, request: &FileReportsRequest, answer: &FileReportsRespon
     }
     results::print(out, &answer.results, &answer.events)?;
     let dry_run = request.validate_only;
-    out.line(results::summary(
-        answer.results.len(),
-        "filed",
-        answer.revision,
-        &answer.token,
-        dry_run,
-    ))
+    out.line(results::summary(answer.results.len(), "filed", answer.revision, &answer.token, dry_run))
 }
 
 impl FileArgs {
@@ -89,10 +83,7 @@ impl FileArgs {
             let parsed = input::parse(&text).map_err(|e| CliError::Usage(format!("{}: {e}", path.display())))?;
             if parsed.len() > 1 {
                 let parts = parsed.len();
-                output::note(format_args!(
-                    "{} is filed in {parts} parts, each all or nothing",
-                    path.display()
-                ));
+                output::note(format_args!("{} is filed in {parts} parts, each all or nothing", path.display()));
             }
             requests.extend(parsed);
         }

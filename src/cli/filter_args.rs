@@ -126,9 +126,9 @@ impl DateArgs {
     fn range(&self) -> Result<Option<OccurredRange>, CliError> {
         let Self { since, until, definite } = self;
         match (since, until) {
-            (None, None) if *definite => Err(CliError::Usage(
-                "--definite says how dates are compared: give --since, --until or both".into(),
-            )),
+            (None, None) if *definite => {
+                Err(CliError::Usage("--definite says how dates are compared: give --since, --until or both".into()))
+            }
             (None, None) => Ok(None),
             _ => Ok(Some(OccurredRange {
                 from: since.clone().unwrap_or_default(),
@@ -142,11 +142,7 @@ impl DateArgs {
 /// `zhaksylykov` is taken as `persons/zhaksylykov`.
 fn in_collection(collection: &str, names: &[String]) -> Vec<String> {
     let full = |name: &String| {
-        if name.contains('/') {
-            name.clone()
-        } else {
-            format!("{collection}/{name}")
-        }
+        if name.contains('/') { name.clone() } else { format!("{collection}/{name}") }
     };
     names.iter().map(full).collect()
 }
@@ -203,11 +199,7 @@ mod tests {
             persons: vec!["persons/p".into()],
             organizations: vec!["organizations/o".into()],
             places: vec!["places/l".into()],
-            occurred: Some(OccurredRange {
-                from: "2023".into(),
-                until: "2024-06".into(),
-                definite_only: true,
-            }),
+            occurred: Some(OccurredRange { from: "2023".into(), until: "2024-06".into(), definite_only: true }),
             disputed: Some(true),
         };
         assert_eq!(filters(line), vec![expected]);

@@ -35,15 +35,7 @@ impl Follower {
     /// Nothing is sent before the first frame is asked for.
     #[must_use]
     pub fn new(client: Feed, request: WatchEventsRequest) -> Self {
-        Self {
-            client,
-            request,
-            stream: None,
-            token: None,
-            failures: 0,
-            pause: None,
-            ended: false,
-        }
+        Self { client, request, stream: None, token: None, failures: 0, pause: None, ended: false }
     }
 
     /// The position to resume with, once there was a frame.
@@ -64,10 +56,7 @@ impl Follower {
                     self.accept(&frame);
                     return Ok(Some(frame));
                 }
-                Ok(None) => {
-                    self.recover(Status::unavailable("the stream ended without saying why"))
-                        .await?
-                }
+                Ok(None) => self.recover(Status::unavailable("the stream ended without saying why")).await?,
                 Err(status) => self.recover(status).await?,
             }
         }
@@ -108,10 +97,7 @@ impl Follower {
                 self.pause = Some(delay.unwrap_or_default().min(MAX_PAUSE));
             }
             Some(Frame::FellBehind(behind)) => {
-                output::note(format_args!(
-                    "{} events behind; reading from the log",
-                    behind.lag_events
-                ));
+                output::note(format_args!("{} events behind; reading from the log", behind.lag_events));
             }
             Some(Frame::End(_)) => self.ended = true,
             _ => {}
@@ -128,9 +114,7 @@ impl Follower {
         }
         let delay = retry::delay(&status, self.failures);
         let word = retry::word(&status);
-        output::note(format_args!(
-            "connection lost ({word}); resuming from the last position in {delay:?}"
-        ));
+        output::note(format_args!("connection lost ({word}); resuming from the last position in {delay:?}"));
         tokio::time::sleep(delay).await;
         Ok(())
     }
@@ -203,43 +187,21 @@ mod tests {
     }
 
     fn frame(token: &str, frame: Frame) -> Step {
-        Ok(WatchEventsResponse {
-            token: token.into(),
-            frame: Some(frame),
-        })
+        Ok(WatchEventsResponse { token: token.into(), frame: Some(frame) })
     }
 
     fn draining() -> Status {
-        Error::new(Reason::Draining, "draining")
-            .with_retry(Duration::from_millis(1))
-            .into()
+        Error::new(Reason::Draining, "draining").with_retry(Duration::from_millis(1)).into()
     }
 
     async fn follow(scripts: Vec<Vec<Step>>) -> (Follower, Scripted) {
-        let server = Scripted {
-            scripts: Arc::new(Mutex::new(scripts.into())),
-            ..Scripted::default()
-        };
-        let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
-            .await
-            .unwrap();
+        let server = Scripted { scripts: Arc::new(Mutex::new(scripts.into())), ..Scripted::default() };
+        let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = FeedServiceServer::new(server.clone());
-        tokio::spawn(
-            Server::builder()
-                .add_service(service)
-                .serve_with_incoming(TcpListenerStream::new(listener)),
-        );
-        let connection = ServerArgs {
-            server: address.to_string(),
-        }
-        .connect()
-        .await
-        .unwrap();
-        let request = WatchEventsRequest {
-            start: Some(Start::Snapshot(())),
-            ..WatchEventsRequest::default()
-        };
+        tokio::spawn(Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
+        let connection = ServerArgs { server: address.to_string() }.connect().await.unwrap();
+        let request = WatchEventsRequest { start: Some(Start::Snapshot(())), ..WatchEventsRequest::default() };
         (Follower::new(connection.feed(), request), server)
     }
 
@@ -259,20 +221,11 @@ mod tests {
                 frame("t2", Frame::CaughtUp(CaughtUp {})),
                 Err(draining()),
             ],
-            vec![
-                frame("t2", Frame::Started(Started::default())),
-                frame("t3", Frame::GoingAway(GoingAway::default())),
-            ],
-            vec![
-                frame("t3", Frame::Started(Started::default())),
-                frame("t4", Frame::End(WatchEnd {})),
-            ],
+            vec![frame("t2", Frame::Started(Started::default())), frame("t3", Frame::GoingAway(GoingAway::default()))],
+            vec![frame("t3", Frame::Started(Started::default())), frame("t4", Frame::End(WatchEnd {}))],
         ])
         .await;
-        assert_eq!(
-            tokens(&mut follower).await.unwrap(),
-            ["t1", "t2", "t2", "t3", "t3", "t4"]
-        );
+        assert_eq!(tokens(&mut follower).await.unwrap(), ["t1", "t2", "t2", "t3", "t3", "t4"]);
         let starts = server.starts.lock().unwrap().clone();
         let after = |token: &str| Some(Start::After(token.into()));
         assert_eq!(starts, [Some(Start::Snapshot(())), after("t2"), after("t3")]);
@@ -288,11 +241,8 @@ mod tests {
     #[tokio::test]
     async fn an_error_that_waiting_does_not_cure_ends_the_watch() {
         let replaced = Error::new(Reason::LogReplaced, "another log").into();
-        let (mut follower, server) = follow(vec![
-            vec![frame("t1", Frame::Started(Started::default())), Err(replaced)],
-            vec![],
-        ])
-        .await;
+        let (mut follower, server) =
+            follow(vec![vec![frame("t1", Frame::Started(Started::default())), Err(replaced)], vec![]]).await;
         assert_eq!(tokens(&mut follower).await.unwrap_err().exit_code(), 1);
         assert_eq!(server.starts.lock().unwrap().len(), 1);
         assert_eq!(follower.token(), Some("t1"));

@@ -44,11 +44,7 @@ pub async fn run(args: &GetArgs) -> Result<(), CliError> {
     let mut out = Out::new(args.client.output.output);
     if args.explain {
         let explanation = explanation(&mut client, &args.name, as_of).await?;
-        if out.is_table() {
-            out.line(explain::table(&explanation))?
-        } else {
-            out.object(&explanation)?
-        }
+        if out.is_table() { out.line(explain::table(&explanation))? } else { out.object(&explanation)? }
     } else {
         let record = fetch::get(&mut client, kind, &args.name, as_of.clone()).await?;
         warn_if_merged(&args.name, &record);
@@ -67,9 +63,7 @@ async fn disputed_explanation(
     record: &Value,
     as_of: Option<AsOf>,
 ) -> Result<Option<Value>, CliError> {
-    let disputed = record
-        .get("info")
-        .is_some_and(|info| !list(info, "disputedFields").is_empty());
+    let disputed = record.get("info").is_some_and(|info| !list(info, "disputedFields").is_empty());
     if !disputed {
         return Ok(None);
     }
@@ -77,11 +71,7 @@ async fn disputed_explanation(
 }
 
 async fn explanation(client: &mut Registry, name: &str, as_of: Option<AsOf>) -> Result<Value, CliError> {
-    let request = ExplainRecordRequest {
-        name: name.to_owned(),
-        as_of,
-        at_least: None,
-    };
+    let request = ExplainRecordRequest { name: name.to_owned(), as_of, at_least: None };
     let answer = client.explain_record(request).await?.into_inner();
     Ok(pb::to_json("ExplainRecordResponse", &answer))
 }

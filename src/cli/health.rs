@@ -12,13 +12,8 @@ use super::{
 };
 
 /// The server as a whole, then each service.
-const SERVICES: [&str; 5] = [
-    "",
-    "attache.v1.RegistryService",
-    "attache.v1.FeedService",
-    "attache.v1.FilingService",
-    "attache.v1.LogService",
-];
+const SERVICES: [&str; 5] =
+    ["", "attache.v1.RegistryService", "attache.v1.FeedService", "attache.v1.FilingService", "attache.v1.LogService"];
 
 /// Arguments of `attache health`.
 #[derive(Debug, Clone, Args)]
@@ -41,22 +36,13 @@ pub async fn run(args: &HealthArgs) -> Result<(), CliError> {
     let mut out = Out::new(args.client.output.output);
     print(&mut out, &states)?;
     out.flush()?;
-    let not: Vec<_> = states
-        .iter()
-        .filter(|(_, state)| *state != ServingStatus::Serving)
-        .map(|(name, _)| *name)
-        .collect();
-    if not.is_empty() {
-        Ok(())
-    } else {
-        Err(CliError::Unhealthy(not.join(", ")))
-    }
+    let not: Vec<_> =
+        states.iter().filter(|(_, state)| *state != ServingStatus::Serving).map(|(name, _)| *name).collect();
+    if not.is_empty() { Ok(()) } else { Err(CliError::Unhealthy(not.join(", "))) }
 }
 
 async fn check(client: &mut HealthClient<Channel>, service: &str) -> Result<ServingStatus, CliError> {
-    let request = HealthCheckRequest {
-        service: service.to_owned(),
-    };
+    let request = HealthCheckRequest { service: service.to_owned() };
     match client.check(request).await {
         Ok(answer) => Ok(answer.into_inner().status()),
         Err(status) if status.code() == Code::NotFound => Ok(ServingStatus::ServiceUnknown),
@@ -89,10 +75,7 @@ mod tests {
 
     #[test]
     fn every_service_of_the_contract_is_asked_about() {
-        for service in pb::POOL
-            .services()
-            .filter(|service| service.package_name() == "attache.v1")
-        {
+        for service in pb::POOL.services().filter(|service| service.package_name() == "attache.v1") {
             assert!(SERVICES.contains(&service.full_name()), "{}", service.full_name());
         }
     }

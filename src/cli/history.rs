@@ -47,14 +47,7 @@ pub async fn run(args: &HistoryArgs) -> Result<(), CliError> {
 
 fn table(revisions: &[RevisionSummary]) -> String {
     let mut table = output::table(["REVISION", "TIME", "WHO", "WHAT"]);
-    for RevisionSummary {
-        revision,
-        time,
-        principal,
-        events,
-        token: _,
-    } in revisions
-    {
+    for RevisionSummary { revision, time, principal, events, token: _ } in revisions {
         let time = time.map(|time| view::time(&time.to_string())).unwrap_or_default();
         let what: Vec<String> = events.iter().map(event).collect();
         table.add_row([revision.to_string(), time, principal.clone(), what.join("\n")]);
@@ -65,16 +58,8 @@ fn table(revisions: &[RevisionSummary]) -> String {
 /// `extended: …headline… [start, type]`.
 fn event(event: &Event) -> String {
     let word = words::human("EventType", event.r#type);
-    let paths = if event.fields.is_empty() {
-        &event.changed_paths
-    } else {
-        &event.fields
-    };
-    let paths = if paths.is_empty() {
-        String::new()
-    } else {
-        format!(" [{}]", paths.join(", "))
-    };
+    let paths = if event.fields.is_empty() { &event.changed_paths } else { &event.fields };
+    let paths = if paths.is_empty() { String::new() } else { format!(" [{}]", paths.join(", ")) };
     match event.headline.is_empty() {
         true => format!("{word}{paths}"),
         false => format!("{word}: {}{paths}", event.headline),
@@ -95,11 +80,7 @@ mod tests {
             ..Event::default()
         };
         assert_eq!(event(&extended), "extended: Visit of KZ to AZ [start, type]");
-        let revision = RevisionSummary {
-            revision: 12,
-            events: vec![extended],
-            ..RevisionSummary::default()
-        };
+        let revision = RevisionSummary { revision: 12, events: vec![extended], ..RevisionSummary::default() };
         assert!(table(&[revision]).lines().nth(1).unwrap().contains("12"));
     }
 }

@@ -48,22 +48,14 @@ pub fn parse(text: &str) -> Result<Vec<FileReportsRequest>, String> {
         }
     }
     requests.extend(gather(reports));
-    if requests.is_empty() {
-        Err("there is nothing to file in it".into())
-    } else {
-        Ok(requests)
-    }
+    if requests.is_empty() { Err("there is nothing to file in it".into()) } else { Ok(requests) }
 }
 
 /// Empties the lines that begin with `//`, so that line numbers stay what they were.
 #[must_use]
 pub fn without_comments(text: &str) -> String {
     let kept = |line| {
-        if str::trim_start(line).starts_with("//") {
-            ""
-        } else {
-            line
-        }
+        if str::trim_start(line).starts_with("//") { "" } else { line }
     };
     text.split('\n').map(kept).collect::<Vec<_>>().join("\n")
 }
@@ -101,10 +93,7 @@ fn item(value: &Value, text: &str, start: usize, end: usize) -> Result<Item, Str
         Value::Object(_) => {
             pb::from_json("Report", &format!("{lines_before}{own}")).map(|report| Item::Reports(vec![report]))
         }
-        _ => Err(format!(
-            "line {}: a report, a list of reports or a request is expected",
-            lines_before.len() + 1
-        )),
+        _ => Err(format!("line {}: a report, a list of reports or a request is expected", lines_before.len() + 1)),
     }
 }
 
@@ -119,10 +108,7 @@ fn gather(reports: Vec<Report>) -> Vec<FileReportsRequest> {
                 bytes += size;
             }
             _ => {
-                requests.push(FileReportsRequest {
-                    reports: vec![report],
-                    ..FileReportsRequest::default()
-                });
+                requests.push(FileReportsRequest { reports: vec![report], ..FileReportsRequest::default() });
                 bytes = size;
             }
         }
@@ -145,10 +131,8 @@ mod tests {
 
     #[test]
     fn a_request_is_kept_whole() {
-        let requests = parse(&format!(
-            r#"{{"source":{{"name":"sources/s"}},"reports":[{REPORT}],"requestId":"r"}}"#
-        ))
-        .unwrap();
+        let requests =
+            parse(&format!(r#"{{"source":{{"name":"sources/s"}},"reports":[{REPORT}],"requestId":"r"}}"#)).unwrap();
         assert_eq!(requests.len(), 1);
         assert_eq!(requests[0].request_id.as_deref(), Some("r"));
         assert_eq!(requests[0].source.as_ref().unwrap().name, "sources/s");
@@ -156,11 +140,7 @@ mod tests {
 
     #[test]
     fn a_report_lines_of_reports_and_an_array_are_one_filing() {
-        for text in [
-            REPORT.to_owned(),
-            format!("{REPORT}\n// two\n{REPORT}\n"),
-            format!("[{REPORT},\n{REPORT}]"),
-        ] {
+        for text in [REPORT.to_owned(), format!("{REPORT}\n// two\n{REPORT}\n"), format!("[{REPORT},\n{REPORT}]")] {
             let requests = parse(&text).unwrap();
             assert_eq!(requests.len(), 1, "{text}");
             assert!(requests[0].reports.iter().all(|r| r.record == "visits/x"));

@@ -25,15 +25,8 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
-        Self::Visit,
-        Self::Meeting,
-        Self::Agreement,
-        Self::Exercise,
-        Self::Person,
-        Self::Organization,
-        Self::Place,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Visit, Self::Meeting, Self::Agreement, Self::Exercise, Self::Person, Self::Organization, Self::Place];
 
     /// What names begin with: `visits`.
     #[must_use]
@@ -88,14 +81,12 @@ impl Kind {
         match (kind, id) {
             (_, id) if id.contains("/reports/") => {
                 let record = name.split("/reports/").next().unwrap_or(name);
-                Err(CliError::Usage(format!(
-                    "{name} is a report: `attache reports {record}` shows it"
-                )))
+                Err(CliError::Usage(format!("{name} is a report: `attache reports {record}` shows it")))
             }
             (Some(kind), id) if !id.is_empty() => Ok(kind),
-            _ if collection == "sources" => Err(CliError::Usage(format!(
-                "{name} is a source: `attache list sources` shows them"
-            ))),
+            _ if collection == "sources" => {
+                Err(CliError::Usage(format!("{name} is a source: `attache list sources` shows them")))
+            }
             _ => Err(CliError::Usage(format!(
                 "{name} is no name of a record: it begins with {}/",
                 Self::ALL.map(Self::collection).join("/, ")

@@ -118,15 +118,8 @@ impl Pages {
                     at_least: None,
                 };
                 let answer = client.list_sources(request).await?.into_inner();
-                let items = answer
-                    .sources
-                    .iter()
-                    .map(|source| pb::to_json("Source", source))
-                    .collect();
-                Ok(Page {
-                    items,
-                    next: answer.next_page_token,
-                })
+                let items = answer.sources.iter().map(|source| pb::to_json("Source", source)).collect();
+                Ok(Page { items, next: answer.next_page_token })
             }
         }
     }
@@ -155,12 +148,7 @@ fn record_row(kind: Kind, record: &Value) -> [String; 6] {
         texts(info, "states").join(" "),
         summary::one_line(kind, record),
         accounts.to_string(),
-        if list(info, "disputedFields").is_empty() {
-            ""
-        } else {
-            "disputed"
-        }
-        .to_owned(),
+        if list(info, "disputedFields").is_empty() { "" } else { "disputed" }.to_owned(),
     ]
 }
 
@@ -212,11 +200,7 @@ impl<'a> Listing<'a> {
         }
         self.progress.add(items.len());
         for item in &items {
-            if self.out.is_table() {
-                self.rows.push(self.pages.row(item))
-            } else {
-                self.out.item(item)?
-            }
+            if self.out.is_table() { self.rows.push(self.pages.row(item)) } else { self.out.item(item)? }
         }
         Ok(self.more)
     }
@@ -232,9 +216,7 @@ impl<'a> Listing<'a> {
         let count = self.progress.count();
         drop(self.progress);
         if self.more {
-            output::note(format_args!(
-                "{count} shown, there are more: --limit N or --all shows them"
-            ));
+            output::note(format_args!("{count} shown, there are more: --limit N or --all shows them"));
         } else if count == 0 {
             output::note("nothing matches");
         }
@@ -248,20 +230,13 @@ impl ListArgs {
         let as_of = self.known_at.as_ref().map(Position::as_of);
         let only_sources = !self.source_kind.is_empty() || self.publisher.is_some();
         match self.collection.kind() {
-            Some(_) if only_sources => Err(CliError::Usage(
-                "--source-kind and --publisher are for `attache list sources`".into(),
-            )),
-            Some(kind) => Ok(Pages::Records(
-                kind,
-                Query {
-                    filters,
-                    order_by: self.order.into(),
-                    as_of,
-                },
-            )),
-            None if !filters.is_empty() || self.order != Order::Occurred => Err(CliError::Usage(
-                "sources come by name, and are chosen with --source-kind and --publisher".into(),
-            )),
+            Some(_) if only_sources => {
+                Err(CliError::Usage("--source-kind and --publisher are for `attache list sources`".into()))
+            }
+            Some(kind) => Ok(Pages::Records(kind, Query { filters, order_by: self.order.into(), as_of })),
+            None if !filters.is_empty() || self.order != Order::Occurred => {
+                Err(CliError::Usage("sources come by name, and are chosen with --source-kind and --publisher".into()))
+            }
             None => {
                 let publisher = self.publisher.clone().unwrap_or_default();
                 Ok(Pages::Sources(self.source_kind.clone(), publisher, as_of))
@@ -328,10 +303,7 @@ mod tests {
         assert_eq!(listing.wanted(), Some(4));
         assert!(!listing.take(vec![json!({}); 2]).unwrap());
         assert_eq!(listing.wanted(), Some(2));
-        assert!(
-            !listing.take(vec![json!({}); 1]).unwrap(),
-            "full, and not yet known to be cut"
-        );
+        assert!(!listing.take(vec![json!({}); 1]).unwrap(), "full, and not yet known to be cut");
         assert_eq!(listing.wanted(), Some(1));
         assert!(listing.take(vec![json!({}); 1]).unwrap());
         assert_eq!(listing.progress.count(), 3);
@@ -349,13 +321,7 @@ mod tests {
     fn a_row_names_what_it_is() {
         let info = json!({"states": ["AZ", "KZ"], "accountCount": 2, "disputedFields": ["type"],
                           "occurred": {"edtf": "2023-10-05/2023-10-06"}});
-        let row = record_row(
-            Kind::Visit,
-            &json!({"name": "visits/v", "info": info, "guests": [{"state": "KZ"}]}),
-        );
-        assert_eq!(
-            row,
-            ["visits/v", "2023-10-05/2023-10-06", "AZ KZ", "KZ", "2", "disputed"]
-        );
+        let row = record_row(Kind::Visit, &json!({"name": "visits/v", "info": info, "guests": [{"state": "KZ"}]}));
+        assert_eq!(row, ["visits/v", "2023-10-05/2023-10-06", "AZ KZ", "KZ", "2", "disputed"]);
     }
 }

@@ -38,9 +38,7 @@ pub async fn run(args: &LogArgs) -> Result<(), CliError> {
 }
 
 fn text(info: &GetLogInfoResponse) -> String {
-    let recorded = info
-        .recorded_at
-        .map_or_else(|| "never".to_owned(), |time| view::time(&time.to_string()));
+    let recorded = info.recorded_at.map_or_else(|| "never".to_owned(), |time| view::time(&time.to_string()));
     let fields = [
         ("version", info.version.clone()),
         ("epoch", info.epoch.clone()),
@@ -50,10 +48,7 @@ fn text(info: &GetLogInfoResponse) -> String {
         ("oldest position", info.oldest_token.clone()),
         ("durability", durability(info.durability())),
     ];
-    let mut lines: Vec<_> = fields
-        .iter()
-        .map(|(label, value)| format!("{:17} {value}", format!("{label}:")))
-        .collect();
+    let mut lines: Vec<_> = fields.iter().map(|(label, value)| format!("{:17} {value}", format!("{label}:"))).collect();
     if !info.limits.is_empty() {
         let mut table = output::table(["LIMIT", "VALUE"]);
         for limit in &info.limits {
@@ -82,10 +77,7 @@ mod tests {
     fn the_log_says_what_an_answer_survives_and_its_limits() {
         let info = GetLogInfoResponse {
             durability: Durability::Unsynced as i32,
-            limits: vec![Limit {
-                name: "max_report_bytes".into(),
-                value: 65536,
-            }],
+            limits: vec![Limit { name: "max_report_bytes".into(), value: 65536 }],
             ..GetLogInfoResponse::default()
         };
         let text = text(&info);
@@ -93,10 +85,6 @@ mod tests {
             text.contains("survives the end of the process only") && text.contains("recorded:         never"),
             "{text}"
         );
-        assert!(
-            text.lines()
-                .any(|line| line.contains("max_report_bytes") && line.contains("65536")),
-            "{text}"
-        );
+        assert!(text.lines().any(|line| line.contains("max_report_bytes") && line.contains("65536")), "{text}");
     }
 }

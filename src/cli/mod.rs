@@ -116,11 +116,7 @@ pub fn parse() -> Result<Cli, ExitCode> {
 }
 
 fn parse_exit_code(error: &clap::Error) -> u8 {
-    if error.use_stderr() {
-        error::EXIT_USAGE
-    } else {
-        error::EXIT_OK
-    }
+    if error.use_stderr() { error::EXIT_USAGE } else { error::EXIT_OK }
 }
 
 /// Runs a client command.
@@ -181,11 +177,9 @@ mod tests {
 
     #[test]
     fn client_flags_are_taken_before_and_after_the_command() {
-        for line in [
-            "--server http://x:1 -o json log",
-            "log --server http://x:1 -o json",
-            "-o json log --server http://x:1",
-        ] {
+        for line in
+            ["--server http://x:1 -o json log", "log --server http://x:1 -o json", "-o json log --server http://x:1"]
+        {
             let client = client_of(line);
             assert_eq!(client.server.server, "http://x:1", "{line}");
             assert_eq!(client.output.output, Format::Json, "{line}");
@@ -194,14 +188,7 @@ mod tests {
 
     #[test]
     fn a_wrong_command_line_exits_with_64_and_help_with_0() {
-        for line in [
-            "frobnicate",
-            "get",
-            "list ships",
-            "watch --event nothing",
-            "serve --data-dir x --in-memory",
-            "",
-        ] {
+        for line in ["frobnicate", "get", "list ships", "watch --event nothing", "serve --data-dir x --in-memory", ""] {
             assert_eq!(parse_exit_code(&parse(line).unwrap_err()), 64, "{line}");
         }
         for line in ["--help", "--version", "serve --help", "list --help"] {

@@ -3,7 +3,7 @@
 use std::{
     fmt::Display,
     io::{self, IsTerminal as _, Write as _},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anstream::AutoStream;
@@ -35,14 +35,7 @@ pub enum Format {
 #[derive(Debug, Clone, Args)]
 pub struct OutputArgs {
     /// How to print
-    #[arg(
-        short,
-        long,
-        value_enum,
-        default_value_t,
-        value_name = "FORMAT",
-        help_heading = "Output"
-    )]
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
     pub output: Format,
 }
 
@@ -58,12 +51,7 @@ impl Out {
     /// Standard output in this format.
     #[must_use]
     pub fn new(format: Format) -> Self {
-        Self {
-            format,
-            stream: anstream::stdout(),
-            pending: Vec::new(),
-            items: 0,
-        }
+        Self { format, stream: anstream::stdout(), pending: Vec::new(), items: 0 }
     }
 
     /// The format chosen.
@@ -85,11 +73,7 @@ impl Out {
     /// What the stream says; [`CliError::Closed`] when its reader has gone.
     pub fn line(&mut self, text: impl Display) -> Result<(), CliError> {
         writeln!(self.pending, "{text}")?;
-        if self.pending.len() >= PIECE_BYTES {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.pending.len() >= PIECE_BYTES { self.flush() } else { Ok(()) }
     }
 
     /// A single JSON object.
@@ -116,11 +100,7 @@ impl Out {
         let before = if self.items == 0 { "[\n" } else { ",\n" };
         self.items += 1;
         write!(self.pending, "{before}{value:#}")?;
-        if self.pending.len() >= PIECE_BYTES {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.pending.len() >= PIECE_BYTES { self.flush() } else { Ok(()) }
     }
 
     /// Closes the array that [`Out::item`] opened; an empty one if there was no item.
@@ -156,9 +136,7 @@ impl Out {
 pub fn bytes(bytes: &[u8]) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     if stdout.is_terminal() {
-        return Err(CliError::Usage(
-            "these are bytes, not text: redirect them, or say `--out FILE`".into(),
-        ));
+        return Err(CliError::Usage("these are bytes, not text: redirect them, or say `--out FILE`".into()));
     }
     stdout.write_all(bytes)?;
     Ok(stdout.flush()?)
@@ -196,11 +174,7 @@ pub fn table<H: Display>(headings: impl IntoIterator<Item = H>) -> Table {
     } else {
         table.set_content_arrangement(ContentArrangement::Disabled);
     }
-    table.set_header(
-        headings
-            .into_iter()
-            .map(|h| Cell::new(h).add_attribute(Attribute::Bold)),
-    );
+    table.set_header(headings.into_iter().map(|h| Cell::new(h).add_attribute(Attribute::Bold)));
     table
 }
 
@@ -233,7 +207,7 @@ pub fn colour(number: u8, text: impl Display) -> String {
 pub struct Progress {
     what: &'static str,
     count: u64,
-    shown: Option<Instant>,
+    shown: Option<crate::clock::Ticks>,
     enabled: bool,
 }
 
@@ -243,12 +217,7 @@ impl Progress {
     pub fn new(what: &'static str) -> Self {
         // Two counts on one terminal would be confusing: the lines themselves show the progress.
         let enabled = io::stderr().is_terminal() && !io::stdout().is_terminal();
-        Self {
-            what,
-            count: 0,
-            shown: None,
-            enabled,
-        }
+        Self { what, count: 0, shown: None, enabled }
     }
 
     /// So many more.
@@ -256,7 +225,7 @@ impl Progress {
         self.count += more as u64;
         let due = self.shown.is_none_or(|at| at.elapsed() >= PROGRESS_INTERVAL);
         if self.enabled && due {
-            self.shown = Some(Instant::now());
+            self.shown = Some(crate::clock::ticks());
             let _ = write!(io::stderr(), "\r{} {}", self.count, self.what);
         }
     }

@@ -38,19 +38,14 @@ impl Position {
             Self::Token(token) => as_of::Position::Token(token.clone()),
             Self::Time(time) => as_of::Position::Time(to_proto(*time)),
         };
-        AsOf {
-            position: Some(position),
-        }
+        AsOf { position: Some(position) }
     }
 }
 
 /// The same instant in the contract's type.
 #[must_use]
 pub fn to_proto(time: Timestamp) -> prost_types::Timestamp {
-    let mut timestamp = prost_types::Timestamp {
-        seconds: time.as_second(),
-        nanos: time.subsec_nanosecond(),
-    };
+    let mut timestamp = prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() };
     timestamp.normalize();
     timestamp
 }

@@ -82,17 +82,8 @@ mod tests {
 
     #[test]
     fn a_withdrawn_report_says_until_when_it_stood() {
-        assert_eq!(
-            state(&ListedReport {
-                active: true,
-                ..ListedReport::default()
-            }),
-            "yes"
-        );
-        let withdrawn = ListedReport {
-            until_revision: 9,
-            ..ListedReport::default()
-        };
+        assert_eq!(state(&ListedReport { active: true, ..ListedReport::default() }), "yes");
+        let withdrawn = ListedReport { until_revision: 9, ..ListedReport::default() };
         assert_eq!(state(&withdrawn), "until revision 9");
         assert!(table(&[withdrawn]).contains("until revision 9"));
     }

@@ -18,10 +18,7 @@ pub fn print(out: &mut Out, results: &[FilingResult], events: &[Event]) -> Resul
     }
     for result in results {
         for warning in &result.warnings {
-            out.line(output::colour(
-                33,
-                format_args!("warning: {}: {warning}", result.record),
-            ))?;
+            out.line(output::colour(33, format_args!("warning: {}: {warning}", result.record)))?;
         }
     }
     for event in events {
@@ -33,11 +30,7 @@ pub fn print(out: &mut Out, results: &[FilingResult], events: &[Event]) -> Resul
 /// The end of a filing: `filed as revision 12, token …`.
 #[must_use]
 pub fn summary(count: usize, done: &str, revision: u64, token: &str, dry_run: bool) -> String {
-    let reports = if count == 1 {
-        "1 report".to_owned()
-    } else {
-        format!("{count} reports")
-    };
+    let reports = if count == 1 { "1 report".to_owned() } else { format!("{count} reports") };
     match (dry_run, revision) {
         (true, _) => format!("{reports} checked; nothing was {done} (--dry-run)"),
         (false, 0) => format!("{reports}: nothing new to record; position {token}"),
@@ -47,18 +40,8 @@ pub fn summary(count: usize, done: &str, revision: u64, token: &str, dry_run: bo
 
 fn table(results: &[FilingResult]) -> String {
     let mut table = output::table(["RECORD", "REPORT OF", "OUTCOME", "DISPUTED", "SETTLED"]);
-    for FilingResult {
-        report,
-        record,
-        outcome,
-        disputed,
-        settled,
-        ..
-    } in results
-    {
-        let source = report
-            .split_once("/reports/")
-            .map_or(report.as_str(), |(_, source)| source);
+    for FilingResult { report, record, outcome, disputed, settled, .. } in results {
+        let source = report.split_once("/reports/").map_or(report.as_str(), |(_, source)| source);
         let outcome = words::human("FilingOutcome", *outcome);
         table.add_row([record, source, &outcome, &disputed.join(", "), &settled.join(", ")]);
     }
@@ -81,10 +64,7 @@ mod tests {
         };
         let text = table(&[result]);
         let row = text.lines().nth(1).unwrap();
-        assert_eq!(
-            row.split_whitespace().collect::<Vec<_>>(),
-            ["visits/v", "s", "no", "change", "type"]
-        );
+        assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["visits/v", "s", "no", "change", "type"]);
     }
 
     #[test]

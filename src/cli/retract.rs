@@ -146,13 +146,7 @@ fn print_reports(out: &mut Out, answer: &RetractReportsResponse, dry_run: bool) 
         return out.item(&pb::to_json("RetractReportsResponse", answer));
     }
     results::print(out, &answer.results, &answer.events)?;
-    out.line(results::summary(
-        answer.results.len(),
-        "withdrawn",
-        answer.revision,
-        &answer.token,
-        dry_run,
-    ))?;
+    out.line(results::summary(answer.results.len(), "withdrawn", answer.revision, &answer.token, dry_run))?;
     if answer.remaining > 0 {
         out.line(format_args!("{} more remain", answer.remaining))?;
     }
@@ -217,10 +211,7 @@ impl RetractArgs {
 
 fn attribution(name: &str) -> Attribution {
     let organization = name.starts_with("organizations/").then(|| name.to_owned());
-    Attribution {
-        name_as_stated: organization.is_none().then(|| name.to_owned()),
-        organization,
-    }
+    Attribution { name_as_stated: organization.is_none().then(|| name.to_owned()), organization }
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "requests carry it as optional")]
@@ -250,10 +241,7 @@ mod tests {
         let request = parse(line).unwrap().ruling();
         let source = request.source.unwrap();
         assert_eq!(source.kind, SourceKind::Editor as i32);
-        assert_eq!(
-            source.publisher.unwrap().organization.as_deref(),
-            Some("organizations/desk")
-        );
+        assert_eq!(source.publisher.unwrap().organization.as_deref(), Some("organizations/desk"));
         assert_eq!(request.reason, crate::pb::v1::RetractionReason::OutOfScope as i32);
     }
 

@@ -77,9 +77,7 @@ mod tests {
     use crate::domain::error::{Error, Reason};
 
     fn refusal(reason: Reason) -> Status {
-        Error::new(reason, "because")
-            .with_retry(Duration::from_millis(1))
-            .into()
+        Error::new(reason, "because").with_retry(Duration::from_millis(1)).into()
     }
 
     async fn attempts(reason: Reason) -> u32 {

@@ -45,14 +45,8 @@ pub fn run(args: &TemplateArgs) -> Result<(), CliError> {
 pub fn template(kind: Kind) -> String {
     let mut sheet = Sheet::default();
     sheet.prose(0, &comments::of_message(&pb::descriptor(kind.message())));
-    sheet.prose(
-        0,
-        "Delete the // in front of what the source states, put in its values, and leave out all else.",
-    );
-    sheet.prose(
-        0,
-        "Then: attache file --dry-run FILE, and attache file FILE. Lines that begin with // are not filed.",
-    );
+    sheet.prose(0, "Delete the // in front of what the source states, put in its values, and leave out all else.");
+    sheet.prose(0, "Then: attache file --dry-run FILE, and attache file FILE. Lines that begin with // are not filed.");
     sheet.line(0, "{");
     source(&mut sheet);
     sheet.line(1, "\"reports\": [");
@@ -102,11 +96,7 @@ fn content(sheet: &mut Sheet, kind: Kind) {
 
 /// The fields that a filer may fill.
 fn shown(message: &MessageDescriptor) -> impl Iterator<Item = FieldDescriptor> {
-    message
-        .fields()
-        .filter(|field| !comments::is_output_only(field))
-        .collect::<Vec<_>>()
-        .into_iter()
+    message.fields().filter(|field| !comments::is_output_only(field)).collect::<Vec<_>>().into_iter()
 }
 
 #[derive(Default)]
@@ -126,9 +116,7 @@ impl Sheet {
     }
 
     fn stated(&mut self, depth: usize, message: &MessageDescriptor, name: &str, value: &str) {
-        let field = message
-            .get_field_by_name(name)
-            .expect("the names above are fields of the contract");
+        let field = message.get_field_by_name(name).expect("the names above are fields of the contract");
         self.prose(depth, &explanation(&field));
         self.line(depth, &format!("\"{}\": {value}", field.json_name()));
     }
@@ -174,11 +162,7 @@ fn member(field: &FieldDescriptor, width: usize, explained: bool) -> Vec<String>
     let mut lines = vec![format!("{key}{open}")];
     for (index, part) in parts.iter().enumerate() {
         if explained {
-            lines.extend(
-                wrap(&explanation(part), width - 5)
-                    .iter()
-                    .map(|line| format!("  // {line}")),
-            );
+            lines.extend(wrap(&explanation(part), width - 5).iter().map(|line| format!("  // {line}")));
         }
         lines.extend(member(part, width - 2, false).iter().map(|line| format!("  {line}")));
         if index + 1 < parts.len() {
@@ -270,12 +254,7 @@ mod tests {
             let requests = input::parse(&template(kind)).unwrap();
             assert_eq!(requests.len(), 1);
             let request = &requests[0];
-            assert!(
-                request
-                    .source
-                    .as_ref()
-                    .is_some_and(|s| s.kind != 0 && s.publisher.is_some())
-            );
+            assert!(request.source.as_ref().is_some_and(|s| s.kind != 0 && s.publisher.is_some()));
             assert_eq!(Kind::of_name(&request.reports[0].record).unwrap(), kind);
             let json = pb::to_json("Report", &request.reports[0]);
             assert!(json.get(kind.field()).is_some(), "{json}");
@@ -286,9 +265,7 @@ mod tests {
     fn every_template_still_parses_with_every_field_taken_out_of_its_comment() {
         for kind in Kind::ALL {
             let text = with_every_field(&template(kind));
-            let request = input::parse(&text)
-                .unwrap_or_else(|e| panic!("{kind:?}: {e}\n{text}"))
-                .remove(0);
+            let request = input::parse(&text).unwrap_or_else(|e| panic!("{kind:?}: {e}\n{text}")).remove(0);
             let json = pb::to_json("Report", &request.reports[0]);
             let stated = json[kind.field()].as_object().unwrap();
             for field in shown(&pb::descriptor(kind.message())) {

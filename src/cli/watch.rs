@@ -103,11 +103,7 @@ fn print(out: &mut Out, frame: &WatchEventsResponse, whole: bool) -> Result<(), 
         out.object(&pb::to_json("WatchEventsResponse", frame))?;
     } else if let Some(Frame::Batch(batch)) = &frame.frame {
         for event in &batch.events {
-            if out.is_table() {
-                out.line(line(event))?
-            } else {
-                out.object(&pb::to_json("Event", event))?
-            }
+            if out.is_table() { out.line(line(event))? } else { out.object(&pb::to_json("Event", event))? }
         }
     }
     out.flush()
@@ -118,22 +114,10 @@ fn print(out: &mut Out, frame: &WatchEventsResponse, whole: bool) -> Result<(), 
 pub fn line(event: &Event) -> String {
     let time = event.time.map(|time| view::time(&time.to_string())).unwrap_or_default();
     let word = format!("{:TYPE_WIDTH$}", words::human("EventType", event.r#type));
-    let left = if event.left_filter {
-        " (does not match any more)"
-    } else {
-        ""
-    };
-    let fields = if event.fields.is_empty() {
-        String::new()
-    } else {
-        format!(" [{}]", event.fields.join(", "))
-    };
+    let left = if event.left_filter { " (does not match any more)" } else { "" };
+    let fields = if event.fields.is_empty() { String::new() } else { format!(" [{}]", event.fields.join(", ")) };
     let head = format!("{} {}", output::dim(time), output::colour(colour(event), word));
-    format!(
-        "{head} {}{fields}{left} {}",
-        event.headline,
-        output::dim(&event.subject)
-    )
+    format!("{head} {}{fields}{left} {}", event.headline, output::dim(&event.subject))
 }
 
 /// Red for what is withdrawn or contested, green for what is new, yellow for changes, blue for the world's events.
@@ -157,17 +141,8 @@ impl WatchArgs {
     }
 
     fn request(&self) -> Result<WatchEventsRequest, CliError> {
-        let Self {
-            since,
-            occurred_until,
-            definite,
-            ..
-        } = self;
-        let dates = DateArgs {
-            since: since.clone(),
-            until: occurred_until.clone(),
-            definite: *definite,
-        };
+        let Self { since, occurred_until, definite, .. } = self;
+        let dates = DateArgs { since: since.clone(), until: occurred_until.clone(), definite: *definite };
         Ok(WatchEventsRequest {
             filters: self.filter.filters(&dates)?,
             event_types: self.event.clone(),
@@ -212,10 +187,7 @@ mod tests {
     }
 
     fn request(line: &str) -> WatchEventsRequest {
-        Line::parse_from(std::iter::once("x").chain(line.split_whitespace()))
-            .args
-            .request()
-            .unwrap()
+        Line::parse_from(std::iter::once("x").chain(line.split_whitespace())).args.request().unwrap()
     }
 
     #[test]
@@ -228,20 +200,11 @@ mod tests {
 
     #[test]
     fn start_and_end_are_taken_by_word_token_or_instant() {
-        assert_eq!(
-            request("--from oldest --until caught-up").until,
-            Some(Until::CaughtUp(()))
-        );
+        assert_eq!(request("--from oldest --until caught-up").until, Some(Until::CaughtUp(())));
         assert_eq!(request("--from AQx_9").start, Some(Start::After("AQx_9".into())));
-        assert!(matches!(
-            request("--from 2023-10-07T00:00:00Z").start,
-            Some(Start::FromTime(_))
-        ));
+        assert!(matches!(request("--from 2023-10-07T00:00:00Z").start, Some(Start::FromTime(_))));
         assert_eq!(request("--until AQx_9").until, Some(Until::Through("AQx_9".into())));
-        assert!(
-            Line::try_parse_from(["x", "--until", "2024-06"]).is_err(),
-            "a date is another flag"
-        );
+        assert!(Line::try_parse_from(["x", "--until", "2024-06"]).is_err(), "a date is another flag");
     }
 
     #[test]
@@ -261,9 +224,6 @@ mod tests {
             ..Event::default()
         };
         let plain = anstream::adapter::strip_str(&line(&event)).to_string();
-        assert_eq!(
-            plain,
-            "1970-01-01 00:00:00Z agreement signed     AZ and KZ signed a plan agreements/plan"
-        );
+        assert_eq!(plain, "1970-01-01 00:00:00Z agreement signed     AZ and KZ signed a plan agreements/plan");
     }
 }

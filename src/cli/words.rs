@@ -21,9 +21,7 @@ pub fn number(vocabulary: &str, word: &str) -> Result<i32, String> {
     let found = descriptor
         .values()
         .find(|value| value.number() != 0 && (value.name() == wanted || short_name(&prefix, value.name()) == wanted));
-    found
-        .map(|value| value.number())
-        .ok_or_else(|| format!("one of {} is expected", all(vocabulary).join(", ")))
+    found.map(|value| value.number()).ok_or_else(|| format!("one of {} is expected", all(vocabulary).join(", ")))
 }
 
 /// Every word of a vocabulary as one types it: `official-working`.
@@ -32,9 +30,7 @@ pub fn all(vocabulary: &str) -> Vec<String> {
     let descriptor = descriptor(vocabulary);
     let prefix = prefix(&descriptor);
     let stated = descriptor.values().filter(|value| value.number() != 0);
-    stated
-        .map(|value| short_name(&prefix, value.name()).to_lowercase().replace('_', "-"))
-        .collect()
+    stated.map(|value| short_name(&prefix, value.name()).to_lowercase().replace('_', "-")).collect()
 }
 
 /// The word of a number, for people: `official working`; empty if not stated.
@@ -102,18 +98,10 @@ mod tests {
     #[test]
     fn words_are_taken_short_or_full_in_any_case_with_any_separator() {
         let expected = VisitType::OfficialWorking as i32;
-        for word in [
-            "official-working",
-            "OFFICIAL_WORKING",
-            "Official Working",
-            "visit_type_official_working",
-        ] {
+        for word in ["official-working", "OFFICIAL_WORKING", "Official Working", "visit_type_official_working"] {
             assert_eq!(number("VisitType", word), Ok(expected), "{word}");
         }
-        assert_eq!(
-            number("EventType", "agreement-signed"),
-            Ok(EventType::AgreementSigned as i32)
-        );
+        assert_eq!(number("EventType", "agreement-signed"), Ok(EventType::AgreementSigned as i32));
         assert_eq!(number("NatoCode", "of-5"), Ok(5));
     }
 
@@ -126,10 +114,7 @@ mod tests {
 
     #[test]
     fn words_are_shown_to_people_without_prefix() {
-        assert_eq!(
-            human("VisitType", VisitType::OfficialWorking as i32),
-            "official working"
-        );
+        assert_eq!(human("VisitType", VisitType::OfficialWorking as i32), "official working");
         assert_eq!(human("VisitType", 0), "");
         assert_eq!(human("VisitType", 4711), "4711");
         assert_eq!(human_anywhere("ACTION_TYPE_SIGNED").as_deref(), Some("signed"));

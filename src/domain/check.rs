@@ -42,7 +42,13 @@ pub fn message(message: &mut DynamicMessage, at: &str, violations: &mut Vec<Viol
     particulars(message, &type_name, at, violations);
 }
 
-fn list(message: &mut DynamicMessage, field: &FieldDescriptor, path: &str, rules: &[Constraint], violations: &mut Vec<Violation>) {
+fn list(
+    message: &mut DynamicMessage,
+    field: &FieldDescriptor,
+    path: &str,
+    rules: &[Constraint],
+    violations: &mut Vec<Violation>,
+) {
     let Some(items) = message.get_field_mut(field).as_list_mut() else { return };
     if items.len() > MAX_ITEMS {
         complain(violations, path.to_owned(), format!("has {} elements; at most {MAX_ITEMS} are kept", items.len()));
@@ -53,7 +59,13 @@ fn list(message: &mut DynamicMessage, field: &FieldDescriptor, path: &str, rules
     }
 }
 
-fn value(value: &mut Value, field: &FieldDescriptor, path: &str, rules: &[Constraint], violations: &mut Vec<Violation>) {
+fn value(
+    value: &mut Value,
+    field: &FieldDescriptor,
+    path: &str,
+    rules: &[Constraint],
+    violations: &mut Vec<Violation>,
+) {
     match value {
         Value::Message(inner) => {
             self::message(inner, path, violations);
@@ -101,9 +113,9 @@ fn check_form(text: &str, rule: Constraint) -> Result<(), String> {
         Constraint::Record(kind) => check_kind(text, &[kind]),
         Constraint::Records(kinds) => check_kind(text, kinds),
         Constraint::Source if !name::is_source(text) => wrong("the name of a source: sources/{id}"),
-        Constraint::State if !state::is_state(text) => {
-            wrong("a state code: ISO 3166-1 alpha-2 (\"AZ\"), ISO 3166-3 (\"SUHH\") or the project's own (\"x-hawaii\")")
-        }
+        Constraint::State if !state::is_state(text) => wrong(
+            "a state code: ISO 3166-1 alpha-2 (\"AZ\"), ISO 3166-3 (\"SUHH\") or the project's own (\"x-hawaii\")",
+        ),
         Constraint::Edtf => date::Date::parse(text).map(drop).map_err(|e| e.to_string()),
         Constraint::Published => date::published(text).map(drop).map_err(|e| e.to_string()),
         Constraint::Language if !is_language(text) => wrong("a language tag such as \"ru\" or \"az-Latn\""),
@@ -215,7 +227,11 @@ fn particulars(message: &DynamicMessage, type_name: &str, at: &str, violations: 
         "Source" => {
             let attributed = message.has_field_by_name("attributed_to") || message.has_field_by_name("origin");
             if message.has_field_by_name("derived_from") && !attributed {
-                complain(violations, join(at, "origin"), "is required, because derived_from is set and attributed_to is empty");
+                complain(
+                    violations,
+                    join(at, "origin"),
+                    "is required, because derived_from is set and attributed_to is empty",
+                );
             }
         }
         _ => {}

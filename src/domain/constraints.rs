@@ -52,8 +52,8 @@ pub enum Constraint {
 }
 
 use Constraint::{
-    AnyRecord, Edtf, Key, Language, Number, Output, Published, Record, Records, Required, Script, Source, State, Text, Uri,
-    WordsOf,
+    AnyRecord, Edtf, Key, Language, Number, Output, Published, Record, Records, Required, Script, Source, State, Text,
+    Uri, WordsOf,
 };
 
 /// Rows that hold for the fields of this name in all seven kinds of record.

@@ -129,9 +129,7 @@ pub fn to_day(date: civil::Date) -> Day {
 /// A day as `YYYY-MM-DD`.
 #[must_use]
 pub fn show(day: Day) -> String {
-    civil::date(1970, 1, 1)
-        .checked_add(jiff::Span::new().days(day))
-        .map_or_else(|_| String::new(), |d| d.to_string())
+    civil::date(1970, 1, 1).checked_add(jiff::Span::new().days(day)).map_or_else(|_| String::new(), |d| d.to_string())
 }
 
 /// A date of the contract with its bounds computed.

@@ -80,7 +80,13 @@ pub struct Decision {
 
 impl Decision {
     fn nothing() -> Self {
-        Self { outcome: FilingOutcome::NoChange, change: None, events: Vec::new(), disputed: Vec::new(), settled: Vec::new() }
+        Self {
+            outcome: FilingOutcome::NoChange,
+            change: None,
+            events: Vec::new(),
+            disputed: Vec::new(),
+            settled: Vec::new(),
+        }
     }
 }
 
@@ -150,7 +156,8 @@ fn stand(
         return Err(Error::new(Reason::TooLarge, message).with_resource(name.as_str()).with("limit", MAX_RECORD_BYTES));
     }
     let plan = plan_milestones(&new, &before.milestones, context.today);
-    let difference = |a: &BTreeSet<&str>, b: &BTreeSet<&str>| a.difference(b).map(ToString::to_string).collect::<Vec<_>>();
+    let difference =
+        |a: &BTreeSet<&str>, b: &BTreeSet<&str>| a.difference(b).map(ToString::to_string).collect::<Vec<_>>();
     let (disputed, settled) = (difference(&disputed_now, &disputed_then), difference(&disputed_then, &disputed_now));
 
     let mut teller = Teller::new(name, &new, context);
@@ -237,7 +244,8 @@ fn compare_records(old: &v1::Record, after: &Resolution) -> Change {
     paths.extend(now.keys().filter(|p| !then.contains_key(*p)).map(ToString::to_string));
     if paths.is_empty() {
         // Only the order of a list differs.
-        let differs = |field: &prost_reflect::FieldDescriptor| old_content.get_field(field) != after.record.get_field(field);
+        let differs =
+            |field: &prost_reflect::FieldDescriptor| old_content.get_field(field) != after.record.get_field(field);
         paths.extend(after.record.descriptor().fields().filter(differs).map(|f| f.name().to_owned()));
     }
     Change { paths: paths.into_iter().collect(), corrected }
@@ -372,9 +380,8 @@ impl<'a> Teller<'a> {
 fn reports_behind(path: &str, leaves: &[Leaf], reports: &[String]) -> Vec<String> {
     let of_element = |leaf: &&Leaf| leaf.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
     let mut own: Vec<&Leaf> = leaves.iter().filter(of_element).collect();
-    let makes_it = |leaf: &&Leaf| {
-        [".type", ".kind", ".act"].iter().any(|word| leaf.path.strip_prefix(path) == Some(word))
-    };
+    let makes_it =
+        |leaf: &&Leaf| [".type", ".kind", ".act"].iter().any(|word| leaf.path.strip_prefix(path) == Some(word));
     if let Some(word) = own.iter().copied().find(|l| makes_it(l)) {
         own = vec![word];
     }

@@ -55,10 +55,7 @@ impl Error {
     /// A single wrong field.
     #[must_use]
     pub fn field(reason: Reason, field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self::violations(
-            reason,
-            vec![Violation { field: field.into(), description: description.into() }],
-        )
+        Self::violations(reason, vec![Violation { field: field.into(), description: description.into() }])
     }
 
     /// Several wrong fields; the first [`MAX_VIOLATIONS`] are kept.
@@ -66,12 +63,8 @@ impl Error {
     pub fn violations(reason: Reason, mut violations: Vec<Violation>) -> Self {
         let total = violations.len();
         violations.truncate(MAX_VIOLATIONS);
-        let mut message = violations
-            .iter()
-            .take(3)
-            .map(|v| format!("{}: {}", v.field, v.description))
-            .collect::<Vec<_>>()
-            .join("; ");
+        let mut message =
+            violations.iter().take(3).map(|v| format!("{}: {}", v.field, v.description)).collect::<Vec<_>>().join("; ");
         if total > 3 {
             message = format!("{message}; and {} more", total - 3);
         }

@@ -109,7 +109,9 @@ impl Facets {
                 facets.number(Tag::Instrument, m.instrument);
             }
             Some(Kind::Exercise(m)) => facets.exercise(m),
-            Some(Kind::Person(m)) => m.postings.iter().filter_map(|p| p.state.as_ref()).for_each(|s| facets.add(Tag::State, s)),
+            Some(Kind::Person(m)) => {
+                m.postings.iter().filter_map(|p| p.state.as_ref()).for_each(|s| facets.add(Tag::State, s))
+            }
             Some(Kind::Organization(m)) => m.state.iter().for_each(|s| facets.add(Tag::State, s)),
             Some(Kind::Place(m)) => m.state.iter().for_each(|s| facets.add(Tag::State, s)),
             None => {}

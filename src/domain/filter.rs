@@ -231,7 +231,8 @@ fn parse(filter: &v1::Filter, at: &str, violations: &mut Vec<Violation>) -> Resu
         occurred,
         disputed,
     } = filter;
-    let texts = [names, states_any, states_all, states_only, observer_states, hosts, guests, persons, organizations, places];
+    let texts =
+        [names, states_any, states_all, states_only, observer_states, hosts, guests, persons, organizations, places];
     let enums = [kinds, topics, visit_types, visit_levels, instruments, exercise_domains];
     let values = texts.iter().map(|l| l.len()).sum::<usize>() + enums.iter().map(|l| l.len()).sum::<usize>();
     if values > MAX_FILTER_VALUES {
@@ -253,12 +254,19 @@ fn parse(filter: &v1::Filter, at: &str, violations: &mut Vec<Violation>) -> Resu
     parser.enums("instruments", Tag::Instrument, instruments);
     parser.enums("exercise_domains", Tag::Domain, exercise_domains);
     parser.texts("persons", Tag::Person, Mode::Any, persons, Constraint::Record(RecordKind::Person));
-    parser.texts("organizations", Tag::Organization, Mode::Any, organizations, Constraint::Record(RecordKind::Organization));
+    parser.texts(
+        "organizations",
+        Tag::Organization,
+        Mode::Any,
+        organizations,
+        Constraint::Record(RecordKind::Organization),
+    );
     parser.texts("places", Tag::Place, Mode::Any, places, Constraint::Record(RecordKind::Place));
     parser.clause(Tag::Disputed, Mode::Any, disputed.iter().map(ToString::to_string).collect());
     let clauses = parser.clauses;
     if clauses.is_empty() && range.is_none() {
-        violations.push(Violation { field: at.to_owned(), description: "is empty; leave it out to select all".to_owned() });
+        violations
+            .push(Violation { field: at.to_owned(), description: "is empty; leave it out to select all".to_owned() });
     }
     Ok(Filter { clauses, occurred: range })
 }
@@ -279,7 +287,8 @@ fn parse_range(range: &v1::OccurredRange, at: &str, violations: &mut Vec<Violati
     let from = bound(&range.from, "from", |d| d.span().earliest);
     let until = bound(&range.until, "until", |d| d.span().latest);
     if range.from.is_empty() && range.until.is_empty() {
-        violations.push(Violation { field: at.to_owned(), description: "one of from and until is required".to_owned() });
+        violations
+            .push(Violation { field: at.to_owned(), description: "one of from and until is required".to_owned() });
     }
     if let (Some(from), Some(until)) = (from, until)
         && until < from

@@ -46,7 +46,12 @@ fn sides(sides: &[v1::Side]) -> String {
 #[must_use]
 pub fn headline(event: &v1::Event, record: &v1::Record) -> String {
     let label = label(record);
-    let when = event.occurred.clone().or_else(|| record::occurred(record)).map(|d| format!(", {}", d.edtf)).unwrap_or_default();
+    let when = event
+        .occurred
+        .clone()
+        .or_else(|| record::occurred(record))
+        .map(|d| format!(", {}", d.edtf))
+        .unwrap_or_default();
     format!("{label}{when}: {}", what(event))
 }
 
@@ -80,7 +85,8 @@ fn detail(detail: Option<&Detail>) -> Option<String> {
         }
         Detail::Statement(statement) => {
             let act = word(statement.act().as_str_name(), "STATEMENT_ACT_");
-            let speaker = statement.speaker.as_ref().and_then(|s| s.person.as_ref()).and_then(|p| p.name_as_stated.clone());
+            let speaker =
+                statement.speaker.as_ref().and_then(|s| s.person.as_ref()).and_then(|p| p.name_as_stated.clone());
             let said = statement.summary.as_deref().map(|s| format!(": {s}")).unwrap_or_default();
             Some(speaker.map_or_else(|| format!("{act}{said}"), |speaker| format!("{speaker} {act}{said}")))
         }

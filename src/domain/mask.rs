@@ -47,7 +47,11 @@ impl Mask {
                 violations.push(Violation { field: format!("read_mask.paths[{index}]"), description });
             }
         }
-        if violations.is_empty() { Ok(Self(Some(tree))) } else { Err(Error::violations(Reason::MaskInvalid, violations)) }
+        if violations.is_empty() {
+            Ok(Self(Some(tree)))
+        } else {
+            Err(Error::violations(Reason::MaskInvalid, violations))
+        }
     }
 
     /// Whether nothing is left out.
@@ -118,7 +122,8 @@ mod tests {
     }
 
     fn visit() -> v1::Record {
-        let side = |state: &str| v1::Side { state: state.into(), organization: Some("organizations/a".into()), head: None };
+        let side =
+            |state: &str| v1::Side { state: state.into(), organization: Some("organizations/a".into()), head: None };
         v1::Record {
             kind: Some(v1::record::Kind::Visit(v1::Visit {
                 name: "visits/a".into(),
@@ -131,7 +136,9 @@ mod tests {
 
     #[test]
     fn a_mask_keeps_what_it_names_and_the_name() {
-        let Some(v1::record::Kind::Visit(masked)) = mask(&["hosts.state"]).unwrap().apply(visit()).kind else { panic!() };
+        let Some(v1::record::Kind::Visit(masked)) = mask(&["hosts.state"]).unwrap().apply(visit()).kind else {
+            panic!()
+        };
         assert_eq!((masked.name.as_str(), masked.summary), ("visits/a", None));
         assert_eq!((masked.hosts[0].state.as_str(), &masked.hosts[0].organization), ("AZ", &None));
     }

@@ -26,7 +26,8 @@ impl Fact {
     /// Changes when date or detail do.
     #[must_use]
     pub fn digest(&self) -> Vec<u8> {
-        let event = v1::Event { detail: Some(self.detail.clone()), occurred: self.occurred.clone(), ..Default::default() };
+        let event =
+            v1::Event { detail: Some(self.detail.clone()), occurred: self.occurred.clone(), ..Default::default() };
         blake3::hash(&event.encode_to_vec()).as_bytes()[..16].to_vec()
     }
 

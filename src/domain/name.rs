@@ -146,10 +146,9 @@ impl FromStr for ReportName {
             .and_then(|(record, id)| Some((record.parse().ok()?, is_id(id).then(|| format!("sources/{id}"))?)));
         match parsed {
             Some((record, source)) => Ok(Self { record, source }),
-            None => Err(NameError(format!(
-                "{} is not the name of a report: {{record}}/reports/{{source id}}",
-                quote(text)
-            ))),
+            None => {
+                Err(NameError(format!("{} is not the name of a report: {{record}}/reports/{{source id}}", quote(text))))
+            }
         }
     }
 }
@@ -182,7 +181,9 @@ mod tests {
     #[test]
     fn what_is_not_a_name_is_refused() {
         let long = format!("visits/{}", "a".repeat(64));
-        for bad in ["", "visits", "visits/", "visits/-a", "visits/a-", "visits/A", "visits/a/b", "trips/a", "sources/a", &long] {
+        for bad in
+            ["", "visits", "visits/", "visits/-a", "visits/a-", "visits/A", "visits/a/b", "trips/a", "sources/a", &long]
+        {
             assert!(bad.parse::<RecordName>().is_err(), "{bad}");
         }
         assert!(format!("visits/{}", "a".repeat(63)).parse::<RecordName>().is_ok());

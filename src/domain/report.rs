@@ -202,7 +202,10 @@ fn parse_content(
     violations: &mut Vec<Violation>,
 ) -> Option<DynamicMessage> {
     let Some(content) = content else {
-        violations.push(violation(at.to_owned(), "one of visit, meeting, agreement, exercise, person, organization, place is required"));
+        violations.push(violation(
+            at.to_owned(),
+            "one of visit, meeting, agreement, exercise, person, organization, place is required",
+        ));
         return None;
     };
     let kind = kind_of(&content);
@@ -227,7 +230,8 @@ fn check_considered(considered: &[String], source: Option<&v1::Source>, path: &s
         violations.push(violation(path.to_owned(), "is for sources of kind EDITOR only"));
     }
     if considered.len() > super::constraints::MAX_ITEMS {
-        violations.push(violation(path.to_owned(), format!("has more than {} elements", super::constraints::MAX_ITEMS)));
+        violations
+            .push(violation(path.to_owned(), format!("has more than {} elements", super::constraints::MAX_ITEMS)));
     }
     for (index, account) in considered.iter().enumerate() {
         if let Err(why) = check::check_text(account, &[]) {
@@ -270,7 +274,12 @@ fn default_key(element: &DynamicMessage) -> String {
     match element.descriptor().name() {
         "AgreementAction" => match word("type").as_deref() {
             Some(
-                "adopted" | "signed" | "signed-subject-to-ratification" | "signed-ad-referendum" | "endorsed" | "notes-exchanged",
+                "adopted"
+                | "signed"
+                | "signed-subject-to-ratification"
+                | "signed-ad-referendum"
+                | "endorsed"
+                | "notes-exchanged",
             ) => "concluded".to_owned(),
             Some(other) => other.to_owned(),
             None => "action".to_owned(),
@@ -279,7 +288,9 @@ fn default_key(element: &DynamicMessage) -> String {
             let kind = word("kind").unwrap_or_else(|| "item".to_owned());
             let place = element.get_field_by_name("place");
             let place = place.as_deref().and_then(Value::as_message).and_then(|p| {
-                field(p, "place").map(|n| name::id_of(&n).to_owned()).or_else(|| field(p, "as_stated").map(|t| slug(&t)))
+                field(p, "place")
+                    .map(|n| name::id_of(&n).to_owned())
+                    .or_else(|| field(p, "as_stated").map(|t| slug(&t)))
             });
             place.map_or_else(|| kind.clone(), |place| format!("{kind}-{place}"))
         }

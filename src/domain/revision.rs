@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    facets::Facets,
-    filter::Filters,
-    token::Hash,
-};
+use super::{facets::Facets, filter::Filters, token::Hash};
 use crate::pb::v1::{self, EventType};
 
 /// A record at one side of a change.

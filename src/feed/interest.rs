@@ -5,11 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::domain::{
-    facets::Term,
-    filter::Filters,
-    revision::Revision,
-};
+use crate::domain::{facets::Term, filter::Filters, revision::Revision};
 
 /// The number of a subscriber.
 pub type SubscriberId = u64;

@@ -498,7 +498,8 @@ impl Watch {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(Stop::Gone),
             Err(_) => {
-                let why = format!("the transport accepted nothing for {} s; resume with the last token", stall.as_secs());
+                let why =
+                    format!("the transport accepted nothing for {} s; resume with the last token", stall.as_secs());
                 return Err(Stop::Failed(Error::new(Reason::Overloaded, why)));
             }
         }

@@ -20,7 +20,12 @@ type Result<T> = rusqlite::Result<T>;
 /// # Errors
 ///
 /// If SQLite refuses; the transaction must be rolled back then.
-pub fn entry(connection: &Connection, stored: &StoredEntry, header: &EntryHeader, payload: &EntryPayload) -> Result<()> {
+pub fn entry(
+    connection: &Connection,
+    stored: &StoredEntry,
+    header: &EntryHeader,
+    payload: &EntryPayload,
+) -> Result<()> {
     let at = At { connection, revision: stored.revision, recorded_at_us: stored.recorded_at_us };
     at.log(stored, payload.events.len())?;
     for filing in &payload.filings {
@@ -161,7 +166,8 @@ impl At<'_> {
     }
 
     fn lift(&self, record: &str, source: &str) -> Result<()> {
-        let sql = format!("UPDATE rulings SET to_revision = ?3 WHERE record = ?1 AND source = ?2 AND to_revision = {OPEN}");
+        let sql =
+            format!("UPDATE rulings SET to_revision = ?3 WHERE record = ?1 AND source = ?2 AND to_revision = {OPEN}");
         self.run(&sql, params![self.record(record)?, source, self.revision])
     }
 
@@ -212,7 +218,9 @@ impl At<'_> {
 
     fn term(&self, tag: u8, value: &str) -> Result<i64> {
         let find = "SELECT id FROM terms WHERE tag = ?1 AND value = ?2";
-        if let Some(id) = self.connection.prepare_cached(find)?.query_row(params![tag, value], |r| r.get(0)).optional()? {
+        if let Some(id) =
+            self.connection.prepare_cached(find)?.query_row(params![tag, value], |r| r.get(0)).optional()?
+        {
             return Ok(id);
         }
         self.run("INSERT INTO terms (tag, value) VALUES (?1, ?2)", params![tag, value])?;
@@ -225,7 +233,8 @@ impl At<'_> {
         self.run("DELETE FROM requests WHERE recorded_at_us < ?1", [self.recorded_at_us - retention])?;
         let sql = "INSERT OR REPLACE INTO requests (principal, request_id, digest, revision, recorded_at_us)
                    VALUES (?1, ?2, ?3, ?4, ?5)";
-        let row = params![header.principal, header.request_id, header.request_digest, self.revision, self.recorded_at_us];
+        let row =
+            params![header.principal, header.request_id, header.request_digest, self.revision, self.recorded_at_us];
         self.run(sql, row)
     }
 }

@@ -71,10 +71,7 @@ pub struct Query<'a> {
 pub fn sort_keys(occurred: Option<Span>) -> (i64, i64) {
     match occurred {
         None => (i64::MAX, i64::MAX),
-        Some(span) => (
-            span.latest.map_or(i64::MIN, |day| -i64::from(day)),
-            span.earliest.map_or(i64::MIN, i64::from),
-        ),
+        Some(span) => (span.latest.map_or(i64::MIN, |day| -i64::from(day)), span.earliest.map_or(i64::MIN, i64::from)),
     }
 }
 
@@ -154,11 +151,7 @@ fn candidates(connection: &Connection, query: &Query<'_>, after: Option<&Place>)
     let order = if by_name { "name".to_owned() } else { format!("{key}, name") };
     sql.push_str(&format!(" ORDER BY {order} LIMIT {CHUNK}"));
     rows(connection, &sql, rusqlite::params_from_iter(params), |row| {
-        Ok(Candidate {
-            place: Place { key: row.get(0)?, name: row.get(1)? },
-            facets: row.get(2)?,
-            body: row.get(3)?,
-        })
+        Ok(Candidate { place: Place { key: row.get(0)?, name: row.get(1)? }, facets: row.get(2)?, body: row.get(3)? })
     })
 }
 

@@ -84,7 +84,13 @@ pub fn hash_of(connection: &Connection, revision: u64) -> Result<Hash> {
 /// # Errors
 ///
 /// If the store cannot be read.
-pub fn entries(connection: &Connection, after: u64, through: u64, limit: usize, max_bytes: usize) -> Result<Vec<StoredEntry>> {
+pub fn entries(
+    connection: &Connection,
+    after: u64,
+    through: u64,
+    limit: usize,
+    max_bytes: usize,
+) -> Result<Vec<StoredEntry>> {
     let sql = "SELECT revision, hash, recorded_at_us, header, payload FROM entries
                WHERE revision > ?1 AND revision <= ?2 ORDER BY revision LIMIT ?3";
     let mut statement = connection.prepare_cached(sql).map_err(|e| from_sqlite(&e))?;
@@ -168,7 +174,8 @@ fn state(record: crate::pb::v1::Record) -> State {
 ///
 /// If the store cannot be read.
 pub fn revision_at(connection: &Connection, time_us: i64) -> Result<Option<u64>> {
-    let sql = "SELECT revision FROM entries WHERE recorded_at_us <= ?1 ORDER BY recorded_at_us DESC, revision DESC LIMIT 1";
+    let sql =
+        "SELECT revision FROM entries WHERE recorded_at_us <= ?1 ORDER BY recorded_at_us DESC, revision DESC LIMIT 1";
     let mut statement = connection.prepare_cached(sql).map_err(|e| from_sqlite(&e))?;
     statement.query_row([time_us], |row| row.get(0)).optional().map_err(|e| from_sqlite(&e))
 }

@@ -219,9 +219,10 @@ fn connect_writer(path: &Path, options: &Options) -> Result<Connection, StoreErr
 }
 
 fn read_head(connection: &Connection) -> Result<Head, StoreError> {
-    let row = connection.query_row("SELECT epoch, position, revision, hash, recorded_at_us FROM log_state", [], |row| {
-        Ok((row.get::<_, [u8; 16]>(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
-    });
+    let row =
+        connection.query_row("SELECT epoch, position, revision, hash, recorded_at_us FROM log_state", [], |row| {
+            Ok((row.get::<_, [u8; 16]>(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        });
     match row {
         Ok((epoch, position, revision, hash, recorded_at_us)) => {
             Ok(Head { epoch: Epoch::from_bytes(epoch), position, revision, hash, recorded_at_us })
@@ -296,7 +297,8 @@ impl Store {
     /// `LOG_REPLACED` for another log or history, `TOKEN_IN_FUTURE` for what is not applied here.
     pub fn locate(&self, token: &Token, field: &str) -> Result<u64, Error> {
         let head = self.head();
-        let replaced = || Error::field(Reason::LogReplaced, field, "belongs to another log; start again with a snapshot");
+        let replaced =
+            || Error::field(Reason::LogReplaced, field, "belongs to another log; start again with a snapshot");
         if token.epoch != head.epoch {
             return Err(replaced());
         }

@@ -8,7 +8,10 @@ use crate::{
         error::{Error, Reason, Result},
         name::RecordName,
     },
-    pb::{log::{Milestone, Ruling}, v1},
+    pb::{
+        log::{Milestone, Ruling},
+        v1,
+    },
 };
 
 /// A record as of a revision.
@@ -81,7 +84,10 @@ fn report_row(row: &Row<'_>) -> rusqlite::Result<(Vec<u8>, String, u64, i64, i64
     Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
 }
 
-fn to_report((body, etag, from, to, created, recorded): (Vec<u8>, String, u64, i64, i64, i64), at: u64) -> Result<ReportRow> {
+fn to_report(
+    (body, etag, from, to, created, recorded): (Vec<u8>, String, u64, i64, i64, i64),
+    at: u64,
+) -> Result<ReportRow> {
     let mut report: v1::Report = decode(&body)?;
     report.etag = etag;
     report.revision = from;
@@ -140,7 +146,8 @@ pub fn active_of(connection: &Connection, whose: Whose<'_>, limit: usize) -> Res
         Whose::Publisher(publisher) => ("publisher", publisher),
     };
     let clause = format!("FROM reports WHERE {column} = ?1 AND to_revision = {OPEN}");
-    let names = rows(connection, &format!("SELECT name {clause} ORDER BY name LIMIT ?2"), (value, limit), |r| r.get(0))?;
+    let names =
+        rows(connection, &format!("SELECT name {clause} ORDER BY name LIMIT ?2"), (value, limit), |r| r.get(0))?;
     let count = row(connection, &format!("SELECT count(*) {clause}"), [value], |r| r.get(0))?;
     Ok((names, count.unwrap_or(0)))
 }
@@ -176,12 +183,7 @@ fn to_source(body: &[u8], recorded_at_us: i64) -> Result<v1::Source> {
 /// # Errors
 ///
 /// If the store cannot be read.
-pub fn sources(
-    connection: &Connection,
-    revision: u64,
-    after: &str,
-    limit: usize,
-) -> Result<Vec<(v1::Source, String)>> {
+pub fn sources(connection: &Connection, revision: u64, after: &str, limit: usize) -> Result<Vec<(v1::Source, String)>> {
     let sql = "SELECT body, recorded_at_us, publisher FROM sources WHERE name > ?2 AND from_revision <= ?1 AND to_revision > ?1
                ORDER BY name LIMIT ?3";
     let found = rows(connection, sql, (revision, after, limit), |r| {
@@ -265,7 +267,8 @@ pub struct CursorRow {
 ///
 /// If the store cannot be read.
 pub fn cursor(connection: &Connection, principal: &str, name: &str) -> Result<Option<CursorRow>> {
-    let sql = "SELECT position, revision, event_index, etag, updated_at_us FROM cursors WHERE principal = ?1 AND name = ?2";
+    let sql =
+        "SELECT position, revision, event_index, etag, updated_at_us FROM cursors WHERE principal = ?1 AND name = ?2";
     row(connection, sql, (principal, name), |r| {
         Ok(CursorRow {
             position: r.get(0)?,

@@ -1,3 +1,94 @@
 //! gRPC: one file per service, and the only places that know its codes and its wire.
+
 pub mod codec;
+mod explain;
+mod feed;
+mod filing;
+pub mod listener;
+mod log;
+mod page;
+mod position;
+mod registry;
+mod request;
 pub mod status;
+
+use std::sync::Arc;
+
+use tonic::service::{Routes, RoutesBuilder};
+use tonic_health::server::HealthReporter;
+
+use crate::{
+    clock::Clock,
+    feed::Hub,
+    journal::Journal,
+    pb::{
+        self,
+        v1::{
+            feed_service_server::FeedServiceServer, filing_service_server::FilingServiceServer,
+            log_service_server::LogServiceServer, registry_service_server::RegistryServiceServer,
+        },
+    },
+    store::Store,
+    tasks::Tasks,
+    writer::Writer,
+};
+
+/// Without authentication everybody is this principal.
+pub const LOCAL: &str = "local";
+
+/// The parts that the services work with.
+pub struct App {
+    /// Lookups.
+    pub store: Store,
+    /// Filings.
+    pub writer: Writer,
+    /// The feed.
+    pub hub: Arc<Hub>,
+    /// Asked for its head.
+    pub journal: Arc<dyn Journal>,
+    /// The tasks of streams.
+    pub tasks: Tasks,
+    /// What is "the future".
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The names of the services, as health knows them.
+pub const SERVICES: [&str; 4] =
+    ["attache.v1.RegistryService", "attache.v1.FeedService", "attache.v1.FilingService", "attache.v1.LogService"];
+
+/// The services, with health and reflection.
+///
+/// # Errors
+///
+/// If the descriptors cannot be registered.
+pub async fn routes(app: &Arc<App>) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    set_serving(&health, true).await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let mut routes = RoutesBuilder::default();
+    routes
+        .add_service(
+            RegistryServiceServer::new(registry::Registry(Arc::clone(app))).max_decoding_message_size(usize::MAX),
+        )
+        .add_service(FeedServiceServer::new(feed::Feed(Arc::clone(app))).max_decoding_message_size(usize::MAX))
+        .add_service(FilingServiceServer::new(filing::Filing(Arc::clone(app))).max_decoding_message_size(usize::MAX))
+        .add_service(LogServiceServer::new(log::Log(Arc::clone(app))).max_decoding_message_size(usize::MAX))
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+    Ok((routes.routes().prepare(), health))
+}
+
+/// Tells health what every service, and the whole, can do.
+pub async fn set_serving(health: &HealthReporter, serving: bool) {
+    use tonic_health::ServingStatus;
+    let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+    for service in SERVICES.into_iter().chain([""]) {
+        health.set_service_status(service, status).await;
+    }
+}

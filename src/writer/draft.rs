@@ -102,7 +102,9 @@ impl Drafting<'_> {
     fn source_warning(&self, report: &Report) -> Result<Vec<String>> {
         let known = read::source_at(self.connection, &report.source.name, self.head.revision)?;
         let differs = known.is_some_and(|known| v1::Source { update_time: None, ..known } != report.source);
-        let warning = || format!("the block of {} differs from the one filed before; it is kept as the latest", report.source.name);
+        let warning = || {
+            format!("the block of {} differs from the one filed before; it is kept as the latest", report.source.name)
+        };
         Ok(differs.then(warning).into_iter().collect())
     }
 
@@ -176,7 +178,8 @@ impl Drafting<'_> {
         }
         let rulings = read::rulings(self.connection, record)?;
         let source_of = |r: &Ruling| r.source.as_ref().map(|s| s.name.clone()).unwrap_or_default();
-        let lifted: Vec<String> = rulings.iter().map(source_of).filter(|s| source.is_none_or(|only| only == s)).collect();
+        let lifted: Vec<String> =
+            rulings.iter().map(source_of).filter(|s| source.is_none_or(|only| only == s)).collect();
         let mut payload = ruling_payload(record, FilingOutcome::NoChange);
         for source in &lifted {
             let lift = LiftedRuling { record: record.to_string(), source: source.clone() };
@@ -184,7 +187,8 @@ impl Drafting<'_> {
         }
         if !lifted.is_empty() && lifted.len() == rulings.len() {
             let active = self.active(record)?;
-            let decision = self.decide(record, Some(&active), &[], Intent::Unspecified, RetractionReason::Unspecified)?;
+            let decision =
+                self.decide(record, Some(&active), &[], Intent::Unspecified, RetractionReason::Unspecified)?;
             let outcome = decision.outcome;
             merge(&mut payload, decision, &[0], outcome);
         }
@@ -275,7 +279,8 @@ impl Drafting<'_> {
 }
 
 fn ruling_payload(record: &RecordName, outcome: FilingOutcome) -> EntryPayload {
-    let result = v1::FilingResult { record: record.to_string(), outcome: outcome.into(), ..v1::FilingResult::default() };
+    let result =
+        v1::FilingResult { record: record.to_string(), outcome: outcome.into(), ..v1::FilingResult::default() };
     EntryPayload { results: vec![result], ..EntryPayload::default() }
 }
 

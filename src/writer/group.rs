@@ -9,7 +9,8 @@ use prost::Message as _;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::{
-    Answer, KeepCursor, MAX_PAYLOAD_BYTES, Publish, draft::Drafting,
+    Answer, KeepCursor, MAX_PAYLOAD_BYTES, Publish,
+    draft::Drafting,
     job::{Job, Request},
     stopped, unknown,
 };
@@ -189,7 +190,8 @@ impl Group {
     fn recover(&mut self, before: Head, error: &rusqlite::Error) {
         tracing::error!(%error, "the commit's outcome is unknown; opening the store again");
         let told = self.store.reopen().map_err(Error::from).and_then(|head| {
-            let entries = log::entries(&self.store.connection, before.revision, head.revision, usize::MAX >> 1, usize::MAX)?;
+            let entries =
+                log::entries(&self.store.connection, before.revision, head.revision, usize::MAX >> 1, usize::MAX)?;
             Ok((head, log::revisions(&self.store.connection, &entries)?))
         });
         match told {
@@ -442,7 +444,10 @@ fn append_entry(connection: &Connection, head: &mut Head, entry: Entry) -> Resul
     let corrupt = |why: &str| Error::new(Reason::EntryCorrupt, format!("entry {}: {why}", head.revision + 1));
     let header = EntryHeader::decode(entry.header.as_slice()).map_err(|_| corrupt("the header cannot be read"))?;
     if header.revision != head.revision + 1 || header.recorded_at_us < head.recorded_at_us {
-        return Err(Error::new(Reason::LogDiverged, format!("entry {} does not follow {}", header.revision, head.revision)));
+        return Err(Error::new(
+            Reason::LogDiverged,
+            format!("entry {} does not follow {}", header.revision, head.revision),
+        ));
     }
     if !entry.payload.is_empty() && blake3::hash(&entry.payload).as_bytes() != header.payload_digest.as_slice() {
         return Err(corrupt("the payload is not the one that was chained"));

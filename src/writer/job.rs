@@ -8,7 +8,11 @@ use std::sync::{
 use tokio::sync::oneshot;
 
 use crate::{
-    domain::{error::Result, name::{RecordName, ReportName}, report::Report},
+    domain::{
+        error::Result,
+        name::{RecordName, ReportName},
+        report::Report,
+    },
     pb::{
         log::Ruling,
         v1::{self, Intent, RetractionReason},

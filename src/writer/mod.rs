@@ -131,7 +131,10 @@ impl Writer {
             Some(after) => match tokio::time::timeout(after, answer).await {
                 Ok(answered) => answered,
                 Err(_) if admission.give_up() => {
-                    return Err(Error::new(Reason::Deadline, "the deadline passed while the filing waited; nothing happened"));
+                    return Err(Error::new(
+                        Reason::Deadline,
+                        "the deadline passed while the filing waited; nothing happened",
+                    ));
                 }
                 Err(_) => return Err(unknown()),
             },

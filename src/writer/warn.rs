@@ -34,10 +34,13 @@ pub(super) fn resemblances(report: &Report, active: &[Report]) -> Vec<String> {
             for (element, key) in own.iter().zip(&own_keys).filter(|(_, k)| !their_keys.contains(k)) {
                 let kind = enum_word(element, word);
                 let alike = |e: &&&prost_reflect::DynamicMessage| kind.is_some() && enum_word(e, word) == kind;
-                let unmatched = |e: &&&prost_reflect::DynamicMessage| field(e, "key").is_some_and(|k| !own_keys.contains(&k));
+                let unmatched =
+                    |e: &&&prost_reflect::DynamicMessage| field(e, "key").is_some_and(|k| !own_keys.contains(&k));
                 if let Some(twin) = theirs.iter().filter(alike).find(unmatched).and_then(|e| field(e, "key")) {
                     let account = &other.account;
-                    hints.push(format!("{list}[{key}] resembles {what} \"{twin}\" of account {account}; use its key if it is the same"));
+                    hints.push(format!(
+                        "{list}[{key}] resembles {what} \"{twin}\" of account {account}; use its key if it is the same"
+                    ));
                 }
             }
         }

@@ -30,12 +30,7 @@ pub fn disputes(explanation: &Value) -> String {
     let mut lines = String::new();
     for field in list(explanation, "fields").iter().filter(|field| is_disputed(field)) {
         let _ = writeln!(lines, "  {}", text(field, "path"));
-        let _ = writeln!(
-            lines,
-            "    {} — {} (taken)",
-            value(field.get("value")),
-            text(field, "account")
-        );
+        let _ = writeln!(lines, "    {} — {} (taken)", value(field.get("value")), text(field, "account"));
         for other in others(field) {
             let _ = writeln!(lines, "    {other}");
         }
@@ -49,18 +44,12 @@ fn is_disputed(field: &Value) -> bool {
 
 /// What the accounts say that did not give the resolved value: `2023-10-06 — organizations/x conflicts`.
 fn others(field: &Value) -> Vec<String> {
-    let others = list(field, "accounts")
-        .iter()
-        .filter(|account| text(account, "verdict") != "VERDICT_RESOLVED");
+    let others = list(field, "accounts").iter().filter(|account| text(account, "verdict") != "VERDICT_RESOLVED");
     let line = |account: &Value| {
         let considered = account.get("considered").and_then(Value::as_bool).unwrap_or_default();
         let ruled = if considered { ", considered by a ruling" } else { "" };
         let value = value(account.get("value"));
-        format!(
-            "{value} — {} {}{ruled}",
-            text(account, "account"),
-            verdict(text(account, "verdict"))
-        )
+        format!("{value} — {} {}{ruled}", text(account, "account"), verdict(text(account, "verdict")))
     };
     others.map(line).collect()
 }
@@ -79,20 +68,15 @@ fn value(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => "not stated".to_owned(),
         Some(Value::String(text)) => words::human_anywhere(text).unwrap_or_else(|| text.clone()),
-        Some(Value::Object(fields)) if fields.contains_key("edtf") => fields
-            .get("edtf")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned(),
+        Some(Value::Object(fields)) if fields.contains_key("edtf") => {
+            fields.get("edtf").and_then(Value::as_str).unwrap_or_default().to_owned()
+        }
         Some(other) => other.to_string(),
     }
 }
 
 fn source(report: &str) -> String {
-    report
-        .split_once("/reports/")
-        .map_or(report, |(_, source)| source)
-        .to_owned()
+    report.split_once("/reports/").map_or(report, |(_, source)| source).to_owned()
 }
 
 #[cfg(test)]

@@ -18,21 +18,13 @@ pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 /// The elements of a list field; none if it is absent.
 #[must_use]
 pub fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
-    value
-        .get(field)
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default()
+    value.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 /// The texts of a list field.
 #[must_use]
 pub fn texts(value: &Value, field: &str) -> Vec<String> {
-    list(value, field)
-        .iter()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect()
+    list(value, field).iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// `2023-10-07T12:30:00.123Z` without fractions of a second: `2023-10-07 12:30:00Z`.

@@ -9,10 +9,7 @@ use crate::cli::words;
 /// A field's value, together with the source's own words where the contract keeps them beside it.
 #[must_use]
 pub fn field(parent: &MessageDescriptor, field: &FieldDescriptor, record: &Value) -> String {
-    let value = record
-        .get(field.json_name())
-        .map(|value| any(field, value))
-        .unwrap_or_default();
+    let value = record.get(field.json_name()).map(|value| any(field, value)).unwrap_or_default();
     let stated = stated_words(parent, field, record);
     match (value.is_empty(), stated.is_empty()) {
         (_, true) => value,
@@ -31,9 +28,7 @@ pub fn is_words_of_another(parent: &MessageDescriptor, field: &FieldDescriptor) 
 fn stated_words(parent: &MessageDescriptor, field: &FieldDescriptor, record: &Value) -> String {
     match parent.get_field_by_name(&format!("{}_as_stated", field.name())) {
         Some(words) if words.is_list() => {
-            let quoted = list(record, words.json_name())
-                .iter()
-                .map(|t| format!("“{}”", text(t, "text")));
+            let quoted = list(record, words.json_name()).iter().map(|t| format!("“{}”", text(t, "text")));
             quoted.collect::<Vec<_>>().join(", ")
         }
         _ => String::new(),
@@ -45,10 +40,7 @@ fn stated_words(parent: &MessageDescriptor, field: &FieldDescriptor, record: &Va
 pub fn any(field: &FieldDescriptor, value: &Value) -> String {
     match value {
         Value::Array(elements) => {
-            let parts = elements
-                .iter()
-                .map(|element| one(field, element))
-                .filter(|part| !part.is_empty());
+            let parts = elements.iter().map(|element| one(field, element)).filter(|part| !part.is_empty());
             parts.collect::<Vec<_>>().join("; ")
         }
         _ => one(field, value),
@@ -78,10 +70,9 @@ fn message_in_words(message: &MessageDescriptor, value: &Value) -> String {
         "ItemParticipant" => participant(message, value),
         "Component" => component(message, value),
         "InferableDate" => inferable(message, value),
-        "NatoGrade" => with_note(
-            &part(message, "code", value).replace(' ', "-").to_uppercase(),
-            &inferred(message, value),
-        ),
+        "NatoGrade" => {
+            with_note(&part(message, "code", value).replace(' ', "-").to_uppercase(), &inferred(message, value))
+        }
         "Speaker" => speaker(message, value),
         "Signatory" => join(&[&part(message, "party", value), &part(message, "person", value)], ": "),
         "Outcome" => join(&[&part(message, "text", value), text(value, "record")], ", "),
@@ -153,17 +144,12 @@ fn span(start: &str, end: &str) -> String {
 }
 
 fn renewal(message: &MessageDescriptor, value: &Value) -> String {
-    let months = value
-        .get("periodMonths")
-        .map(|months| format!("for {months} months each time"));
+    let months = value.get("periodMonths").map(|months| format!("for {months} months each time"));
     join(&[&part(message, "kind", value), &months.unwrap_or_default()], ", ")
 }
 
 fn part(message: &MessageDescriptor, name: &str, value: &Value) -> String {
-    message
-        .get_field_by_name(name)
-        .map(|f| field(message, &f, value))
-        .unwrap_or_default()
+    message.get_field_by_name(name).map(|f| field(message, &f, value)).unwrap_or_default()
 }
 
 /// Every field that is set, each with its name.
@@ -191,11 +177,7 @@ fn with_note(words: &str, note: &str) -> String {
 }
 
 fn either(first: &str, second: &str) -> String {
-    if first.is_empty() {
-        second.to_owned()
-    } else {
-        first.to_owned()
-    }
+    if first.is_empty() { second.to_owned() } else { first.to_owned() }
 }
 
 fn join(parts: &[&str], between: &str) -> String {
@@ -246,16 +228,7 @@ mod tests {
 
     #[test]
     fn ranges_and_dates_are_short() {
-        assert_eq!(
-            shown("duration_days", &json!({"durationDays": {"min": 2}})),
-            "at least 2"
-        );
-        assert_eq!(
-            shown(
-                "start",
-                &json!({"start": {"edtf": "2023-10", "earliest": "2023-10-01"}})
-            ),
-            "2023-10"
-        );
+        assert_eq!(shown("duration_days", &json!({"durationDays": {"min": 2}})), "at least 2");
+        assert_eq!(shown("start", &json!({"start": {"edtf": "2023-10", "earliest": "2023-10-01"}})), "2023-10");
     }
 }

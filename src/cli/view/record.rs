@@ -16,15 +16,7 @@ fn important(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Visit => &["type", "level", "hosts", "guests", "start", "end", "places", "topics"],
         Kind::Meeting => &["kind", "hosts", "participants", "start", "end", "places", "topics"],
-        Kind::Agreement => &[
-            "instrument",
-            "level",
-            "legal_character",
-            "parties",
-            "validity",
-            "renewal",
-            "topics",
-        ],
+        Kind::Agreement => &["instrument", "level", "legal_character", "parties", "validity", "renewal", "topics"],
         Kind::Exercise => &["forms", "domains", "start", "end", "areas"],
         Kind::Person => &["names"],
         Kind::Organization => &["names", "kind", "state", "parent"],
@@ -47,22 +39,14 @@ pub fn record(kind: Kind, record: &Value, explanation: Option<&Value>) -> String
         let _ = write!(page, "\n{}\n{}\n", output::bold(heading), indented(&table));
     }
     if let Some(explanation) = explanation {
-        let _ = write!(
-            page,
-            "\n{}\n{}\n",
-            output::bold("Disputed"),
-            explain::disputes(explanation)
-        );
+        let _ = write!(page, "\n{}\n{}\n", output::bold("Disputed"), explain::disputes(explanation));
     }
     let _ = write!(page, "\n{}", output::dim(info(record)));
     page
 }
 
 fn disputed(record: &Value) -> Vec<String> {
-    record
-        .get("info")
-        .map(|info| texts(info, "disputedFields"))
-        .unwrap_or_default()
+    record.get("info").map(|info| texts(info, "disputedFields")).unwrap_or_default()
 }
 
 fn fields(kind: Kind, record: &Value, disputed: &[String]) -> String {
@@ -101,11 +85,7 @@ fn mark(field: &str, disputed: &[String]) -> String {
         let rest = path.strip_prefix(field);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     };
-    if disputed.iter().any(within) {
-        output::colour(31, "  (disputed)")
-    } else {
-        String::new()
-    }
+    if disputed.iter().any(within) { output::colour(31, "  (disputed)") } else { String::new() }
 }
 
 fn tables(kind: Kind, record: &Value) -> Vec<(String, String)> {
@@ -126,11 +106,7 @@ fn heading(field: &FieldDescriptor, disputed: &[String]) -> String {
 }
 
 fn indented(table: &str) -> String {
-    table
-        .lines()
-        .map(|line| format!("  {line}"))
-        .collect::<Vec<_>>()
-        .join("\n")
+    table.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
 
 /// `revision 12 · 3 accounts · AZ, KZ · updated 2023-10-07 12:00:00Z`.
@@ -140,11 +116,7 @@ fn info(record: &Value) -> String {
     };
     let accounts = info.get("accountCount").and_then(Value::as_u64).unwrap_or_default();
     let mut parts = vec![format!("revision {}", text(info, "revision"))];
-    parts.push(if accounts == 1 {
-        "1 account".into()
-    } else {
-        format!("{accounts} accounts")
-    });
+    parts.push(if accounts == 1 { "1 account".into() } else { format!("{accounts} accounts") });
     if !list(info, "states").is_empty() {
         parts.push(texts(info, "states").join(", "));
     }
@@ -167,10 +139,7 @@ mod tests {
     fn every_important_field_is_one_of_the_contract() {
         for kind in Kind::ALL {
             for name in important(kind) {
-                assert!(
-                    pb::descriptor(kind.message()).get_field_by_name(name).is_some(),
-                    "{name}"
-                );
+                assert!(pb::descriptor(kind.message()).get_field_by_name(name).is_some(), "{name}");
             }
         }
     }
@@ -186,22 +155,12 @@ mod tests {
         });
         let page = anstream::adapter::strip_str(&record(Kind::Visit, &visit, None)).to_string();
         assert!(page.starts_with("visits/v\n"), "{page}");
-        let line = |label: &str| {
-            page.lines()
-                .find(|l| l.trim_start().starts_with(label))
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let line =
+            |label: &str| page.lines().find(|l| l.trim_start().starts_with(label)).unwrap_or_default().to_owned();
         assert!(line("end:").ends_with("not stated"), "{page}");
         assert!(line("start:").ends_with("2023-10-05  (disputed)"), "{page}");
-        assert!(
-            !page.contains("invited by"),
-            "what is neither stated nor important has no line"
-        );
-        assert!(
-            page.ends_with("revision 12 · 2 accounts · AZ, KZ · updated 2023-10-07 12:00:00Z"),
-            "{page}"
-        );
+        assert!(!page.contains("invited by"), "what is neither stated nor important has no line");
+        assert!(page.ends_with("revision 12 · 2 accounts · AZ, KZ · updated 2023-10-07 12:00:00Z"), "{page}");
     }
 
     #[test]

@@ -45,23 +45,13 @@ fn columns(message: &str) -> Option<&'static [Column]> {
             ("SUMMARY", &["summary"]),
             ("ACCOUNT", &["account"]),
         ],
-        "ExerciseParticipant" => &[
-            ("STATE", &["state"]),
-            ("ORGANIZATION", &["organization"]),
-            ("ROLE", &["role"]),
-            ("FORCES", &["forces"]),
-        ],
-        "ExerciseStage" => &[
-            ("STAGE", &["title", "key"]),
-            ("START", &["start"]),
-            ("END", &["end"]),
-            ("WHERE", &["area"]),
-        ],
-        "Progress" => &[
-            ("STAGE", &["type"]),
-            ("DATE", &["date"]),
-            ("STATED AS OF", &["stated_as_of"]),
-        ],
+        "ExerciseParticipant" => {
+            &[("STATE", &["state"]), ("ORGANIZATION", &["organization"]), ("ROLE", &["role"]), ("FORCES", &["forces"])]
+        }
+        "ExerciseStage" => {
+            &[("STAGE", &["title", "key"]), ("START", &["start"]), ("END", &["end"]), ("WHERE", &["area"])]
+        }
+        "Progress" => &[("STAGE", &["type"]), ("DATE", &["date"]), ("STATED AS OF", &["stated_as_of"])],
         "Posting" => &[
             ("POST", &["post"]),
             ("ORGANIZATION", &["organization"]),
@@ -102,9 +92,7 @@ pub fn section(field: &FieldDescriptor, record: &Value) -> Option<String> {
 fn cell(message: &MessageDescriptor, fields: &[&str], element: &Value) -> String {
     let mut parts: Vec<String> = Vec::new();
     for name in fields {
-        let field = message
-            .get_field_by_name(name)
-            .expect("the columns above are fields of the contract");
+        let field = message.get_field_by_name(name).expect("the columns above are fields of the contract");
         let words = match field.kind() {
             Kind::Message(text) if text.name() == "Text" && field.is_list() => list(element, field.json_name())
                 .iter()
@@ -121,9 +109,7 @@ fn cell(message: &MessageDescriptor, fields: &[&str], element: &Value) -> String
 }
 
 fn without_empty_columns(columns: &[Column], rows: &[Vec<String>]) -> String {
-    let used: Vec<usize> = (0..columns.len())
-        .filter(|&c| rows.iter().any(|row| !row[c].is_empty()))
-        .collect();
+    let used: Vec<usize> = (0..columns.len()).filter(|&c| rows.iter().any(|row| !row[c].is_empty())).collect();
     let mut table = output::table(used.iter().map(|&c| columns[c].0));
     for row in rows {
         table.add_row(used.iter().map(|&c| row[c].as_str()));
@@ -167,10 +153,7 @@ mod tests {
         ]});
         let field = visit.get_field_by_name("itinerary").unwrap();
         let table = section(&field, &record).unwrap();
-        assert!(
-            table.contains("wreath laying") && table.contains("Heydar Aliyev"),
-            "{table}"
-        );
+        assert!(table.contains("wreath laying") && table.contains("Heydar Aliyev"), "{table}");
         assert!(!table.contains("STATUS"), "nothing states a status: {table}");
         assert!(section(&field, &json!({})).is_none());
     }

@@ -15,16 +15,8 @@ pub fn one_line(kind: Kind, record: &Value) -> String {
     match kind {
         Kind::Visit => between(record, "guests", " → ", "hosts"),
         Kind::Meeting => between(record, "hosts", ", ", "participants"),
-        Kind::Agreement => spaced(&[
-            word(kind, "instrument", record),
-            text(record, "series").into(),
-            states(record),
-        ]),
-        Kind::Exercise => spaced(&[
-            text(record, "series").into(),
-            text(record, "edition").into(),
-            states(record),
-        ]),
+        Kind::Agreement => spaced(&[word(kind, "instrument", record), text(record, "series").into(), states(record)]),
+        Kind::Exercise => spaced(&[text(record, "series").into(), text(record, "edition").into(), states(record)]),
         Kind::Person | Kind::Organization | Kind::Place => preferred(list(record, "names")),
     }
 }
@@ -38,10 +30,7 @@ pub fn when(record: &Value) -> String {
 
 fn preferred(titles: &[Value]) -> String {
     let english = titles.iter().find(|title| text(title, "language").starts_with("en"));
-    english
-        .or(titles.first())
-        .map(|title| text(title, "text").to_owned())
-        .unwrap_or_default()
+    english.or(titles.first()).map(|title| text(title, "text").to_owned()).unwrap_or_default()
 }
 
 fn between(record: &Value, from: &str, arrow: &str, to: &str) -> String {
@@ -71,27 +60,17 @@ fn head(head: &Value) -> String {
 }
 
 fn states(record: &Value) -> String {
-    record
-        .get("info")
-        .map(|info| texts(info, "states").join("–"))
-        .unwrap_or_default()
+    record.get("info").map(|info| texts(info, "states").join("–")).unwrap_or_default()
 }
 
 fn word(kind: Kind, name: &str, record: &Value) -> String {
     let message = pb::descriptor(kind.message());
     let field = message.get_field_by_name(name);
-    field
-        .map(|field| phrase::field(&message, &field, record))
-        .unwrap_or_default()
+    field.map(|field| phrase::field(&message, &field, record)).unwrap_or_default()
 }
 
 fn spaced(parts: &[String]) -> String {
-    parts
-        .iter()
-        .filter(|part| !part.is_empty())
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(" ")
+    parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

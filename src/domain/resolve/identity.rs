@@ -23,12 +23,15 @@ pub struct Element {
 pub fn keys(identity: Identity, list: &prost_reflect::FieldDescriptor, elements: &[Element]) -> Vec<String> {
     match identity {
         Identity::Itself => elements.iter().map(|e| plain(list, &e.value)).collect(),
-        Identity::Party => joined(elements, |m| (field(m, "state"), field(m, "organization").map(|o| id_of(&o).to_owned()))),
+        Identity::Party => {
+            joined(elements, |m| (field(m, "state"), field(m, "organization").map(|o| id_of(&o).to_owned())))
+        }
         Identity::Person => person_keys(elements, |m| Some(m.clone())),
         Identity::PersonInside => person_keys(elements, |m| inner(m, "person")),
         Identity::Signatory => {
             let persons = person_keys(elements, |m| inner(m, "person"));
-            let party = |e: &Element| message(e).and_then(|m| inner(m, "party")).map(|p| party_key(&p)).unwrap_or_default();
+            let party =
+                |e: &Element| message(e).and_then(|m| inner(m, "party")).map(|p| party_key(&p)).unwrap_or_default();
             elements.iter().zip(persons).map(|(e, person)| trim_join(&[party(e), person])).collect()
         }
         _ => elements.iter().map(|e| single(identity, e)).collect(),

@@ -43,6 +43,8 @@ pub struct Claim {
 pub struct Leaf {
     /// Its path, such as `actions[concluded].type`.
     pub path: String,
+    /// The field, or the list that the element is of.
+    pub field: FieldDescriptor,
     /// The rule its values are compared by.
     pub compare: Compare,
     /// Every account's value, the resolved one first, then by rank.
@@ -136,17 +138,31 @@ impl Resolver<'_> {
         resolved
     }
 
-    fn value(&mut self, into: &mut DynamicMessage, field: &FieldDescriptor, compare: Compare, from: &[Contribution], path: String) {
+    fn value(
+        &mut self,
+        into: &mut DynamicMessage,
+        field: &FieldDescriptor,
+        compare: Compare,
+        from: &[Contribution],
+        path: String,
+    ) {
         let candidates: Vec<Candidate> =
             stated(from, field).map(|(report, v)| Candidate { report, stated: Stated::plain(v) }).collect();
         let folded = fold::across(self.reports, candidates, |a, b| compare::compare(compare, a, b));
         if let Some(folded) = folded {
             set_stated(into, field, folded.resolved().value.clone());
-            self.leaf(path, compare, folded);
+            self.leaf(path, field, compare, folded);
         }
     }
 
-    fn worded(&mut self, into: &mut DynamicMessage, field: &FieldDescriptor, words: &str, from: &[Contribution], path: String) {
+    fn worded(
+        &mut self,
+        into: &mut DynamicMessage,
+        field: &FieldDescriptor,
+        words: &str,
+        from: &[Contribution],
+        path: String,
+    ) {
         let words = field.parent_message().get_field_by_name(words).expect("the table names fields of the message");
         let part = |m: &DynamicMessage, f: &FieldDescriptor| m.has_field(f).then(|| m.get_field(f).into_owned());
         let candidates: Vec<Candidate> = from
@@ -160,25 +176,26 @@ impl Resolver<'_> {
         if let Some(folded) = fold::across(self.reports, candidates, |a, b| compare::compare(Compare::Enum, a, b)) {
             set_stated(into, field, folded.resolved().value.clone());
             set_stated(into, &words, folded.resolved().words.clone());
-            self.leaf(path, Compare::Enum, folded);
+            self.leaf(path, field, Compare::Enum, folded);
         }
     }
 
     /// Rule 5: the person by reference; rank, grade and post only from reports that name the same person.
     fn person(&mut self, into: &mut DynamicMessage, field: &FieldDescriptor, from: &[Contribution], path: &str) {
         let inner: Vec<Contribution> = messages(from, field).collect();
-        if let Some(person) = self.person_of(&inner, path) {
+        if let Some(person) = self.person_of(field, &inner, path) {
             into.set_field(field, Value::Message(person));
         }
     }
 
-    fn person_of(&mut self, from: &[Contribution], path: &str) -> Option<DynamicMessage> {
+    fn person_of(&mut self, field: &FieldDescriptor, from: &[Contribution], path: &str) -> Option<DynamicMessage> {
         let descriptor = from.first()?.message.descriptor();
-        let candidates =
-            from.iter().map(|c| Candidate { report: c.report, stated: Stated::plain(Value::Message(reference(&c.message))) });
+        let candidates = from
+            .iter()
+            .map(|c| Candidate { report: c.report, stated: Stated::plain(Value::Message(reference(&c.message))) });
         let folded = fold::across(self.reports, candidates.collect(), |a, b| compare::compare(Compare::Person, a, b))?;
         let mut person = message_of(folded.resolved())?.clone();
-        self.leaf(path.to_owned(), Compare::Person, folded);
+        self.leaf(path.to_owned(), field, Compare::Person, folded);
         let same: Vec<Contribution> = from
             .iter()
             .filter(|c| same_person(&person, &c.message))
@@ -201,7 +218,14 @@ impl Resolver<'_> {
         }
     }
 
-    fn set(&mut self, into: &mut DynamicMessage, field: &FieldDescriptor, identity: Identity, from: &[Contribution], path: &str) {
+    fn set(
+        &mut self,
+        into: &mut DynamicMessage,
+        field: &FieldDescriptor,
+        identity: Identity,
+        from: &[Contribution],
+        path: &str,
+    ) {
         let mut values = Vec::new();
         for (key, elements) in self.grouped(field, identity, from) {
             let candidates =
@@ -209,7 +233,7 @@ impl Resolver<'_> {
             // What only one account mentions is not disputed: elements of a set agree or are absent.
             if let Some(folded) = fold::across(self.reports, candidates, |_, _| compare::Relation::Agrees) {
                 values.extend(folded.resolved().value.clone());
-                self.leaf(format!("{path}[{key}]"), Compare::Never, folded);
+                self.leaf(format!("{path}[{key}]"), field, Compare::Never, folded);
             }
         }
         if !values.is_empty() {
@@ -217,23 +241,32 @@ impl Resolver<'_> {
         }
     }
 
-    fn keyed(&mut self, into: &mut DynamicMessage, field: &FieldDescriptor, identity: Identity, from: &[Contribution], path: &str) {
+    fn keyed(
+        &mut self,
+        into: &mut DynamicMessage,
+        field: &FieldDescriptor,
+        identity: Identity,
+        from: &[Contribution],
+        path: &str,
+    ) {
         let mut values = Vec::new();
         for (key, elements) in self.grouped(field, identity, from) {
             let element_path = format!("{path}[{key}]");
             let leaves_before = self.leaves.len();
-            let whole: Vec<Candidate> =
-                elements.iter().map(|e| Candidate { report: e.report, stated: Stated::plain(e.value.clone()) }).collect();
+            let whole: Vec<Candidate> = elements
+                .iter()
+                .map(|e| Candidate { report: e.report, stated: Stated::plain(e.value.clone()) })
+                .collect();
             let inner: Vec<Contribution> = elements
                 .into_iter()
                 .filter_map(|e| Some(Contribution { report: e.report, message: e.value.as_message()?.clone() }))
                 .collect();
-            let Some(resolved) = self.element(identity, &key, &inner, &element_path) else { continue };
+            let Some(resolved) = self.element(field, identity, &key, &inner, &element_path) else { continue };
             values.push(Value::Message(resolved));
             if self.leaves.len() == leaves_before
                 && let Some(folded) = fold::across(self.reports, whole, |_, _| compare::Relation::Agrees)
             {
-                self.leaf(element_path, Compare::Never, folded);
+                self.leaf(element_path, field, Compare::Never, folded);
             }
         }
         if !values.is_empty() {
@@ -241,9 +274,16 @@ impl Resolver<'_> {
         }
     }
 
-    fn element(&mut self, identity: Identity, key: &str, from: &[Contribution], path: &str) -> Option<DynamicMessage> {
+    fn element(
+        &mut self,
+        list: &FieldDescriptor,
+        identity: Identity,
+        key: &str,
+        from: &[Contribution],
+        path: &str,
+    ) -> Option<DynamicMessage> {
         if identity == Identity::Person {
-            return self.person_of(from, path);
+            return self.person_of(list, from, path);
         }
         let mut resolved = self.message(&from.first()?.message.descriptor(), from, path);
         if identity == Identity::Statement {
@@ -255,7 +295,12 @@ impl Resolver<'_> {
     }
 
     /// The elements of a list by key, in the order of rule 4.
-    fn grouped(&self, field: &FieldDescriptor, identity: Identity, from: &[Contribution]) -> Vec<(String, Vec<Element>)> {
+    fn grouped(
+        &self,
+        field: &FieldDescriptor,
+        identity: Identity,
+        from: &[Contribution],
+    ) -> Vec<(String, Vec<Element>)> {
         let elements: Vec<Element> = stated(from, field)
             .flat_map(|(report, list)| {
                 let account = self.reports[report].account.clone();
@@ -286,16 +331,20 @@ impl Resolver<'_> {
         groups
     }
 
-    fn leaf(&mut self, path: String, compare: Compare, folded: Folded) {
-        self.leaves.push(Leaf { path, compare, disputed: folded.disputed, claims: folded.claims });
+    fn leaf(&mut self, path: String, field: &FieldDescriptor, compare: Compare, folded: Folded) {
+        self.leaves.push(Leaf {
+            path,
+            field: field.clone(),
+            compare,
+            disputed: folded.disputed,
+            claims: folded.claims,
+        });
     }
 }
 
 /// The reports that state a field, with what they state.
 fn stated<'a>(from: &'a [Contribution], field: &'a FieldDescriptor) -> impl Iterator<Item = (usize, Value)> + 'a {
-    from.iter()
-        .filter(|c| c.message.has_field(field))
-        .map(|c| (c.report, c.message.get_field(field).into_owned()))
+    from.iter().filter(|c| c.message.has_field(field)).map(|c| (c.report, c.message.get_field(field).into_owned()))
 }
 
 fn messages<'a>(from: &'a [Contribution], field: &'a FieldDescriptor) -> impl Iterator<Item = Contribution> + 'a {

@@ -1,0 +1,188 @@
+//! The configuration: flags over environment over one TOML file over defaults.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+use crate::{
+    cli::serve_args::{self, ServeArgs},
+    feed, limits,
+};
+
+/// Where the server listens if nobody says.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:50051";
+/// What is logged if nobody says.
+pub const DEFAULT_LOG: &str = "info";
+
+/// A configuration that cannot be used; the exit code is 64.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where the store lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DataDir {
+    /// In this folder.
+    At(PathBuf),
+    /// In a temporary folder that goes with the server.
+    Temporary,
+}
+
+/// What the server is to do.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The address to bind.
+    pub listen: SocketAddr,
+    /// Where the store lies.
+    pub data_dir: DataDir,
+    /// Whether commits are synced; a store in memory is not.
+    pub in_memory: bool,
+    /// Whether the sample is loaded into an empty store.
+    pub sample: bool,
+    /// What to log.
+    pub log: String,
+    /// How to log.
+    pub log_format: LogFormat,
+    /// How long a drain waits.
+    pub drain: Duration,
+    /// The allowance of the store's file in bytes; `None` is the disk's.
+    pub max_store_bytes: Option<u64>,
+    /// The feed's capacities.
+    pub feed: feed::Settings,
+}
+
+/// The file, every field as absent as it likes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    listen: Option<String>,
+    data_dir: Option<PathBuf>,
+    in_memory: Option<bool>,
+    sample: Option<bool>,
+    insecure_listen: Option<bool>,
+    log: Option<String>,
+    log_format: Option<LogFormat>,
+    drain_seconds: Option<u64>,
+    #[serde(default)]
+    limits: FileLimits,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileLimits {
+    store_bytes: Option<u64>,
+    ring_bytes: Option<usize>,
+    replay_page_revisions: Option<usize>,
+    watches: Option<usize>,
+    stall_seconds: Option<u64>,
+}
+
+impl Config {
+    /// The configuration that flags and file make.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, an address is none, or one that others reach was not allowed.
+    pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
+        let file = args.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
+        let text = args.listen.clone().or(file.listen).unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
+        let listen = parse_listen(&text, args.insecure_listen || file.insecure_listen.unwrap_or(false))?;
+        let in_memory = args.in_memory || (args.data_dir.is_none() && file.in_memory.unwrap_or(false));
+        let sample = args.sample || file.sample.unwrap_or(false);
+        let folder = args.data_dir.clone().or(file.data_dir);
+        let log_format = match args.log_format {
+            Some(serve_args::LogFormat::Json) => LogFormat::Json,
+            Some(serve_args::LogFormat::Text) => LogFormat::Text,
+            None => file.log_format.unwrap_or_default(),
+        };
+        let defaults = feed::Settings::default();
+        Ok(Self {
+            listen,
+            data_dir: place(folder, in_memory, sample)?,
+            in_memory,
+            sample,
+            log: args.log.clone().or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
+            log_format,
+            drain: file.drain_seconds.map_or(limits::DRAIN_DEADLINE, Duration::from_secs),
+            max_store_bytes: file.limits.store_bytes,
+            feed: feed::Settings {
+                ring_bytes: file.limits.ring_bytes.unwrap_or(defaults.ring_bytes),
+                page_revisions: file.limits.replay_page_revisions.unwrap_or(defaults.page_revisions).max(1),
+                max_watches: file.limits.watches.unwrap_or(defaults.max_watches),
+                stall_timeout: file.limits.stall_seconds.map_or(defaults.stall_timeout, Duration::from_secs),
+            },
+        })
+    }
+}
+
+fn read_file(path: &Path) -> Result<File, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|e| ConfigError(format!("{}: {e}", path.display())))?;
+    toml::from_str(&text).map_err(|e| ConfigError(format!("{}: {e}", path.display())))
+}
+
+fn parse_listen(text: &str, insecure: bool) -> Result<SocketAddr, ConfigError> {
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| ConfigError(format!("{text:?} is not an address to listen on, such as {DEFAULT_LISTEN}")))?;
+    if address.ip().is_loopback() || insecure {
+        return Ok(address);
+    }
+    Err(ConfigError(format!(
+        "{address} is reached by other machines, and this version has no TLS and no authentication: \
+         listen on a loopback address, or say --insecure-listen"
+    )))
+}
+
+/// The folder that was named, else a temporary one for what is not kept, else the user's.
+fn place(folder: Option<PathBuf>, in_memory: bool, sample: bool) -> Result<DataDir, ConfigError> {
+    match folder {
+        Some(folder) if !in_memory => Ok(DataDir::At(folder)),
+        _ if in_memory || sample => Ok(DataDir::Temporary),
+        _ => {
+            let user = directories::ProjectDirs::from("", "", "attache");
+            let user = user.ok_or_else(|| ConfigError("there is no home folder: say --data-dir".to_owned()))?;
+            Ok(DataDir::At(user.data_dir().to_owned()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_others_reach_is_refused_unless_it_is_said() {
+        assert!(parse_listen("127.0.0.1:0", false).is_ok());
+        assert!(parse_listen("[::1]:0", false).is_ok());
+        assert!(parse_listen("0.0.0.0:50051", false).is_err());
+        assert!(parse_listen("0.0.0.0:50051", true).is_ok());
+    }
+
+    #[test]
+    fn a_file_with_an_unknown_field_is_refused_by_name() {
+        let error = toml::from_str::<File>("lisen = \"127.0.0.1:1\"").unwrap_err();
+        assert!(error.to_string().contains("lisen"));
+    }
+
+    #[test]
+    fn what_is_not_kept_lies_in_a_temporary_folder() {
+        assert_eq!(place(None, true, false).unwrap(), DataDir::Temporary);
+        assert_eq!(place(None, false, true).unwrap(), DataDir::Temporary);
+        assert_eq!(place(Some("/a".into()), false, true).unwrap(), DataDir::At("/a".into()));
+    }
+}

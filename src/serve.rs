@@ -1,0 +1,163 @@
+//! The composition root: `Config` ► build (open, bind) ► run. The only place that knows all parts.
+
+use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
+
+use crate::{
+    clock::{Clock, SystemClock},
+    config::{Config, DataDir},
+    domain::error::{Error, Result},
+    feed::Hub,
+    journal::{Embedded, Journal},
+    limits::{REPLAY_PAGE_REVISIONS, RING_BYTES},
+    sample,
+    store::{self, Options, Store, Sync, log},
+    tasks::{Tasks, blocking},
+    transport::{self, App, listener},
+    writer::{self, Writer, WriterThread},
+};
+
+/// What may be put in place of the real thing: another journal, another clock.
+pub struct Parts {
+    /// Who orders batches.
+    pub journal: Arc<dyn Journal>,
+    /// Who tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self { journal: Arc::new(Embedded), clock: Arc::new(SystemClock) }
+    }
+}
+
+/// A server that is open and bound, and does not answer yet.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    folder: PathBuf,
+    routes: Routes,
+    health: HealthReporter,
+    app: Arc<App>,
+    writer: WriterThread,
+    drain: std::time::Duration,
+    loaded: Option<sample::Loaded>,
+    /// Goes when the server does.
+    _temporary: Option<tempfile::TempDir>,
+}
+
+/// Opens the store, starts the writer, and binds the address.
+///
+/// # Errors
+///
+/// If any of it fails; what was opened is closed again.
+pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
+    let io = |what: &str, error: std::io::Error| Error::internal(format!("{what}: {error}"));
+    let listener =
+        TcpListener::bind(config.listen).await.map_err(|e| io(&format!("cannot listen on {}", config.listen), e))?;
+    let address = listener.local_addr().map_err(|e| io("the bound address", e))?;
+    let (folder, temporary) = match &config.data_dir {
+        DataDir::At(folder) => (folder.clone(), None),
+        DataDir::Temporary => {
+            let temporary =
+                tempfile::Builder::new().prefix("attache-").tempdir().map_err(|e| io("a temporary folder", e))?;
+            (temporary.path().to_owned(), Some(temporary))
+        }
+    };
+    let sync = if config.in_memory { Sync::Off } else { Sync::Full };
+    let options = Options { sync, max_bytes: config.max_store_bytes };
+    let opened = folder.clone();
+    let feed = config.feed.clone();
+    let Parts { journal, clock } = parts;
+    let (own_journal, own_clock) = (Arc::clone(&journal), Arc::clone(&clock));
+    let (store, writer, thread, hub) = blocking(move || {
+        let (store, write_store) = store::open(&opened, &options)?;
+        let hub = Hub::new(store.head(), feed);
+        refill(&store, &hub)?;
+        let told = Arc::clone(&hub);
+        let publish = Box::new(move |revisions, head| told.publish(revisions, head));
+        let (writer, thread) = writer::start(write_store, own_journal, own_clock, publish)?;
+        Ok((store, writer, thread, hub))
+    })
+    .await?;
+    let loaded = if config.sample { Some(load_sample(&store, &writer).await?) } else { None };
+    let app = Arc::new(App { store, writer, hub, journal, tasks: Tasks::default(), clock });
+    let (routes, health) =
+        transport::routes(&app).await.map_err(|e| Error::internal(format!("the descriptors cannot be served: {e}")))?;
+    let drain = config.drain;
+    Ok(Server { listener, address, folder, routes, health, app, writer: thread, drain, loaded, _temporary: temporary })
+}
+
+/// Puts the newest revisions into the ring, so that those who resume after a restart find them there.
+fn refill(store: &Store, hub: &Hub) -> Result<()> {
+    let head = store.head();
+    let after = head.revision.saturating_sub(u64::try_from(REPLAY_PAGE_REVISIONS).unwrap_or(u64::MAX));
+    let revisions = store.read(|c| {
+        let entries = log::entries(c, after, head.revision, REPLAY_PAGE_REVISIONS, RING_BYTES)?;
+        // The ring ends at the head: what does not fit with it stays out.
+        if entries.last().is_some_and(|e| e.revision < head.revision) {
+            return Ok(Vec::new());
+        }
+        log::revisions(c, &entries)
+    })?;
+    hub.publish(revisions, head);
+    Ok(())
+}
+
+async fn load_sample(store: &Store, writer: &Writer) -> Result<sample::Loaded> {
+    if store.head().revision > 0 {
+        return Ok(sample::Loaded::NotEmpty);
+    }
+    sample::load(writer).await
+}
+
+impl Server {
+    /// The address that was bound.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the store lies.
+    #[must_use]
+    pub fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+
+    /// What became of the sample, if one was asked for.
+    #[must_use]
+    pub fn loaded(&self) -> Option<&sample::Loaded> {
+        self.loaded.as_ref()
+    }
+
+    /// Answers until `shutdown` is done, then drains: watches are told to go away, requests end, and what has not
+    /// ended by the deadline is cut.
+    ///
+    /// # Errors
+    ///
+    /// If the writer ended abnormally.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
+        let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+        let tasks = self.app.tasks.clone();
+        let accepting = listener::serve(self.listener, self.routes, tasks.clone(), stop.clone(), abort.clone());
+        let accepting = tasks.spawn("accept", accepting);
+        shutdown.await;
+        tracing::info!("draining");
+        transport::set_serving(&self.health, false).await;
+        self.app.hub.drain();
+        stop.cancel();
+        let _ = accepting.await;
+        if tokio::time::timeout(self.drain, tasks.drained()).await.is_err() {
+            tracing::warn!(running = tasks.running(), "the drain's deadline passed; cutting what is left");
+            abort.cancel();
+            tasks.drained().await;
+        }
+        self.app.writer.stop().await;
+        let writer = self.writer;
+        blocking(move || writer.join()).await
+    }
+}

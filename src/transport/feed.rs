@@ -1,0 +1,331 @@
+//! `FeedService`: the watch, its pages, and cursors.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use prost::Message as _;
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::{Request, Response, Status};
+
+use super::{
+    App, LOCAL,
+    page::{self, PageToken},
+    position::At,
+    request::time_left,
+};
+use crate::{
+    clock,
+    domain::{
+        error::{Error, Reason, Result},
+        filter::Filters,
+        mask::Mask,
+        name::{self, KINDS},
+        token::{Phase, Token},
+    },
+    feed::{self, Options, Plan, Selection, Start, Until},
+    limits::{
+        DEFAULT_BATCH_EVENTS, DEFAULT_FRAME_BYTES, DEFAULT_PROGRESS, MAX_BATCH_EVENTS, MAX_FRAME_BYTES, MAX_PAGE_BYTES,
+        MAX_PAGE_CANDIDATES, MAX_PROGRESS, MIN_FRAME_BYTES, MIN_PROGRESS, REPLAY_PAGE_BYTES, REPLAY_PAGE_REVISIONS,
+    },
+    pb::v1::{
+        self, CommitCursorRequest, CommitCursorResponse, Cursor, EventType, GetCursorRequest, GetCursorResponse,
+        ListEventsRequest, ListEventsResponse, WatchEventsRequest, WatchEventsResponse,
+        feed_service_server::FeedService, list_events_request, watch_events_request,
+    },
+    store::{
+        log,
+        read::{self, CursorRow},
+    },
+    tasks::blocking,
+    writer::KeepCursor,
+};
+
+/// Characters of a cursor's name.
+const MAX_CURSOR_NAME: usize = 128;
+
+pub(super) struct Feed(pub Arc<App>);
+
+type Answered<T> = std::result::Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl FeedService for Feed {
+    type WatchEventsStream = Pin<Box<dyn Stream<Item = std::result::Result<WatchEventsResponse, Status>> + Send>>;
+
+    async fn watch_events(&self, request: Request<WatchEventsRequest>) -> Answered<Self::WatchEventsStream> {
+        let wait = time_left(&request);
+        let plan = self.plan(request.into_inner(), wait).await?;
+        let frames = feed::subscribe(&self.0.hub, &self.0.store, &self.0.tasks, plan)?;
+        Ok(Response::new(Box::pin(frames.map(|frame| frame.map_err(Status::from)))))
+    }
+
+    async fn list_events(&self, request: Request<ListEventsRequest>) -> Answered<ListEventsResponse> {
+        let wait = time_left(&request);
+        Ok(Response::new(self.page(request.into_inner(), wait).await?))
+    }
+
+    async fn get_cursor(&self, request: Request<GetCursorRequest>) -> Answered<GetCursorResponse> {
+        let name = cursor_name(request.into_inner().name)?;
+        let (store, asked) = (self.0.store.clone(), name.clone());
+        let kept = blocking(move || store.read(|c| read::cursor(c, LOCAL, &asked))).await?;
+        let row = kept.ok_or_else(|| Error::not_found(&name))?;
+        Ok(Response::new(GetCursorResponse { cursor: Some(cursor(name, row)), token: self.0.now().token.encode() }))
+    }
+
+    async fn commit_cursor(&self, request: Request<CommitCursorRequest>) -> Answered<CommitCursorResponse> {
+        let wait = time_left(&request);
+        let request = request.into_inner();
+        let name = cursor_name(request.name)?;
+        let token = self.0.reach(&request.position, "position", wait).await?;
+        let event_index = match token.phase {
+            Phase::Whole => u32::MAX,
+            Phase::Partial { next } => next,
+            Phase::Snapshot { .. } => 0,
+        };
+        let row = CursorRow {
+            position: request.position,
+            revision: token.revision,
+            event_index,
+            etag: String::new(),
+            updated_at_us: 0,
+        };
+        let keep =
+            KeepCursor { principal: LOCAL.to_owned(), name: name.clone(), row, expected_etag: request.expected_etag };
+        let row = self.0.writer.keep_cursor(keep).await?;
+        Ok(Response::new(CommitCursorResponse { cursor: Some(cursor(name, row)), token: self.0.now().token.encode() }))
+    }
+}
+
+fn cursor_name(name: String) -> Result<String> {
+    let fits = (1..=MAX_CURSOR_NAME).contains(&name.len());
+    if fits && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) {
+        return Ok(name);
+    }
+    let why =
+        format!("{} is not the name of a cursor: 1 to {MAX_CURSOR_NAME} of a-z A-Z 0-9 . _ -", name::quote(&name));
+    Err(Error::field(Reason::FieldInvalid, "name", why))
+}
+
+fn cursor(name: String, row: CursorRow) -> Cursor {
+    Cursor { name, position: row.position, etag: row.etag, update_time: Some(clock::timestamp(row.updated_at_us)) }
+}
+
+fn event_types(numbers: &[i32]) -> Result<Vec<EventType>> {
+    let parse = |(index, number): (usize, &i32)| {
+        EventType::try_from(*number).ok().filter(|t| *t != EventType::Unspecified).ok_or_else(|| {
+            let why = format!("{number} is not a type of event");
+            Error::field(Reason::FieldInvalid, format!("event_types[{index}]"), why)
+        })
+    };
+    numbers.iter().enumerate().map(parse).collect()
+}
+
+/// The digest of filters that a snapshot's tokens carry.
+fn filters_digest(filters: &[v1::Filter]) -> [u8; 8] {
+    let bytes: Vec<u8> = filters.iter().flat_map(|f| f.encode_length_delimited_to_vec()).collect();
+    let mut digest = [0; 8];
+    digest.copy_from_slice(&blake3::hash(&bytes).as_bytes()[..8]);
+    digest
+}
+
+/// A size as clamped; 0 is the default.
+fn clamp(asked: i32, field: &str, default: usize, range: std::ops::RangeInclusive<usize>) -> Result<usize> {
+    match usize::try_from(asked) {
+        Err(_) => Err(Error::field(Reason::FieldInvalid, field, "is negative")),
+        Ok(0) => Ok(default),
+        Ok(size) => Ok(size.clamp(*range.start(), *range.end())),
+    }
+}
+
+fn progress_interval(asked: Option<&prost_types::Duration>) -> Result<Duration> {
+    let Some(asked) = asked else { return Ok(DEFAULT_PROGRESS) };
+    if asked.seconds < 0 || asked.nanos < 0 {
+        return Err(Error::field(Reason::FieldInvalid, "progress_interval", "is negative"));
+    }
+    let nanos = u32::try_from(asked.nanos).unwrap_or(0).min(999_999_999);
+    Ok(Duration::new(u64::try_from(asked.seconds).unwrap_or(0), nanos).clamp(MIN_PROGRESS, MAX_PROGRESS))
+}
+
+impl Feed {
+    /// Checks a watch and finds out where it starts.
+    async fn plan(&self, r: WatchEventsRequest, wait: Option<Duration>) -> Result<Plan> {
+        let digest = filters_digest(&r.filters);
+        let selection = Selection {
+            filters: Filters::parse(&r.filters, "filters")?,
+            types: event_types(&r.event_types)?,
+            mask: Mask::parse(r.read_mask.as_ref(), &KINDS)?,
+            include_previous: r.include_previous,
+        };
+        let options = Options {
+            progress: progress_interval(r.progress_interval.as_ref())?,
+            max_events: clamp(r.max_batch_events, "max_batch_events", DEFAULT_BATCH_EVENTS, 1..=MAX_BATCH_EVENTS)?,
+            max_bytes: clamp(
+                r.max_batch_bytes,
+                "max_batch_bytes",
+                DEFAULT_FRAME_BYTES,
+                MIN_FRAME_BYTES..=MAX_FRAME_BYTES,
+            )?,
+        };
+        // Asked before the start is found: what is acknowledged from here on may come, what was must.
+        let acknowledged = self.0.journal_head().await?;
+        let start = self.start(r.start, digest, acknowledged, wait).await?;
+        let until = match r.until {
+            None => Until::Forever,
+            Some(watch_events_request::Until::CaughtUp(())) => Until::CaughtUp,
+            Some(watch_events_request::Until::Through(token)) => {
+                Until::Through(self.0.reach(&token, "through", wait).await?.revision)
+            }
+        };
+        Ok(Plan { selection, start, until, options, acknowledged })
+    }
+
+    async fn start(
+        &self,
+        start: Option<watch_events_request::Start>,
+        digest: [u8; 8],
+        acknowledged: Option<u64>,
+        wait: Option<Duration>,
+    ) -> Result<Start> {
+        use watch_events_request::Start as Asked;
+        match start {
+            None | Some(Asked::Now(())) => {
+                self.applied_up_to(acknowledged, wait).await?;
+                Ok(Start::After { revision: self.0.now().revision })
+            }
+            Some(Asked::Oldest(())) => Ok(Start::After { revision: 0 }),
+            Some(Asked::FromTime(time)) => Ok(Start::After { revision: self.before(&time, "from_time").await? }),
+            Some(Asked::Snapshot(())) => {
+                self.applied_up_to(acknowledged, wait).await?;
+                let revision = self.0.now().revision;
+                Ok(Start::Snapshot { revision, after: String::new(), filters: digest })
+            }
+            Some(Asked::After(text)) => {
+                let token = self.0.reach(&text, "after", wait).await?;
+                let revision = token.revision;
+                match token.phase.clone() {
+                    Phase::Whole => Ok(Start::After { revision }),
+                    Phase::Partial { next } => Ok(Start::Amid { revision, next, token }),
+                    Phase::Snapshot { filters, .. } if filters != digest => {
+                        let why = "is from the middle of a snapshot with other filters; use the same, or start again";
+                        Err(Error::field(Reason::TokenFilterMismatch, "after", why))
+                    }
+                    Phase::Snapshot { after, filters } => Ok(Start::Snapshot { revision, after, filters }),
+                }
+            }
+        }
+    }
+
+    /// Waits until what the journal had at the time of the request is applied here.
+    async fn applied_up_to(&self, acknowledged: Option<u64>, wait: Option<Duration>) -> Result<()> {
+        let Some(position) = acknowledged else { return Ok(()) };
+        let mut head = self.0.store.follow_head();
+        let reached = head.wait_for(|h| h.position >= position);
+        let wait = wait.unwrap_or(crate::limits::DEFAULT_WAIT).min(crate::limits::DEFAULT_WAIT);
+        match tokio::time::timeout(wait, reached).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::new(Reason::ReplicaBehind, "this replica has not applied the newest batch yet")),
+        }
+    }
+
+    /// The revision before the first one recorded at or after a time.
+    async fn before(&self, time: &prost_types::Timestamp, field: &str) -> Result<u64> {
+        let us = self.0.past(time, field)?;
+        let store = self.0.store.clone();
+        Ok(blocking(move || store.read(|c| log::revision_at(c, us - 1))).await?.unwrap_or(0))
+    }
+
+    async fn page(&self, mut r: ListEventsRequest, wait: Option<Duration>) -> Result<ListEventsResponse> {
+        let size = page::size(r.page_size)?;
+        let text = std::mem::take(&mut r.page_token);
+        r.page_size = 0;
+        let request = page::digest(&r);
+        let token = PageToken::decode(&text, request)?;
+        let selection = Selection {
+            filters: Filters::parse(&r.filters, "filters")?,
+            types: event_types(&r.event_types)?,
+            mask: Mask::parse(r.read_mask.as_ref(), &KINDS)?,
+            include_previous: r.include_previous,
+        };
+        let (at, from) = match token {
+            None => {
+                let at = self.0.at(None, r.at_least.as_deref(), wait).await?;
+                (at, self.page_start(r.start.as_ref(), wait).await?)
+            }
+            Some(token) => {
+                let app = Arc::clone(&self.0);
+                let first = token.at.clone();
+                let revision = blocking(move || app.store.locate(&first, "page_token")).await?;
+                let next = token.name.parse().unwrap_or(0);
+                (At { revision, token: token.at }, (u64::try_from(token.key).unwrap_or(0), next))
+            }
+        };
+        let (store, through) = (self.0.store.clone(), at.revision);
+        let (events, next) = blocking(move || collect(&store, &selection, from, through, size)).await?;
+        let next = next.map(|(revision, index)| PageToken {
+            at: at.token.clone(),
+            request,
+            key: i64::try_from(revision).unwrap_or(i64::MAX),
+            name: index.to_string(),
+        });
+        let next_page_token = next.map(|t| t.encode()).unwrap_or_default();
+        Ok(ListEventsResponse { events, next_page_token, token: at.token.encode() })
+    }
+
+    /// The revision after which, and the event of the next one from which, the first page begins.
+    async fn page_start(
+        &self,
+        start: Option<&list_events_request::Start>,
+        wait: Option<Duration>,
+    ) -> Result<(u64, u32)> {
+        use list_events_request::Start as Asked;
+        match start {
+            None | Some(Asked::Oldest(())) => Ok((0, 0)),
+            Some(Asked::FromTime(time)) => Ok((self.before(time, "from_time").await?, 0)),
+            Some(Asked::After(text)) => {
+                let Token { revision, phase, .. } = self.0.reach(text, "after", wait).await?;
+                Ok(match phase {
+                    Phase::Partial { next } => (revision - 1, next),
+                    Phase::Whole | Phase::Snapshot { .. } => (revision, 0),
+                })
+            }
+        }
+    }
+}
+
+/// Where a page of events begins: after a revision, with this event of the next one.
+type EventPlace = (u64, u32);
+
+/// A page of events; reads the store.
+fn collect(
+    store: &crate::store::Store,
+    selection: &Selection,
+    from: EventPlace,
+    through: u64,
+    size: usize,
+) -> Result<(Vec<v1::Event>, Option<EventPlace>)> {
+    let (mut after, mut first) = from;
+    let mut events = Vec::new();
+    let (mut examined, mut bytes) = (0, 0);
+    while after < through {
+        let revisions = store.read(|c| {
+            let entries = log::entries(c, after, through, REPLAY_PAGE_REVISIONS, REPLAY_PAGE_BYTES)?;
+            log::revisions(c, &entries)
+        })?;
+        if revisions.is_empty() {
+            break;
+        }
+        for revision in &revisions {
+            for told in revision.events.iter().filter(|t| t.event.index >= first) {
+                if events.len() >= size || bytes >= MAX_PAGE_BYTES || examined >= MAX_PAGE_CANDIDATES {
+                    return Ok((events, Some((revision.number - 1, told.event.index))));
+                }
+                examined += 1;
+                if let Some(event) = feed::dress(revision, told, selection) {
+                    bytes += event.encoded_len();
+                    events.push(event);
+                }
+            }
+            after = revision.number;
+            first = 0;
+        }
+    }
+    Ok((events, None))
+}

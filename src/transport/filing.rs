@@ -1,0 +1,255 @@
+//! `FilingService`: requests are checked here, decided by the writer.
+
+use std::{sync::Arc, time::Duration};
+
+use prost::Message;
+use tonic::{Request, Response, Status};
+
+use super::{App, LOCAL, request::time_left};
+use crate::{
+    domain::{
+        check,
+        constraints::Constraint,
+        constraints::MAX_LONG_TEXT,
+        error::{Error, Reason, Result, Violation},
+        fold::fold,
+        name::{self, RecordName, ReportName},
+        report::{Report, parse_source, path_in_request},
+    },
+    limits::{MAX_REPORTS_PER_FILING, MAX_REQUEST_ID_CHARS},
+    pb::{
+        log::Ruling,
+        v1::{
+            FileReportsRequest, FileReportsResponse, FilingResult, Intent, RestoreRecordRequest, RestoreRecordResponse,
+            RetractRecordRequest, RetractRecordResponse, RetractReportsRequest, RetractReportsResponse,
+            RetractionReason, SourceKind, filing_service_server::FilingService,
+            retract_reports_request::Selection as Asked,
+        },
+    },
+    writer::{self, Act, Answer, Selection},
+};
+
+pub(super) struct Filing(pub Arc<App>);
+
+type Answered<T> = std::result::Result<Response<T>, Status>;
+
+impl Filing {
+    async fn file(
+        &self,
+        act: Act,
+        request: &impl Message,
+        request_id: Option<&String>,
+        validate_only: bool,
+        deadline: Option<Duration>,
+    ) -> Result<Answer> {
+        if self.0.hub.draining().is_cancelled() {
+            return Err(Error::new(Reason::Draining, "the server is shutting down; nothing happened, retry elsewhere"));
+        }
+        if let Some(fault) = self.0.writer.fault() {
+            return Err(fault);
+        }
+        let request = writer::Request {
+            act,
+            principal: LOCAL.to_owned(),
+            request_id: request_id.cloned().unwrap_or_default(),
+            digest: *blake3::hash(&request.encode_to_vec()).as_bytes(),
+            validate_only,
+        };
+        self.0.writer.file(request, deadline).await
+    }
+}
+
+#[tonic::async_trait]
+impl FilingService for Filing {
+    async fn file_reports(&self, request: Request<FileReportsRequest>) -> Answered<FileReportsResponse> {
+        let deadline = time_left(&request);
+        let request = request.into_inner();
+        check_request_id(request.request_id.as_ref())?;
+        let act = parse_filing(&request)?;
+        let answer = self.file(act, &request, request.request_id.as_ref(), request.validate_only, deadline).await?;
+        Ok(Response::new(FileReportsResponse {
+            results: answer.results,
+            events: answer.events,
+            revision: answer.revision,
+            token: answer.head.token().encode(),
+        }))
+    }
+
+    async fn retract_reports(&self, request: Request<RetractReportsRequest>) -> Answered<RetractReportsResponse> {
+        let deadline = time_left(&request);
+        let request = request.into_inner();
+        check_request_id(request.request_id.as_ref())?;
+        let reason = parse_reason(request.reason)?;
+        let act = Act::Withdraw { selection: parse_selection(request.selection.as_ref())?, reason };
+        let answer = self.file(act, &request, request.request_id.as_ref(), request.validate_only, deadline).await?;
+        Ok(Response::new(RetractReportsResponse {
+            results: answer.results,
+            events: answer.events,
+            remaining: answer.remaining,
+            revision: answer.revision,
+            token: answer.head.token().encode(),
+        }))
+    }
+
+    async fn retract_record(&self, request: Request<RetractRecordRequest>) -> Answered<RetractRecordResponse> {
+        let deadline = time_left(&request);
+        let request = request.into_inner();
+        check_request_id(request.request_id.as_ref())?;
+        let act = parse_retraction(&request)?;
+        let answer = self.file(act, &request, request.request_id.as_ref(), request.validate_only, deadline).await?;
+        Ok(Response::new(RetractRecordResponse {
+            result: one(answer.results),
+            events: answer.events,
+            revision: answer.revision,
+            token: answer.head.token().encode(),
+        }))
+    }
+
+    async fn restore_record(&self, request: Request<RestoreRecordRequest>) -> Answered<RestoreRecordResponse> {
+        let deadline = time_left(&request);
+        let request = request.into_inner();
+        check_request_id(request.request_id.as_ref())?;
+        let record = parse_name(&request.name, "name")?;
+        if let Some(source) = request.source.as_ref().filter(|s| !name::is_source(s)) {
+            let why = format!("{} is not the name of a source: sources/{{id}}", name::quote(source));
+            return Err(Error::field(Reason::FieldInvalid, "source", why).into());
+        }
+        let act = Act::Restore { record, source: request.source.clone() };
+        let answer = self.file(act, &request, request.request_id.as_ref(), request.validate_only, deadline).await?;
+        Ok(Response::new(RestoreRecordResponse {
+            result: one(answer.results),
+            events: answer.events,
+            revision: answer.revision,
+            token: answer.head.token().encode(),
+        }))
+    }
+}
+
+/// A ruling has exactly one result.
+fn one(results: Vec<FilingResult>) -> Option<FilingResult> {
+    results.into_iter().next()
+}
+
+fn check_request_id(id: Option<&String>) -> Result<()> {
+    match id {
+        Some(id) if id.is_empty() || id.chars().count() > MAX_REQUEST_ID_CHARS || id.chars().any(char::is_control) => {
+            let why = format!("has 1 to {MAX_REQUEST_ID_CHARS} characters, none of them control characters");
+            Err(Error::field(Reason::FieldInvalid, "request_id", why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The name of a record that came in a field.
+pub(super) fn parse_name(text: &str, field: &str) -> Result<RecordName> {
+    text.parse().map_err(|e: name::NameError| Error::field(Reason::FieldInvalid, field, e.to_string()))
+}
+
+fn parse_reason(reason: i32) -> Result<RetractionReason> {
+    RetractionReason::try_from(reason)
+        .ok()
+        .filter(|r| *r != RetractionReason::Unspecified)
+        .ok_or_else(|| Error::field(Reason::FieldInvalid, "reason", "is required, one of the reasons of the contract"))
+}
+
+fn parse_filing(request: &FileReportsRequest) -> Result<Act> {
+    let FileReportsRequest { reports, source, preconditions, intent, request_id: _, validate_only: _ } = request;
+    if reports.is_empty() {
+        return Err(Error::field(Reason::FieldInvalid, "reports", "is required"));
+    }
+    if reports.len() > MAX_REPORTS_PER_FILING {
+        let why = format!("has {} reports; one filing has at most {MAX_REPORTS_PER_FILING}", reports.len());
+        return Err(Error::field(Reason::TooLarge, "reports", why).with("limit", MAX_REPORTS_PER_FILING));
+    }
+    let intent = Intent::try_from(*intent)
+        .map_err(|_| Error::field(Reason::FieldInvalid, "intent", format!("{intent} is not a value of Intent")))?;
+    let mut parsed: Vec<Report> = Vec::with_capacity(reports.len());
+    let mut violations: Vec<Violation> = Vec::new();
+    for (index, report) in reports.iter().enumerate() {
+        let path = path_in_request(index);
+        match Report::parse(report.clone(), source.as_ref(), &path) {
+            Ok(report) if parsed.iter().any(|p| p.name == report.name) => violations.push(Violation {
+                field: path.into_owned(),
+                description: format!("{} is in this request twice", report.name),
+            }),
+            Ok(report) => parsed.push(report),
+            Err(error) if error.reason == Reason::FieldInvalid => violations.extend(error.violations),
+            Err(error) => return Err(error),
+        }
+    }
+    let preconditions = parse_preconditions(preconditions, &mut violations);
+    if !violations.is_empty() {
+        return Err(Error::violations(Reason::FieldInvalid, violations));
+    }
+    Ok(Act::File { reports: parsed, preconditions, intent })
+}
+
+fn parse_preconditions(
+    preconditions: &[crate::pb::v1::ReportPrecondition],
+    violations: &mut Vec<Violation>,
+) -> Vec<(ReportName, String)> {
+    let mut parsed = Vec::with_capacity(preconditions.len());
+    for (index, precondition) in preconditions.iter().enumerate() {
+        match precondition.report.parse() {
+            Ok(name) => parsed.push((name, precondition.expected_etag.clone())),
+            Err(error) => {
+                let error: name::NameError = error;
+                let field = format!("preconditions[{index}].report");
+                violations.push(Violation { field, description: error.to_string() });
+            }
+        }
+    }
+    parsed
+}
+
+fn parse_selection(selection: Option<&Asked>) -> Result<Selection> {
+    let wrong = |field: &str, why: String| Err(Error::field(Reason::FieldInvalid, field, why));
+    match selection {
+        None => wrong("selection", "one of report, source and publisher is required".to_owned()),
+        Some(Asked::Report(report)) => match report.parse() {
+            Ok(name) => Ok(Selection::Report(name)),
+            Err(error) => {
+                let error: name::NameError = error;
+                wrong("report", error.to_string())
+            }
+        },
+        Some(Asked::Source(source)) if name::is_source(source) => Ok(Selection::Source(source.clone())),
+        Some(Asked::Source(source)) => wrong("source", format!("{} is not sources/{{id}}", name::quote(source))),
+        Some(Asked::Publisher(publisher)) => publisher_key(publisher, "publisher").map(Selection::Publisher),
+    }
+}
+
+/// The key of a publisher as requests name it: an organization, or a name that is folded.
+pub(super) fn publisher_key(publisher: &str, field: &str) -> Result<String> {
+    check::check_text(publisher, &[]).map_err(|why| Error::field(Reason::FieldInvalid, field, why))?;
+    if publisher.starts_with("organizations/") || publisher.starts_with("named/") {
+        Ok(publisher.to_owned())
+    } else {
+        Ok(format!("named/{}", fold(publisher)))
+    }
+}
+
+fn parse_retraction(request: &RetractRecordRequest) -> Result<Act> {
+    let record = parse_name(&request.name, "name")?;
+    let reason = parse_reason(request.reason)?;
+    let mut violations = Vec::new();
+    let source = match &request.source {
+        None => return Err(Error::field(Reason::FieldInvalid, "source", "is required")),
+        Some(source) => parse_source(source, "source", &mut violations),
+    };
+    if source.kind() != SourceKind::Editor {
+        let description = "of a ruling is EDITOR".to_owned();
+        violations.push(Violation { field: "source.kind".to_owned(), description });
+    }
+    let note = request.note.clone().unwrap_or_default();
+    if !note.is_empty()
+        && let Err(description) = check::check_text(&note, &[Constraint::Text(MAX_LONG_TEXT)])
+    {
+        violations.push(Violation { field: "note".to_owned(), description });
+    }
+    if !violations.is_empty() {
+        return Err(Error::violations(Reason::FieldInvalid, violations));
+    }
+    let ruling = Ruling { record: record.to_string(), source: Some(source), reason: reason.into(), note };
+    Ok(Act::Retract { record, ruling })
+}

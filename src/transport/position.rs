@@ -1,0 +1,119 @@
+//! At which revision a request reads: now, as of a token or time, and not before what the client has seen.
+
+use std::{sync::Arc, time::Duration};
+
+use super::App;
+use crate::{
+    clock,
+    domain::{
+        error::{Error, Reason, Result},
+        token::{GENESIS, Token},
+    },
+    limits::DEFAULT_WAIT,
+    pb::v1::{AsOf, as_of::Position},
+    store::log,
+    tasks::blocking,
+};
+
+/// The revision that a request reads, and its token.
+#[derive(Debug, Clone)]
+pub(super) struct At {
+    pub revision: u64,
+    pub token: Token,
+}
+
+impl App {
+    /// The newest position.
+    pub(super) fn now(&self) -> At {
+        let head = self.store.head();
+        At { revision: head.revision, token: head.token() }
+    }
+
+    /// The position that a request asks for.
+    pub(super) async fn at(
+        self: &Arc<Self>,
+        as_of: Option<&AsOf>,
+        at_least: Option<&str>,
+        wait: Option<Duration>,
+    ) -> Result<At> {
+        if let Some(token) = at_least.filter(|t| !t.is_empty()) {
+            self.reach(token, "at_least", wait).await?;
+        }
+        let Some(as_of) = as_of else { return Ok(self.now()) };
+        match &as_of.position {
+            None => Err(Error::field(Reason::FieldInvalid, "as_of", "one of token and time is required")),
+            Some(Position::Token(token)) => {
+                let token = self.reach(token, "as_of.token", wait).await?;
+                self.whole(token.revision).await
+            }
+            Some(Position::Time(time)) => {
+                let us = self.past(time, "as_of.time")?;
+                let store = self.store.clone();
+                let found = blocking(move || store.read(|c| log::revision_at(c, us))).await?;
+                let revision = found.ok_or_else(|| self.before_the_log())?;
+                self.whole(revision).await
+            }
+        }
+    }
+
+    async fn whole(self: &Arc<Self>, revision: u64) -> Result<At> {
+        let app = Arc::clone(self);
+        let token = blocking(move || app.store.token_at(revision)).await?;
+        Ok(At { revision, token })
+    }
+
+    fn before_the_log(&self) -> Error {
+        let oldest = Token::at(self.store.head().epoch, 0, &GENESIS).encode();
+        let why = "is before the log began; what held in the world then is asked for with the filter's `occurred`";
+        Error::field(Reason::HistoryTrimmed, "as_of.time", why).with("oldest_token", oldest)
+    }
+
+    /// A time of the past, in microseconds.
+    pub(super) fn past(&self, time: &prost_types::Timestamp, field: &str) -> Result<i64> {
+        if !(0..1_000_000_000).contains(&time.nanos) {
+            return Err(Error::field(Reason::FieldInvalid, field, "has nanoseconds out of range"));
+        }
+        let us = clock::micros(time);
+        if us > self.clock.now_us() {
+            return Err(Error::field(Reason::FieldInvalid, field, "lies in the future"));
+        }
+        Ok(us)
+    }
+
+    /// Waits until the revision of a token is applied here.
+    pub(super) async fn reach(self: &Arc<Self>, text: &str, field: &str, wait: Option<Duration>) -> Result<Token> {
+        let token = Token::decode(text, field)?;
+        let waiting = self.applied(&token, field);
+        match tokio::time::timeout(wait.unwrap_or(DEFAULT_WAIT).min(DEFAULT_WAIT), waiting).await {
+            Ok(reached) => reached.map(|()| token),
+            Err(_) => {
+                let message = format!("{field}: this replica has not applied revision {} yet", token.revision);
+                Err(Error::new(Reason::ReplicaBehind, message))
+            }
+        }
+    }
+
+    async fn applied(self: &Arc<Self>, token: &Token, field: &str) -> Result<()> {
+        let mut head = self.store.follow_head();
+        loop {
+            let position = head.borrow_and_update().position;
+            let (app, asked, name) = (Arc::clone(self), token.clone(), field.to_owned());
+            match blocking(move || app.store.locate(&asked, &name)).await {
+                Err(error) if error.reason == Reason::TokenInFuture && self.journal_is_ahead(position).await? => {
+                    head.changed().await.map_err(|_| Error::new(Reason::Draining, "the server is shutting down"))?;
+                }
+                located => return located.map(drop),
+            }
+        }
+    }
+
+    async fn journal_is_ahead(self: &Arc<Self>, position: u64) -> Result<bool> {
+        Ok(self.journal_head().await?.is_some_and(|head| head > position))
+    }
+
+    /// The newest position of the journal; `None` if the store's is.
+    pub(super) async fn journal_head(self: &Arc<Self>) -> Result<Option<u64>> {
+        let app = Arc::clone(self);
+        blocking(move || app.journal.head().map_err(|e| Error::new(Reason::JournalUnavailable, e.to_string()))).await
+    }
+}

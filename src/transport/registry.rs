@@ -1,0 +1,423 @@
+//! `RegistryService`: lookups.
+
+use std::{sync::Arc, time::Duration};
+
+use tonic::{Request, Response, Status};
+
+use super::{
+    App, explain,
+    filing::{parse_name, publisher_key},
+    page::{self, PageToken},
+    position::At,
+    request::time_left,
+};
+use crate::{
+    clock,
+    domain::{
+        error::{Error, Reason, Result},
+        filter::Filters,
+        mask::Mask,
+        name::{KINDS, RecordName, collection},
+        report::Report,
+        resolve,
+        token::Token,
+    },
+    limits::{MAX_BATCH_GET_NAMES, MAX_PAGE_CANDIDATES},
+    pb::v1::{self, RecordKind, SourceKind, record::Kind, registry_service_server::RegistryService},
+    store::{
+        list::{self, Order, Place, Query},
+        log, read,
+    },
+    tasks::blocking,
+};
+
+pub(super) struct Registry(pub Arc<App>);
+
+type Answered<T> = std::result::Result<Response<T>, Status>;
+
+/// A request for pages, with its page fields cleared: what is left says which list it is.
+struct Paged {
+    size: usize,
+    token: Option<PageToken>,
+    request: [u8; 8],
+}
+
+impl Registry {
+    /// The position of a page: that of the first page.
+    async fn page_at(
+        &self,
+        paged: &Paged,
+        as_of: Option<&v1::AsOf>,
+        at_least: Option<&str>,
+        wait: Option<Duration>,
+    ) -> Result<At> {
+        match &paged.token {
+            None => self.0.at(as_of, at_least, wait).await,
+            Some(token) => {
+                let app = Arc::clone(&self.0);
+                let at = token.at.clone();
+                let revision = blocking(move || app.store.locate(&at, "page_token")).await?;
+                Ok(At { revision, token: token.at.clone() })
+            }
+        }
+    }
+
+    /// One record by name.
+    async fn get(&self, kind: RecordKind, asked: Asked<'_>, wait: Option<Duration>) -> Result<(Kind, String)> {
+        let name = parse_name(asked.name, "name")?;
+        if name.kind() != kind {
+            let why = format!("{name} is not one of {}", collection(kind));
+            return Err(Error::field(Reason::FieldInvalid, "name", why));
+        }
+        let mask = Mask::parse(asked.mask, &[kind])?;
+        let at = self.0.at(asked.as_of, asked.at_least, wait).await?;
+        let app = Arc::clone(&self.0);
+        let record = blocking(move || app.standing(&name, at.revision)).await?;
+        let kind = mask.apply(record).kind.ok_or_else(|| Error::internal("an empty record is stored"))?;
+        Ok((kind, at.token.encode()))
+    }
+
+    async fn list(
+        &self,
+        kind: RecordKind,
+        asked: AskedList<'_>,
+        wait: Option<Duration>,
+    ) -> Result<(Vec<Kind>, String, String)> {
+        let filters = Filters::parse(asked.filters, "filters")?;
+        let mask = Mask::parse(asked.mask, &[kind])?;
+        let order = order(asked.order_by)?;
+        let at = self.page_at(&asked.paged, asked.as_of, asked.at_least, wait).await?;
+        let (store, limit) = (self.0.store.clone(), asked.paged.size);
+        let after = asked.paged.token.as_ref().map(|t| Place { key: t.key, name: t.name.clone() });
+        let revision = at.revision;
+        let page = blocking(move || {
+            let filters = filters.of_kind(kind);
+            let query = Query { kind: Some(kind), filters: &filters, revision, order, limit, after };
+            store.read(|c| list::page(c, &query))
+        })
+        .await?;
+        let next = page.next.map(|p| next_page(&at.token, asked.paged.request, p.key, &p.name));
+        let records = page.records.into_iter().filter_map(|r| mask.apply(r).kind).collect();
+        Ok((records, next.unwrap_or_default(), at.token.encode()))
+    }
+}
+
+fn next_page(at: &Token, request: [u8; 8], key: i64, name: &str) -> String {
+    PageToken { at: at.clone(), request, key, name: name.to_owned() }.encode()
+}
+
+/// The fields that every Get has.
+struct Asked<'a> {
+    name: &'a str,
+    mask: Option<&'a prost_types::FieldMask>,
+    as_of: Option<&'a v1::AsOf>,
+    at_least: Option<&'a str>,
+}
+
+/// The fields that every List has.
+struct AskedList<'a> {
+    filters: &'a [v1::Filter],
+    mask: Option<&'a prost_types::FieldMask>,
+    order_by: i32,
+    as_of: Option<&'a v1::AsOf>,
+    at_least: Option<&'a str>,
+    paged: Paged,
+}
+
+fn order(order_by: i32) -> Result<Order> {
+    match v1::OrderBy::try_from(order_by) {
+        Ok(v1::OrderBy::Unspecified | v1::OrderBy::OccurredDesc) => Ok(Order::Newest),
+        Ok(v1::OrderBy::OccurredAsc) => Ok(Order::Oldest),
+        Ok(v1::OrderBy::Name) => Ok(Order::Name),
+        Ok(v1::OrderBy::UpdateTimeDesc) => Ok(Order::Updated),
+        Err(_) => Err(Error::field(Reason::FieldInvalid, "order_by", format!("{order_by} is not an order"))),
+    }
+}
+
+/// Takes the page fields out of a request.
+macro_rules! paged {
+    ($request:ident) => {{
+        let size = page::size($request.page_size)?;
+        let text = std::mem::take(&mut $request.page_token);
+        $request.page_size = 0;
+        let request = page::digest(&$request);
+        Paged { size, token: PageToken::decode(&text, request)?, request }
+    }};
+}
+
+impl App {
+    /// A record that stands at a revision; reads the store.
+    fn standing(&self, name: &RecordName, revision: u64) -> Result<v1::Record> {
+        let row = self.store.read(|c| read::record_at(c, name, revision))?;
+        let row = row.ok_or_else(|| Error::not_found(name.as_str()))?;
+        match row.record {
+            Some(record) => Ok(record),
+            None => {
+                let last = self.store.token_at(row.from_revision - 1)?.encode();
+                let message = format!("{name} is retracted; as_of the token {last} it stood");
+                Err(Error::new(Reason::RecordRetracted, message).with_resource(name.as_str()).with("last_token", last))
+            }
+        }
+    }
+
+    /// Whether the registry knows a name at a revision, standing or retracted.
+    fn known(&self, name: &RecordName, revision: u64) -> Result<()> {
+        match self.store.read(|c| read::record_at(c, name, revision))? {
+            Some(_) => Ok(()),
+            None => Err(Error::not_found(name.as_str())),
+        }
+    }
+}
+
+/// The pair of methods of one kind.
+macro_rules! kind_methods {
+    ($($kind:ident, $get:ident, $GetReq:ident, $GetRes:ident, $field:ident,
+       $list:ident, $ListReq:ident, $ListRes:ident, $fields:ident;)*) => {
+        // async_trait sees methods only after this macro made them, so the whole impl is made here.
+        #[tonic::async_trait]
+        impl RegistryService for Registry {
+            $(
+                async fn $get(&self, request: Request<v1::$GetReq>) -> Answered<v1::$GetRes> {
+                    let wait = time_left(&request);
+                    let r = request.into_inner();
+                    let asked = Asked {
+                        name: &r.name,
+                        mask: r.read_mask.as_ref(),
+                        as_of: r.as_of.as_ref(),
+                        at_least: r.at_least.as_deref(),
+                    };
+                    let (kind, token) = self.get(RecordKind::$kind, asked, wait).await?;
+                    let $field = match kind { Kind::$kind(found) => Some(found), _ => None };
+                    Ok(Response::new(v1::$GetRes { $field, token }))
+                }
+
+                async fn $list(&self, request: Request<v1::$ListReq>) -> Answered<v1::$ListRes> {
+                    let wait = time_left(&request);
+                    let mut r = request.into_inner();
+                    let paged = paged!(r);
+                    let asked = AskedList {
+                        filters: &r.filters,
+                        mask: r.read_mask.as_ref(),
+                        order_by: r.order_by,
+                        as_of: r.as_of.as_ref(),
+                        at_least: r.at_least.as_deref(),
+                        paged,
+                    };
+                    let (kinds, next_page_token, token) = self.list(RecordKind::$kind, asked, wait).await?;
+                    let of_kind = |kind| match kind { Kind::$kind(found) => Some(found), _ => None };
+                    let $fields = kinds.into_iter().filter_map(of_kind).collect();
+                    Ok(Response::new(v1::$ListRes { $fields, next_page_token, token }))
+                }
+            )*
+
+            async fn batch_get_records(
+                &self,
+                request: Request<v1::BatchGetRecordsRequest>,
+            ) -> Answered<v1::BatchGetRecordsResponse> {
+                let wait = time_left(&request);
+                Ok(Response::new(self.batch_get(request.into_inner(), wait).await?))
+            }
+
+            async fn list_reports(&self, request: Request<v1::ListReportsRequest>) -> Answered<v1::ListReportsResponse> {
+                let wait = time_left(&request);
+                Ok(Response::new(self.reports(request.into_inner(), wait).await?))
+            }
+
+            async fn list_sources(&self, request: Request<v1::ListSourcesRequest>) -> Answered<v1::ListSourcesResponse> {
+                let wait = time_left(&request);
+                Ok(Response::new(self.sources(request.into_inner(), wait).await?))
+            }
+
+            async fn explain_record(
+                &self,
+                request: Request<v1::ExplainRecordRequest>,
+            ) -> Answered<v1::ExplainRecordResponse> {
+                let wait = time_left(&request);
+                Ok(Response::new(self.explain(request.into_inner(), wait).await?))
+            }
+
+            async fn list_revisions(
+                &self,
+                request: Request<v1::ListRevisionsRequest>,
+            ) -> Answered<v1::ListRevisionsResponse> {
+                let wait = time_left(&request);
+                Ok(Response::new(self.revisions(request.into_inner(), wait).await?))
+            }
+        }
+    };
+}
+
+kind_methods! {
+    Visit, get_visit, GetVisitRequest, GetVisitResponse, visit,
+        list_visits, ListVisitsRequest, ListVisitsResponse, visits;
+    Meeting, get_meeting, GetMeetingRequest, GetMeetingResponse, meeting,
+        list_meetings, ListMeetingsRequest, ListMeetingsResponse, meetings;
+    Agreement, get_agreement, GetAgreementRequest, GetAgreementResponse, agreement,
+        list_agreements, ListAgreementsRequest, ListAgreementsResponse, agreements;
+    Exercise, get_exercise, GetExerciseRequest, GetExerciseResponse, exercise,
+        list_exercises, ListExercisesRequest, ListExercisesResponse, exercises;
+    Person, get_person, GetPersonRequest, GetPersonResponse, person,
+        list_persons, ListPersonsRequest, ListPersonsResponse, persons;
+    Organization, get_organization, GetOrganizationRequest, GetOrganizationResponse, organization,
+        list_organizations, ListOrganizationsRequest, ListOrganizationsResponse, organizations;
+    Place, get_place, GetPlaceRequest, GetPlaceResponse, place,
+        list_places, ListPlacesRequest, ListPlacesResponse, places;
+}
+
+impl Registry {
+    async fn batch_get(
+        &self,
+        r: v1::BatchGetRecordsRequest,
+        wait: Option<Duration>,
+    ) -> Result<v1::BatchGetRecordsResponse> {
+        if r.names.is_empty() {
+            return Err(Error::field(Reason::FieldInvalid, "names", "is required"));
+        }
+        if r.names.len() > MAX_BATCH_GET_NAMES {
+            let why = format!("has {} names; at most {MAX_BATCH_GET_NAMES} are allowed", r.names.len());
+            return Err(Error::field(Reason::TooLarge, "names", why).with("limit", MAX_BATCH_GET_NAMES));
+        }
+        let named = r.names.iter().enumerate().map(|(i, n)| parse_name(n, &format!("names[{i}]")));
+        let names = named.collect::<Result<Vec<_>>>()?;
+        let mask = Mask::parse(r.read_mask.as_ref(), &KINDS)?;
+        let at = self.0.at(r.as_of.as_ref(), r.at_least.as_deref(), wait).await?;
+        let (store, revision) = (self.0.store.clone(), at.revision);
+        let (records, missing) = blocking(move || {
+            let (mut records, mut missing) = (Vec::new(), Vec::new());
+            for name in names {
+                match store.read(|c| read::record_at(c, &name, revision))?.and_then(|row| row.record) {
+                    Some(record) => records.push(mask.apply(record)),
+                    None => missing.push(name.to_string()),
+                }
+            }
+            Ok((records, missing))
+        })
+        .await?;
+        Ok(v1::BatchGetRecordsResponse { records, missing, token: at.token.encode() })
+    }
+
+    async fn reports(&self, mut r: v1::ListReportsRequest, wait: Option<Duration>) -> Result<v1::ListReportsResponse> {
+        let paged = paged!(r);
+        let parent = parse_name(&r.parent, "parent")?;
+        let at = self.page_at(&paged, r.as_of.as_ref(), r.at_least.as_deref(), wait).await?;
+        let (app, revision, withdrawn) = (Arc::clone(&self.0), at.revision, r.show_withdrawn);
+        let rows = blocking(move || {
+            app.known(&parent, revision)?;
+            if withdrawn {
+                return app.store.read(|c| read::all_reports(c, &parent, revision));
+            }
+            let mut rows = app.store.read(|c| read::active_reports(c, &parent, revision))?;
+            rows.sort_by_cached_key(|row| Report::from_stored(row.report.clone()).ok().map(|r| r.rank()));
+            Ok(rows)
+        })
+        .await?;
+        let skip = paged.token.as_ref().map_or(0, |t| usize::try_from(t.key).unwrap_or(0));
+        let end = skip + paged.size;
+        let more = rows.len() > end;
+        let listed = |row: read::ReportRow| v1::ListedReport {
+            report: Some(row.report),
+            active: row.until_revision.is_none(),
+            until_revision: row.until_revision.unwrap_or(0),
+        };
+        let next = more.then(|| next_page(&at.token, paged.request, i64::try_from(end).unwrap_or(i64::MAX), ""));
+        Ok(v1::ListReportsResponse {
+            reports: rows.into_iter().skip(skip).take(paged.size).map(listed).collect(),
+            next_page_token: next.unwrap_or_default(),
+            token: at.token.encode(),
+        })
+    }
+
+    async fn sources(&self, mut r: v1::ListSourcesRequest, wait: Option<Duration>) -> Result<v1::ListSourcesResponse> {
+        let paged = paged!(r);
+        for (index, kind) in r.kinds.iter().enumerate() {
+            if !SourceKind::try_from(*kind).is_ok_and(|k| k != SourceKind::Unspecified) {
+                let why = format!("{kind} is not a kind of source");
+                return Err(Error::field(Reason::FieldInvalid, format!("kinds[{index}]"), why));
+            }
+        }
+        let publisher = if r.publisher.is_empty() { None } else { Some(publisher_key(&r.publisher, "publisher")?) };
+        let at = self.page_at(&paged, r.as_of.as_ref(), r.at_least.as_deref(), wait).await?;
+        let (store, revision, size, kinds) = (self.0.store.clone(), at.revision, paged.size, r.kinds.clone());
+        let after = paged.token.as_ref().map(|t| t.name.clone()).unwrap_or_default();
+        let (sources, next) = blocking(move || {
+            // One more than examined tells whether anything is left.
+            let found = store.read(|c| read::sources(c, revision, &after, MAX_PAGE_CANDIDATES))?;
+            let exhausted = found.len() < MAX_PAGE_CANDIDATES;
+            let (mut sources, mut last) = (Vec::new(), None);
+            for (source, own) in found {
+                if sources.len() == size {
+                    return Ok((sources, last));
+                }
+                last = Some(source.name.clone());
+                let wanted =
+                    (kinds.is_empty() || kinds.contains(&source.kind)) && publisher.as_ref().is_none_or(|p| *p == own);
+                if wanted {
+                    sources.push(source);
+                }
+            }
+            Ok((sources, last.filter(|_| !exhausted)))
+        })
+        .await?;
+        let next = next.map(|name| next_page(&at.token, paged.request, 0, &name));
+        Ok(v1::ListSourcesResponse { sources, next_page_token: next.unwrap_or_default(), token: at.token.encode() })
+    }
+
+    async fn explain(&self, r: v1::ExplainRecordRequest, wait: Option<Duration>) -> Result<v1::ExplainRecordResponse> {
+        let name = parse_name(&r.name, "name")?;
+        let at = self.0.at(r.as_of.as_ref(), r.at_least.as_deref(), wait).await?;
+        let (app, revision) = (Arc::clone(&self.0), at.revision);
+        let (record, fields) = blocking(move || {
+            let record = app.standing(&name, revision)?;
+            let rows = app.store.read(|c| read::active_reports(c, &name, revision))?;
+            let reports = rows.into_iter().map(|row| Report::from_stored(row.report)).collect::<Result<Vec<_>>>()?;
+            let fields = resolve::resolve(&reports).map(|r| explain::fields(&r)).unwrap_or_default();
+            Ok((record, fields))
+        })
+        .await?;
+        Ok(v1::ExplainRecordResponse { record: Some(record), fields, token: at.token.encode() })
+    }
+
+    async fn revisions(
+        &self,
+        mut r: v1::ListRevisionsRequest,
+        wait: Option<Duration>,
+    ) -> Result<v1::ListRevisionsResponse> {
+        let paged = paged!(r);
+        let name = parse_name(&r.name, "name")?;
+        let at = self.page_at(&paged, None, r.at_least.as_deref(), wait).await?;
+        let (app, revision, size) = (Arc::clone(&self.0), at.revision, paged.size);
+        let after = paged.token.as_ref().map_or(0, |t| u64::try_from(t.key).unwrap_or(0));
+        let epoch = at.token.epoch;
+        let (revisions, more) = blocking(move || {
+            app.known(&name, revision)?;
+            let mut found = app.store.read(|c| read::history(c, &name, after, revision, size + 1))?;
+            let more = found.len() > size;
+            found.truncate(size);
+            let summaries = found.into_iter().map(|r| summary(&app, &name, r, epoch)).collect::<Result<Vec<_>>>()?;
+            Ok((summaries, more))
+        })
+        .await?;
+        let last = revisions.last().map_or(0, |s| i64::try_from(s.revision).unwrap_or(i64::MAX));
+        let next = more.then(|| next_page(&at.token, paged.request, last, ""));
+        Ok(v1::ListRevisionsResponse { revisions, next_page_token: next.unwrap_or_default(), token: at.token.encode() })
+    }
+}
+
+/// What one revision did to a record; reads the store.
+fn summary(
+    app: &App,
+    name: &RecordName,
+    revision: u64,
+    epoch: crate::domain::token::Epoch,
+) -> Result<v1::RevisionSummary> {
+    let entries = app.store.read(|c| log::entries(c, revision - 1, revision, 1, usize::MAX))?;
+    let entry = entries.first().ok_or_else(|| Error::internal(format!("no entry {revision}")))?;
+    let events = entry.payload()?.events.into_iter().filter_map(|e| e.event);
+    Ok(v1::RevisionSummary {
+        revision,
+        time: Some(clock::timestamp(entry.recorded_at_us)),
+        token: Token::at(epoch, revision, &entry.hash).encode(),
+        principal: entry.header()?.principal,
+        events: events.filter(|e| e.subject == name.as_str()).collect(),
+    })
+}

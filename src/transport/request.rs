@@ -1,0 +1,212 @@
+//! What every request goes through: an id in every line of the log, a bound on its messages, its deadline.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf as _, Bytes};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tonic::{Status, body::Body, service::Routes};
+use tower::Service as _;
+use tracing::Instrument as _;
+
+use super::status;
+use crate::{
+    clock,
+    domain::error::{Error, Reason},
+    limits::MAX_REQUEST_BYTES,
+};
+
+/// The header that carries a request's id in both directions.
+const REQUEST_ID: &str = "x-request-id";
+/// The longest id that is taken over from a client.
+const MAX_REQUEST_ID: usize = 128;
+
+/// How long the client waits, from the request's arrival.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline {
+    began: clock::Ticks,
+    after: Duration,
+}
+
+impl Deadline {
+    /// What is left of it.
+    pub fn left(self) -> Duration {
+        self.after.saturating_sub(self.began.elapsed())
+    }
+}
+
+/// What is left of a request's deadline, if it has one.
+pub(super) fn time_left<T>(request: &tonic::Request<T>) -> Option<Duration> {
+    request.extensions().get::<Deadline>().map(|d| d.left())
+}
+
+/// Answers one request.
+pub(super) async fn handle<B>(
+    mut routes: Routes,
+    request: Request<B>,
+) -> Result<Response<Body>, std::convert::Infallible>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let id = request_id(request.headers());
+    let rpc = request.uri().path().trim_start_matches('/').to_owned();
+    let span = tracing::info_span!("request", request_id = %id.to_str().unwrap_or_default(), rpc);
+    let began = clock::ticks();
+    let deadline = timeout_of(request.headers()).map(|after| Deadline { began, after });
+    let mut request = request.map(|body| Body::new(Bounded::new(body)));
+    // The deadline is ours to keep: tonic's answer to it is CANCELLED.
+    request.headers_mut().remove("grpc-timeout");
+    if let Some(deadline) = deadline {
+        request.extensions_mut().insert(deadline);
+    }
+    // The writer knows whether a filing was admitted when its deadline passed, so it keeps that itself.
+    let waits = deadline.filter(|_| !rpc.starts_with("attache.v1.FilingService/"));
+    async move {
+        let answer = routes.call(request);
+        let answered = match waits {
+            None => answer.await,
+            Some(deadline) => match tokio::time::timeout(deadline.left(), answer).await {
+                Ok(answered) => answered,
+                Err(_) => {
+                    Ok(status::from_error(&Error::new(Reason::Deadline, "the deadline passed before the answer"))
+                        .into_http())
+                }
+            },
+        };
+        let Ok(mut response) = answered;
+        let code = response.headers().get("grpc-status").and_then(|v| v.to_str().ok()).unwrap_or("0").to_owned();
+        tracing::debug!(code, elapsed_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX), "answered");
+        response.headers_mut().insert(REQUEST_ID, id);
+        Ok(response)
+    }
+    .instrument(span)
+    .await
+}
+
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get(REQUEST_ID).filter(|v| v.len() <= MAX_REQUEST_ID && v.to_str().is_ok());
+    given.cloned().unwrap_or_else(|| {
+        HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()).expect("a UUID is a header's value")
+    })
+}
+
+/// The `grpc-timeout` header: digits and a unit.
+fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let amount: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    match unit {
+        "H" => Some(Duration::from_secs(amount * 3600)),
+        "M" => Some(Duration::from_secs(amount * 60)),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+/// A request's body whose messages are bounded before they are read: tonic's own bound has no details.
+struct Bounded<B> {
+    inner: Pin<Box<B>>,
+    /// The prefix of the message that begins: a flag and four bytes of length.
+    prefix: [u8; 5],
+    filled: usize,
+    /// Bytes left of the message that is passing.
+    left: usize,
+}
+
+impl<B> Bounded<B> {
+    fn new(body: B) -> Self {
+        Self { inner: Box::pin(body), prefix: [0; 5], filled: 0, left: 0 }
+    }
+
+    /// Follows the messages through a piece of the body.
+    fn watch(&mut self, mut piece: &[u8]) -> Result<(), Status> {
+        while !piece.is_empty() {
+            if self.left > 0 {
+                let passing = self.left.min(piece.len());
+                self.left -= passing;
+                piece.advance(passing);
+                continue;
+            }
+            self.prefix[self.filled] = piece[0];
+            self.filled += 1;
+            piece.advance(1);
+            if self.filled == self.prefix.len() {
+                self.filled = 0;
+                let [_, length @ ..] = self.prefix;
+                self.left = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+                if self.left > MAX_REQUEST_BYTES {
+                    let message =
+                        format!("the message is {} bytes; a request has at most {MAX_REQUEST_BYTES}", self.left);
+                    let error = Error::new(Reason::TooLarge, message).with("limit", MAX_REQUEST_BYTES);
+                    return Err(status::from_error(&error));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<B> HttpBody for Bounded<B>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Some(frame) = ready!(self.inner.as_mut().poll_frame(context)) else { return Poll::Ready(None) };
+        let frame = frame.map_err(Into::into)?;
+        if let Some(data) = frame.data_ref() {
+            let data = data.clone();
+            self.watch(&data)?;
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_refused_by_its_length_before_it_is_read() {
+        let mut body = Bounded::new(());
+        assert!(body.watch(&[0, 0, 0, 0, 3, b'a', b'b']).is_ok());
+        assert!(body.watch(&[b'c', 0, 0, 0x40]).is_ok());
+        let over = body.watch(&[0, 1]).unwrap_err();
+        assert_eq!(over.code(), tonic::Code::ResourceExhausted);
+    }
+
+    #[test]
+    fn a_deadline_is_read_in_every_unit() {
+        let of = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", HeaderValue::from_static(text));
+            timeout_of(&headers)
+        };
+        assert_eq!(of("2S"), Some(Duration::from_secs(2)));
+        assert_eq!(of("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(of("1H"), Some(Duration::from_secs(3600)));
+        assert_eq!((of("S"), of("2"), of("999999999S"), of("é")), (None, None, None, None));
+    }
+}
