@@ -1,0 +1,196 @@
+//! The harness: a server in this process, on a port the system picks, with its own temporary store.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+pub mod shared_log;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use attache::{
+    clock::Clock,
+    config::{Config, DataDir, LogFormat},
+    feed,
+    pb::v1::{
+        self, feed_service_client::FeedServiceClient, filing_service_client::FilingServiceClient,
+        log_service_client::LogServiceClient, registry_service_client::RegistryServiceClient,
+    },
+    serve::{self, Parts},
+};
+use tokio::{sync::oneshot, task::JoinHandle};
+use tonic::transport::{Channel, Endpoint};
+
+/// 2024-01-02T00:00:00Z, where the fake clock starts.
+pub const START_US: i64 = 1_704_153_600_000_000;
+
+/// A clock that moves by a second whenever it is read, and when it is told to.
+#[derive(Debug)]
+pub struct FakeClock(AtomicI64);
+
+impl Default for FakeClock {
+    fn default() -> Self {
+        Self(AtomicI64::new(START_US))
+    }
+}
+
+impl FakeClock {
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for FakeClock {
+    fn now_us(&self) -> i64 {
+        self.0.fetch_add(1_000_000, Ordering::SeqCst)
+    }
+}
+
+/// A configuration for tests: loopback, a free port, a store in memory.
+pub fn config() -> Config {
+    Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        data_dir: DataDir::Temporary,
+        in_memory: true,
+        sample: false,
+        log: "info".into(),
+        log_format: LogFormat::Text,
+        drain: Duration::from_secs(5),
+        max_store_bytes: None,
+        feed: feed::Settings::default(),
+    }
+}
+
+/// A configuration whose store lies in a folder and is synced.
+pub fn config_at(folder: &Path) -> Config {
+    Config { data_dir: DataDir::At(folder.to_owned()), in_memory: false, ..config() }
+}
+
+/// A running server.
+pub struct TestServer {
+    pub address: String,
+    pub channel: Channel,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<attache::domain::error::Result<()>>,
+}
+
+impl TestServer {
+    /// Starts a server with everything at its default.
+    pub async fn start() -> Self {
+        Self::with(config(), Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() }).await
+    }
+
+    pub async fn with(config: Config, parts: Parts) -> Self {
+        let server = serve::build(&config, parts).await.expect("the server starts");
+        let address = format!("http://{}", server.address());
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        let channel = Endpoint::from_shared(address.clone()).unwrap().connect_lazy();
+        Self { address, channel, stop: Some(stop), running }
+    }
+
+    /// A channel of its own, with windows as small as a careless client's.
+    pub fn narrow_channel(&self) -> Channel {
+        Endpoint::from_shared(self.address.clone())
+            .unwrap()
+            .initial_stream_window_size(65_535)
+            .initial_connection_window_size(65_535)
+            .connect_lazy()
+    }
+
+    pub fn registry(&self) -> RegistryServiceClient<Channel> {
+        RegistryServiceClient::new(self.channel.clone()).max_decoding_message_size(64 << 20)
+    }
+
+    pub fn feed(&self) -> FeedServiceClient<Channel> {
+        FeedServiceClient::new(self.channel.clone()).max_decoding_message_size(64 << 20)
+    }
+
+    pub fn filing(&self) -> FilingServiceClient<Channel> {
+        FilingServiceClient::new(self.channel.clone()).max_decoding_message_size(64 << 20)
+    }
+
+    pub fn log(&self) -> LogServiceClient<Channel> {
+        LogServiceClient::new(self.channel.clone())
+    }
+
+    /// Begins the drain; `ended` waits for its end.
+    pub fn drain(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+
+    pub async fn ended(self) {
+        self.running.await.expect("no panic").expect("the server ends in good order");
+    }
+
+    pub async fn stop(mut self) {
+        self.drain();
+        self.ended().await;
+    }
+
+    /// Files reports and demands that they are taken.
+    pub async fn file(&self, reports: Vec<v1::Report>) -> v1::FileReportsResponse {
+        let request = v1::FileReportsRequest { reports, ..Default::default() };
+        self.filing().file_reports(request).await.expect("the filing is taken").into_inner()
+    }
+}
+
+/// A source of a publisher of its own.
+pub fn source(id: &str) -> v1::Source {
+    v1::Source {
+        name: format!("sources/{id}"),
+        publisher: Some(v1::Attribution { name_as_stated: Some(format!("Publisher {id}")), organization: None }),
+        kind: v1::SourceKind::Secondary.into(),
+        ..Default::default()
+    }
+}
+
+pub fn date(edtf: &str) -> v1::EdtfDate {
+    v1::EdtfDate { edtf: edtf.into(), ..Default::default() }
+}
+
+pub fn side(state: &str) -> v1::Side {
+    v1::Side { state: state.into(), ..Default::default() }
+}
+
+/// A report of a visit by `guest` to `host` on a day.
+pub fn visit_report(id: &str, source_id: &str, guest: &str, host: &str, day: &str) -> v1::Report {
+    let visit =
+        v1::Visit { hosts: vec![side(host)], guests: vec![side(guest)], start: Some(date(day)), ..Default::default() };
+    visit_report_of(id, source_id, visit)
+}
+
+pub fn visit_report_of(id: &str, source_id: &str, visit: v1::Visit) -> v1::Report {
+    v1::Report {
+        record: format!("visits/{id}"),
+        source: Some(source(source_id)),
+        content: Some(v1::report::Content::Visit(visit)),
+        ..Default::default()
+    }
+}
+
+/// A report of an agreement between two states, signed on a day.
+pub fn agreement_report(id: &str, source_id: &str, parties: [&str; 2], signed: &str) -> v1::Report {
+    let party = |state: &str| v1::Party { state: state.into(), organization: None };
+    let signed = v1::AgreementAction {
+        r#type: v1::ActionType::Signed.into(),
+        date: Some(date(signed)),
+        ..Default::default()
+    };
+    let agreement =
+        v1::Agreement { parties: parties.into_iter().map(party).collect(), actions: vec![signed], ..Default::default() };
+    v1::Report {
+        record: format!("agreements/{id}"),
+        source: Some(source(source_id)),
+        content: Some(v1::report::Content::Agreement(agreement)),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,135 @@
+//! A journal in memory that several servers share, and that can be told to misbehave once.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use attache::journal::{Append, Journal, Position, Settled, Unavailable, Wake};
+
+/// What the next append meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It lands, but its writer is told that nobody knows.
+    UnknownLanded,
+    /// It does not land, and nobody knows; it lands when it is offered again.
+    UnknownLost,
+    /// It does not land now, nobody knows, and another batch takes its place meanwhile if one is offered.
+    UnknownLate,
+    /// It is not sent at all.
+    NotSent,
+}
+
+#[derive(Default)]
+struct Log {
+    batches: Vec<Vec<u8>>,
+    wakes: Vec<Wake>,
+    faults: VecDeque<Fault>,
+    /// How often settling answers "not yet" before it says.
+    not_yet: u32,
+    conflicts: u32,
+}
+
+/// The log; clones share it. Echo: its own appends are told to their writer too, as a stream would.
+#[derive(Clone, Default)]
+pub struct SharedLog(Arc<Mutex<Log>>);
+
+impl SharedLog {
+    /// The next appends meet these, one each.
+    pub fn inject(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.0.lock().unwrap().faults.extend(faults);
+    }
+
+    /// Settling answers "not yet" so often.
+    pub fn keep_in_doubt(&self, times: u32) {
+        self.0.lock().unwrap().not_yet = times;
+    }
+
+    /// How many appends lost their place to another.
+    pub fn conflicts(&self) -> u32 {
+        self.0.lock().unwrap().conflicts
+    }
+
+    /// How many batches there are.
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap().batches.len()
+    }
+
+    /// Puts bytes into the log as another writer would.
+    pub fn smuggle(&self, batch: Vec<u8>) {
+        self.land(batch);
+    }
+
+    /// The batches as appended.
+    pub fn batches(&self) -> Vec<Vec<u8>> {
+        self.0.lock().unwrap().batches.clone()
+    }
+
+    fn land(&self, batch: Vec<u8>) {
+        let wakes = {
+            let mut log = self.0.lock().unwrap();
+            log.batches.push(batch);
+            log.wakes.clone()
+        };
+        wakes.iter().for_each(|wake| wake());
+    }
+
+    fn is_next(&self, after: Position) -> bool {
+        self.0.lock().unwrap().batches.len() as u64 == after
+    }
+}
+
+impl Journal for SharedLog {
+    fn append(&self, after: Position, batch: &[u8]) -> Append {
+        let fault = self.0.lock().unwrap().faults.pop_front();
+        match fault {
+            Some(Fault::NotSent) => return Append::NotSent("told to".into()),
+            Some(Fault::UnknownLost | Fault::UnknownLate) => return Append::Unknown,
+            _ => {}
+        }
+        if !self.is_next(after) {
+            self.0.lock().unwrap().conflicts += 1;
+            return Append::Conflict;
+        }
+        self.land(batch.to_vec());
+        if fault == Some(Fault::UnknownLanded) { Append::Unknown } else { Append::Appended }
+    }
+
+    fn settle(&self, after: Position, batch: &[u8]) -> Settled {
+        {
+            let mut log = self.0.lock().unwrap();
+            if log.not_yet > 0 {
+                log.not_yet -= 1;
+                return Settled::NotYet;
+            }
+            let slot = usize::try_from(after).unwrap();
+            if let Some(there) = log.batches.get(slot) {
+                return if there == batch { Settled::Ours } else { Settled::Theirs };
+            }
+        }
+        if !self.is_next(after) {
+            return Settled::NotYet;
+        }
+        self.land(batch.to_vec());
+        Settled::Ours
+    }
+
+    fn head(&self) -> Result<Option<Position>, Unavailable> {
+        Ok(Some(self.len() as u64))
+    }
+
+    fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Unavailable> {
+        let log = self.0.lock().unwrap();
+        let from = usize::try_from(after).unwrap();
+        let batches = log.batches.iter().enumerate().skip(from).take(limit);
+        Ok(batches.map(|(i, b)| (i as u64 + 1, b.clone())).collect())
+    }
+
+    fn on_arrival(&self, wake: Wake) {
+        self.0.lock().unwrap().wakes.push(wake);
+    }
+
+    fn trim(&self, _up_to: Position) -> Result<(), Unavailable> {
+        Ok(())
+    }
+}
