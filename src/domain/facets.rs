@@ -110,7 +110,7 @@ impl Facets {
             }
             Some(Kind::Exercise(m)) => facets.exercise(m),
             Some(Kind::Person(m)) => {
-                m.postings.iter().filter_map(|p| p.state.as_ref()).for_each(|s| facets.add(Tag::State, s))
+                m.postings.iter().filter_map(|p| p.state.as_ref()).for_each(|s| facets.add(Tag::State, s));
             }
             Some(Kind::Organization(m)) => m.state.iter().for_each(|s| facets.add(Tag::State, s)),
             Some(Kind::Place(m)) => m.state.iter().for_each(|s| facets.add(Tag::State, s)),

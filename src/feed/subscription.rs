@@ -282,7 +282,7 @@ impl Watch {
     }
 
     async fn snapshot(&mut self, revision: u64, after: String, filters: [u8; 8]) -> Step {
-        let mut place = (!after.is_empty()).then(|| Place { key: 0, name: after });
+        let mut place = (!after.is_empty()).then_some(Place { key: 0, name: after });
         loop {
             self.check_drain().await?;
             let store = self.store.clone();

@@ -120,7 +120,7 @@ fn event_types(numbers: &[i32]) -> Result<Vec<EventType>> {
 
 /// The digest of filters that a snapshot's tokens carry.
 fn filters_digest(filters: &[v1::Filter]) -> [u8; 8] {
-    let bytes: Vec<u8> = filters.iter().flat_map(|f| f.encode_length_delimited_to_vec()).collect();
+    let bytes: Vec<u8> = filters.iter().flat_map(prost::Message::encode_length_delimited_to_vec).collect();
     let mut digest = [0; 8];
     digest.copy_from_slice(&blake3::hash(&bytes).as_bytes()[..8]);
     digest

@@ -59,7 +59,7 @@ pub enum Act {
         /// The record.
         record: RecordName,
         /// The ruling, its source checked.
-        ruling: Ruling,
+        ruling: Box<Ruling>,
     },
     /// Lift rulings.
     Restore {
