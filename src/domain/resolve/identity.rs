@@ -114,7 +114,8 @@ fn person_keys(elements: &[Element], person: impl Fn(&DynamicMessage) -> Option<
         .collect();
     let mut records: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (record, name) in &named {
-        if let Some(record) = record {
+        // Without a name there is nothing to join by.
+        if let (Some(record), false) = (record, name.is_empty()) {
             records.entry(name.as_str()).or_default().insert(record.as_str());
         }
     }
