@@ -111,7 +111,7 @@ fn words_of(rule: Constraint) -> Vec<String> {
 fn the_contract_states_every_constraint_in_words() {
     let mut missing = Vec::new();
     for (field, rule) in rows() {
-        let comment = comment(&field.parent_message(), field.path());
+        let comment = comment(field.parent_message(), field.path());
         if !words_of(rule).iter().any(|words| comment.contains(words.as_str())) {
             missing.push(format!("{}: {rule:?} is not in {comment:?}", field.full_name()));
         }
@@ -325,7 +325,7 @@ fn what_a_row_forbids_is_refused_with_its_path_and_what_it_allows_is_accepted() 
     for (field, rule) in rows() {
         let message = field.parent_message();
         let route = &routes[message.name()];
-        let mut good = minimal(&message);
+        let mut good = minimal(message);
         with_companions(&mut good, &field);
         match rule {
             Constraint::Required => {
