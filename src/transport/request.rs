@@ -201,7 +201,7 @@ mod tests {
     fn a_deadline_is_read_in_every_unit() {
         let of = |text: &'static str| {
             let mut headers = HeaderMap::new();
-            headers.insert("grpc-timeout", HeaderValue::from_static(text));
+            headers.insert("grpc-timeout", HeaderValue::from_bytes(text.as_bytes()).unwrap());
             timeout_of(&headers)
         };
         assert_eq!(of("2S"), Some(Duration::from_secs(2)));
