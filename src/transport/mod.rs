@@ -96,3 +96,10 @@ pub async fn set_serving(health: &HealthReporter, serving: bool) {
         health.set_service_status(service, status).await;
     }
 }
+
+/// Tells health that filings are refused: their service and the whole do not serve, lookups and the feed do.
+pub async fn set_filing_failed(health: &HealthReporter) {
+    for service in ["attache.v1.FilingService", ""] {
+        health.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
+    }
+}
