@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
 };
 
 use attache::journal::{Append, Journal, Position, Settled, Unavailable, Wake};
@@ -131,5 +134,67 @@ impl Journal for SharedLog {
 
     fn trim(&self, _up_to: Position) -> Result<(), Unavailable> {
         Ok(())
+    }
+}
+
+/// A replica's view of the log that can be held: the log is ahead then, and the replica behind.
+#[derive(Clone, Default)]
+pub struct Lagging {
+    log: SharedLog,
+    held: Arc<AtomicBool>,
+    wakes: Arc<Mutex<Vec<Wake>>>,
+    /// How often the log's head was asked for.
+    asked: Arc<AtomicU32>,
+}
+
+impl Lagging {
+    pub fn of(log: &SharedLog) -> Self {
+        Self { log: log.clone(), ..Self::default() }
+    }
+
+    /// From now on nothing arrives.
+    pub fn hold(&self) {
+        self.held.store(true, Ordering::SeqCst);
+    }
+
+    /// What was held arrives.
+    pub fn release(&self) {
+        self.held.store(false, Ordering::SeqCst);
+        let wakes = self.wakes.lock().unwrap().clone();
+        wakes.iter().for_each(|wake| wake());
+    }
+
+    /// How often somebody asked how far the log is.
+    pub fn asked(&self) -> u32 {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Journal for Lagging {
+    fn append(&self, after: Position, batch: &[u8]) -> Append {
+        self.log.append(after, batch)
+    }
+
+    fn settle(&self, after: Position, batch: &[u8]) -> Settled {
+        self.log.settle(after, batch)
+    }
+
+    fn head(&self) -> Result<Option<Position>, Unavailable> {
+        let head = self.log.head();
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        head
+    }
+
+    fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Unavailable> {
+        if self.held.load(Ordering::SeqCst) { Ok(Vec::new()) } else { self.log.follow(after, limit) }
+    }
+
+    fn on_arrival(&self, wake: Wake) {
+        self.wakes.lock().unwrap().push(Arc::clone(&wake));
+        self.log.on_arrival(wake);
+    }
+
+    fn trim(&self, up_to: Position) -> Result<(), Unavailable> {
+        self.log.trim(up_to)
     }
 }
