@@ -128,6 +128,9 @@ impl Stream for Frames {
 /// `QUOTA_EXCEEDED` or `DRAINING`.
 pub fn subscribe(hub: &Arc<Hub>, store: &Store, tasks: &Tasks, plan: Plan) -> Result<Frames> {
     let subscriber = hub.subscribe(plan.selection.filters.clone())?;
+    if let Some(position) = plan.acknowledged {
+        subscriber.wake_at(position);
+    }
     let head = hub.head();
     let (frames, queue) = mpsc::channel(FRAME_QUEUE);
     let ending = Arc::new(Mutex::new(None));
