@@ -369,6 +369,8 @@ impl Watch {
 
     /// Sends what matches of consecutive revisions.
     async fn deliver(&mut self, revisions: impl Iterator<Item = &Revision>) -> Step {
+        // A log that was empty when the watch began has its epoch from the first batch.
+        self.at.epoch = self.subscriber.hub().head().epoch;
         let options = &self.plan.options;
         let mut packer = Packer::new(self.at.epoch, options.max_events, options.max_bytes, self.at.clone());
         for revision in revisions {
