@@ -66,8 +66,8 @@ impl Scribe {
         };
         match answer {
             Ok(acked) => acked,
-            // Nothing is left to withdraw.
-            Err(status) if status.code() == Code::NotFound => Acked::default(),
+            // Nothing is left to withdraw, or another replica kept winning: nothing happened.
+            Err(status) if matches!(status.code(), Code::NotFound | Code::Aborted) => Acked::default(),
             Err(status) => panic!("{status:?}"),
         }
     }

@@ -53,6 +53,11 @@ impl SharedLog {
         self.0.lock().unwrap().conflicts
     }
 
+    /// How many of the faults have not been met yet.
+    pub fn faults_left(&self) -> usize {
+        self.0.lock().unwrap().faults.len()
+    }
+
     /// How many batches there are.
     pub fn len(&self) -> usize {
         self.0.lock().unwrap().batches.len()
@@ -142,6 +147,7 @@ impl Journal for SharedLog {
 pub struct Lagging {
     log: SharedLog,
     held: Arc<AtomicBool>,
+    is_deaf: bool,
     wakes: Arc<Mutex<Vec<Wake>>>,
     /// How often the log's head was asked for.
     asked: Arc<AtomicU32>,
@@ -150,6 +156,11 @@ pub struct Lagging {
 impl Lagging {
     pub fn of(log: &SharedLog) -> Self {
         Self { log: log.clone(), ..Self::default() }
+    }
+
+    /// A view that is never told of arrivals: the replica learns of them only if it looks.
+    pub fn deaf(log: &SharedLog) -> Self {
+        Self { is_deaf: true, ..Self::of(log) }
     }
 
     /// From now on nothing arrives.
@@ -191,7 +202,9 @@ impl Journal for Lagging {
 
     fn on_arrival(&self, wake: Wake) {
         self.wakes.lock().unwrap().push(Arc::clone(&wake));
-        self.log.on_arrival(wake);
+        if !self.is_deaf {
+            self.log.on_arrival(wake);
+        }
     }
 
     fn trim(&self, up_to: Position) -> Result<(), Unavailable> {

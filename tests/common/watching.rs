@@ -5,7 +5,8 @@ use std::time::Duration;
 use attache::{
     domain::token::{Phase, Token},
     pb::v1::{
-        self, WatchEventsRequest, WatchEventsResponse, feed_service_client::FeedServiceClient,
+        self, WatchEventsRequest, WatchEventsResponse,
+        feed_service_client::FeedServiceClient,
         watch_events_request::{Start, Until},
         watch_events_response::Frame,
     },
