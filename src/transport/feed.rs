@@ -246,8 +246,9 @@ impl Feed {
         };
         let (at, from) = match token {
             None => {
-                let at = self.0.at(None, r.at_least.as_deref(), wait).await?;
-                (at, self.page_start(r.start.as_ref(), wait).await?)
+                // Where it starts may have to be waited for, and the page must not end before it.
+                let from = self.page_start(r.start.as_ref(), wait).await?;
+                (self.0.at(None, r.at_least.as_deref(), wait).await?, from)
             }
             Some(token) => {
                 let app = Arc::clone(&self.0);

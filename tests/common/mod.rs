@@ -1,7 +1,9 @@
 //! The harness: a server in this process, on a port the system picks, with its own temporary store.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod scribe;
 pub mod shared_log;
+pub mod watching;
 
 use std::{
     path::Path,
