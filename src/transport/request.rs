@@ -17,7 +17,7 @@ use super::status;
 use crate::{
     clock,
     domain::error::{Error, Reason},
-    limits::MAX_REQUEST_BYTES,
+    limits::{MAX_REQUEST_BYTES, MAX_WAY_BACK},
 };
 
 /// The header that carries a request's id in both directions.
@@ -25,7 +25,8 @@ const REQUEST_ID: &str = "x-request-id";
 /// The longest id that is taken over from a client.
 const MAX_REQUEST_ID: usize = 128;
 
-/// How long the client waits, from the request's arrival.
+/// How long the client waits, from the request's arrival, less the way back: its own clock would cut off an answer that
+/// leaves at the last moment, and with it the reason.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline {
     began: clock::Ticks,
@@ -57,7 +58,8 @@ where
     let rpc = request.uri().path().trim_start_matches('/').to_owned();
     let span = tracing::info_span!("request", request_id = %id.to_str().unwrap_or_default(), rpc);
     let began = clock::ticks();
-    let deadline = timeout_of(request.headers()).map(|after| Deadline { began, after });
+    let deadline =
+        timeout_of(request.headers()).map(|after| Deadline { began, after: after - MAX_WAY_BACK.min(after / 10) });
     let mut request = request.map(|body| Body::new(Bounded::new(body)));
     // The deadline is ours to keep: tonic's answer to it is CANCELLED.
     request.headers_mut().remove("grpc-timeout");
