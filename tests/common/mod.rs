@@ -1,6 +1,7 @@
 //! The harness: a server in this process, on a port the system picks, with its own temporary store.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod raw;
 pub mod shared_log;
 
 use std::{
@@ -180,13 +181,13 @@ pub fn visit_report_of(id: &str, source_id: &str, visit: v1::Visit) -> v1::Repor
 /// A report of an agreement between two states, signed on a day.
 pub fn agreement_report(id: &str, source_id: &str, parties: [&str; 2], signed: &str) -> v1::Report {
     let party = |state: &str| v1::Party { state: state.into(), organization: None };
-    let signed = v1::AgreementAction {
-        r#type: v1::ActionType::Signed.into(),
-        date: Some(date(signed)),
+    let signed =
+        v1::AgreementAction { r#type: v1::ActionType::Signed.into(), date: Some(date(signed)), ..Default::default() };
+    let agreement = v1::Agreement {
+        parties: parties.into_iter().map(party).collect(),
+        actions: vec![signed],
         ..Default::default()
     };
-    let agreement =
-        v1::Agreement { parties: parties.into_iter().map(party).collect(), actions: vec![signed], ..Default::default() };
     v1::Report {
         record: format!("agreements/{id}"),
         source: Some(source(source_id)),
