@@ -235,7 +235,7 @@ impl Feed {
         let size = page::size(r.page_size)?;
         let text = std::mem::take(&mut r.page_token);
         r.page_size = 0;
-        let request = page::digest(&r);
+        let request = page::digest("ListEventsRequest", &r);
         let token = PageToken::decode(&text, request)?;
         let selection = Selection {
             filters: Filters::parse(&r.filters, "filters")?,
