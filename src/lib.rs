@@ -18,6 +18,8 @@
 //! callers of system time, of spawn, of subscribers), [`pb`] (generated code), [`sample`].
 
 #![warn(missing_docs)]
+// One place each for system time, spawning and exits: clippy.toml says why.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 // Lengths and revisions are converted, never cut.
 #![deny(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
 // An input must never panic the server; `expect` says why it cannot. What is said to people goes through one place that

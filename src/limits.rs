@@ -81,6 +81,8 @@ pub const GOING_AWAY_RETRY: Duration = Duration::from_secs(1);
 
 /// How long a read waits for `at_least` if the client sets no deadline.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(10);
+/// What an answer is given at most to reach a client before its deadline; a tenth of shorter ones.
+pub const MAX_WAY_BACK: Duration = Duration::from_secs(1);
 /// How long a drain waits for requests and streams to end.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a new connection may take to speak HTTP/2.

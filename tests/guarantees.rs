@@ -269,7 +269,7 @@ async fn guarantee_4_atomic_whole_revisions_or_consecutive_frames(config: Config
     let size = |revision: u64| all.iter().filter(|e| e.revision == revision).count();
     for (max_events, max_bytes) in [(5, 0), (1, 0), (1000, 0), (1000, 1024), (1000, 4096)] {
         let request = WatchEventsRequest { max_batch_events: max_events, max_batch_bytes: max_bytes, ..from_oldest() };
-        let (frames, _) = server.watch(until_caught_up(request)).await.to_the_end().await;
+        let (frames, _) = server.watch(until_caught_up(request)).await.until_the_end().await;
         let about = format!("{max_events} events, {max_bytes} bytes");
         assert_eq!(events(&frames), all, "{about}");
         let mut pieces = 0;
@@ -378,7 +378,7 @@ async fn guarantee_5_resumable_from_every_frame_after_a_restart_and_elsewhere(co
         runs.push(Run { request, frames });
     }
     let request = WatchEventsRequest { max_batch_events: 3, ..from_oldest() };
-    let (frames, _) = server.watch(through(request.clone(), &last)).await.to_the_end().await;
+    let (frames, _) = server.watch(through(request.clone(), &last)).await.until_the_end().await;
     runs.push(Run { request, frames });
 
     let seen: BTreeSet<_> = runs.iter().flat_map(|r| phases(&r.frames)).collect();
@@ -468,7 +468,7 @@ async fn guarantee_6_bookmarkable_progress_is_never_ahead_of_delivery(config: Co
     let mut watches = Vec::new();
     for _ in 0..60 {
         let (feed, request) = (server.feed(), request.clone());
-        let watch = tokio::spawn(async move { Watching::open(feed, request).await.unwrap().to_the_end().await });
+        let watch = tokio::spawn(async move { Watching::open(feed, request).await.unwrap().until_the_end().await });
         watches.push(watch);
     }
     for watch in watches {
@@ -724,23 +724,23 @@ async fn guarantee_10_honest_end_where_until_says_so(config: Config) {
         (through(WatchEventsRequest { max_batch_events: 1, ..from_oldest() }, &acked.last().unwrap().token), u64::MAX),
     ];
     for (request, last) in ends {
-        let (frames, error) = server.watch(request).await.to_the_end().await;
+        let (frames, error) = server.watch(request).await.until_the_end().await;
         assert!(error.is_none() && is_end(frames.last().unwrap()));
         let expected: Vec<_> = all.iter().filter(|e| e.revision <= last).cloned().collect();
         assert_eq!(ids(&events(&frames)), ids(&expected));
     }
     // Answers name the position of their whole group: what was acknowledged with it is included.
     let through_middle = read(&middle.token).revision;
-    let (frames, _) = server.watch(through(from_oldest(), &middle.token)).await.to_the_end().await;
+    let (frames, _) = server.watch(through(from_oldest(), &middle.token)).await.until_the_end().await;
     let expected: Vec<_> = all.iter().filter(|e| e.revision <= through_middle).cloned().collect();
     assert_eq!(ids(&events(&frames)), ids(&expected), "exactly up to the revision asked for");
     assert!(is_end(frames.last().unwrap()));
     assert!(covers(&frames.last().unwrap().token, through_middle));
     // A token that is reached already ends at once; a filter that nothing passes does not keep it open.
-    let (frames, _) = server.watch(through(from_now(), &middle.token)).await.to_the_end().await;
+    let (frames, _) = server.watch(through(from_now(), &middle.token)).await.until_the_end().await;
     assert!(events(&frames).is_empty() && is_end(frames.last().unwrap()));
     let request = through(taciturn(filtered(from_oldest(), nobody())), &acked.last().unwrap().token);
-    let (frames, _) = server.watch(request).await.to_the_end().await;
+    let (frames, _) = server.watch(request).await.until_the_end().await;
     assert!(events(&frames).is_empty() && is_end(frames.last().unwrap()));
 }
 
@@ -763,12 +763,12 @@ async fn guarantee_10_honest_end_when_the_server_drains(config: Config) {
     server.drain();
     let mut resumable = Vec::new();
     for (request, watch, mut frames) in open {
-        let (rest, error) = watch.to_the_end().await;
+        let (rest, error) = watch.until_the_end().await;
         assert!(error.is_none(), "{error:?}");
         frames.extend(rest);
         resumable.push((request, frames));
     }
-    let (frames, error) = unread.to_the_end().await;
+    let (frames, error) = unread.until_the_end().await;
     assert!(error.is_none(), "{error:?}");
     resumable.push((from_oldest(), frames));
     patiently("the end of the drain", server.ended()).await;
@@ -811,12 +811,12 @@ async fn guarantee_10_honest_end_of_a_stalled_client(mut config: Config) {
     let mut frames = stalled.up_to(is_caught_up).await;
     let last = flood(&server, FLOOD).await;
     // Its place is free once it was given up.
-    let whole = as_soon_as_there_is_a_place(&server, through(from_oldest(), &last)).await.to_the_end().await.0;
-    let (rest, error) = stalled.to_the_end().await;
+    let whole = as_soon_as_there_is_a_place(&server, through(from_oldest(), &last)).await.until_the_end().await.0;
+    let (rest, error) = stalled.until_the_end().await;
     frames.extend(rest);
     assert_eq!(reason(&error.expect("it ends with an error")), "OVERLOADED");
     let resumed = as_soon_as_there_is_a_place(&server, through(after(&frames.last().unwrap().token), &last)).await;
-    frames.extend(resumed.to_the_end().await.0);
+    frames.extend(resumed.until_the_end().await.0);
     assert_eq!(ids(&events(&frames)), ids(&events(&whole)), "its last token stays good");
 }
 
@@ -831,7 +831,7 @@ async fn guarantee_10_honest_end_when_the_log_cannot_be_read(mut config: Config)
     let store = rusqlite::Connection::open(folder.path().join("attache.db")).unwrap();
     store.execute("UPDATE entries SET payload = x'ff' WHERE revision = 3", []).unwrap();
     for _ in 0..200 {
-        let (frames, error) = server.watch(taciturn(from_oldest())).await.to_the_end().await;
+        let (frames, error) = server.watch(taciturn(from_oldest())).await.until_the_end().await;
         let error = error.unwrap_or_else(|| panic!("it ends without a word after {:?}", frames.last()));
         assert_eq!(reason(&error), "ENTRY_CORRUPT");
         assert_eq!(error.code(), tonic::Code::DataLoss);
@@ -1123,7 +1123,7 @@ async fn pages_of_events_equal_the_watch(config: Config) {
     let middle = &acked[acked.len() / 2].token;
     let partial = {
         let request = WatchEventsRequest { max_batch_events: 1, ..from_oldest() };
-        let (frames, _) = server.watch(until_caught_up(request)).await.to_the_end().await;
+        let (frames, _) = server.watch(until_caught_up(request)).await.until_the_end().await;
         let continued = frames.iter().find(|f| batch(f).is_some_and(|b| b.continued));
         continued.expect("a revision of more than one event").token.clone()
     };
@@ -1241,7 +1241,7 @@ async fn cursors_only_move_forward_and_compare_before_they_set(config: Config) {
     assert_eq!(get("reader").await.unwrap(), second, "what was refused changed nothing");
     // Within a revision too: the end of it is after its middle.
     let request = WatchEventsRequest { max_batch_events: 1, ..after(&late) };
-    let (frames, _) = server.watch(until_caught_up(request)).await.to_the_end().await;
+    let (frames, _) = server.watch(until_caught_up(request)).await.until_the_end().await;
     let continued = frames.iter().position(|f| batch(f).is_some_and(|b| b.continued)).expect("several events");
     let middle = commit(&frames[continued].token, Some(&second.etag)).await.unwrap();
     let whole = frames[continued..].iter().find(|f| batch(f).is_some_and(|b| !b.continued)).unwrap();

@@ -99,7 +99,7 @@ async fn the_chains_of_replicas_are_equal_and_so_are_their_tokens() {
     let single = WatchEventsRequest { max_batch_events: 1, ..until_caught_up(from_oldest()) };
     let mut tokens = Vec::new();
     for server in [&a, &b] {
-        let (frames, error) = server.watch(single.clone()).await.to_the_end().await;
+        let (frames, error) = server.watch(single.clone()).await.until_the_end().await;
         assert!(error.is_none());
         let of_batches = frames.iter().filter(|f| batch(f).is_some());
         tokens.push(of_batches.map(|f| f.token.clone()).collect::<Vec<_>>());

@@ -9,6 +9,9 @@ pub use crate::pb::v1::ErrorReason as Reason;
 /// At most this many field violations are reported; the rest are counted in the message.
 pub const MAX_VIOLATIONS: usize = 20;
 
+/// About so many bytes of violations are repeated in the message.
+const MAX_SUMMARY: usize = 240;
+
 /// One field of a request that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
@@ -63,10 +66,17 @@ impl Error {
     pub fn violations(reason: Reason, mut violations: Vec<Violation>) -> Self {
         let total = violations.len();
         violations.truncate(MAX_VIOLATIONS);
-        let mut message =
-            violations.iter().take(3).map(|v| format!("{}: {}", v.field, v.description)).collect::<Vec<_>>().join("; ");
-        if total > 3 {
-            message = format!("{message}; and {} more", total - 3);
+        let (mut message, mut shown) = (String::new(), 0);
+        for Violation { field, description } in violations.iter().take(3) {
+            let words = format!("{field}: {description}");
+            if shown > 0 && message.len() + words.len() > MAX_SUMMARY {
+                break;
+            }
+            message = if shown == 0 { words } else { format!("{message}; {words}") };
+            shown += 1;
+        }
+        if total > shown {
+            message = format!("{message}; and {} more", total - shown);
         }
         let mut error = Self::new(reason, message);
         error.violations = violations;

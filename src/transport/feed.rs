@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use super::{
     App, LOCAL,
     page::{self, PageToken},
-    position::At,
+    position::{At, patience},
     request::time_left,
 };
 use crate::{
@@ -218,8 +218,7 @@ impl Feed {
         let Some(position) = acknowledged else { return Ok(()) };
         let mut head = self.0.store.follow_head();
         let reached = head.wait_for(|h| h.position >= position);
-        let wait = wait.unwrap_or(crate::limits::DEFAULT_WAIT).min(crate::limits::DEFAULT_WAIT);
-        match tokio::time::timeout(wait, reached).await {
+        match tokio::time::timeout(patience(wait), reached).await {
             Ok(_) => Ok(()),
             Err(_) => Err(Error::new(Reason::ReplicaBehind, "this replica has not applied the newest batch yet")),
         }
@@ -236,7 +235,7 @@ impl Feed {
         let size = page::size(r.page_size)?;
         let text = std::mem::take(&mut r.page_token);
         r.page_size = 0;
-        let request = page::digest(&r);
+        let request = page::digest("ListEventsRequest", &r);
         let token = PageToken::decode(&text, request)?;
         let selection = Selection {
             filters: Filters::parse(&r.filters, "filters")?,

@@ -22,10 +22,13 @@ pub(super) struct PageToken {
     pub name: String,
 }
 
-/// The digest of a request whose page fields were cleared.
-pub(super) fn digest(request: &impl Message) -> [u8; 8] {
+/// The digest of a request whose page fields were cleared. Requests of two lists may have the same bytes, so their name
+/// counts.
+pub(super) fn digest(name: &str, request: &impl Message) -> [u8; 8] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(name.as_bytes()).update(&request.encode_to_vec());
     let mut digest = [0; 8];
-    digest.copy_from_slice(&blake3::hash(&request.encode_to_vec()).as_bytes()[..8]);
+    digest.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
     digest
 }
 

@@ -15,6 +15,11 @@ use crate::{
     tasks::blocking,
 };
 
+/// How long a read waits for a revision: less than its deadline, so that it can still say what it waited for.
+pub(super) fn patience(left: Option<Duration>) -> Duration {
+    left.map_or(DEFAULT_WAIT, |left| (left - left / 10).min(DEFAULT_WAIT))
+}
+
 /// The revision that a request reads, and its token.
 #[derive(Debug, Clone)]
 pub(super) struct At {
@@ -84,7 +89,7 @@ impl App {
     pub(super) async fn reach(self: &Arc<Self>, text: &str, field: &str, wait: Option<Duration>) -> Result<Token> {
         let token = Token::decode(text, field)?;
         let waiting = self.applied(&token, field);
-        match tokio::time::timeout(wait.unwrap_or(DEFAULT_WAIT).min(DEFAULT_WAIT), waiting).await {
+        match tokio::time::timeout(patience(wait), waiting).await {
             Ok(reached) => reached.map(|()| token),
             Err(_) => {
                 let message = format!("{field}: this replica has not applied revision {} yet", token.revision);

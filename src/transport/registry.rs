@@ -136,11 +136,11 @@ fn order(order_by: i32) -> Result<Order> {
 
 /// Takes the page fields out of a request.
 macro_rules! paged {
-    ($request:ident) => {{
+    ($name:expr, $request:ident) => {{
         let size = page::size($request.page_size)?;
         let text = std::mem::take(&mut $request.page_token);
         $request.page_size = 0;
-        let request = page::digest(&$request);
+        let request = page::digest($name, &$request);
         Paged { size, token: PageToken::decode(&text, request)?, request }
     }};
 }
@@ -194,7 +194,7 @@ macro_rules! kind_methods {
                 async fn $list(&self, request: Request<v1::$ListReq>) -> Answered<v1::$ListRes> {
                     let wait = time_left(&request);
                     let mut r = request.into_inner();
-                    let paged = paged!(r);
+                    let paged = paged!(stringify!($ListReq), r);
                     let asked = AskedList {
                         filters: &r.filters,
                         mask: r.read_mask.as_ref(),
@@ -297,7 +297,7 @@ impl Registry {
     }
 
     async fn reports(&self, mut r: v1::ListReportsRequest, wait: Option<Duration>) -> Result<v1::ListReportsResponse> {
-        let paged = paged!(r);
+        let paged = paged!("ListReportsRequest", r);
         let parent = parse_name(&r.parent, "parent")?;
         let at = self.page_at(&paged, r.as_of.as_ref(), r.at_least.as_deref(), wait).await?;
         let (app, revision, withdrawn) = (Arc::clone(&self.0), at.revision, r.show_withdrawn);
@@ -328,7 +328,7 @@ impl Registry {
     }
 
     async fn sources(&self, mut r: v1::ListSourcesRequest, wait: Option<Duration>) -> Result<v1::ListSourcesResponse> {
-        let paged = paged!(r);
+        let paged = paged!("ListSourcesRequest", r);
         for (index, kind) in r.kinds.iter().enumerate() {
             if !SourceKind::try_from(*kind).is_ok_and(|k| k != SourceKind::Unspecified) {
                 let why = format!("{kind} is not a kind of source");
@@ -382,7 +382,7 @@ impl Registry {
         mut r: v1::ListRevisionsRequest,
         wait: Option<Duration>,
     ) -> Result<v1::ListRevisionsResponse> {
-        let paged = paged!(r);
+        let paged = paged!("ListRevisionsRequest", r);
         let name = parse_name(&r.name, "name")?;
         let at = self.page_at(&paged, None, r.at_least.as_deref(), wait).await?;
         let (app, revision, size) = (Arc::clone(&self.0), at.revision, paged.size);

@@ -17,7 +17,7 @@ use super::status;
 use crate::{
     clock,
     domain::error::{Error, Reason},
-    limits::MAX_REQUEST_BYTES,
+    limits::{MAX_REQUEST_BYTES, MAX_WAY_BACK},
 };
 
 /// The header that carries a request's id in both directions.
@@ -25,7 +25,8 @@ const REQUEST_ID: &str = "x-request-id";
 /// The longest id that is taken over from a client.
 const MAX_REQUEST_ID: usize = 128;
 
-/// How long the client waits, from the request's arrival.
+/// How long the client waits, from the request's arrival, less the way back: its own clock would cut off an answer that
+/// leaves at the last moment, and with it the reason.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline {
     began: clock::Ticks,
@@ -57,8 +58,10 @@ where
     let rpc = request.uri().path().trim_start_matches('/').to_owned();
     let span = tracing::info_span!("request", request_id = %id.to_str().unwrap_or_default(), rpc);
     let began = clock::ticks();
-    let deadline = timeout_of(request.headers()).map(|after| Deadline { began, after });
-    let mut request = request.map(|body| Body::new(Bounded::new(body)));
+    let deadline =
+        timeout_of(request.headers()).map(|after| Deadline { began, after: after - MAX_WAY_BACK.min(after / 10) });
+    let wants_one = rpc.starts_with("attache.");
+    let mut request = request.map(|body| Body::new(Bounded::new(body, wants_one)));
     // The deadline is ours to keep: tonic's answer to it is CANCELLED.
     request.headers_mut().remove("grpc-timeout");
     if let Some(deadline) = deadline {
@@ -111,9 +114,12 @@ fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-/// A request's body whose messages are bounded before they are read: tonic's own bound has no details.
+/// A request's body whose messages are bounded before they are read, and whole: what tonic says of them has no details.
 struct Bounded<B> {
     inner: Pin<Box<B>>,
+    /// Whether the body must have a message; those of streams need none.
+    wants_one: bool,
+    begun: bool,
     /// The prefix of the message that begins: a flag and four bytes of length.
     prefix: [u8; 5],
     filled: usize,
@@ -122,8 +128,20 @@ struct Bounded<B> {
 }
 
 impl<B> Bounded<B> {
-    fn new(body: B) -> Self {
-        Self { inner: Box::pin(body), prefix: [0; 5], filled: 0, left: 0 }
+    fn new(body: B, wants_one: bool) -> Self {
+        Self { inner: Box::pin(body), wants_one, begun: false, prefix: [0; 5], filled: 0, left: 0 }
+    }
+
+    /// Whether the body may end here.
+    fn end(&mut self) -> Result<(), Status> {
+        // Said once.
+        let missing = std::mem::take(&mut self.wants_one) && !self.begun;
+        let torn = std::mem::take(&mut self.filled) > 0 || std::mem::take(&mut self.left) > 0;
+        match (missing, torn) {
+            (_, true) => Err(status::unreadable("the request ends in the middle of a message")),
+            (true, _) => Err(status::unreadable("the request has no message")),
+            (false, false) => Ok(()),
+        }
     }
 
     /// Follows the messages through a piece of the body.
@@ -140,7 +158,11 @@ impl<B> Bounded<B> {
             piece.advance(1);
             if self.filled == self.prefix.len() {
                 self.filled = 0;
-                let [_, length @ ..] = self.prefix;
+                self.begun = true;
+                let [compressed, length @ ..] = self.prefix;
+                if compressed != 0 {
+                    return Err(status::unreadable("the message is marked as compressed; send it as it is"));
+                }
                 self.left = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
                 if self.left > MAX_REQUEST_BYTES {
                     let message =
@@ -166,7 +188,9 @@ where
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Some(frame) = ready!(self.inner.as_mut().poll_frame(context)) else { return Poll::Ready(None) };
+        let Some(frame) = ready!(self.inner.as_mut().poll_frame(context)) else {
+            return Poll::Ready(self.end().err().map(|status| Err(status.into())));
+        };
         let frame = frame.map_err(Into::into)?;
         if let Some(data) = frame.data_ref() {
             let data = data.clone();
@@ -176,7 +200,8 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        // Whether the end is a good one is known once it was asked for.
+        false
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -190,11 +215,22 @@ mod tests {
 
     #[test]
     fn a_message_is_refused_by_its_length_before_it_is_read() {
-        let mut body = Bounded::new(());
+        let mut body = Bounded::new((), true);
         assert!(body.watch(&[0, 0, 0, 0, 3, b'a', b'b']).is_ok());
         assert!(body.watch(&[b'c', 0, 0, 0x40]).is_ok());
         let over = body.watch(&[0, 1]).unwrap_err();
         assert_eq!(over.code(), tonic::Code::ResourceExhausted);
+    }
+
+    #[test]
+    fn a_body_ends_after_whole_messages() {
+        let end = |wants_one, piece: &[u8]| {
+            let mut body = Bounded::new((), wants_one);
+            body.watch(piece).unwrap();
+            body.end().is_ok()
+        };
+        assert!(end(true, &[0, 0, 0, 0, 1, b'a']) && end(true, &[0, 0, 0, 0, 0]) && end(false, &[]));
+        assert!(!end(true, &[]) && !end(false, &[0, 0]) && !end(true, &[0, 0, 0, 0, 2, b'a']));
     }
 
     #[test]

@@ -12,6 +12,12 @@ pub const DOMAIN: &str = "attache";
 
 /// A message, field or value longer than this is cut in a status, which travels in headers.
 const MAX_TEXT: usize = 300;
+/// Descriptions are cut to these, one after the other, until the status fits.
+const SHORTER: [usize; 4] = [MAX_TEXT, 150, 75, 25];
+/// The message keeps so many characters in any case.
+const MIN_MESSAGE: usize = 100;
+/// What message and details may take of a header block: clients refuse blocks of more than 8 KiB, some silently.
+const MAX_HEADER_BYTES: usize = 7 * 1024;
 
 /// The code of a reason; the enum's comments in the contract say the same, held to it by a test.
 #[must_use]
@@ -44,23 +50,33 @@ pub fn code(reason: Reason) -> Code {
 /// The status of an error. What is unforeseen goes to the log with the request's id; the caller gets no detail of it.
 #[must_use]
 pub fn from_error(error: &Error) -> Status {
-    let internal = code(error.reason) == Code::Internal;
-    let mut metadata: HashMap<String, String> = HashMap::new();
-    let message = if internal {
-        let correlation = uuid::Uuid::now_v7().to_string();
-        tracing::error!(correlation, detail = %error.message, "unforeseen error");
-        metadata.insert("correlation_id".into(), correlation.clone());
-        format!("internal error; the server's log has the detail under {correlation}")
-    } else {
-        metadata.extend(error.metadata.iter().map(|(k, v)| ((*k).to_owned(), cut(v))));
-        cut(&error.message)
-    };
+    if code(error.reason) == Code::Internal {
+        return unforeseen(error);
+    }
+    let fitting = SHORTER.into_iter().map(|words| told(error, words)).find(|s| header_bytes(s) <= MAX_HEADER_BYTES);
+    fitting.unwrap_or_else(|| told(error, 0))
+}
+
+fn unforeseen(error: &Error) -> Status {
+    let correlation = uuid::Uuid::now_v7().to_string();
+    tracing::error!(correlation, detail = %error.message, "unforeseen error");
+    let message = format!("internal error; the server's log has the detail under {correlation}");
+    let metadata = HashMap::from([("correlation_id".to_owned(), correlation)]);
+    let details = ErrorDetails::with_error_info(word(error.reason), DOMAIN, metadata);
+    Status::with_error_details(code(error.reason), message, details)
+}
+
+/// The status with descriptions of at most so many characters.
+fn told(error: &Error, words: usize) -> Status {
+    let message = cut(&error.message, words.max(MIN_MESSAGE));
+    let metadata: HashMap<String, String> =
+        error.metadata.iter().map(|(k, v)| ((*k).to_owned(), cut(v, MAX_TEXT))).collect();
     let mut details = ErrorDetails::with_error_info(word(error.reason), DOMAIN, metadata);
     for Violation { field, description } in &error.violations {
-        details.add_bad_request_violation(cut(field), cut(description));
+        details.add_bad_request_violation(cut(field, MAX_TEXT), cut(description, words));
     }
     if let Some(name) = &error.resource {
-        details.set_resource_info("attache", cut(name), "", cut(&error.message));
+        details.set_resource_info("attache", cut(name, MAX_TEXT), "", &message);
     }
     let retry = error.retry_after.or_else(|| default_retry(error.reason));
     if let Some(after) = retry {
@@ -68,14 +84,20 @@ pub fn from_error(error: &Error) -> Status {
     }
     match error.reason {
         Reason::LogReplaced => {
-            details.add_precondition_failure_violation("LOG", "token", cut(&error.message));
+            details.add_precondition_failure_violation("LOG", "token", &message);
         }
         Reason::QuotaExceeded | Reason::TooLarge => {
-            details.add_quota_failure_violation("request", cut(&error.message));
+            details.add_quota_failure_violation("request", &message);
         }
         _ => {}
     }
     Status::with_error_details(code(error.reason), message, details)
+}
+
+/// What message and details take in a header block: percent-encoded and in base64.
+fn header_bytes(status: &Status) -> usize {
+    let encoded = |b: u8| if b.is_ascii_graphic() && b != b'%' { 1 } else { 3 };
+    status.message().bytes().map(encoded).sum::<usize>() + status.details().len().div_ceil(3) * 4
 }
 
 /// Where waiting helps, and the error did not say how long.
@@ -98,24 +120,29 @@ impl From<Error> for Status {
 #[must_use]
 pub fn undecodable(error: &prost::DecodeError) -> Status {
     let words = error.to_string();
-    let (field, description) = match undecodable_field(&words) {
-        Some((field, why)) => (field, why.to_owned()),
-        None => (String::from("(message)"), words.clone()),
-    };
-    from_error(&Error::field(Reason::FieldInvalid, field, description))
+    match undecodable_field(&words) {
+        Some((field, why)) => from_error(&Error::field(Reason::FieldInvalid, field, why)),
+        None => unreadable(&words),
+    }
 }
 
-/// prost writes "failed to decode Protobuf message: Outer.field: Inner.field: why".
+/// The status of a request whose message as a whole is wrong.
+#[must_use]
+pub fn unreadable(why: &str) -> Status {
+    from_error(&Error::field(Reason::FieldInvalid, "(message)", why))
+}
+
+/// prost writes "failed to decode Protobuf message: Inner.field: Outer.field: why".
 fn undecodable_field(words: &str) -> Option<(String, &str)> {
     let rest = words.strip_prefix("failed to decode Protobuf message: ")?;
     let mut parts: Vec<&str> = rest.split(": ").collect();
     let why = parts.pop()?;
-    let path: Vec<&str> = parts.iter().filter_map(|p| p.split_once('.').map(|(_, f)| f)).collect();
+    let path: Vec<&str> = parts.iter().rev().filter_map(|p| p.split_once('.').map(|(_, f)| f)).collect();
     (!path.is_empty()).then(|| (path.join("."), why))
 }
 
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(MAX_TEXT) {
+fn cut(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
     }
@@ -125,6 +152,20 @@ fn cut(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::pb;
+
+    #[test]
+    fn a_status_fits_a_header_block_whatever_the_words() {
+        let violation = |i: usize| Violation {
+            field: format!("reports[{i}].{}", "a.".repeat(40)),
+            description: "\u{1F54A}".repeat(400),
+        };
+        let status = from_error(&Error::violations(Reason::FieldInvalid, (0..100).map(violation).collect()));
+        assert!(header_bytes(&status) <= MAX_HEADER_BYTES, "{}", header_bytes(&status));
+        assert_eq!(
+            status.get_details_bad_request().unwrap().field_violations.len(),
+            crate::domain::error::MAX_VIOLATIONS
+        );
+    }
 
     #[test]
     fn every_reason_has_the_code_that_its_comment_states() {

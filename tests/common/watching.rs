@@ -56,7 +56,7 @@ impl Watching {
     }
 
     /// Every frame, and the error the stream ends with, if it does.
-    pub async fn to_the_end(mut self) -> (Vec<WatchEventsResponse>, Option<Status>) {
+    pub async fn until_the_end(mut self) -> (Vec<WatchEventsResponse>, Option<Status>) {
         let mut frames = Vec::new();
         loop {
             match self.next().await {
@@ -80,7 +80,7 @@ impl TestServer {
 
     /// The events of a watch that ends with `end`.
     pub async fn replay(&self, request: WatchEventsRequest) -> Vec<v1::Event> {
-        let (frames, error) = self.watch(request).await.to_the_end().await;
+        let (frames, error) = self.watch(request).await.until_the_end().await;
         assert!(error.is_none(), "{error:?}");
         assert!(is_end(frames.last().expect("a frame")), "the last frame is not `end`");
         events(&frames)
