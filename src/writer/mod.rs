@@ -115,6 +115,10 @@ impl Writer {
     ///
     /// Of the catalogue. UNAVAILABLE and DEADLINE mean that nothing happened, OUTCOME_UNKNOWN that it may have.
     pub async fn file(&self, request: Request, deadline: Option<Duration>) -> Result<Answer> {
+        // Once it waits, the writer may admit it at any moment.
+        if deadline.is_some_and(|left| left.is_zero()) {
+            return Err(too_late());
+        }
         let (reply, answer) = oneshot::channel();
         let admission = Admission::default();
         let job = Job { request, reply, admission: admission.clone(), span: tracing::Span::current() };
@@ -130,12 +134,7 @@ impl Writer {
             None => answer.await,
             Some(after) => match tokio::time::timeout(after, answer).await {
                 Ok(answered) => answered,
-                Err(_) if admission.give_up() => {
-                    return Err(Error::new(
-                        Reason::Deadline,
-                        "the deadline passed while the filing waited; nothing happened",
-                    ));
-                }
+                Err(_) if admission.give_up() => return Err(too_late()),
                 Err(_) => return Err(unknown()),
             },
         };
@@ -184,6 +183,10 @@ impl Drop for GiveUp<'_> {
 
 fn stopped() -> Error {
     Error::new(Reason::Draining, "the server is shutting down; nothing happened")
+}
+
+fn too_late() -> Error {
+    Error::new(Reason::Deadline, "the deadline passed while the filing waited; nothing happened")
 }
 
 fn unknown() -> Error {
