@@ -14,6 +14,7 @@ pub mod status;
 
 use std::sync::Arc;
 
+use prost::Message as _;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::server::HealthReporter;
 
@@ -71,7 +72,7 @@ pub async fn routes(app: &Arc<App>) -> Result<(Routes, HealthReporter), tonic_re
             .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+            .register_file_descriptor_set(error_details())
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let mut routes = RoutesBuilder::default();
@@ -86,6 +87,17 @@ pub async fn routes(app: &Arc<App>) -> Result<(Routes, HealthReporter), tonic_re
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
     Ok((routes.routes().prepare(), health))
+}
+
+/// The descriptors of error details under the paths by which the rest of the world imports them.
+fn error_details() -> prost_types::FileDescriptorSet {
+    let mut set = prost_types::FileDescriptorSet::decode(tonic_types::pb::FILE_DESCRIPTOR_SET)
+        .expect("the descriptors of tonic-types can be read");
+    for file in &mut set.file {
+        let own = file.package() == "google.rpc" && !file.name().contains('/');
+        file.name = own.then(|| format!("google/rpc/{}", file.name())).or(file.name.take());
+    }
+    set
 }
 
 /// Tells health what every service, and the whole, can do.

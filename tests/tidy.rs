@@ -1,0 +1,294 @@
+//! How the source hangs together: what may import what, and which things are done in one place alone.
+//!
+//! The rules are tables with their reasons. Tests inside `src/` are held to none of them.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// What each stage may import from this crate, and why no more. A stage is a file or folder right under `src/`.
+const IMPORTS: &[(&str, &[&str], &str)] = &[
+    ("pb", &[], "the contract depends on nothing"),
+    ("limits", &[], "numbers with names"),
+    ("clock", &[], "the only reader of time; tests replace it"),
+    ("journal", &[], "an order of bytes: it knows neither records nor stores"),
+    ("domain", &["pb", "limits"], "pure: what was decided once must be decided alike on every replica, forever"),
+    ("tasks", &["domain"], "spawns for everybody, and knows nobody; `domain` for the error"),
+    ("store", &["domain", "journal", "pb", "limits", "clock"], "holds what was decided; decides nothing, tells nobody"),
+    (
+        "feed",
+        &["domain", "journal", "store", "pb", "limits", "clock", "tasks"],
+        "follows the store, and is told by the writer",
+    ),
+    (
+        "writer",
+        &["domain", "journal", "store", "pb", "limits", "clock", "tasks"],
+        "the one that changes the store; it tells the feed through a closure",
+    ),
+    (
+        "transport",
+        &["domain", "journal", "store", "feed", "writer", "pb", "limits", "clock", "tasks"],
+        "the wire; not the command line",
+    ),
+    ("sample", &["domain", "writer", "pb", "limits"], "files like any client of the writer"),
+    ("cli", &["pb", "clock"], "a client: it sees the contract alone, and measures time"),
+    ("config", &["cli", "feed", "limits"], "flags over file over defaults; of `cli` the arguments of `serve`"),
+    ("telemetry", &["config"], "set up once, from the configuration"),
+    (
+        "serve",
+        &["config", "domain", "journal", "store", "feed", "writer", "transport", "sample", "limits", "clock", "tasks"],
+        "the composition root knows all parts but the command line",
+    ),
+    ("main", &["cli", "config", "serve", "telemetry"], "arguments, telemetry, runtime, exit code"),
+    ("lib", &[], "names the stages"),
+];
+
+/// Words that stand in some places alone: the word, the files or folders that may have it, and why.
+const WORDS: &[(&str, &[&str], &str)] = &[
+    ("SystemTime", &["clock.rs"], "a test sets the clock"),
+    ("Instant::now", &["clock.rs"], "see SystemTime"),
+    ("Timestamp::now", &["clock.rs"], "see SystemTime"),
+    ("tokio::spawn", &["tasks.rs"], "each task has a name, a span, and an end"),
+    ("spawn_blocking", &["tasks.rs"], "see tokio::spawn"),
+    ("thread::spawn", &["tasks.rs"], "see tokio::spawn"),
+    ("thread::Builder", &["tasks.rs"], "see tokio::spawn"),
+    ("JoinSet", &["tasks.rs"], "see tokio::spawn"),
+    (
+        "Code::",
+        &["transport/status.rs", "cli/error.rs", "cli/health.rs"],
+        "one map from reasons to codes; the client reads them back",
+    ),
+    ("Status::new", &["transport/status.rs"], "every error comes from the catalogue"),
+    ("Status::internal", &["transport/status.rs"], "see Status::new"),
+    ("unbounded", &[], "every queue has a bound with a name"),
+    ("rusqlite", &["store", "writer"], "one place knows SQL; the writer holds its transaction"),
+    ("std::fs", &["store", "cli", "config.rs"], "what is kept is kept by the store; the client reads what it files"),
+    ("todo!", &[], "nothing is left for later in the source"),
+    ("unimplemented!", &[], "see todo!"),
+    ("dbg!", &[], "the log has spans"),
+    ("println!", &["cli/output.rs"], "output goes through one module, which knows when its reader has gone"),
+    ("print!(", &["cli/output.rs"], "see println!"),
+    (".unwrap()", &[], "`expect(\"why this cannot fail\")`, or an error"),
+    ("process::exit", &[], "skips every destructor"),
+];
+
+/// What `domain` must not know: the word, files that may have it all the same, and why.
+const IMPURE: &[(&str, &[&str], &str)] = &[
+    ("tokio", &[], "decisions do not wait"),
+    ("tonic", &[], "decisions do not know the wire"),
+    ("rusqlite", &[], "decisions do not read"),
+    ("SystemTime", &[], "decisions are told the time"),
+    ("std::fs", &[], "decisions do not read"),
+    ("std::env", &[], "decisions are the same on every machine"),
+    ("rand", &[], "decisions are the same every time"),
+    (
+        "HashMap",
+        &["domain/constraints.rs", "domain/schema.rs"],
+        "iteration order must not decide; the tables keep indexes that are never walked",
+    ),
+];
+
+/// Lines of a file at most: more is two files.
+const MAX_LINES: usize = 700;
+
+struct Source {
+    /// Below `src/`, such as `writer/group.rs`.
+    path: String,
+    lines: usize,
+    /// Without comments, texts and tests.
+    code: String,
+}
+
+impl Source {
+    fn stage(&self) -> &str {
+        self.path.split('/').next().unwrap().trim_end_matches(".rs")
+    }
+
+    /// Whether `super` is the crate here.
+    fn is_top(&self) -> bool {
+        !self.path.contains('/') || (self.path.ends_with("/mod.rs") && self.path.matches('/').count() == 1)
+    }
+
+    fn is_in(&self, places: &[&str]) -> bool {
+        places.iter().any(|place| self.path == *place || self.path.starts_with(&format!("{place}/")))
+    }
+
+    /// Whether a word stands in it, not as the end of another.
+    fn has(&self, word: &str) -> bool {
+        let inside = |c: char| c.is_alphanumeric() || c == '_';
+        self.code.match_indices(word).any(|(at, _)| !(word.starts_with(inside) && self.code[..at].ends_with(inside)))
+    }
+
+    /// The parts of this crate that it names.
+    fn imports(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let mut roots = vec!["crate::", "attache::"];
+        if self.is_top() {
+            roots.push("super::");
+        }
+        for root in roots {
+            for (at, _) in self.code.match_indices(root) {
+                let whole =
+                    at == 0 || !self.code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+                if whole {
+                    found.extend(heads(&self.code[at + root.len()..]));
+                }
+            }
+        }
+        found
+    }
+}
+
+/// The first names of a path, or of each path of a group in braces.
+fn heads(text: &str) -> Vec<String> {
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let Some(group) = text.strip_prefix('{') else { return vec![word(text)] };
+    let (mut depth, mut parts, mut part) = (0, Vec::new(), String::new());
+    for c in group.chars() {
+        match c {
+            '}' if depth == 0 => break,
+            ',' if depth == 0 => parts.push(std::mem::take(&mut part)),
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ if depth == 0 => part.push(c),
+            _ => {}
+        }
+    }
+    parts.push(part);
+    parts.iter().map(|p| word(p.trim())).filter(|w| !w.is_empty() && w != "self").collect()
+}
+
+fn sources() -> Vec<Source> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    walk(&root, &mut paths);
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let path = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        Source { path, lines: text.lines().count(), code: code(&text) }
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// The text up to its tests, without comments and what stands in quotes.
+fn code(text: &str) -> String {
+    let ahead = text.split("\n#[cfg(test)]\nmod ").next().unwrap();
+    let mut code = String::new();
+    for line in ahead.lines().filter(|l| !l.trim_start().starts_with("//")) {
+        let mut quoted = false;
+        let mut before = ' ';
+        for c in line.split(" // ").next().unwrap().chars() {
+            if c == '"' && before != '\\' && before != '\'' {
+                quoted = !quoted;
+            } else if !quoted {
+                code.push(c);
+            }
+            before = c;
+        }
+        code.push('\n');
+    }
+    code
+}
+
+#[test]
+fn imports_follow_the_flow() {
+    let mut faults = Vec::new();
+    for source in sources() {
+        let Some((stage, allowed, why)) = IMPORTS.iter().find(|(stage, ..)| *stage == source.stage()) else {
+            faults.push(format!("{}: a stage without a row in IMPORTS", source.path));
+            continue;
+        };
+        for import in source.imports() {
+            let known = IMPORTS.iter().any(|(other, ..)| *other == import);
+            if known && import != *stage && !allowed.contains(&import.as_str()) {
+                faults.push(format!("{} imports {import}; {stage}: {why}", source.path));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn the_flow_has_no_circle() {
+    // `config` reads what `cli` parsed; `cli` knows no configuration.
+    let mut settled: BTreeSet<&str> = BTreeSet::new();
+    while settled.len() < IMPORTS.len() {
+        let ready = |row: &&(&'static str, &[&str], &str)| {
+            !settled.contains(row.0) && row.1.iter().all(|i| settled.contains(i))
+        };
+        let next: Vec<&str> = IMPORTS.iter().filter(ready).map(|row| row.0).collect();
+        assert!(!next.is_empty(), "a circle among the stages that are not in {settled:?}");
+        settled.extend(next);
+    }
+}
+
+#[test]
+fn what_is_done_in_one_place_is_done_there_alone() {
+    let mut faults = Vec::new();
+    for source in sources() {
+        for (word, places, why) in WORDS {
+            if source.has(word) && !source.is_in(places) {
+                faults.push(format!("{} has {word}: {why}", source.path));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn the_domain_is_pure() {
+    let mut faults = Vec::new();
+    for source in sources().iter().filter(|s| s.stage() == "domain") {
+        for (word, excepted, why) in IMPURE {
+            if source.has(word) && !source.is_in(excepted) {
+                faults.push(format!("{} has {word}: {why}", source.path));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn files_are_short_enough_to_be_read() {
+    let long: Vec<_> =
+        sources().iter().filter(|s| s.lines > MAX_LINES).map(|s| format!("{}: {}", s.path, s.lines)).collect();
+    assert!(long.is_empty(), "longer than {MAX_LINES} lines: {}", long.join(", "));
+}
+
+#[test]
+fn every_stage_and_place_of_the_tables_exists() {
+    let sources = sources();
+    for (stage, ..) in IMPORTS {
+        assert!(sources.iter().any(|s| s.stage() == *stage), "{stage} is no stage any more");
+    }
+    for (word, places, _) in WORDS {
+        for place in *places {
+            assert!(
+                sources.iter().any(|s| s.is_in(&[place])),
+                "{place}, where {word} may stand, is not there any more"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_reader_of_source_sees_groups_and_no_comments() {
+    let source = |path: &str, text: &str| Source { path: path.into(), lines: 0, code: code(text) };
+    let text = "use crate::{\n    clock,\n    store::{list, log},\n    self,\n};\n// crate::cli\nlet x = \"crate::feed\"; // crate::pb\nuse super::serve;\n#[cfg(test)]\nmod tests { use crate::writer; }";
+    let named = |path: &str| source(path, text).imports().into_iter().collect::<Vec<_>>();
+    assert_eq!(named("store/list.rs"), ["clock", "store"]);
+    assert_eq!(named("store/mod.rs"), ["clock", "serve", "store"]);
+}
