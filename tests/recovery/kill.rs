@@ -21,7 +21,7 @@ const ROUNDS: usize = 50;
 const FILERS: usize = 64;
 const CHANNELS: usize = 8;
 /// The kill comes after fewer acknowledgements of its round than this.
-const MAX_ACKNOWLEDGED: usize = 120;
+const MAX_ACKNOWLEDGED: usize = 100;
 /// How many of a round's filings are tried again after the kill.
 const RETRIED: usize = 16;
 
