@@ -1,6 +1,6 @@
 //! Logs: lines of text or JSON on standard error, each with the spans it stands in, so with its request's id.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -13,7 +13,8 @@ use crate::config::LogFormat;
 /// If the filter cannot be read.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|e| format!("log filter {filter:?}: {e}"))?;
-    let builder = fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let builder =
+        fmt().with_env_filter(filter).with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).with_target(false);
     let started = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -1,0 +1,328 @@
+//! The binary as people and scripts use it, against a server that it starts itself.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    process::{Child, Command, Stdio},
+};
+
+use attache::pb::{
+    self,
+    v1::{self, EventType, Verdict},
+};
+use prost::Message as _;
+use serde_json::Value;
+
+const ATTACHE: &str = env!("CARGO_BIN_EXE_attache");
+
+/// What a command ended with.
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ended {
+    /// Standard output of a command that did what it was asked.
+    fn done(self) -> String {
+        assert_eq!(self.code, 0, "{}\n{}", self.out, self.err);
+        self.out
+    }
+
+    fn lines<M: prost::Message + Default>(self, message: &str) -> Vec<M> {
+        let out = self.done();
+        out.lines().map(|l| pb::from_json(message, l).unwrap_or_else(|e| panic!("{message}: {e}: {l}"))).collect()
+    }
+}
+
+/// A line of arguments; none of ours has spaces inside.
+fn attache(server: &str, line: &str, input: &str) -> Ended {
+    let mut child = Command::new(ATTACHE)
+        .args(line.split_whitespace())
+        .env("ATTACHE_SERVER", server)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that reads no input may have ended.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let ended = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    Ended { code: ended.status.code().expect("no signal"), out: text(ended.stdout), err: text(ended.stderr) }
+}
+
+/// A server with the sample; it is killed with the test.
+struct Served {
+    child: Child,
+    url: String,
+    /// What it says when it starts.
+    greeting: Vec<String>,
+}
+
+impl Served {
+    fn sample() -> Self {
+        let mut child = Command::new(ATTACHE)
+            .args(["serve", "--sample", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut line = || lines.next().expect("the server starts").unwrap();
+        let first = line();
+        let url = first.strip_prefix("listening on ").expect("the address, first of all").to_owned();
+        let greeting = std::iter::once(first).chain(std::iter::repeat_with(line).take(6)).collect();
+        Self { child, url, greeting }
+    }
+
+    fn run(&self, line: &str) -> Ended {
+        attache(&self.url, line, "")
+    }
+
+    fn fed(&self, line: &str, input: &str) -> Ended {
+        attache(&self.url, line, input)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_first_user_sees_what_the_issue_promises() {
+    let served = Served::sample();
+    let greeting = served.greeting.join("\n");
+    assert!(greeting.contains("loaded the sample") && greeting.matches("\n  attache ").count() == 3, "{greeting}");
+
+    let visits = served.run("list visits --state AZ --state KZ").done();
+    let seed = visits.lines().find(|l| l.contains("visits/kz-mod-az-2023-10")).expect("the seed visit");
+    assert!(seed.contains("2023-10-06") && seed.contains("AZ KZ"), "{seed}");
+    assert!(!visits.contains("visits/ge-mod-az-2016-12"), "both states were asked for");
+
+    let explained = explain(&served, "visits/kz-mod-az-2023-10");
+    let field = |path: &str, fields: &[v1::FieldExplanation]| fields.iter().find(|f| f.path == path).cloned().unwrap();
+    let visit_type = field("type", &explained.fields);
+    assert_eq!((visit_type.disputed, visit_type.account.as_str()), (false, "organizations/kz-ministry-of-defence"));
+    assert!(format!("{:?}", visit_type.value).contains("VISIT_TYPE_OFFICIAL"));
+    let refined = visit_type.accounts.iter().find(|a| a.account == "organizations/az-ministry-of-defence").unwrap();
+    assert_eq!(refined.verdict(), Verdict::Refines);
+
+    let plan = explain(&served, "agreements/az-kz-military-cooperation-plan-2024");
+    let act = field("actions[concluded].type", &plan.fields);
+    let said: Vec<_> =
+        act.accounts.iter().map(|a| (a.account.as_str(), a.verdict(), format!("{:?}", a.value))).collect();
+    assert!(act.disputed && said.len() == 2, "{said:?}");
+    assert!(
+        said.iter().any(|(a, _, v)| *a == "organizations/az-ministry-of-defence" && v.contains("ACTION_TYPE_SIGNED"))
+    );
+    assert!(said.iter().any(|(a, v, w)| {
+        *a == "organizations/kz-ministry-of-defence" && *v == Verdict::Conflicts && w.contains("ACTION_TYPE_ENDORSED")
+    }));
+
+    // The same for people.
+    let table = served.run("get visits/kz-mod-az-2023-10 --explain").done();
+    let row = table.lines().find(|l| l.trim_start().starts_with("type ")).unwrap();
+    assert!(
+        row.contains("VISIT_TYPE_OFFICIAL") && row.contains("organizations/az-ministry-of-defence is refined"),
+        "{row}"
+    );
+    let table = served.run("get agreements/az-kz-military-cooperation-plan-2024 --explain").done();
+    let row = table.lines().find(|l| l.contains("actions[concluded].type")).unwrap();
+    assert!(row.contains("disputed") && row.contains("organizations/kz-ministry-of-defence conflicts"), "{row}");
+    let record = served.run("get agreements/az-kz-military-cooperation-plan-2024").done();
+    assert!(record.contains("not stated"), "{record}");
+
+    let line = "watch --from oldest --until caught-up --event AGREEMENT_SIGNED -o ndjson";
+    let signings: Vec<v1::Event> = served.run(line).lines("Event");
+    assert!(signings.iter().all(|e| e.r#type() == EventType::AgreementSigned));
+    for year in [2024, 2025, 2026] {
+        let plan = format!("agreements/az-kz-military-cooperation-plan-{year}");
+        assert_eq!(signings.iter().filter(|e| e.subject == plan).count(), 1, "{plan}");
+    }
+}
+
+fn explain(served: &Served, name: &str) -> v1::ExplainRecordResponse {
+    let json = served.run(&format!("get {name} --explain -o json")).done();
+    pb::from_json("ExplainRecordResponse", &json).unwrap()
+}
+
+#[test]
+fn a_report_goes_from_template_to_history_and_out_again() {
+    let served = Served::sample();
+    let folder = tempfile::tempdir().unwrap();
+    for (kind, collection) in [
+        ("visit", "visits"),
+        ("meeting", "meetings"),
+        ("agreement", "agreements"),
+        ("exercise", "exercises"),
+        ("person", "persons"),
+        ("organization", "organizations"),
+        ("place", "places"),
+    ] {
+        let file = folder.path().join(format!("{kind}.json"));
+        std::fs::write(&file, served.run(&format!("template {kind}")).done()).unwrap();
+        let (file, name) = (file.display(), format!("{collection}/example"));
+        let revision = |served: &Served| served.run("log -o json").done();
+
+        let before = revision(&served);
+        let dry = served.run(&format!("file --dry-run {file}")).done();
+        assert!(dry.contains("nothing was filed") && revision(&served) == before, "{dry}");
+        assert_eq!(served.run(&format!("get {name}")).code, 2, "{kind}");
+
+        let filed: Vec<v1::FileReportsResponse> =
+            served.run(&format!("file {file} -o ndjson")).lines("FileReportsResponse");
+        assert_eq!(filed[0].results[0].outcome(), v1::FilingOutcome::Recorded, "{kind}");
+        let again: Vec<v1::FileReportsResponse> =
+            served.run(&format!("file {file} -o ndjson")).lines("FileReportsResponse");
+        assert_eq!(again[0].results[0].outcome(), v1::FilingOutcome::NoChange, "{kind}");
+        assert!(served.run(&format!("get {name}")).done().contains(&name), "{kind}");
+
+        let report = filed[0].results[0].report.clone();
+        let retracted = served.run(&format!("retract report {report} --reason filer_error")).done();
+        assert!(retracted.contains("1 report withdrawn"), "{retracted}");
+        let gone = served.run(&format!("get {name}"));
+        assert!(
+            gone.code == 2 && gone.err.contains("RECORD_RETRACTED") && gone.err.contains("last_token"),
+            "{}",
+            gone.err
+        );
+        let stood = served.run(&format!("get {name} --known-at {}", filed[0].token)).done();
+        assert!(stood.contains(&name), "{stood}");
+        let history: Vec<v1::RevisionSummary> =
+            served.run(&format!("history {name} -o ndjson")).lines("RevisionSummary");
+        let told: Vec<_> = history.iter().map(|r| r.events[0].r#type()).collect();
+        assert_eq!(told, [EventType::Recorded, EventType::Retracted], "{kind}");
+    }
+}
+
+#[test]
+fn what_is_filed_may_come_from_standard_input() {
+    let served = Served::sample();
+    let source = r#"{"name":"sources/desk-1","publisher":{"nameAsStated":"Desk"},"kind":"SOURCE_KIND_SECONDARY"}"#;
+    let report =
+        |id: &str| format!(r#"{{"record":"visits/{id}","source":{source},"visit":{{"summary":"from a pipe"}}}}"#);
+    let lines = format!("{}\n// a remark\n{}\n", report("pipe-1"), report("pipe-2"));
+    let filed: Vec<v1::FileReportsResponse> = served.fed("file - -o ndjson", &lines).lines("FileReportsResponse");
+    assert_eq!(
+        filed[0].results.iter().map(|r| r.record.as_str()).collect::<Vec<_>>(),
+        ["visits/pipe-1", "visits/pipe-2"]
+    );
+    // The same id with another body.
+    served.fed("file - --request-id once", &report("pipe-3")).done();
+    let reused = served.fed("file - --request-id once", &report("pipe-4"));
+    assert!(reused.code == 1 && reused.err.contains("REQUEST_ID_REUSED"), "{}", reused.err);
+    assert_eq!(served.run("get visits/pipe-4").code, 2);
+}
+
+#[test]
+fn every_line_of_ndjson_is_the_message_it_claims_to_be() {
+    let served = Served::sample();
+    let visits: Vec<v1::Visit> = served.run("list visits --all -o ndjson").lines("Visit");
+    assert!(visits.len() > 5 && visits.iter().all(|v| v.name.starts_with("visits/")));
+    let one: Vec<v1::Visit> = served.run("get visits/kz-mod-az-2023-10 -o ndjson").lines("Visit");
+    assert_eq!(one[0], *visits.iter().find(|v| v.name == one[0].name).unwrap());
+    let sources: Vec<v1::Source> = served.run("list sources --all -o ndjson").lines("Source");
+    assert!(sources.iter().any(|s| s.name == "sources/azernews-215764"));
+    let reports: Vec<v1::ListedReport> = served.run("reports visits/kz-mod-az-2023-10 -o ndjson").lines("ListedReport");
+    assert!(reports.len() > 1 && reports.iter().all(|r| r.active));
+    let events: Vec<v1::Event> = served.run("watch --from oldest --until caught-up -o ndjson").lines("Event");
+    let ids: Vec<_> = events.iter().map(|e| (e.revision, e.index)).collect();
+    assert!(ids.is_sorted() && ids.len() > 50);
+    let frames: Vec<v1::WatchEventsResponse> =
+        served.run("watch --from oldest --until caught-up --frames -o ndjson").lines("WatchEventsResponse");
+    assert!(frames.iter().all(|f| !f.token.is_empty()));
+    use v1::watch_events_response::Frame;
+    assert!(matches!(frames.first().unwrap().frame, Some(Frame::Started(_))));
+    assert!(matches!(frames.last().unwrap().frame, Some(Frame::End(_))));
+
+    let exported: Vec<v1::Event> = served.run("export events").lines("Event");
+    assert_eq!(exported, events);
+    let records: Vec<v1::Record> = served.run("export records").lines("Record");
+    let exported: Vec<v1::Visit> = records
+        .iter()
+        .filter_map(|r| if let Some(v1::record::Kind::Visit(v)) = &r.kind { Some(v.clone()) } else { None })
+        .collect();
+    assert_eq!((exported.len(), records.len() > exported.len()), (visits.len(), true));
+    let reports: Vec<v1::Report> = served.run("export reports").lines("Report");
+    assert!(reports.len() > 60 && reports.iter().all(|r| r.source.is_some()));
+    let only: Vec<v1::Record> = served.run("export records --kind person").lines("Record");
+    assert!(!only.is_empty() && only.iter().all(|r| matches!(r.kind, Some(v1::record::Kind::Person(_)))));
+}
+
+#[test]
+fn exit_codes_say_what_a_script_may_do_next() {
+    let served = Served::sample();
+    for (line, input, code, word) in [
+        ("list visits", "", 0, ""),
+        ("list visits --filter {\"hosts\":[\"QQ\"]}", "", 1, "FILTER_INVALID"),
+        ("file -", r#"{"record":"visits/x","visit":{}}"#, 1, "reports[0].source"),
+        ("get visits/nobody", "", 2, "RECORD_NOT_FOUND"),
+        ("history visits/nobody", "", 2, "RECORD_NOT_FOUND"),
+        ("retract source sources/nobody --reason filer_error", "", 2, "RECORD_NOT_FOUND"),
+        ("get nonsense", "", 64, "no name of a record"),
+        ("list ships", "", 64, "ships"),
+        ("file /nowhere.json", "", 64, "/nowhere.json"),
+        ("file -", "{", 64, "line"),
+        ("serve --listen 0.0.0.0:0 --in-memory", "", 64, "--insecure-listen"),
+        ("serve --listen nowhere --in-memory", "", 64, "nowhere"),
+        ("serve --config /nowhere.toml", "", 64, "/nowhere.toml"),
+    ] {
+        let ended = served.fed(line, input);
+        assert_eq!(ended.code, code, "{line}: {}", ended.err);
+        assert!(ended.err.contains(word), "{line}: {}", ended.err);
+        assert!(code == 0 || ended.out.is_empty(), "{line}: {}", ended.out);
+        assert!(!ended.err.contains('\u{1b}'), "{line}: colour where no terminal is: {:?}", ended.err);
+    }
+    let nobody = attache("http://127.0.0.1:1", "list visits", "");
+    assert!(nobody.code == 3 && nobody.err.contains("attache serve"), "{}", nobody.err);
+}
+
+#[test]
+fn health_log_descriptors_and_completions_answer() {
+    let served = Served::sample();
+    let health = served.run("health -o ndjson").done();
+    let states: Vec<Value> = health.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(states.len(), 5);
+    assert!(states.iter().all(|s| s["status"] == "SERVING"), "{health}");
+    assert_eq!(attache("http://127.0.0.1:1", "health", "").code, 3);
+
+    let info: v1::GetLogInfoResponse = pb::from_json("GetLogInfoResponse", &served.run("log -o json").done()).unwrap();
+    assert!(info.revision > 0 && !info.token.is_empty());
+
+    // Without a server.
+    let ended = Command::new(ATTACHE).arg("descriptors").output().unwrap();
+    let set = prost_types::FileDescriptorSet::decode(ended.stdout.as_slice()).unwrap();
+    let file = set.file.iter().find(|f| f.name() == "attache/v1/registry_service.proto").unwrap();
+    assert!(file.source_code_info.is_some(), "with comments");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = attache("", &format!("completions {shell}"), "").done();
+        assert!(script.contains("attache"), "{shell}");
+    }
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_ends_in_good_order_and_logs_without_colour() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(ATTACHE)
+        .args(["serve", "--listen", "127.0.0.1:0", "--log", "debug", "--data-dir"])
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    out.read_line(&mut first).unwrap();
+    let url = first.trim().strip_prefix("listening on ").unwrap().to_owned();
+    attache(&url, "list visits", "").done();
+    let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(told.success() && child.wait().unwrap().success());
+    let mut log = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(!log.contains('\u{1b}'), "{log:?}");
+    let line = log.lines().find(|l| l.contains("ListVisits")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("request_id"), "{line}");
+}
