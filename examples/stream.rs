@@ -1,11 +1,8 @@
 //! Follows the feed and, when the server goes away, goes on where it left off: `cargo run --example stream`
-
-use attache::pb::v1::{WatchEventsRequest, watch_events_request::Start, watch_events_response::Frame};
-use std::time::Duration;
+use attache::pb::v1::{self, watch_events_request::Start, watch_events_response::Frame};
 use tonic::{Code, Status, transport::Channel};
 
-type Feed = attache::pb::v1::feed_service_client::FeedServiceClient<Channel>;
-const SOON: Duration = Duration::from_secs(1);
+type Feed = v1::feed_service_client::FeedServiceClient<Channel>;
 
 #[tokio::main]
 async fn main() -> Result<(), Status> {
@@ -14,21 +11,19 @@ async fn main() -> Result<(), Status> {
     loop {
         match follow(&mut feed, &mut start).await {
             Err(status) if status.code() != Code::Unavailable => return Err(status),
-            ended => tokio::time::sleep(ended.unwrap_or(SOON)).await,
+            _ => tokio::time::sleep(std::time::Duration::from_secs(1)).await, // the server went away: again
         }
     }
 }
 
-async fn follow(feed: &mut Feed, start: &mut Start) -> Result<Duration, Status> {
-    let request = WatchEventsRequest { start: Some(start.clone()), ..Default::default() };
+async fn follow(feed: &mut Feed, start: &mut Start) -> Result<(), Status> {
+    let request = v1::WatchEventsRequest { start: Some(start.clone()), ..Default::default() };
     let mut frames = feed.watch_events(request).await?.into_inner();
     while let Some(frame) = frames.message().await? {
-        match frame.frame {
-            Some(Frame::Batch(batch)) => batch.events.iter().for_each(|e| println!("{} {}", e.id, e.headline)),
-            Some(Frame::GoingAway(end)) => return end.retry_delay.unwrap_or_default().try_into().or(Ok(SOON)),
-            _ => {}
+        if let Some(Frame::Batch(batch)) = frame.frame {
+            batch.events.iter().for_each(|event| println!("{} {}", event.id, event.headline));
         }
         *start = Start::After(frame.token); // the next watch goes on from here
     }
-    Ok(SOON)
+    Ok(())
 }

@@ -119,5 +119,4 @@ pub const TOLD: &[(&str, usize)] = &[
     ("report_bytes", MAX_REPORT_BYTES),
     ("reports_per_filing", MAX_REPORTS_PER_FILING),
     ("request_bytes", MAX_REQUEST_BYTES),
-    ("watches", MAX_WATCHES),
 ];

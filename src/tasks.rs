@@ -2,11 +2,14 @@
 
 use std::future::Future;
 
-use tokio::task::JoinHandle;
+use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use crate::domain::error::{Error, Result};
+use crate::{
+    domain::error::{Error, Result},
+    limits::READ_CONNECTIONS,
+};
 
 /// The tasks of a server; a drained server has none.
 #[derive(Debug, Clone, Default)]
@@ -40,12 +43,17 @@ impl Tasks {
     }
 }
 
-/// Runs a short blocking read off the async threads.
+/// As many reads at once as the store has connections: the others wait as futures, which cost little and end with
+/// their requests.
+static READS: Semaphore = Semaphore::const_new(READ_CONNECTIONS as usize);
+
+/// Runs a short blocking read off the async threads, when a connection is free for it.
 ///
 /// # Errors
 ///
 /// What the read answers, or INTERNAL if it panicked.
 pub async fn blocking<T: Send + 'static>(read: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let _place = READS.acquire().await.map_err(|_| Error::internal("reads are closed"))?;
     let span = tracing::Span::current();
     match tokio::task::spawn_blocking(move || span.in_scope(read)).await {
         Ok(result) => result,

@@ -164,7 +164,7 @@ fn check_enum(number: i32, field: &FieldDescriptor, path: &str, violations: &mut
     if descriptor.get_value(number).is_none() {
         complain(violations, path.to_owned(), format!("{number} is not a value of {}", descriptor.name()));
     } else if number == 0 {
-        complain(violations, path.to_owned(), "an element of a list must be stated");
+        complain(violations, path.to_owned(), "is UNSPECIFIED; leave out what is not stated");
     }
 }
 

@@ -292,7 +292,7 @@ struct Plan {
 
 fn plan_milestones(record: &v1::Record, before: &[Milestone], today: Day) -> Plan {
     let mut plan = Plan { standing: Vec::new(), revised: Vec::new(), fallen: Vec::new(), fresh: Vec::new() };
-    let facts: Vec<Fact> = milestone::facts(record).into_iter().filter(|f| f.is_due(today)).collect();
+    let facts = milestone::facts(record, today);
     for old in before {
         match facts.iter().find(|f| f.event_type == old.r#type() && f.element == old.element) {
             None => plan.fallen.push(old.clone()),

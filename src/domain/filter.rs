@@ -148,6 +148,15 @@ impl Filters {
         self.0.is_empty() || self.0.iter().any(|f| f.matches(facets))
     }
 
+    /// The days that every matching record may have occurred on, both inclusive; `None` if dates do not narrow it.
+    #[must_use]
+    pub fn days(&self) -> Option<(Option<Day>, Option<Day>)> {
+        let ranges = self.0.iter().map(|f| f.occurred).collect::<Option<Vec<_>>>().filter(|r| !r.is_empty())?;
+        let from = ranges.iter().map(|r| r.from).collect::<Option<Vec<_>>>().and_then(|d| d.into_iter().min());
+        let until = ranges.iter().map(|r| r.until).collect::<Option<Vec<_>>>().and_then(|d| d.into_iter().max());
+        Some((from, until))
+    }
+
     /// Terms one of which every matching record has; `None` if there are none such.
     #[must_use]
     pub fn narrowest(&self) -> Option<Vec<Term>> {

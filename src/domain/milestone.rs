@@ -39,9 +39,9 @@ impl Fact {
     }
 }
 
-/// The facts of a record in date order, undated ones last; each (type, element) once.
+/// The facts of a record that are due by a day, in date order, undated ones last; each (type, element) once.
 #[must_use]
-pub fn facts(record: &v1::Record) -> Vec<Fact> {
+pub fn facts(record: &v1::Record, today: Day) -> Vec<Fact> {
     let mut facts = match &record.kind {
         Some(Kind::Visit(v)) => {
             let mut facts = stages(&v.progress, visit_stage);
@@ -58,9 +58,10 @@ pub fn facts(record: &v1::Record) -> Vec<Fact> {
         Some(Kind::Exercise(e)) => stages(&e.progress, exercise_stage),
         Some(Kind::Person(_) | Kind::Organization(_) | Kind::Place(_)) | None => Vec::new(),
     };
+    facts.retain(|f| f.is_due(today));
+    facts.sort_by_key(|f| f.occurred.as_ref().and_then(|d| date::span_of(d).earliest).unwrap_or(Day::MAX));
     let mut seen = std::collections::HashSet::new();
     facts.retain(|f| seen.insert((f.event_type, f.element.clone())));
-    facts.sort_by_key(|f| f.occurred.as_ref().and_then(|d| date::span_of(d).earliest).unwrap_or(Day::MAX));
     facts
 }
 

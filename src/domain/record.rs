@@ -3,7 +3,7 @@
 use prost_reflect::DynamicMessage;
 
 use super::{
-    date::{self, Span},
+    date::{self, Date},
     name,
 };
 use crate::pb::{
@@ -118,9 +118,9 @@ pub fn is_concluding(action: ActionType) -> bool {
 #[must_use]
 pub fn occurred(record: &v1::Record) -> Option<v1::EdtfDate> {
     match record.kind.as_ref()? {
-        Kind::Visit(v) => period([&v.start, &v.planned_start], [&v.end, &v.planned_end]),
-        Kind::Meeting(m) => period([&m.start, &m.planned_start], [&m.end, &m.planned_end]),
-        Kind::Exercise(e) => period([&e.start, &e.planned_start], [&e.end, &e.planned_end]),
+        Kind::Visit(v) => period([&v.start, &v.end], [&v.planned_start, &v.planned_end]),
+        Kind::Meeting(m) => period([&m.start, &m.end], [&m.planned_start, &m.planned_end]),
+        Kind::Exercise(e) => period([&e.start, &e.end], [&e.planned_start, &e.planned_end]),
         Kind::Agreement(a) => {
             let dates = a.actions.iter().filter(|a| is_concluding(a.r#type())).filter_map(|a| a.date.as_ref());
             dates.min_by_key(|d| date::span_of(d).earliest).cloned()
@@ -129,17 +129,59 @@ pub fn occurred(record: &v1::Record) -> Option<v1::EdtfDate> {
     }
 }
 
-fn period(starts: [&Option<v1::EdtfDate>; 2], ends: [&Option<v1::EdtfDate>; 2]) -> Option<v1::EdtfDate> {
-    let first = |dates: [&Option<v1::EdtfDate>; 2]| dates.into_iter().flatten().next().cloned();
-    match (first(starts), first(ends)) {
-        (Some(start), Some(end)) if start.edtf != end.edtf => {
-            let span: Span = date::span_of(&start).to(date::span_of(&end));
-            let side = |d: &v1::EdtfDate, bound: Option<i32>| {
-                if d.edtf.contains('/') { bound.map(date::show).unwrap_or_default() } else { d.edtf.clone() }
-            };
-            let text = format!("{}/{}", side(&start, span.earliest), side(&end, span.latest));
-            Some(date::to_pb(&text, span))
-        }
-        (start, end) => start.or(end),
+/// What was if any of it is stated, else what was planned; a plan's end is not the end of what was.
+fn period(actual: [&Option<v1::EdtfDate>; 2], planned: [&Option<v1::EdtfDate>; 2]) -> Option<v1::EdtfDate> {
+    let [start, end] = if actual.iter().any(|d| d.is_some()) { actual } else { planned };
+    let (Some(start), Some(end)) = (start, end) else { return start.clone().or_else(|| end.clone()) };
+    if start.edtf == end.edtf {
+        return Some(start.clone());
+    }
+    let span = date::span_of(start).to(date::span_of(end));
+    let text = format!("{}/{}", start.edtf, end.edtf);
+    if Date::parse(&text).is_ok() {
+        return Some(date::to_pb(&text, span));
+    }
+    // An end before its start, or an interval inside one of them: the days that either may mean.
+    let bounds = format!("{}/{}", bound(span.earliest), bound(span.latest));
+    Some(date::to_pb(&bounds, span))
+}
+
+fn bound(day: Option<date::Day>) -> String {
+    day.map_or_else(|| "..".to_owned(), date::show)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn occurred_of(start: &str, end: &str, planned_end: &str) -> v1::EdtfDate {
+        let date = |edtf: &str| (!edtf.is_empty()).then(|| v1::EdtfDate { edtf: edtf.into(), ..Default::default() });
+        let visit =
+            v1::Visit { start: date(start), end: date(end), planned_end: date(planned_end), ..Default::default() };
+        occurred(&v1::Record { kind: Some(Kind::Visit(visit)) }).unwrap()
+    }
+
+    #[test]
+    fn a_span_goes_from_start_to_end() {
+        let span = occurred_of("2023-10-06", "2023-10-08", "");
+        assert_eq!((span.edtf.as_str(), span.latest.as_str()), ("2023-10-06/2023-10-08", "2023-10-08"));
+    }
+
+    #[test]
+    fn a_planned_end_is_not_the_end_of_what_was() {
+        assert_eq!(occurred_of("2023-10-06", "", "2023-09-10").edtf, "2023-10-06");
+    }
+
+    #[test]
+    fn an_end_before_its_start_spans_the_days_of_both() {
+        let span = occurred_of("2023-10-06", "2023-10-01", "");
+        assert_eq!((span.earliest.as_str(), span.latest.as_str()), ("2023-10-01", "2023-10-06"));
+        assert!(Date::parse(&span.edtf).is_ok(), "{}", span.edtf);
+    }
+
+    #[test]
+    fn an_uncertain_start_keeps_its_bounds_beside_an_end() {
+        let span = occurred_of("[2023-10-05,2023-10-06]", "2023-10-08", "");
+        assert_eq!((span.earliest.as_str(), span.latest.as_str()), ("2023-10-05", "2023-10-08"));
     }
 }

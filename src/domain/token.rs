@@ -125,16 +125,18 @@ fn read(bytes: &[u8]) -> Option<Token> {
     let (revision, rest) = rest.split_first_chunk::<8>()?;
     let (hash, rest) = rest.split_first_chunk::<8>()?;
     let (phase, rest) = rest.split_first()?;
+    let number = u64::from_be_bytes(*revision);
     let phase = match phase {
         0 if rest.is_empty() => Phase::Whole,
-        1 => Phase::Partial { next: u32::from_be_bytes(rest.try_into().ok()?) },
+        // Nothing is in the middle of what is before the first revision.
+        1 if number > 0 => Phase::Partial { next: u32::from_be_bytes(rest.try_into().ok()?) },
         2 => {
             let (filters, after) = rest.split_first_chunk::<8>()?;
             Phase::Snapshot { after: String::from_utf8(after.to_vec()).ok()?, filters: *filters }
         }
         _ => return None,
     };
-    Some(Token { epoch: Epoch::from_bytes(*epoch), revision: u64::from_be_bytes(*revision), hash: *hash, phase })
+    Some(Token { epoch: Epoch::from_bytes(*epoch), revision: number, hash: *hash, phase })
 }
 
 #[cfg(test)]
@@ -164,7 +166,8 @@ mod tests {
             let same = changed == text;
             assert!(same || Token::decode(&changed, "after").is_err(), "{place}");
         }
-        for bad in ["", "x", "not a token", &"A".repeat(10_000)] {
+        let nowhere = Token { revision: 0, ..token(Phase::Partial { next: 1 }) }.encode();
+        for bad in [&nowhere, "", "x", "not a token", &"A".repeat(10_000)] {
             assert_eq!(Token::decode(bad, "after").unwrap_err().reason, Reason::TokenMalformed);
         }
     }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -20,6 +20,7 @@ use crate::{
     },
     journal::Position,
     limits::REPLAY_READERS,
+    pb::v1::EventType,
     store::Head,
 };
 
@@ -30,6 +31,8 @@ pub struct Hub {
     draining: CancellationToken,
     /// Bounds how many subscribers read from the store at once.
     readers: Arc<Semaphore>,
+    /// Bounds the streams; each keeps its place until the transport lets go of it.
+    places: Arc<Semaphore>,
 }
 
 struct Inner {
@@ -74,8 +77,10 @@ impl Hub {
             interest: Interest::default(),
             next_id: 0,
         };
+        let places = Arc::new(Semaphore::new(settings.max_watches));
         Arc::new(Self {
             inner: Mutex::new(inner),
+            places,
             settings,
             draining: CancellationToken::new(),
             readers: Arc::new(Semaphore::new(REPLAY_READERS)),
@@ -160,21 +165,25 @@ impl Hub {
     /// # Errors
     ///
     /// `QUOTA_EXCEEDED` beyond the number of streams, `DRAINING` while the server shuts down.
-    pub fn subscribe(self: &Arc<Self>, filters: Filters) -> Result<Subscriber> {
+    pub fn subscribe(
+        self: &Arc<Self>,
+        filters: Filters,
+        types: Vec<EventType>,
+    ) -> Result<(Subscriber, OwnedSemaphorePermit)> {
         if self.draining.is_cancelled() {
             return Err(Error::new(Reason::Draining, "the server is shutting down; watch elsewhere"));
         }
-        let mut inner = self.lock();
-        if inner.subscribers.len() >= self.settings.max_watches {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             let message = format!("{} streams are open already", self.settings.max_watches);
-            return Err(Error::new(Reason::QuotaExceeded, message).with("limit", self.settings.max_watches));
-        }
+            Error::new(Reason::QuotaExceeded, message).with("limit", self.settings.max_watches)
+        })?;
+        let mut inner = self.lock();
         let id = inner.next_id;
         inner.next_id += 1;
         let wake = Arc::new(Notify::new());
         inner.subscribers.insert(id, Standing { wake: Arc::clone(&wake), dirty: true });
-        inner.interest.add(id, &filters);
-        Ok(Subscriber { hub: Arc::clone(self), id, wake, filters })
+        inner.interest.add(id, &filters, &types);
+        Ok((Subscriber { hub: Arc::clone(self), id, wake, filters, types }, place))
     }
 }
 
@@ -184,6 +193,7 @@ pub struct Subscriber {
     id: SubscriberId,
     wake: Arc<Notify>,
     filters: Filters,
+    types: Vec<EventType>,
 }
 
 impl Subscriber {
@@ -241,6 +251,6 @@ impl Drop for Subscriber {
         let mut inner = self.hub.lock();
         inner.subscribers.remove(&self.id);
         inner.awaiting.retain(|(_, id)| *id != self.id);
-        inner.interest.remove(self.id, &self.filters);
+        inner.interest.remove(self.id, &self.filters, &self.types);
     }
 }

@@ -5,7 +5,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::domain::{facets::Term, filter::Filters, revision::Revision};
+use crate::{
+    domain::{facets::Term, filter::Filters, revision::Revision},
+    pb::v1::EventType,
+};
 
 /// The number of a subscriber.
 pub type SubscriberId = u64;
@@ -14,14 +17,19 @@ pub type SubscriberId = u64;
 #[derive(Debug, Default)]
 pub struct Interest {
     by_term: HashMap<Term, HashSet<SubscriberId>>,
-    /// Those whose filters have no term to look up.
+    /// Those whose filters have no term to look up, by the types of event they want.
+    by_type: HashMap<EventType, HashSet<SubscriberId>>,
+    /// Those who have neither.
     in_all: HashSet<SubscriberId>,
 }
 
 impl Interest {
     /// Adds a subscriber.
-    pub fn add(&mut self, id: SubscriberId, filters: &Filters) {
+    pub fn add(&mut self, id: SubscriberId, filters: &Filters, types: &[EventType]) {
         match filters.narrowest() {
+            None if !types.is_empty() => types.iter().for_each(|t| {
+                self.by_type.entry(*t).or_default().insert(id);
+            }),
             None => {
                 self.in_all.insert(id);
             }
@@ -31,9 +39,14 @@ impl Interest {
         }
     }
 
-    /// Removes a subscriber that was added with these filters.
-    pub fn remove(&mut self, id: SubscriberId, filters: &Filters) {
+    /// Removes a subscriber that was added with these filters and types.
+    pub fn remove(&mut self, id: SubscriberId, filters: &Filters, types: &[EventType]) {
         self.in_all.remove(&id);
+        for event_type in types {
+            if let Some(ids) = self.by_type.get_mut(event_type) {
+                ids.remove(&id);
+            }
+        }
         for term in filters.narrowest().unwrap_or_default() {
             if let Some(ids) = self.by_term.get_mut(&term) {
                 ids.remove(&id);
@@ -50,6 +63,11 @@ impl Interest {
             return;
         }
         self.in_all.iter().copied().for_each(&mut wake);
+        if !self.by_type.is_empty() {
+            // An event that withdraws another goes to those who want the other.
+            let types = revision.events.iter().flat_map(|e| [e.event.r#type(), e.event.withdrawn_type()]);
+            types.filter_map(|t| self.by_type.get(&t)).flatten().copied().for_each(&mut wake);
+        }
         if self.by_term.is_empty() {
             return;
         }

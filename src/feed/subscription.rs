@@ -8,7 +8,7 @@ use std::{
 };
 
 use rand::Rng as _;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::Stream;
 
 use super::{
@@ -108,6 +108,9 @@ pub struct Frames {
     queue: mpsc::Receiver<v1::WatchEventsResponse>,
     /// The error the watch ends with; `None` once its last frame has said that it ends.
     ending: Arc<Mutex<Option<Error>>>,
+    /// Its place among the streams, kept until the transport lets go of it: a client that does not read keeps no more
+    /// streams than its due.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Stream for Frames {
@@ -127,7 +130,7 @@ impl Stream for Frames {
 ///
 /// `QUOTA_EXCEEDED` or `DRAINING`.
 pub fn subscribe(hub: &Arc<Hub>, store: &Store, tasks: &Tasks, plan: Plan) -> Result<Frames> {
-    let subscriber = hub.subscribe(plan.selection.filters.clone())?;
+    let (subscriber, place) = hub.subscribe(plan.selection.filters.clone(), plan.selection.types.clone())?;
     if let Some(position) = plan.acknowledged {
         subscriber.wake_at(position);
     }
@@ -162,7 +165,7 @@ pub fn subscribe(hub: &Arc<Hub>, store: &Store, tasks: &Tasks, plan: Plan) -> Re
         *ends_with.lock().unwrap_or_else(PoisonError::into_inner) = ending;
         drop(open);
     });
-    Ok(Frames { queue, ending })
+    Ok(Frames { queue, ending, _place: place })
 }
 
 /// Why a watch stops before its end.

@@ -65,9 +65,18 @@ pub fn write_head(connection: &Connection, head: &Head) -> Result<()> {
 ///
 /// If SQLite refuses.
 pub fn cursor(connection: &Connection, principal: &str, name: &str, row: &super::read::CursorRow) -> Result<()> {
-    let sql = "INSERT OR REPLACE INTO cursors (principal, name, position, revision, event_index, etag, updated_at_us)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let row = params![principal, name, row.position, row.revision, row.event_index, row.etag, row.updated_at_us];
+    let sql = "INSERT OR REPLACE INTO cursors (principal, name, position, revision, event_index, snapshot_after, etag,
+               updated_at_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let row = params![
+        principal,
+        name,
+        row.position,
+        row.revision,
+        row.event_index,
+        row.snapshot_after,
+        row.etag,
+        row.updated_at_us
+    ];
     connection.prepare_cached(sql)?.execute(row).map(drop)
 }
 
@@ -84,9 +93,24 @@ impl At<'_> {
     }
 
     fn log(&self, entry: &StoredEntry, events: usize) -> Result<()> {
-        let sql = "INSERT INTO entries (revision, recorded_at_us, events, hash, header, payload)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        self.run(sql, params![entry.revision, entry.recorded_at_us, events, entry.hash, entry.header, entry.payload])
+        let before = "SELECT events_so_far, bytes_so_far FROM entries WHERE revision = ?1";
+        let before =
+            self.connection.prepare_cached(before)?.query_row([entry.revision - 1], |r| Ok((r.get(0)?, r.get(1)?)));
+        let (events_before, bytes_before): (usize, usize) = before.optional()?.unwrap_or_default();
+        let sql =
+            "INSERT INTO entries (revision, recorded_at_us, events, events_so_far, bytes_so_far, hash, header, payload)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let row = params![
+            entry.revision,
+            entry.recorded_at_us,
+            events,
+            events_before + events,
+            bytes_before + entry.payload.len(),
+            entry.hash,
+            entry.header,
+            entry.payload,
+        ];
+        self.run(sql, row)
     }
 
     /// The row of a record, made if it is not there.

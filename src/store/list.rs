@@ -137,7 +137,14 @@ fn candidates(connection: &Connection, query: &Query<'_>, after: Option<&Place>)
         }
         params.push(place.name.clone().into());
     }
-    if let Some(terms) = query.filters.narrowest() {
+    if let Some((from, until)) = query.filters.days() {
+        // Kept as sort keys: the latest day negated, the earliest as it is; undated records have neither.
+        sql.push_str(" AND newest_first <= ? AND oldest_first <= ?");
+        params.push(from.map_or(i64::MAX - 1, |day| -i64::from(day)).into());
+        params.push(until.map_or(i64::MAX - 1, i64::from).into());
+    }
+    let by_kind_alone = |terms: &Vec<(Tag, String)>| query.kind.is_some() && terms.iter().all(|(t, _)| *t == Tag::Kind);
+    if let Some(terms) = query.filters.narrowest().filter(|terms| !by_kind_alone(terms)) {
         let places = vec!["(?, ?)"; terms.len()].join(", ");
         sql.push_str(&format!(
             " AND id IN (SELECT version FROM version_terms WHERE term IN

@@ -180,15 +180,19 @@ pub fn revision_at(connection: &Connection, time_us: i64) -> Result<Option<u64>>
     statement.query_row([time_us], |row| row.get(0)).optional().map_err(|e| from_sqlite(&e))
 }
 
-/// Events, bytes and the oldest time of what lies after a revision up to another.
+/// Events, bytes and the oldest time of what lies after a revision up to another; three point reads.
 ///
 /// # Errors
 ///
 /// If the store cannot be read.
 pub fn lag(connection: &Connection, after: u64, through: u64) -> Result<(u64, u64, i64)> {
-    let sql = "SELECT coalesce(sum(events), 0), coalesce(sum(length(payload)), 0), coalesce(min(recorded_at_us), 0) FROM entries
-               WHERE revision > ?1 AND revision <= ?2";
-    let mut statement = connection.prepare_cached(sql).map_err(|e| from_sqlite(&e))?;
-    let row = statement.query_row([after, through], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-    row.map_err(|e| from_sqlite(&e))
+    let at = |revision: u64| {
+        let sql = "SELECT events_so_far, bytes_so_far, recorded_at_us FROM entries WHERE revision = ?1";
+        let mut statement = connection.prepare_cached(sql).map_err(|e| from_sqlite(&e))?;
+        let row = statement.query_row([revision], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        row.optional().map_err(|e| from_sqlite(&e)).map(Option::unwrap_or_default)
+    };
+    let (then, now): ((u64, u64, i64), (u64, u64, i64)) = (at(after)?, at(through)?);
+    let (_, _, oldest) = at(after + 1)?;
+    Ok((now.0.saturating_sub(then.0), now.1.saturating_sub(then.1), oldest))
 }

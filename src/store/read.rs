@@ -69,7 +69,7 @@ pub(super) fn decode<M: prost::Message + Default>(bytes: &[u8]) -> Result<M> {
 /// If the store cannot be read.
 pub fn record_at(connection: &Connection, name: &RecordName, revision: u64) -> Result<Option<RecordRow>> {
     let sql = "SELECT v.body, v.from_revision, r.created_at_us FROM records r JOIN versions v ON v.record = r.id
-               WHERE r.name = ?1 AND v.from_revision <= ?2 AND v.to_revision > ?2";
+               WHERE r.name = ?1 AND v.from_revision <= ?2 ORDER BY v.from_revision DESC LIMIT 1";
     let found = row(connection, sql, (name.as_str(), revision), |row| {
         Ok((row.get::<_, Option<Vec<u8>>>(0)?, row.get(1)?, row.get(2)?))
     })?;
@@ -167,7 +167,8 @@ pub enum Whose<'a> {
 ///
 /// If the store cannot be read.
 pub fn source_at(connection: &Connection, name: &str, revision: u64) -> Result<Option<v1::Source>> {
-    let sql = "SELECT body, recorded_at_us FROM sources WHERE name = ?1 AND from_revision <= ?2 AND to_revision > ?2";
+    let sql = "SELECT body, recorded_at_us FROM sources WHERE name = ?1 AND from_revision <= ?2
+               ORDER BY from_revision DESC LIMIT 1";
     let found = row(connection, sql, (name, revision), |r| Ok((r.get::<_, Vec<u8>>(0)?, r.get(1)?)))?;
     found.map(|(body, recorded)| to_source(&body, recorded)).transpose()
 }
@@ -255,6 +256,8 @@ pub struct CursorRow {
     pub revision: u64,
     /// Its place within the revision: `u32::MAX` is after all of it.
     pub event_index: u32,
+    /// In a snapshot the last name sent; empty elsewhere.
+    pub snapshot_after: String,
     /// Changes with every commit.
     pub etag: String,
     /// When it was committed.
@@ -267,15 +270,16 @@ pub struct CursorRow {
 ///
 /// If the store cannot be read.
 pub fn cursor(connection: &Connection, principal: &str, name: &str) -> Result<Option<CursorRow>> {
-    let sql =
-        "SELECT position, revision, event_index, etag, updated_at_us FROM cursors WHERE principal = ?1 AND name = ?2";
+    let sql = "SELECT position, revision, event_index, snapshot_after, etag, updated_at_us FROM cursors
+               WHERE principal = ?1 AND name = ?2";
     row(connection, sql, (principal, name), |r| {
         Ok(CursorRow {
             position: r.get(0)?,
             revision: r.get(1)?,
             event_index: r.get(2)?,
-            etag: r.get(3)?,
-            updated_at_us: r.get(4)?,
+            snapshot_after: r.get(3)?,
+            etag: r.get(4)?,
+            updated_at_us: r.get(5)?,
         })
     })
 }

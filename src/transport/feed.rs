@@ -75,15 +75,16 @@ impl FeedService for Feed {
         let request = request.into_inner();
         let name = cursor_name(request.name)?;
         let token = self.0.reach(&request.position, "position", wait).await?;
-        let event_index = match token.phase {
-            Phase::Whole => u32::MAX,
-            Phase::Partial { next } => next,
-            Phase::Snapshot { .. } => 0,
+        let (event_index, snapshot_after) = match token.phase {
+            Phase::Whole => (u32::MAX, String::new()),
+            Phase::Partial { next } => (next, String::new()),
+            Phase::Snapshot { after, .. } => (0, after),
         };
         let row = CursorRow {
             position: request.position,
             revision: token.revision,
             event_index,
+            snapshot_after,
             etag: String::new(),
             updated_at_us: 0,
         };

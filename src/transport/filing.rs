@@ -29,6 +29,9 @@ use crate::{
     writer::{self, Act, Answer, Selection},
 };
 
+/// A day in microseconds.
+const DAY_US: i64 = 86_400_000_000;
+
 pub(super) struct Filing(pub Arc<App>);
 
 type Answered<T> = std::result::Result<Response<T>, Status>;
@@ -66,6 +69,7 @@ impl FilingService for Filing {
         let request = request.into_inner();
         check_request_id(request.request_id.as_ref())?;
         let act = parse_filing(&request)?;
+        check_published(&act, self.0.clock.now_us())?;
         let answer = self.file(act, &request, request.request_id.as_ref(), request.validate_only, deadline).await?;
         Ok(Response::new(FileReportsResponse {
             results: answer.results,
@@ -145,6 +149,19 @@ pub(super) fn parse_name(text: &str, field: &str) -> Result<RecordName> {
     text.parse().map_err(|e: name::NameError| Error::field(Reason::FieldInvalid, field, e.to_string()))
 }
 
+/// A source of the future would win over every other of its account. A day of grace: days are those of the publisher.
+fn check_published(act: &Act, now_us: i64) -> Result<()> {
+    let Act::File { reports, .. } = act else { return Ok(()) };
+    let of_the_future = |r: &&Report| r.published.is_some_and(|p| p.as_microsecond() > now_us + DAY_US);
+    match reports.iter().position(|r| of_the_future(&r)) {
+        None => Ok(()),
+        Some(index) => {
+            let field = format!("{}.source.published", path_in_request(index));
+            Err(Error::field(Reason::FieldInvalid, field, "lies in the future"))
+        }
+    }
+}
+
 fn parse_reason(reason: i32) -> Result<RetractionReason> {
     RetractionReason::try_from(reason)
         .ok()
@@ -160,6 +177,10 @@ fn parse_filing(request: &FileReportsRequest) -> Result<Act> {
     if reports.len() > MAX_REPORTS_PER_FILING {
         let why = format!("has {} reports; one filing has at most {MAX_REPORTS_PER_FILING}", reports.len());
         return Err(Error::field(Reason::TooLarge, "reports", why).with("limit", MAX_REPORTS_PER_FILING));
+    }
+    if preconditions.len() > MAX_REPORTS_PER_FILING {
+        let why = format!("has {} elements; at most {MAX_REPORTS_PER_FILING} are allowed", preconditions.len());
+        return Err(Error::field(Reason::TooLarge, "preconditions", why).with("limit", MAX_REPORTS_PER_FILING));
     }
     let intent = Intent::try_from(*intent)
         .map_err(|_| Error::field(Reason::FieldInvalid, "intent", format!("{intent} is not a value of Intent")))?;

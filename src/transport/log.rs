@@ -23,6 +23,7 @@ impl LogService for Log {
             Sync::Full => Durability::Synced,
             Sync::Off => Durability::Unsynced,
         };
+        let watches = ("watches", self.0.hub.settings().max_watches);
         let limit = |(name, value): &(&str, usize)| Limit {
             name: (*name).to_owned(),
             value: i64::try_from(*value).unwrap_or(i64::MAX),
@@ -34,7 +35,7 @@ impl LogService for Log {
             revision: head.revision,
             recorded_at: (head.revision > 0).then(|| clock::timestamp(head.recorded_at_us)),
             durability: durability.into(),
-            limits: limits::TOLD.iter().map(limit).collect(),
+            limits: limits::TOLD.iter().chain([&watches]).map(limit).collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }))
     }

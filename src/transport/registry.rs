@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -22,7 +23,7 @@ use crate::{
         resolve,
         token::Token,
     },
-    limits::{MAX_BATCH_GET_NAMES, MAX_PAGE_CANDIDATES},
+    limits::{MAX_BATCH_GET_NAMES, MAX_PAGE_BYTES, MAX_PAGE_CANDIDATES},
     pb::v1::{self, RecordKind, SourceKind, record::Kind, registry_service_server::RegistryService},
     store::{
         list::{self, Order, Place, Query},
@@ -284,9 +285,19 @@ impl Registry {
         let (store, revision) = (self.0.store.clone(), at.revision);
         let (records, missing) = blocking(move || {
             let (mut records, mut missing) = (Vec::new(), Vec::new());
+            let mut bytes = 0;
             for name in names {
+                if bytes > MAX_PAGE_BYTES {
+                    let fit = records.len() + missing.len();
+                    let why = format!("the records are larger than an answer holds; the first {fit} names fit");
+                    return Err(Error::field(Reason::TooLarge, "names", why).with("limit", fit));
+                }
                 match store.read(|c| read::record_at(c, &name, revision))?.and_then(|row| row.record) {
-                    Some(record) => records.push(mask.apply(record)),
+                    Some(record) => {
+                        let record = mask.apply(record);
+                        bytes += record.encoded_len();
+                        records.push(record);
+                    }
                     None => missing.push(name.to_string()),
                 }
             }
@@ -312,7 +323,8 @@ impl Registry {
         })
         .await?;
         let skip = paged.token.as_ref().map_or(0, |t| usize::try_from(t.key).unwrap_or(0));
-        let end = skip + paged.size;
+        let sizes = rows.iter().skip(skip).take(paged.size).map(|row| row.report.encoded_len());
+        let end = skip + within_a_page(sizes);
         let more = rows.len() > end;
         let listed = |row: read::ReportRow| v1::ListedReport {
             report: Some(row.report),
@@ -321,7 +333,7 @@ impl Registry {
         };
         let next = more.then(|| next_page(&at.token, paged.request, i64::try_from(end).unwrap_or(i64::MAX), ""));
         Ok(v1::ListReportsResponse {
-            reports: rows.into_iter().skip(skip).take(paged.size).map(listed).collect(),
+            reports: rows.into_iter().take(end).skip(skip).map(listed).collect(),
             next_page_token: next.unwrap_or_default(),
             token: at.token.encode(),
         })
@@ -388,19 +400,38 @@ impl Registry {
         let (app, revision, size) = (Arc::clone(&self.0), at.revision, paged.size);
         let after = paged.token.as_ref().map_or(0, |t| u64::try_from(t.key).unwrap_or(0));
         let epoch = at.token.epoch;
-        let (revisions, more) = blocking(move || {
+        let (more, revisions) = blocking(move || {
             app.known(&name, revision)?;
             let mut found = app.store.read(|c| read::history(c, &name, after, revision, size + 1))?;
             let more = found.len() > size;
             found.truncate(size);
-            let summaries = found.into_iter().map(|r| summary(&app, &name, r, epoch)).collect::<Result<Vec<_>>>()?;
-            Ok((summaries, more))
+            let asked = found.len();
+            let (mut summaries, mut bytes) = (Vec::new(), 0);
+            for revision in found {
+                let summary = summary(&app, &name, revision, epoch)?;
+                bytes += summary.encoded_len();
+                summaries.push(summary);
+                if bytes >= MAX_PAGE_BYTES {
+                    break;
+                }
+            }
+            Ok((more || summaries.len() < asked, summaries))
         })
         .await?;
         let last = revisions.last().map_or(0, |s| i64::try_from(s.revision).unwrap_or(i64::MAX));
         let next = more.then(|| next_page(&at.token, paged.request, last, ""));
         Ok(v1::ListRevisionsResponse { revisions, next_page_token: next.unwrap_or_default(), token: at.token.encode() })
     }
+}
+
+/// How many of these elements one page holds: at least one.
+fn within_a_page(sizes: impl Iterator<Item = usize>) -> usize {
+    let mut bytes = 0;
+    let fits = |size: &usize| {
+        bytes += size;
+        bytes - size < MAX_PAGE_BYTES
+    };
+    sizes.take_while(fits).count()
 }
 
 /// What one revision did to a record; reads the store.

@@ -67,8 +67,10 @@ where
     if let Some(deadline) = deadline {
         request.extensions_mut().insert(deadline);
     }
-    // The writer knows whether a filing was admitted when its deadline passed, so it keeps that itself.
-    let waits = deadline.filter(|_| !rpc.starts_with("attache.v1.FilingService/"));
+    // The writer knows whether a filing was admitted when its deadline passed, so it keeps that itself; a cursor that
+    // waits for it lands all the same.
+    let waits = deadline
+        .filter(|_| !rpc.starts_with("attache.v1.FilingService/") && rpc != "attache.v1.FeedService/CommitCursor");
     async move {
         let answer = routes.call(request);
         let answered = match waits {

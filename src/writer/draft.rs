@@ -236,6 +236,8 @@ impl Drafting<'_> {
                 (0..payload.results.len()).filter(|i| names.contains(&payload.results[*i].report)).collect();
             if !read::rulings(self.connection, &name)?.is_empty() {
                 own.iter().for_each(|i| payload.results[*i].outcome = FilingOutcome::Stored.into());
+                // Decided for its bound alone: what is stored now must not be too large to stand again later.
+                self.decide_at(&name, Some(&active), &changed, intent, reason, 0)?;
                 continue;
             }
             let before = payload.events.len();

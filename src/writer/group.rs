@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use prost::Message as _;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Answer, KeepCursor, MAX_PAYLOAD_BYTES, Publish,
@@ -35,6 +36,10 @@ use crate::{
 const FORMAT: u32 = 1;
 /// Batches read from the journal at once.
 const FOLLOW_BATCHES: usize = 64;
+/// What a batch adds to its entries at most: format, epoch, ids and hash.
+const BATCH_FRAMING_BYTES: usize = 1024;
+/// What a batch adds to each entry at most: its tag and length.
+const ENTRY_FRAMING_BYTES: usize = 11;
 /// The longest pause between two questions for an unknown outcome.
 const MAX_SETTLE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -46,6 +51,8 @@ pub(super) struct Group {
     publish: Publish,
     /// Why nothing is admitted any more.
     fault: watch::Sender<Option<Error>>,
+    /// The server shuts down: what is in doubt stays so.
+    stopping: CancellationToken,
 }
 
 /// A group whose transaction is ready for the journal.
@@ -74,8 +81,9 @@ impl Group {
         clock: Arc<dyn Clock>,
         publish: Publish,
         fault: watch::Sender<Option<Error>>,
+        stopping: CancellationToken,
     ) -> Self {
-        Self { store, journal, clock, publish, fault }
+        Self { store, journal, clock, publish, fault, stopping }
     }
 
     /// Files the jobs, in as few batches as hold them, and answers each.
@@ -117,6 +125,11 @@ impl Group {
     fn fail(&self, error: Error) {
         tracing::error!(%error, "filings are refused from now on");
         self.fault.send_replace(Some(error));
+    }
+
+    /// The writer's thread panicked: nobody files any more, and health says so.
+    pub fn broke(&self) {
+        self.fail(Error::internal("the writer ended abnormally"));
     }
 
     fn try_group(&mut self, jobs: &[Job]) -> Result<Tried> {
@@ -174,6 +187,7 @@ impl Group {
                     return Ok(Tried::Done { answers: prepared.answers, taken: prepared.taken });
                 }
                 Settled::Theirs => return Ok(Tried::Conflict),
+                Settled::NotYet if self.stopping.is_cancelled() => return Err(unknown()),
                 Settled::NotYet => {
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(MAX_SETTLE_PAUSE);
@@ -268,7 +282,7 @@ impl Group {
             return Err(mismatch(format!("the cursor {name} has changed; read it again")));
         }
         if let Some(kept) = &kept {
-            let place = |r: &CursorRow| (r.revision, r.event_index);
+            let place = |r: &CursorRow| (r.revision, r.event_index, r.snapshot_after.clone());
             if place(row) < place(kept) {
                 return Err(mismatch(format!("the cursor {name} stands at a later position")));
             }
@@ -300,8 +314,8 @@ fn prepare(connection: &Connection, before: Head, now_us: i64, jobs: &[Job]) -> 
         let undo = "ROLLBACK TO filing; RELEASE filing";
         match one {
             Ok(Decided::Entry { answer, entry, revision }) if !request.validate_only => {
-                let size = entry.header.len() + entry.payload.len();
-                if !entries.is_empty() && bytes + size > MAX_BATCH_BYTES - 1024 {
+                let size = entry.encoded_len() + ENTRY_FRAMING_BYTES;
+                if !entries.is_empty() && bytes + size > MAX_BATCH_BYTES - BATCH_FRAMING_BYTES {
                     savepoint(undo)?;
                     break;
                 }

@@ -12,6 +12,7 @@ mod warn;
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 pub use self::job::{Act, Answer, KeepCursor, Request, Selection};
 use self::job::{Admission, Job, Message};
@@ -37,6 +38,7 @@ pub type Publish = Box<dyn FnMut(Vec<Revision>, Head) + Send>;
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Message>,
+    stopping: CancellationToken,
     fault: watch::Receiver<Option<Error>>,
 }
 
@@ -74,11 +76,18 @@ pub fn start(
             let _ = queue.try_send(Message::Arrived);
         }
     }));
-    let mut group = group::Group::new(store, journal, clock, publish, faults);
+    let stopping = CancellationToken::new();
+    let mut group = group::Group::new(store, journal, clock, publish, faults, stopping.clone());
     group.catch_up()?;
-    let thread = tasks::thread("writer", move || run(&mut group, waiting))
-        .map_err(|e| Error::internal(format!("the writer's thread: {e}")))?;
-    Ok((Writer { queue, fault }, WriterThread(thread)))
+    let thread = tasks::thread("writer", move || {
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&mut group, waiting)));
+        if let Err(panic) = ended {
+            group.broke();
+            std::panic::resume_unwind(panic);
+        }
+    })
+    .map_err(|e| Error::internal(format!("the writer's thread: {e}")))?;
+    Ok((Writer { queue, stopping, fault }, WriterThread(thread)))
 }
 
 fn run(group: &mut group::Group, mut waiting: mpsc::Receiver<Message>) {
@@ -126,7 +135,7 @@ impl Writer {
             mpsc::error::TrySendError::Full(_) => {
                 Error::new(Reason::Overloaded, format!("{WRITER_QUEUE} filings wait already; nothing happened"))
             }
-            mpsc::error::TrySendError::Closed(_) => stopped(),
+            mpsc::error::TrySendError::Closed(_) => self.fault().unwrap_or_else(stopped),
         })?;
         // A handler whose client hangs up is dropped: the job is decided all the same, or given up while it waits.
         let guard = GiveUp(&admission);
@@ -169,6 +178,8 @@ impl Writer {
 
     /// Lets the writer end after what waits.
     pub async fn stop(&self) {
+        self.stopping.cancel();
+        // A writer that ended already needs no word.
         let _ = self.queue.send(Message::Stop).await;
     }
 }

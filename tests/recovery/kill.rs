@@ -250,7 +250,8 @@ async fn list(server: &Process, mut request: ListEventsRequest) -> Vec<v1::Event
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_9_loses_no_acknowledged_filing_repeats_none_and_watchers_resume_with_every_event_once() {
+async fn guarantee_9_durable_kill_9_loses_no_acknowledged_filing_repeats_none_and_watchers_resume_with_every_event_once()
+ {
     let seed = std::env::var("ATTACHE_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random);
     println!("ATTACHE_SEED={seed}");
     let mut trial = Trial::new(seed);

@@ -104,7 +104,7 @@ async fn revision(server: &Process) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_acknowledged_filing_survives_loss_of_power() {
+async fn guarantee_9_durable_an_acknowledged_filing_survives_loss_of_power() {
     let disk = Disk::new();
     let mut server = disk.start();
     let filed = file_all(&server, (0..24).map(|n| agreement(&format!("a{n}"), n))).await;

@@ -7,6 +7,8 @@ pub mod compare;
 mod fold;
 pub mod identity;
 
+use std::collections::HashMap;
+
 use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage as _, Value};
 
 use self::{
@@ -309,29 +311,34 @@ impl Resolver<'_> {
             })
             .collect();
         let keys = identity::keys(identity, field, &elements);
-        let mut groups: Vec<(String, Vec<Element>)> = Vec::new();
+        let mut groups: Vec<Group> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut first: Option<usize> = None;
         let mut previous: Option<(usize, usize)> = None;
-        // Of names and titles the first is shown: the highest-ranked.
-        let is_shown = matches!(identity, Identity::Words | Identity::Title);
         for (element, key) in elements.into_iter().zip(keys) {
             // Where the element before this one in the same report stands.
             let after = previous.filter(|(report, _)| *report == element.report).map(|(_, place)| place);
             let report = element.report;
-            let place = match groups.iter().position(|(k, _)| *k == key) {
+            let place = match places.get(&key) {
                 Some(place) => {
-                    groups[place].1.push(element);
-                    place
+                    groups[*place].elements.push(element);
+                    *place
                 }
                 None => {
-                    let first = if is_shown { groups.len() } else { 0 };
-                    let place = after.map_or(first, |p| p + 1);
-                    groups.insert(place, (key, vec![element]));
+                    let place = groups.len();
+                    let next = after.map_or(first, |a| groups[a].next);
+                    match after {
+                        Some(after) => groups[after].next = Some(place),
+                        None => first = Some(place),
+                    }
+                    places.insert(key.clone(), place);
+                    groups.push(Group { key, elements: vec![element], next });
                     place
                 }
             };
             previous = Some((report, place));
         }
-        groups
+        in_order(groups, first)
     }
 
     fn leaf(&mut self, path: String, field: &FieldDescriptor, compare: Compare, folded: Folded) {
@@ -343,6 +350,25 @@ impl Resolver<'_> {
             claims: folded.claims,
         });
     }
+}
+
+/// The elements of one key, and the group that comes after it in the list.
+struct Group {
+    key: String,
+    elements: Vec<Element>,
+    next: Option<usize>,
+}
+
+/// The groups as they are linked.
+fn in_order(groups: Vec<Group>, first: Option<usize>) -> Vec<(String, Vec<Element>)> {
+    let mut waiting: Vec<Option<Group>> = groups.into_iter().map(Some).collect();
+    let mut ordered = Vec::with_capacity(waiting.len());
+    let mut next = first;
+    while let Some(group) = next.and_then(|place| waiting[place].take()) {
+        next = group.next;
+        ordered.push((group.key, group.elements));
+    }
+    ordered
 }
 
 /// The reports that state a field, with what they state.

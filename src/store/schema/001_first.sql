@@ -13,6 +13,8 @@ CREATE TABLE entries (
     revision INTEGER PRIMARY KEY,
     recorded_at_us INTEGER NOT NULL,
     events INTEGER NOT NULL,
+    events_so_far INTEGER NOT NULL,
+    bytes_so_far INTEGER NOT NULL,
     hash BLOB NOT NULL,
     header BLOB NOT NULL,
     payload BLOB NOT NULL
@@ -43,8 +45,9 @@ CREATE UNIQUE INDEX versions_by_record ON versions (record, from_revision);
 CREATE INDEX versions_by_end ON versions (to_revision) WHERE to_revision < 9223372036854775807;
 CREATE INDEX versions_newest ON versions (kind, newest_first, name);
 CREATE INDEX versions_oldest ON versions (kind, oldest_first, name);
-CREATE INDEX versions_name ON versions (name, from_revision);
-CREATE INDEX versions_updated ON versions (kind, updated_at_us DESC, name);
+CREATE INDEX versions_name ON versions (kind, name);
+CREATE INDEX versions_all_names ON versions (name);
+CREATE INDEX versions_updated ON versions (kind, -updated_at_us, name);
 
 -- What filters name, and which versions have it.
 CREATE TABLE terms (
@@ -139,6 +142,7 @@ CREATE TABLE cursors (
     position TEXT NOT NULL,
     revision INTEGER NOT NULL,
     event_index INTEGER NOT NULL,
+    snapshot_after TEXT NOT NULL,
     etag TEXT NOT NULL,
     updated_at_us INTEGER NOT NULL,
     PRIMARY KEY (principal, name)
