@@ -24,6 +24,10 @@ impl Clock for SystemClock {
 }
 
 /// An instant of the contract.
+///
+/// # Panics
+///
+/// Never: the remainder is below a second.
 #[must_use]
 pub fn timestamp(us: i64) -> prost_types::Timestamp {
     let nanos = i32::try_from(us.rem_euclid(1_000_000) * 1000).expect("below a second");

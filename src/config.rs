@@ -16,7 +16,7 @@ use crate::{
 /// Where the server listens if nobody says.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:50051";
 /// What is logged if nobody says.
-pub const DEFAULT_LOG: &str = "info";
+pub const DEFAULT_LOG: &str = "info,rusqlite_migration=warn";
 
 /// A configuration that cannot be used; the exit code is 64.
 #[derive(Debug, thiserror::Error)]

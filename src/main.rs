@@ -1,5 +1,7 @@
 //! Arguments ► telemetry ► runtime ► exit code.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use std::process::ExitCode;
 
 use attache::{

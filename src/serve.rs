@@ -143,9 +143,13 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
         let tasks = self.app.tasks.clone();
-        let accepting = listener::serve(self.listener, self.routes, tasks.clone(), stop.clone(), abort.clone());
+        let (listener, routes) = (self.listener, self.routes);
+        let accepting = listener::serve(listener, routes, tasks.clone(), stop.clone(), abort.clone());
         let accepting = tasks.spawn("accept", accepting);
-        shutdown.await;
+        tokio::select! {
+            () = shutdown => {}
+            () = watch_over_filings(&self.app, &self.health) => {}
+        }
         tracing::info!("draining");
         transport::set_serving(&self.health, false).await;
         self.app.hub.drain();
@@ -160,4 +164,11 @@ impl Server {
         let writer = self.writer;
         blocking(move || writer.join()).await
     }
+}
+
+/// Tells health when filings are refused altogether: whoever balances load goes elsewhere, and reads go on.
+async fn watch_over_filings(app: &App, health: &HealthReporter) {
+    app.writer.failed().await;
+    transport::set_filing_failed(health).await;
+    std::future::pending::<()>().await;
 }

@@ -23,7 +23,10 @@ pub fn is_output_only(field: &FieldDescriptor) -> bool {
 fn of(file: &FileDescriptor, path: &[i32]) -> String {
     let proto = file.file_descriptor_proto();
     let locations = proto.source_code_info.iter().flat_map(|info| &info.location);
-    let comment = locations.into_iter().find(|location| location.path == path).map(|l| l.leading_comments());
+    let comment = locations
+        .into_iter()
+        .find(|location| location.path == path)
+        .map(prost_types::source_code_info::Location::leading_comments);
     comment.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -63,9 +63,9 @@ fn print(client: &ClientArgs, cursor: Option<Cursor>) -> Result<(), CliError> {
     let cursor = cursor.ok_or(CliError::Broken("it has no cursor in it"))?;
     let mut out = Out::new(client.output.output);
     if out.is_table() {
-        out.line(text(&cursor))?
+        out.line(text(&cursor))?;
     } else {
-        out.object(&pb::to_json("Cursor", &cursor))?
+        out.object(&pb::to_json("Cursor", &cursor))?;
     }
     out.flush()
 }

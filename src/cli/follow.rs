@@ -199,7 +199,10 @@ mod tests {
         let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = FeedServiceServer::new(server.clone());
-        tokio::spawn(Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
+        let serving = Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
+        crate::tasks::Tasks::default().spawn("scripted feed", async move {
+            serving.await.expect("the scripted feed is served");
+        });
         let connection = ServerArgs { server: address.to_string() }.connect().await.unwrap();
         let request = WatchEventsRequest { start: Some(Start::Snapshot(())), ..WatchEventsRequest::default() };
         (Follower::new(connection.feed(), request), server)

@@ -30,9 +30,9 @@ pub async fn run(args: &LogArgs) -> Result<(), CliError> {
     let info = client.get_log_info(GetLogInfoRequest {}).await?.into_inner();
     let mut out = Out::new(args.client.output.output);
     if out.is_table() {
-        out.line(text(&info))?
+        out.line(text(&info))?;
     } else {
-        out.object(&pb::to_json("GetLogInfoResponse", &info))?
+        out.object(&pb::to_json("GetLogInfoResponse", &info))?;
     }
     out.flush()
 }

@@ -210,8 +210,9 @@ fn words(message: &DynamicMessage, type_name: &str, at: &str, violations: &mut V
 fn particulars(message: &DynamicMessage, type_name: &str, at: &str, violations: &mut Vec<Violation>) {
     let number = |field: &str| message.get_field_by_name(field).and_then(|v| v.as_i32());
     match type_name {
-        "IntegerRange" if message.has_field_by_name("min") && message.has_field_by_name("max") => {
-            if number("max") < number("min") {
+        "IntegerRange" => {
+            let stated = |field: &str| number(field).filter(|_| message.has_field_by_name(field));
+            if stated("min").zip(stated("max")).is_some_and(|(min, max)| max < min) {
                 complain(violations, join(at, "max"), "is less than min");
             }
         }

@@ -52,7 +52,7 @@ impl Span {
     #[must_use]
     pub fn to(self, other: Self) -> Self {
         Self {
-            earliest: self.earliest.min(other.earliest),
+            earliest: self.earliest.map(|start| other.earliest.map_or(start, |end| start.min(end))),
             latest: match (self.latest, other.latest) {
                 (Some(a), Some(b)) => Some(a.max(b)),
                 _ => None,

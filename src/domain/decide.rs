@@ -1,6 +1,6 @@
 //! Deciding: what a filing means for one record, and the events that tell it. Decided once, then stored.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, ReflectMessage as _};
@@ -20,6 +20,7 @@ use super::{
         compare::{self, Relation, Stated},
         resolve,
     },
+    schema::Compare,
 };
 use crate::{
     limits::MAX_RECORD_BYTES,
@@ -218,37 +219,43 @@ struct Change {
 }
 
 fn compare_records(old: &v1::Record, after: &Resolution) -> Change {
-    let Some(old_content) = content(old) else { return Change { paths: Vec::new(), corrected: false } };
-    if old_content == after.record {
-        return Change { paths: Vec::new(), corrected: false };
-    }
-    let old_leaves = leaves(&old_content);
-    let then: BTreeMap<&str, &Leaf> = old_leaves.iter().map(|l| (l.path.as_str(), l)).collect();
-    let now: BTreeMap<&str, &Leaf> = after.leaves.iter().map(|l| (l.path.as_str(), l)).collect();
-    let mut paths = BTreeSet::new();
-    let mut corrected = false;
-    for (path, leaf) in &then {
-        let value: &Stated = &leaf.resolved().stated;
-        match now.get(path).map(|l| &l.resolved().stated) {
-            Some(same) if same == value => {}
-            Some(other) => {
-                paths.insert((*path).to_owned());
-                corrected |= compare::compare(leaf.compare, value, other) == Relation::Conflicts;
-            }
-            None => {
-                paths.insert((*path).to_owned());
-                corrected = true;
-            }
+    let mut change = Change { paths: Vec::new(), corrected: false };
+    let Some(old_content) = content(old).filter(|content| *content != after.record) else { return change };
+    let now: BTreeSet<&str> = after.leaves.iter().map(|l| l.path.as_str()).collect();
+    // Resolved together, so that an element whose key grew, by its organization or person, is one element.
+    let both = [whole(BEFORE, old_content.clone()), whole(AFTER, after.record.clone())];
+    for leaf in resolve(&both).map(|r| r.leaves).unwrap_or_default() {
+        let (then, stands) = (stated_by(&leaf, BEFORE), stated_by(&leaf, AFTER));
+        let key_shrank = stands.is_some() && !now.contains(leaf.path.as_str());
+        if then == stands && !key_shrank {
+            continue;
         }
+        change.corrected |= match (then, stands) {
+            (Some(then), Some(stands)) => key_shrank || is_corrected(leaf.compare, then, stands),
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        change.paths.push(leaf.path);
     }
-    paths.extend(now.keys().filter(|p| !then.contains_key(*p)).map(ToString::to_string));
-    if paths.is_empty() {
-        // Only the order of a list differs.
+    if change.paths.is_empty() {
+        // Only a key or the order of a list differs.
         let differs =
             |field: &prost_reflect::FieldDescriptor| old_content.get_field(field) != after.record.get_field(field);
-        paths.extend(after.record.descriptor().fields().filter(differs).map(|f| f.name().to_owned()));
+        change.paths.extend(after.record.descriptor().fields().filter(differs).map(|f| f.name().to_owned()));
     }
-    Change { paths: paths.into_iter().collect(), corrected }
+    change
+}
+
+/// Whether a value was replaced by one that conflicts with it, or that says less.
+fn is_corrected(rule: Compare, then: &Stated, now: &Stated) -> bool {
+    compare::compare(rule, then, now) == Relation::Conflicts || compare::compare(rule, now, then) == Relation::Refines
+}
+
+const BEFORE: &str = "before";
+const AFTER: &str = "after";
+
+fn stated_by<'l>(leaf: &'l Leaf, account: &str) -> Option<&'l Stated> {
+    leaf.claims.iter().find(|c| c.account == account).map(|c| &c.stated)
 }
 
 /// The stated fields of a resolved record.
@@ -259,22 +266,16 @@ fn content(record: &v1::Record) -> Option<DynamicMessage> {
     Some(content)
 }
 
-/// The leaves of a resolved record: those of a single report that states all of it.
-fn leaves(content: &DynamicMessage) -> Vec<Leaf> {
-    let name = report_name_of_nothing();
-    let whole = Report {
-        name,
+/// A resolved record as a report that states all of it.
+fn whole(account: &str, content: DynamicMessage) -> Report {
+    Report {
+        name: "visits/x/reports/x".parse().expect("a literal name"),
         source: v1::Source::default(),
-        account: String::new(),
+        account: account.to_owned(),
         published: None,
-        content: content.clone(),
+        content,
         considered: Vec::new(),
-    };
-    resolve(&[whole]).map(|r| r.leaves).unwrap_or_default()
-}
-
-fn report_name_of_nothing() -> super::name::ReportName {
-    "visits/x/reports/x".parse().expect("a literal name")
+    }
 }
 
 /// What becomes of milestones.

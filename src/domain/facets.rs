@@ -9,6 +9,7 @@ use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
 use super::{
     constraints::{self, Constraint},
     date::{self, Span},
+    name::RecordName,
     record,
 };
 use crate::pb::v1::{self, ExerciseRole, RecordKind, record::Kind};
@@ -110,7 +111,7 @@ impl Facets {
             }
             Some(Kind::Exercise(m)) => facets.exercise(m),
             Some(Kind::Person(m)) => {
-                m.postings.iter().filter_map(|p| p.state.as_ref()).for_each(|s| facets.add(Tag::State, s))
+                m.postings.iter().filter_map(|p| p.state.as_ref()).for_each(|s| facets.add(Tag::State, s));
             }
             Some(Kind::Organization(m)) => m.state.iter().for_each(|s| facets.add(Tag::State, s)),
             Some(Kind::Place(m)) => m.state.iter().for_each(|s| facets.add(Tag::State, s)),
@@ -179,6 +180,13 @@ impl Facets {
         self.numbers(Tag::Domain, &exercise.domains);
     }
 
+    fn reference(&mut self, name: &str) {
+        let kind = name.parse::<RecordName>().map(|n| n.kind()).ok();
+        if let Some(tag) = kind.and_then(reference_tag) {
+            self.add(tag, name);
+        }
+    }
+
     /// Every reference to a person, organization or place, wherever the table of constraints says that a field is one.
     fn references(&mut self, message: &DynamicMessage) {
         let type_name = message.descriptor().name().to_owned();
@@ -186,20 +194,22 @@ impl Facets {
             if field.name() == "name" && record_message(&type_name) {
                 continue;
             }
-            for rule in constraints::of(&type_name, field.name()) {
-                if let (Constraint::Record(kind), Value::String(name)) = (rule, value)
-                    && let Some(tag) = reference_tag(*kind)
-                {
-                    self.add(tag, name);
+            let rules = constraints::of(&type_name, field.name());
+            let items = value.as_list().unwrap_or(std::slice::from_ref(value));
+            for item in items {
+                match item {
+                    Value::Message(inner) => self.references(inner),
+                    Value::String(name) if rules.iter().any(is_reference) => self.reference(name),
+                    _ => {}
                 }
-            }
-            match value {
-                Value::Message(inner) => self.references(inner),
-                Value::List(items) => items.iter().filter_map(Value::as_message).for_each(|m| self.references(m)),
-                _ => {}
             }
         }
     }
+}
+
+/// Whether a constraint makes a text the name of a record.
+fn is_reference(rule: &Constraint) -> bool {
+    matches!(rule, Constraint::Record(_) | Constraint::Records(_) | Constraint::AnyRecord)
 }
 
 fn record_message(type_name: &str) -> bool {

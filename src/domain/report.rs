@@ -169,6 +169,10 @@ fn parse_record(record: &str, path: String, violations: &mut Vec<Violation>) -> 
 }
 
 /// Checks a source block and computes its account.
+///
+/// # Panics
+///
+/// Never: generated code and descriptors come from the same build.
 pub fn parse_source(source: &v1::Source, at: &str, violations: &mut Vec<Violation>) -> v1::Source {
     let mut dynamic = pb::to_dynamic("Source", source);
     check::message(&mut dynamic, at, violations);

@@ -1,7 +1,7 @@
 //! The ring of recent revisions, and the subscribers that stand in it.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -18,6 +18,7 @@ use crate::{
         filter::Filters,
         revision::Revision,
     },
+    journal::Position,
     limits::REPLAY_READERS,
     store::Head,
 };
@@ -37,6 +38,8 @@ struct Inner {
     bytes: usize,
     head: Head,
     subscribers: HashMap<SubscriberId, Standing>,
+    /// Who waits for the log to reach a position, whatever is in it.
+    awaiting: BTreeSet<(Position, SubscriberId)>,
     interest: Interest,
     next_id: SubscriberId,
 }
@@ -67,6 +70,7 @@ impl Hub {
             bytes: 0,
             head,
             subscribers: HashMap::new(),
+            awaiting: BTreeSet::new(),
             interest: Interest::default(),
             next_id: 0,
         };
@@ -106,6 +110,14 @@ impl Hub {
             inner.bytes -= oldest.bytes;
         }
         inner.head = head;
+        while let Some((position, id)) = inner.awaiting.first().copied()
+            && position <= head.position
+        {
+            inner.awaiting.remove(&(position, id));
+            if let Some(standing) = inner.subscribers.get(&id) {
+                standing.wake.notify_one();
+            }
+        }
     }
 
     /// The newest position published.
@@ -187,6 +199,14 @@ impl Subscriber {
         &self.filters
     }
 
+    /// Wakes it once the log has reached a position here, even if nothing on the way may match.
+    pub fn wake_at(&self, position: Position) {
+        let mut inner = self.hub.lock();
+        if inner.head.position < position {
+            inner.awaiting.insert((position, self.id));
+        }
+    }
+
     /// Waits until something that may match was published since the last `Quiet`.
     pub async fn woken(&self) {
         self.wake.notified().await;
@@ -220,6 +240,7 @@ impl Drop for Subscriber {
     fn drop(&mut self) {
         let mut inner = self.hub.lock();
         inner.subscribers.remove(&self.id);
+        inner.awaiting.retain(|(_, id)| *id != self.id);
         inner.interest.remove(self.id, &self.filters);
     }
 }

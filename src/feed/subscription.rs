@@ -106,7 +106,7 @@ pub struct Plan {
 /// The frames of a watch. Dropping it frees everything.
 pub struct Frames {
     queue: mpsc::Receiver<v1::WatchEventsResponse>,
-    /// The error the watch ends with, if it does.
+    /// The error the watch ends with; `None` once its last frame has said that it ends.
     ending: Arc<Mutex<Option<Error>>>,
 }
 
@@ -128,9 +128,15 @@ impl Stream for Frames {
 /// `QUOTA_EXCEEDED` or `DRAINING`.
 pub fn subscribe(hub: &Arc<Hub>, store: &Store, tasks: &Tasks, plan: Plan) -> Result<Frames> {
     let subscriber = hub.subscribe(plan.selection.filters.clone())?;
+    if let Some(position) = plan.acknowledged {
+        subscriber.wake_at(position);
+    }
     let head = hub.head();
     let (frames, queue) = mpsc::channel(FRAME_QUEUE);
-    let ending = Arc::new(Mutex::new(None));
+    // What a panic leaves behind: a stream never ends without a word.
+    let ending = Arc::new(Mutex::new(Some(Error::internal("a watch ended abnormally"))));
+    // The queue stays open until the ending is known.
+    let open = frames.clone();
     let watch = Watch {
         subscriber,
         store: store.clone(),
@@ -149,9 +155,12 @@ pub fn subscribe(hub: &Arc<Hub>, store: &Store, tasks: &Tasks, plan: Plan) -> Re
     };
     let ends_with = Arc::clone(&ending);
     tasks.spawn("watch", async move {
-        if let Err(Stop::Failed(error)) = watch.run().await {
-            *ends_with.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-        }
+        let ending = match watch.run().await {
+            Err(Stop::Failed(error)) => Some(error),
+            Ok(()) | Err(Stop::Told | Stop::Gone) => None,
+        };
+        *ends_with.lock().unwrap_or_else(PoisonError::into_inner) = ending;
+        drop(open);
     });
     Ok(Frames { queue, ending })
 }
@@ -282,7 +291,7 @@ impl Watch {
     }
 
     async fn snapshot(&mut self, revision: u64, after: String, filters: [u8; 8]) -> Step {
-        let mut place = (!after.is_empty()).then(|| Place { key: 0, name: after });
+        let mut place = (!after.is_empty()).then_some(Place { key: 0, name: after });
         loop {
             self.check_drain().await?;
             let store = self.store.clone();
@@ -360,6 +369,8 @@ impl Watch {
 
     /// Sends what matches of consecutive revisions.
     async fn deliver(&mut self, revisions: impl Iterator<Item = &Revision>) -> Step {
+        // A log that was empty when the watch began has its epoch from the first batch.
+        self.at.epoch = self.subscriber.hub().head().epoch;
         let options = &self.plan.options;
         let mut packer = Packer::new(self.at.epoch, options.max_events, options.max_bytes, self.at.clone());
         for revision in revisions {

@@ -205,7 +205,7 @@ impl At<'_> {
             oldest_first,
             self.recorded_at_us,
             list::encode_facets(&facets),
-            change.record.as_ref().map(|r| r.encode_to_vec()),
+            change.record.as_ref().map(prost::Message::encode_to_vec),
         ];
         self.run(sql, row)?;
         let version = self.connection.last_insert_rowid();

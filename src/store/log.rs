@@ -108,7 +108,7 @@ pub fn entries(
     Ok(entries)
 }
 
-fn stored_entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredEntry> {
+pub(super) fn stored_entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredEntry> {
     Ok(StoredEntry {
         revision: row.get(0)?,
         hash: row.get(1)?,

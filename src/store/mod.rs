@@ -8,6 +8,7 @@ pub mod list;
 pub mod log;
 pub mod read;
 mod schema;
+pub mod verify;
 
 use std::{
     fs::{File, TryLockError},
@@ -17,7 +18,7 @@ use std::{
 
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use tokio::sync::watch;
 
 pub use self::schema::OPEN;
@@ -76,7 +77,7 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Sqlite(sqlite) => from_sqlite(&sqlite),
-            StoreError::Damaged(why) => Self::new(Reason::EntryCorrupt, why),
+            damaged @ StoreError::Damaged(_) => Self::new(Reason::EntryCorrupt, damaged.to_string()),
             other => Self::internal(other),
         }
     }
@@ -212,51 +213,66 @@ fn connect_writer(path: &Path, options: &Options) -> Result<Connection, StoreErr
     connection.pragma_update(None, "cache_size", -PAGE_CACHE_KIB)?;
     connection.pragma_update(None, "wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES)?;
     if let Some(bytes) = options.max_bytes {
-        let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / PAGE_BYTES;
+        // 0 pages would be no allowance at all to SQLite, which is all there is.
+        let pages = (i64::try_from(bytes).unwrap_or(i64::MAX) / PAGE_BYTES).max(1);
         connection.pragma_update(None, "max_page_count", pages)?;
     }
     Ok(connection)
 }
 
+/// Where the store stands; a new one is given its epoch.
 fn read_head(connection: &Connection) -> Result<Head, StoreError> {
-    let row =
-        connection.query_row("SELECT epoch, position, revision, hash, recorded_at_us FROM log_state", [], |row| {
-            Ok((row.get::<_, [u8; 16]>(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
-        });
-    match row {
-        Ok((epoch, position, revision, hash, recorded_at_us)) => {
-            Ok(Head { epoch: Epoch::from_bytes(epoch), position, revision, hash, recorded_at_us })
+    if let Some(head) = find_head(connection)? {
+        return Ok(head);
+    }
+    let head = Head { epoch: Epoch::new_v4(), position: 0, revision: 0, hash: GENESIS, recorded_at_us: 0 };
+    // A log without its head is not a new one: nothing may be written over it.
+    verify_head(connection, &head)?;
+    apply::write_head(connection, &head)?;
+    Ok(head)
+}
+
+fn find_head(connection: &Connection) -> Result<Option<Head>, StoreError> {
+    let sql = "SELECT epoch, position, revision, hash, recorded_at_us FROM log_state";
+    let row = |row: &rusqlite::Row<'_>| {
+        let epoch = Epoch::from_bytes(row.get::<_, [u8; 16]>(0)?);
+        Ok(Head { epoch, position: row.get(1)?, revision: row.get(2)?, hash: row.get(3)?, recorded_at_us: row.get(4)? })
+    };
+    connection.query_row(sql, [], row).optional().map_err(|e| unreadable(e, "where it stands"))
+}
+
+/// What does not have its type or length is damage; the rest is SQLite's to say.
+fn unreadable(error: rusqlite::Error, what: &str) -> StoreError {
+    match error {
+        rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..) => {
+            StoreError::Damaged(format!("{what} cannot be read: {error}"))
         }
-        Err(rusqlite::Error::QueryReturnedNoRows) => {
-            let head = Head { epoch: Epoch::new_v4(), position: 0, revision: 0, hash: GENESIS, recorded_at_us: 0 };
-            apply::write_head(connection, &head)?;
-            Ok(head)
-        }
-        Err(error) => Err(error.into()),
+        other => StoreError::Sqlite(other),
     }
 }
 
 /// The newest entry must be the one that the head names, and must be chained to the one before it.
 fn verify_head(connection: &Connection, head: &Head) -> Result<(), StoreError> {
-    let damaged = |why: &str| StoreError::Damaged(format!("{why} at revision {}", head.revision));
     let newest: u64 = connection.query_row("SELECT coalesce(max(revision), 0) FROM entries", [], |row| row.get(0))?;
     if newest != head.revision {
-        return Err(damaged("the log and its state disagree"));
+        let why = format!("it stands at revision {}, and its log ends at {newest}", head.revision);
+        return Err(StoreError::Damaged(why));
     }
     if newest == 0 {
         return Ok(());
     }
-    let hash_of = |revision: u64| -> Result<Hash, rusqlite::Error> {
-        if revision == 0 {
-            return Ok(GENESIS);
-        }
-        connection.query_row("SELECT hash FROM entries WHERE revision = ?1", [revision], |row| row.get(0))
+    let entry = |revision: u64| -> Result<(Hash, Vec<u8>), StoreError> {
+        let sql = "SELECT hash, header FROM entries WHERE revision = ?1";
+        let found = connection.query_row(sql, [revision], |row| Ok((row.get(0)?, row.get(1)?))).optional();
+        let found = found.map_err(|e| unreadable(e, &format!("entry {revision}")))?;
+        found.ok_or_else(|| StoreError::Damaged(format!("entry {revision} is missing")))
     };
-    let header: Vec<u8> =
-        connection.query_row("SELECT header FROM entries WHERE revision = ?1", [newest], |row| row.get(0))?;
-    let chained = log::chain(&hash_of(newest - 1)?, &header);
-    if chained != hash_of(newest)? || chained != head.hash {
-        return Err(damaged("wrong hash"));
+    let previous = if newest == 1 { GENESIS } else { entry(newest - 1)?.0 };
+    let (hash, header) = entry(newest)?;
+    if log::chain(&previous, &header) != hash || hash != head.hash {
+        return Err(StoreError::Damaged(format!("entry {newest}, the newest, has a wrong hash")));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Temporal rows carry `[from_revision, to_revision)`; what stands has `to_revision` [`OPEN`].
 
-use std::path::Path;
+use std::{io::ErrorKind, path::Path};
 
 use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
@@ -21,15 +21,80 @@ const MIGRATIONS: &[&str] = &[include_str!("schema/001_first.sql")];
 ///
 /// If the file is of a newer version, or cannot be changed.
 pub fn migrate(connection: &mut Connection, file: &Path) -> Result<(), StoreError> {
+    migrate_by(MIGRATIONS, connection, file)
+}
+
+fn migrate_by(migrations: &[&str], connection: &mut Connection, file: &Path) -> Result<(), StoreError> {
     let found: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > MIGRATIONS.len() {
-        return Err(StoreError::Newer { found, known: MIGRATIONS.len() });
+    if found > migrations.len() {
+        return Err(StoreError::Newer { found, known: migrations.len() });
     }
-    if found > 0 && found < MIGRATIONS.len() {
-        let copy = file.with_extension(format!("schema-{found}.bak"));
-        connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()])?;
-        tracing::info!(copy = %copy.display(), "kept a copy of the store before migrating it");
+    if found > 0 && found < migrations.len() {
+        keep_copy(connection, &file.with_extension(format!("schema-{found}.bak")))?;
     }
-    let migrations = Migrations::new(MIGRATIONS.iter().map(|sql| M::up(sql)).collect());
+    let migrations = Migrations::new(migrations.iter().map(|sql| M::up(sql)).collect());
     migrations.to_latest(connection).map_err(|e| StoreError::Migration(e.to_string()))
+}
+
+fn keep_copy(connection: &Connection, copy: &Path) -> Result<(), StoreError> {
+    // One of an attempt that failed is older than the file, and SQLite writes over nothing.
+    match std::fs::remove_file(copy) {
+        Err(source) if source.kind() != ErrorKind::NotFound => {
+            return Err(StoreError::Io { path: copy.to_owned(), source });
+        }
+        _ => {}
+    }
+    connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()])?;
+    tracing::info!(copy = %copy.display(), "kept a copy of the store before migrating it");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: &str = "CREATE TABLE things (name TEXT NOT NULL) STRICT; INSERT INTO things VALUES ('kept')";
+    const SECOND: &str = "DROP TABLE things";
+
+    fn open(folder: &tempfile::TempDir) -> (Connection, std::path::PathBuf) {
+        let file = folder.path().join("attache.db");
+        (Connection::open(&file).unwrap(), file)
+    }
+
+    fn things(connection: &Connection) -> rusqlite::Result<String> {
+        connection.query_row("SELECT name FROM things", [], |row| row.get(0))
+    }
+
+    #[test]
+    fn a_migration_keeps_a_copy_of_the_file_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut connection, file) = open(&folder);
+        migrate_by(&[FIRST], &mut connection, &file).unwrap();
+        let copy = folder.path().join("attache.schema-1.bak");
+        assert!(!copy.exists(), "a new file has nothing to keep");
+        migrate_by(&[FIRST, SECOND], &mut connection, &file).unwrap();
+        assert!(things(&connection).is_err());
+        assert_eq!(things(&Connection::open(copy).unwrap()).unwrap(), "kept");
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_file_as_it_was_and_can_be_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut connection, file) = open(&folder);
+        migrate_by(&[FIRST], &mut connection, &file).unwrap();
+        let halfway = "DELETE FROM things; SELECT no_such_function()";
+        let error = migrate_by(&[FIRST, halfway], &mut connection, &file).unwrap_err();
+        assert!(matches!(error, StoreError::Migration(_)), "{error}");
+        assert_eq!(things(&connection).unwrap(), "kept");
+        migrate_by(&[FIRST, SECOND], &mut connection, &file).unwrap();
+    }
+
+    #[test]
+    fn a_file_of_a_newer_version_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut connection, file) = open(&folder);
+        migrate_by(&[FIRST, SECOND], &mut connection, &file).unwrap();
+        let error = migrate_by(&[FIRST], &mut connection, &file).unwrap_err();
+        assert!(matches!(error, StoreError::Newer { found: 2, known: 1 }), "{error}");
+    }
 }

@@ -120,7 +120,7 @@ fn event_types(numbers: &[i32]) -> Result<Vec<EventType>> {
 
 /// The digest of filters that a snapshot's tokens carry.
 fn filters_digest(filters: &[v1::Filter]) -> [u8; 8] {
-    let bytes: Vec<u8> = filters.iter().flat_map(|f| f.encode_length_delimited_to_vec()).collect();
+    let bytes: Vec<u8> = filters.iter().flat_map(prost::Message::encode_length_delimited_to_vec).collect();
     let mut digest = [0; 8];
     digest.copy_from_slice(&blake3::hash(&bytes).as_bytes()[..8]);
     digest
@@ -245,8 +245,9 @@ impl Feed {
         };
         let (at, from) = match token {
             None => {
-                let at = self.0.at(None, r.at_least.as_deref(), wait).await?;
-                (at, self.page_start(r.start.as_ref(), wait).await?)
+                // Where it starts may have to be waited for, and the page must not end before it.
+                let from = self.page_start(r.start.as_ref(), wait).await?;
+                (self.0.at(None, r.at_least.as_deref(), wait).await?, from)
             }
             Some(token) => {
                 let app = Arc::clone(&self.0);

@@ -250,6 +250,6 @@ fn parse_retraction(request: &RetractRecordRequest) -> Result<Act> {
     if !violations.is_empty() {
         return Err(Error::violations(Reason::FieldInvalid, violations));
     }
-    let ruling = Ruling { record: record.to_string(), source: Some(source), reason: reason.into(), note };
+    let ruling = Ruling { record: record.to_string(), source: Some(source), reason: reason.into(), note }.into();
     Ok(Act::Retract { record, ruling })
 }

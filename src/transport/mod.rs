@@ -65,8 +65,12 @@ pub const SERVICES: [&str; 4] =
 pub async fn routes(app: &Arc<App>) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
     let (health, health_service) = tonic_health::server::health_reporter();
     set_serving(&health, true).await;
+    // Both versions list both, so that a client sees the same services whichever it asks.
     let reflection = || {
         tonic_reflection::server::Builder::configure()
+            .include_reflection_service(false)
+            .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
             .register_file_descriptor_set(error_details())
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -102,5 +106,12 @@ pub async fn set_serving(health: &HealthReporter, serving: bool) {
     let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
     for service in SERVICES.into_iter().chain([""]) {
         health.set_service_status(service, status).await;
+    }
+}
+
+/// Tells health that filings are refused: their service and the whole do not serve, lookups and the feed do.
+pub async fn set_filing_failed(health: &HealthReporter) {
+    for service in ["attache.v1.FilingService", ""] {
+        health.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
     }
 }

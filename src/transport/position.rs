@@ -104,7 +104,7 @@ impl App {
             let position = head.borrow_and_update().position;
             let (app, asked, name) = (Arc::clone(self), token.clone(), field.to_owned());
             match blocking(move || app.store.locate(&asked, &name)).await {
-                Err(error) if error.reason == Reason::TokenInFuture && self.journal_is_ahead(position).await? => {
+                Err(error) if may_come(&error, position) && self.journal_is_ahead(position).await? => {
                     head.changed().await.map_err(|_| Error::new(Reason::Draining, "the server is shutting down"))?;
                 }
                 located => return located.map(drop),
@@ -121,4 +121,10 @@ impl App {
         let app = Arc::clone(self);
         blocking(move || app.journal.head().map_err(|e| Error::new(Reason::JournalUnavailable, e.to_string()))).await
     }
+}
+
+/// Whether a token that is unknown here may be known once more of the journal is applied. A replica that has applied
+/// nothing does not know the epoch of the log that it follows.
+fn may_come(error: &Error, applied: u64) -> bool {
+    error.reason == Reason::TokenInFuture || (error.reason == Reason::LogReplaced && applied == 0)
 }

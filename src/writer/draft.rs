@@ -63,7 +63,7 @@ impl Drafting<'_> {
         let mut touched: Vec<Touched> = Vec::new();
         for report in reports {
             let stored = report.to_stored();
-            let standing = read::active_report(self.connection, &stored.name)?;
+            let standing = self.standing_etag(&touched, report)?;
             let mut result = v1::FilingResult {
                 report: stored.name.clone(),
                 record: stored.record.clone(),
@@ -73,18 +73,28 @@ impl Drafting<'_> {
                 ..v1::FilingResult::default()
             };
             result.warnings.extend(warn::dates(report));
-            if standing.is_none_or(|s| s.report.etag != stored.etag) {
+            if standing.is_none_or(|etag| etag != stored.etag) {
                 let place = self.touch(&mut touched, &report.name.record)?;
                 result.warnings.extend(warn::resemblances(report, &place.active));
                 result.warnings.extend(warn::same_occasion(self.connection, report, self.head.revision)?);
                 place.active.retain(|r| r.name != report.name);
                 place.active.push(report.clone());
-                place.changed.push(stored.name.clone());
+                if !place.changed.contains(&stored.name) {
+                    place.changed.push(stored.name.clone());
+                }
                 payload.filings.push(Filing { act: Some(filing::Act::File(stored)) });
             }
             payload.results.push(result);
         }
         self.conclude(payload, touched, intent, RetractionReason::Unspecified)
+    }
+
+    /// The etag of the report that this one would replace: one of the same filing, else the store's.
+    fn standing_etag(&self, touched: &[Touched], report: &Report) -> Result<Option<String>> {
+        match touched.iter().find(|t| t.name == report.name.record) {
+            Some(place) => Ok(place.active.iter().find(|r| r.name == report.name).map(|r| r.to_stored().etag)),
+            None => Ok(read::active_report(self.connection, &report.name.to_string())?.map(|row| row.report.etag)),
+        }
     }
 
     fn check_preconditions(&self, preconditions: &[(ReportName, String)]) -> Result<()> {

@@ -1,12 +1,10 @@
 //! Group commit: one transaction, one batch, one sync for all filings that wait.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use prost::Message as _;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::watch;
 
 use super::{
     Answer, KeepCursor, MAX_PAYLOAD_BYTES, Publish,
@@ -47,7 +45,7 @@ pub(super) struct Group {
     clock: Arc<dyn Clock>,
     publish: Publish,
     /// Why nothing is admitted any more.
-    fault: Arc<Mutex<Option<Error>>>,
+    fault: watch::Sender<Option<Error>>,
 }
 
 /// A group whose transaction is ready for the journal.
@@ -75,7 +73,7 @@ impl Group {
         journal: Arc<dyn Journal>,
         clock: Arc<dyn Clock>,
         publish: Publish,
-        fault: Arc<Mutex<Option<Error>>>,
+        fault: watch::Sender<Option<Error>>,
     ) -> Self {
         Self { store, journal, clock, publish, fault }
     }
@@ -83,8 +81,7 @@ impl Group {
     /// Files the jobs, in as few batches as hold them, and answers each.
     pub fn file(&mut self, mut jobs: Vec<Job>) {
         while !jobs.is_empty() {
-            let requests: Vec<&Request> = jobs.iter().map(|j| &j.request).collect();
-            let (answers, taken) = self.settle_group(&requests);
+            let (answers, taken) = self.settle_group(&jobs);
             let rest = jobs.split_off(taken);
             for (job, answer) in jobs.into_iter().zip(answers) {
                 // A filer that went away does not want the answer.
@@ -94,13 +91,13 @@ impl Group {
         }
     }
 
-    fn settle_group(&mut self, requests: &[&Request]) -> (Vec<Result<Answer>>, usize) {
-        let all = |error: &Error| (vec![Err(error.clone()); requests.len()], requests.len());
+    fn settle_group(&mut self, jobs: &[Job]) -> (Vec<Result<Answer>>, usize) {
+        let all = |error: &Error| (vec![Err(error.clone()); jobs.len()], jobs.len());
         for _ in 0..MAX_CONFLICTS {
             if let Some(fault) = self.faulted() {
                 return all(&fault);
             }
-            match self.try_group(requests) {
+            match self.try_group(jobs) {
                 Ok(Tried::Done { answers, taken }) => return (answers, taken),
                 Ok(Tried::Conflict) => {
                     if let Err(error) = self.catch_up() {
@@ -114,20 +111,19 @@ impl Group {
     }
 
     fn faulted(&self) -> Option<Error> {
-        self.fault.lock().map_or_else(|e| e.into_inner().clone(), |f| f.clone())
+        self.fault.borrow().clone()
     }
 
     fn fail(&self, error: Error) {
         tracing::error!(%error, "filings are refused from now on");
-        let mut fault = self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *fault = Some(error);
+        self.fault.send_replace(Some(error));
     }
 
-    fn try_group(&mut self, requests: &[&Request]) -> Result<Tried> {
+    fn try_group(&mut self, jobs: &[Job]) -> Result<Tried> {
         let before = self.store.head();
         let transaction = Transaction::new_unchecked(&self.store.connection, TransactionBehavior::Immediate)
             .map_err(|e| from_sqlite(&e))?;
-        let prepared = prepare(&transaction, before, self.clock.now_us(), requests)?;
+        let prepared = prepare(&transaction, before, self.clock.now_us(), jobs)?;
         if !prepared.appends && matches!(self.journal.head(), Ok(None)) {
             // Nobody else writes: what appends nothing needs no place in the order.
             drop(transaction);
@@ -289,18 +285,18 @@ impl Group {
 }
 
 /// Decides each request in a savepoint of its own.
-fn prepare(connection: &Connection, before: Head, now_us: i64, requests: &[&Request]) -> Result<Prepared> {
+fn prepare(connection: &Connection, before: Head, now_us: i64, jobs: &[Job]) -> Result<Prepared> {
     let mut head = Head { position: before.position + 1, ..before };
     let mut entries = Vec::new();
     let mut revisions = Vec::new();
     let mut answers: Vec<Result<Answer>> = Vec::new();
     let mut bytes = 0;
     let mut taken = 0;
-    for request in requests {
+    for Job { request, span, .. } in jobs {
         let savepoint = |sql: &str| connection.execute_batch(sql).map_err(|e| from_sqlite(&e));
         savepoint("SAVEPOINT filing")?;
         let mut next = head;
-        let one = decide_one(connection, &mut next, now_us, request);
+        let one = span.in_scope(|| decide_one(connection, &mut next, now_us, request));
         let undo = "ROLLBACK TO filing; RELEASE filing";
         match one {
             Ok(Decided::Entry { answer, entry, revision }) if !request.validate_only => {
@@ -385,6 +381,7 @@ fn decide_one(connection: &Connection, head: &mut Head, now_us: i64, request: &R
     let entry = Entry { header: header.encode_to_vec(), payload: bytes };
     let (stored, payload) = append_entry(connection, head, entry.clone())?;
     let revision = Box::new(log::revision(connection, &stored, &payload)?);
+    tracing::debug!(revision = head.revision, events = payload.events.len(), "decided");
     Ok(Decided::Entry { answer: answer(&payload, head.revision, *head), entry, revision })
 }
 

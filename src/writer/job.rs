@@ -59,7 +59,7 @@ pub enum Act {
         /// The record.
         record: RecordName,
         /// The ruling, its source checked.
-        ruling: Ruling,
+        ruling: Box<Ruling>,
     },
     /// Lift rulings.
     Restore {
@@ -126,6 +126,8 @@ pub(super) struct Job {
     pub request: Request,
     pub reply: oneshot::Sender<Result<Answer>>,
     pub admission: Admission,
+    /// The request's, so that its id is in every line that its filing writes.
+    pub span: tracing::Span,
 }
 
 /// Whether a filing was admitted: it is given up before that without anything happening, and never after.

@@ -9,9 +9,9 @@ mod group;
 pub mod job;
 mod warn;
 
-use std::{sync::Arc, sync::Mutex, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::job::{Act, Answer, KeepCursor, Request, Selection};
 use self::job::{Admission, Job, Message};
@@ -37,7 +37,7 @@ pub type Publish = Box<dyn FnMut(Vec<Revision>, Head) + Send>;
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Message>,
-    fault: Arc<Mutex<Option<Error>>>,
+    fault: watch::Receiver<Option<Error>>,
 }
 
 /// Waits for the writer's thread.
@@ -66,7 +66,7 @@ pub fn start(
     publish: Publish,
 ) -> Result<(Writer, WriterThread)> {
     let (queue, waiting) = mpsc::channel(WRITER_QUEUE);
-    let fault = Arc::new(Mutex::new(None));
+    let (faults, fault) = watch::channel(None);
     let wake = queue.downgrade();
     journal.on_arrival(Arc::new(move || {
         // A full queue is read soon, and the writer looks for arrivals before every group.
@@ -74,7 +74,7 @@ pub fn start(
             let _ = queue.try_send(Message::Arrived);
         }
     }));
-    let mut group = group::Group::new(store, journal, clock, publish, Arc::clone(&fault));
+    let mut group = group::Group::new(store, journal, clock, publish, faults);
     group.catch_up()?;
     let thread = tasks::thread("writer", move || run(&mut group, waiting))
         .map_err(|e| Error::internal(format!("the writer's thread: {e}")))?;
@@ -115,9 +115,13 @@ impl Writer {
     ///
     /// Of the catalogue. UNAVAILABLE and DEADLINE mean that nothing happened, OUTCOME_UNKNOWN that it may have.
     pub async fn file(&self, request: Request, deadline: Option<Duration>) -> Result<Answer> {
+        // Once it waits, the writer may admit it at any moment.
+        if deadline.is_some_and(|left| left.is_zero()) {
+            return Err(too_late());
+        }
         let (reply, answer) = oneshot::channel();
         let admission = Admission::default();
-        let job = Job { request, reply, admission: admission.clone() };
+        let job = Job { request, reply, admission: admission.clone(), span: tracing::Span::current() };
         self.queue.try_send(Message::File(Box::new(job))).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 Error::new(Reason::Overloaded, format!("{WRITER_QUEUE} filings wait already; nothing happened"))
@@ -130,12 +134,7 @@ impl Writer {
             None => answer.await,
             Some(after) => match tokio::time::timeout(after, answer).await {
                 Ok(answered) => answered,
-                Err(_) if admission.give_up() => {
-                    return Err(Error::new(
-                        Reason::Deadline,
-                        "the deadline passed while the filing waited; nothing happened",
-                    ));
-                }
+                Err(_) if admission.give_up() => return Err(too_late()),
                 Err(_) => return Err(unknown()),
             },
         };
@@ -157,7 +156,15 @@ impl Writer {
     /// Why filings are refused altogether, if they are: the log diverged, or the store failed.
     #[must_use]
     pub fn fault(&self) -> Option<Error> {
-        self.fault.lock().map(|f| f.clone()).unwrap_or_else(|e| e.into_inner().clone())
+        self.fault.borrow().clone()
+    }
+
+    /// Waits until filings are refused altogether; forever if the writer ends before.
+    pub async fn failed(&self) {
+        let mut fault = self.fault.clone();
+        if fault.wait_for(Option::is_some).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Lets the writer end after what waits.
@@ -176,6 +183,10 @@ impl Drop for GiveUp<'_> {
 
 fn stopped() -> Error {
     Error::new(Reason::Draining, "the server is shutting down; nothing happened")
+}
+
+fn too_late() -> Error {
+    Error::new(Reason::Deadline, "the deadline passed while the filing waited; nothing happened")
 }
 
 fn unknown() -> Error {

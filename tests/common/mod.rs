@@ -3,7 +3,9 @@
 
 pub mod ask;
 pub mod raw;
+pub mod scribe;
 pub mod shared_log;
+pub mod watching;
 
 use std::{
     path::Path,
@@ -90,6 +92,7 @@ impl TestServer {
         let server = serve::build(&config, parts).await.expect("the server starts");
         let address = format!("http://{}", server.address());
         let (stop, stopped) = oneshot::channel();
+        #[allow(clippy::disallowed_methods, reason = "the harness owns the server's task, and ends it")]
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));

@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
 };
 
 use attache::journal::{Append, Journal, Position, Settled, Unavailable, Wake};
@@ -48,6 +51,11 @@ impl SharedLog {
     /// How many appends lost their place to another.
     pub fn conflicts(&self) -> u32 {
         self.0.lock().unwrap().conflicts
+    }
+
+    /// How many of the faults have not been met yet.
+    pub fn faults_left(&self) -> usize {
+        self.0.lock().unwrap().faults.len()
     }
 
     /// How many batches there are.
@@ -131,5 +139,75 @@ impl Journal for SharedLog {
 
     fn trim(&self, _up_to: Position) -> Result<(), Unavailable> {
         Ok(())
+    }
+}
+
+/// A replica's view of the log that can be held: the log is ahead then, and the replica behind.
+#[derive(Clone, Default)]
+pub struct Lagging {
+    log: SharedLog,
+    held: Arc<AtomicBool>,
+    is_deaf: bool,
+    wakes: Arc<Mutex<Vec<Wake>>>,
+    /// How often the log's head was asked for.
+    asked: Arc<AtomicU32>,
+}
+
+impl Lagging {
+    pub fn of(log: &SharedLog) -> Self {
+        Self { log: log.clone(), ..Self::default() }
+    }
+
+    /// A view that is never told of arrivals: the replica learns of them only if it looks.
+    pub fn deaf(log: &SharedLog) -> Self {
+        Self { is_deaf: true, ..Self::of(log) }
+    }
+
+    /// From now on nothing arrives.
+    pub fn hold(&self) {
+        self.held.store(true, Ordering::SeqCst);
+    }
+
+    /// What was held arrives.
+    pub fn release(&self) {
+        self.held.store(false, Ordering::SeqCst);
+        let wakes = self.wakes.lock().unwrap().clone();
+        wakes.iter().for_each(|wake| wake());
+    }
+
+    /// How often somebody asked how far the log is.
+    pub fn asked(&self) -> u32 {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Journal for Lagging {
+    fn append(&self, after: Position, batch: &[u8]) -> Append {
+        self.log.append(after, batch)
+    }
+
+    fn settle(&self, after: Position, batch: &[u8]) -> Settled {
+        self.log.settle(after, batch)
+    }
+
+    fn head(&self) -> Result<Option<Position>, Unavailable> {
+        let head = self.log.head();
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        head
+    }
+
+    fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Unavailable> {
+        if self.held.load(Ordering::SeqCst) { Ok(Vec::new()) } else { self.log.follow(after, limit) }
+    }
+
+    fn on_arrival(&self, wake: Wake) {
+        self.wakes.lock().unwrap().push(Arc::clone(&wake));
+        if !self.is_deaf {
+            self.log.on_arrival(wake);
+        }
+    }
+
+    fn trim(&self, up_to: Position) -> Result<(), Unavailable> {
+        self.log.trim(up_to)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{list, text};
 use crate::cli::{output, words};
@@ -63,16 +63,51 @@ fn verdict(name: &str) -> &'static str {
     }
 }
 
-/// A value of the record's JSON: words of vocabularies as people read them, dates bare, messages as JSON.
+/// A value of the record's JSON as people read it: words of vocabularies, dates bare, references behind their words.
 fn value(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => "not stated".to_owned(),
         Some(Value::String(text)) => words::human_anywhere(text).unwrap_or_else(|| text.clone()),
-        Some(Value::Object(fields)) if fields.contains_key("edtf") => {
-            fields.get("edtf").and_then(Value::as_str).unwrap_or_default().to_owned()
-        }
+        Some(Value::Array(items)) => items.iter().map(|item| self::value(Some(item))).collect::<Vec<_>>().join("; "),
+        Some(Value::Object(fields)) => object(fields).unwrap_or_else(|| Value::Object(fields.clone()).to_string()),
+        Some(Value::Number(number)) => number.as_f64().map_or_else(|| number.to_string(), |n| n.to_string()),
         Some(other) => other.to_string(),
     }
+}
+
+/// The messages that stand in records: what they say first, what it refers to or rests on in brackets.
+fn object(fields: &Map<String, Value>) -> Option<String> {
+    let get = |name: &str| fields.get(name).map(|v| value(Some(v)));
+    let with = |main: Option<String>, aside: Option<String>| match (main, aside) {
+        (Some(main), Some(aside)) => Some(format!("{main} ({aside})")),
+        (main, aside) => main.or(aside),
+    };
+    let inferred = || get("basis").filter(|basis| basis == "inferred");
+    if fields.contains_key("edtf") {
+        return get("edtf");
+    }
+    if fields.contains_key("asStated") && !fields.contains_key("place") {
+        return with(get("value"), get("asStated"));
+    }
+    if fields.contains_key("text") {
+        return Some(format!("“{}”", text_of(fields, "text")));
+    }
+    if fields.contains_key("min") || fields.contains_key("max") {
+        return Some(match (get("min"), get("max")) {
+            (Some(min), Some(max)) if min == max => min,
+            (Some(min), Some(max)) => format!("{min} to {max}"),
+            (Some(min), None) => format!("at least {min}"),
+            (_, max) => format!("at most {}", max.unwrap_or_default()),
+        });
+    }
+    with(get("date").or_else(|| get("code")), inferred())
+        .or_else(|| with(get("nameAsStated"), get("person")))
+        .or_else(|| with(get("asStated"), get("place")))
+        .or_else(|| with(get("state"), get("organization")))
+}
+
+fn text_of(fields: &Map<String, Value>, name: &str) -> String {
+    fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 fn source(report: &str) -> String {
@@ -102,6 +137,18 @@ mod tests {
         assert!(text.contains("signed — organizations/az-mod (taken)"), "{text}");
         assert!(text.contains("endorsed — organizations/kz-mod conflicts"), "{text}");
         assert!(!text.contains("level"), "only what is disputed: {text}");
+    }
+
+    #[test]
+    fn a_value_reads_as_people_say_it() {
+        let shown = |json: Value| value(Some(&json));
+        let signed = json!({"value": "ACTION_TYPE_SIGNED", "asStated": [{"language": "en", "text": "was signed"}]});
+        assert_eq!(shown(signed), "signed (“was signed”)");
+        assert_eq!(shown(json!({"asStated": [{"text": "visit"}]})), "“visit”");
+        assert_eq!(shown(json!({"date": {"edtf": "2024-12-31"}, "basis": "BASIS_INFERRED"})), "2024-12-31 (inferred)");
+        assert_eq!(shown(json!({"min": 2.0})), "at least 2");
+        assert_eq!(shown(json!({"person": "persons/a", "nameAsStated": "A"})), "A (persons/a)");
+        assert_eq!(shown(json!({"place": "places/b"})), "places/b");
     }
 
     #[test]

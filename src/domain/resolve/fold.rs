@@ -51,9 +51,14 @@ pub fn across(
 
     let considered = |ruling: usize, word: &Word| reports[ruling].considered.contains(&reports[word.report].account);
     let mut winner = 0;
+    // A ruling that was held is not refined by an account it considered, not even by way of another account.
+    let mut held_rulings: Vec<usize> = Vec::new();
     for next in 1..words.len() {
         let held = &words[winner];
-        let closed = reports[held.report].is_ruling() && considered(held.report, &words[next]);
+        if reports[held.report].is_ruling() {
+            held_rulings.push(held.report);
+        }
+        let closed = held_rulings.iter().any(|ruling| considered(*ruling, &words[next]));
         if !closed && compare(&held.stated, &words[next].stated) == Relation::Refines {
             winner = next;
         }

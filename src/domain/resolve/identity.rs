@@ -56,11 +56,11 @@ fn single(identity: Identity, element: &Element) -> String {
             let account = field(m, "account").unwrap_or_else(|| element.account.clone());
             format!("{account}:{}", text("key"))
         }
-        Identity::Kind => enum_word(m, "kind").unwrap_or_else(|| words_of(m, "kind_as_stated")),
+        Identity::Kind => kind_of(m, "kind", "kind_as_stated"),
         Identity::Honour => folded("name_as_stated"),
         Identity::Scheme => text("scheme"),
         Identity::Relation => {
-            let kind = enum_word(m, "type").unwrap_or_else(|| words_of(m, "type_as_stated"));
+            let kind = kind_of(m, "type", "type_as_stated");
             trim_join(&[kind, id_of(&text("target")).to_owned()])
         }
         Identity::ExerciseParticipant => {
@@ -117,7 +117,8 @@ fn person_keys(elements: &[Element], person: impl Fn(&DynamicMessage) -> Option<
         .collect();
     let mut records: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (record, name) in &named {
-        if let Some(record) = record {
+        // Without a name there is nothing to join by.
+        if let (Some(record), false) = (record, name.is_empty()) {
             records.entry(name.as_str()).or_default().insert(record.as_str());
         }
     }
@@ -166,6 +167,14 @@ pub fn word(field: &prost_reflect::FieldDescriptor, number: i32) -> Option<Strin
     let prefix = zero.strip_suffix("UNSPECIFIED")?;
     let value = descriptor.get_value(number)?;
     Some(value.name().strip_prefix(prefix)?.to_lowercase())
+}
+
+/// The word of an enum, and where that says nothing or OTHER, the words of the source: two others are two things.
+fn kind_of(message: &DynamicMessage, name: &str, words: &str) -> String {
+    match enum_word(message, name) {
+        Some(word) if word != "other" => word,
+        word => trim_join(&[word.unwrap_or_default(), words_of(message, words)]),
+    }
 }
 
 fn words_of(message: &DynamicMessage, name: &str) -> String {

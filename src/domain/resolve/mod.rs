@@ -311,6 +311,8 @@ impl Resolver<'_> {
         let keys = identity::keys(identity, field, &elements);
         let mut groups: Vec<(String, Vec<Element>)> = Vec::new();
         let mut previous: Option<(usize, usize)> = None;
+        // Of names and titles the first is shown: the highest-ranked.
+        let is_shown = matches!(identity, Identity::Words | Identity::Title);
         for (element, key) in elements.into_iter().zip(keys) {
             // Where the element before this one in the same report stands.
             let after = previous.filter(|(report, _)| *report == element.report).map(|(_, place)| place);
@@ -321,7 +323,8 @@ impl Resolver<'_> {
                     place
                 }
                 None => {
-                    let place = after.map_or(0, |p| p + 1);
+                    let first = if is_shown { groups.len() } else { 0 };
+                    let place = after.map_or(first, |p| p + 1);
                     groups.insert(place, (key, vec![element]));
                     place
                 }

@@ -1,0 +1,294 @@
+//! A registry as a test uses it: the real writer on a store of its own, a clock that the test sets, and what was told.
+#![allow(dead_code, reason = "every test file uses its own part of it")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use attache::{
+    clock::Clock,
+    domain::{
+        decide::event_id,
+        error::{Error, Reason},
+        milestone,
+        name::RecordName,
+        record,
+        report::Report,
+        resolve::{Resolution, resolve},
+        revision::Revision,
+    },
+    journal,
+    pb::{
+        self,
+        log::Ruling,
+        v1::{self, EventClass, EventType, Intent, RetractionReason, event::Detail},
+    },
+    store::{self, Options, Store, Sync, read},
+    writer::{self, Act, Answer, Request, Selection, Writer, WriterThread},
+};
+
+/// A clock that moves a second with each look.
+#[derive(Debug)]
+pub struct TestClock(AtomicI64);
+
+impl TestClock {
+    /// Begins at noon UTC of a day.
+    pub fn at(day: &str) -> Self {
+        let noon = format!("{day}T12:00:00Z").parse::<jiff::Timestamp>().expect("a day");
+        Self(AtomicI64::new(noon.as_microsecond()))
+    }
+}
+
+impl Clock for TestClock {
+    fn now_us(&self) -> i64 {
+        self.0.fetch_add(1_000_000, Ordering::Relaxed)
+    }
+}
+
+/// A registry with one writer.
+pub struct Registry {
+    store: Store,
+    writer: Writer,
+    thread: Option<WriterThread>,
+    runtime: tokio::runtime::Runtime,
+    told: Arc<Mutex<Vec<Revision>>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Registry {
+    /// An empty one, on this day.
+    pub fn on(day: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (store, write) =
+            store::open(folder.path(), &Options { sync: Sync::Off, max_bytes: None }).expect("a new store");
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&told);
+        let publish = Box::new(move |revisions: Vec<Revision>, _| heard.lock().unwrap().extend(revisions));
+        let clock = Arc::new(TestClock::at(day));
+        let (writer, thread) = writer::start(write, Arc::new(journal::Embedded), clock, publish).expect("a new writer");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        Self { store, writer, thread: Some(thread), runtime, told, _folder: folder }
+    }
+
+    pub fn act(&self, act: Act) -> Result<Answer, Error> {
+        let request = Request {
+            act,
+            principal: "tester".into(),
+            request_id: String::new(),
+            digest: [0; 32],
+            validate_only: false,
+        };
+        self.runtime.block_on(self.writer.file(request, None))
+    }
+
+    pub fn file(&self, reports: Vec<Report>) -> Answer {
+        self.file_with(reports, Intent::Unspecified)
+    }
+
+    pub fn file_with(&self, reports: Vec<Report>, intent: Intent) -> Answer {
+        self.act(Act::File { reports, preconditions: Vec::new(), intent }).expect("checked reports are filed")
+    }
+
+    pub fn withdraw(&self, report: &str) -> Result<Answer, Error> {
+        let selection = Selection::Report(report.parse().expect("the name of a report"));
+        self.act(Act::Withdraw { selection, reason: RetractionReason::SourceWithdrawn })
+    }
+
+    pub fn retract(&self, name: &str) -> Result<Answer, Error> {
+        let source =
+            v1::Source { name: "sources/ruling".into(), kind: v1::SourceKind::Editor.into(), ..Default::default() };
+        let ruling = Ruling {
+            record: name.into(),
+            source: Some(source),
+            reason: RetractionReason::Fabricated.into(),
+            note: String::new(),
+        };
+        self.act(Act::Retract { record: name.parse().expect("the name of a record"), ruling: Box::new(ruling) })
+    }
+
+    pub fn restore(&self, name: &str) -> Result<Answer, Error> {
+        self.act(Act::Restore { record: name.parse().expect("the name of a record"), source: None })
+    }
+
+    /// The record as it stands now.
+    pub fn record(&self, name: &str) -> Option<v1::Record> {
+        let name: RecordName = name.parse().expect("the name of a record");
+        let head = self.store.head().revision;
+        self.store.read(|c| read::record_at(c, &name, head)).expect("a readable store").and_then(|row| row.record)
+    }
+
+    /// The active reports of a record, in the order the store has them.
+    pub fn active(&self, name: &str) -> Vec<Report> {
+        let name: RecordName = name.parse().expect("the name of a record");
+        let head = self.store.head().revision;
+        let rows = self.store.read(|c| read::active_reports(c, &name, head)).expect("a readable store");
+        rows.into_iter().map(|row| Report::from_stored(row.report).expect("a stored report")).collect()
+    }
+
+    pub fn is_retracted_by_ruling(&self, name: &str) -> bool {
+        let name: RecordName = name.parse().expect("the name of a record");
+        !self.store.read(|c| read::rulings(c, &name)).expect("a readable store").is_empty()
+    }
+
+    /// The milestones that the store says stand: (type, element).
+    pub fn milestones(&self, name: &str) -> BTreeSet<(EventType, String)> {
+        let name: RecordName = name.parse().expect("the name of a record");
+        let standing = self.store.read(|c| read::milestones(c, &name)).expect("a readable store");
+        standing.into_iter().map(|m| (m.r#type(), m.element)).collect()
+    }
+
+    /// Everything told so far.
+    pub fn told(&self) -> Vec<Revision> {
+        self.told.lock().unwrap().clone()
+    }
+
+    /// Every event so far, in order.
+    pub fn events(&self) -> Vec<v1::Event> {
+        self.told().into_iter().flat_map(|r| r.events).map(|t| t.event).collect()
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.runtime.block_on(self.writer.stop());
+        let ended = self.thread.take().map(WriterThread::join);
+        if !std::thread::panicking() {
+            ended.expect("joined once").expect("a writer that ends in order");
+        }
+    }
+}
+
+/// Reads the reports of a request in canonical JSON.
+pub fn reports(json: &str) -> Vec<Report> {
+    let request: v1::FileReportsRequest =
+        pb::from_json("FileReportsRequest", json).unwrap_or_else(|e| panic!("{e}: {json}"));
+    let parse = |(i, r)| Report::parse(r, request.source.as_ref(), &format!("reports[{i}]"));
+    request
+        .reports
+        .clone()
+        .into_iter()
+        .enumerate()
+        .map(parse)
+        .collect::<Result<_, _>>()
+        .unwrap_or_else(|e| panic!("{e}: {json}"))
+}
+
+/// The stated fields of a record: what is left without revision, times and etag.
+pub fn stated(record: &v1::Record) -> v1::Record {
+    let mut stated = record.clone();
+    let info = record::info(record).cloned().unwrap_or_default();
+    let info = v1::RecordInfo { revision: 0, create_time: None, update_time: None, etag: String::new(), ..info };
+    record::seal(&mut stated, record::name_of(record), info);
+    stated
+}
+
+/// Where every field comes from: path, and of each account report, verdict and whether it was considered.
+pub fn provenance(resolution: &Resolution) -> Vec<String> {
+    let claim = |c: &attache::domain::resolve::Claim| {
+        format!("{} {} {:?} {}", resolution.reports[c.report], c.account, c.verdict, c.considered)
+    };
+    let line = |leaf: &attache::domain::resolve::Leaf| {
+        let claims: Vec<String> = leaf.claims.iter().map(claim).collect();
+        format!("{} {} {}", leaf.path, leaf.disputed, claims.join(", "))
+    };
+    resolution.leaves.iter().map(line).collect()
+}
+
+/// What its active reports make of a record.
+pub fn resolution(registry: &Registry, name: &str) -> Option<Resolution> {
+    resolve(&registry.active(name))
+}
+
+/// The key of the milestone that a cooperation event tells.
+pub fn element(event: &v1::Event) -> String {
+    match event.detail.as_ref().expect("a cooperation event has a detail") {
+        Detail::Action(action) => action.key.clone(),
+        Detail::Item(item) => item.key.clone(),
+        Detail::Statement(statement) => format!("{}:{}", statement.account, statement.key),
+        Detail::Progress(_) => String::new(),
+    }
+}
+
+/// The registry events of which a revision has exactly one for each record.
+const EXCLUSIVE: [EventType; 6] = [
+    EventType::Retracted,
+    EventType::Restored,
+    EventType::Recorded,
+    EventType::Updated,
+    EventType::Corrected,
+    EventType::Extended,
+];
+
+/// Replays what was told and checks that every revision keeps the promises of the contract. Answers what stands at the
+/// end: of each record its milestones.
+pub fn replay(revisions: &[Revision]) -> BTreeMap<String, BTreeSet<(EventType, String)>> {
+    let mut records: BTreeMap<String, v1::Record> = BTreeMap::new();
+    let mut standing: BTreeMap<String, BTreeMap<(EventType, String), String>> = BTreeMap::new();
+    for (place, revision) in revisions.iter().enumerate() {
+        assert_eq!(revision.number, place as u64 + 1, "revisions have no gap");
+        let mut subjects = Vec::new();
+        for (index, told) in revision.events.iter().enumerate() {
+            let event = &told.event;
+            assert_eq!(event.id, event_id(revision.number, index as u32), "events are numbered in order");
+            let is_first = subjects.last() != Some(&event.subject);
+            if is_first {
+                assert!(!subjects.contains(&event.subject), "the events of one record stand together: {}", event.id);
+                subjects.push(event.subject.clone());
+            }
+            let is_exclusive = EXCLUSIVE.contains(&event.r#type());
+            assert_eq!(is_first, is_exclusive, "exactly one event of the group, and it is the first: {}", event.id);
+            assert_eq!(subjects.len(), told.change + 1, "an event is about the change it names: {}", event.id);
+            if event.event_class() == EventClass::Cooperation {
+                tell(standing.entry(event.subject.clone()).or_default(), event);
+            }
+        }
+        assert_eq!(subjects.len(), revision.changes.len(), "every changed record is told: {}", revision.number);
+        for (name, change) in subjects.iter().zip(&revision.changes) {
+            let (before, after) = (&change.before, &change.after);
+            let before = before.as_ref().map(|s| stated(&s.record));
+            let after = after.as_ref().map(|s| stated(&s.record));
+            assert_ne!(before, after, "no event without a change: {name} at {}", revision.number);
+            assert_eq!(before, records.remove(name), "a change begins where the last one ended: {name}");
+            let facts = after.as_ref().map(milestone::facts).unwrap_or_default();
+            let facts: BTreeSet<_> = facts.into_iter().map(|f| (f.event_type, f.element)).collect();
+            let told: BTreeSet<_> = standing.get(name).map(|s| s.keys().cloned().collect()).unwrap_or_default();
+            assert_eq!(told, facts, "what was told and not withdrawn is what stands: {name} at {}", revision.number);
+            check_type(revision, name, before.is_some(), after.is_some());
+            records.extend(after.map(|r| (name.clone(), r)));
+        }
+    }
+    standing.into_iter().map(|(name, told)| (name, told.into_keys().collect())).collect()
+}
+
+fn check_type(revision: &Revision, name: &str, was: bool, is: bool) {
+    let of_record = |told: &&attache::domain::revision::Told| told.event.subject == name;
+    let first = revision.events.iter().find(of_record).expect("it was told").event.r#type();
+    let fits: &[EventType] = match (was, is) {
+        (true, false) => &[EventType::Retracted],
+        (false, _) => &[EventType::Recorded, EventType::Restored],
+        (true, true) => &[EventType::Updated, EventType::Corrected, EventType::Extended],
+    };
+    assert!(fits.contains(&first), "{first:?} of {name} at {}", revision.number);
+}
+
+fn tell(standing: &mut BTreeMap<(EventType, String), String>, event: &v1::Event) {
+    if event.r#type() == EventType::MilestoneWithdrawn {
+        let told = standing.iter().find(|(_, id)| **id == event.withdraws).map(|(key, _)| key.clone());
+        let key = told.unwrap_or_else(|| panic!("{} withdraws what does not stand: {}", event.id, event.withdraws));
+        assert_eq!(key.0, event.withdrawn_type(), "{}", event.id);
+        standing.remove(&key);
+    } else {
+        let key = (event.r#type(), element(event));
+        assert!(!standing.contains_key(&key), "{} tells again what stands: {key:?}", event.id);
+        standing.insert(key, event.id.clone());
+    }
+}
+
+/// Whether an error says that there is no such thing.
+pub fn is_not_found(error: &Error) -> bool {
+    error.reason == Reason::RecordNotFound
+}

@@ -1,0 +1,143 @@
+//! The program as it is shipped, in a process of its own.
+
+use std::{
+    ffi::OsStr,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+};
+
+use attache::pb::v1::{
+    feed_service_client::FeedServiceClient, filing_service_client::FilingServiceClient,
+    log_service_client::LogServiceClient, registry_service_client::RegistryServiceClient,
+};
+use tonic::transport::{Channel, Endpoint};
+
+const ANNOUNCEMENT: &str = "listening on http://";
+const MAX_MESSAGE_BYTES: usize = 64 << 20;
+
+/// `attache serve` on a free port, with its log at warnings.
+pub fn serve() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_attache"));
+    command.args(["serve", "--listen", "127.0.0.1:0"]).env("ATTACHE_LOG", "warn").stdin(Stdio::null());
+    command
+}
+
+/// `attache serve` on a folder.
+pub fn serve_at(folder: &Path) -> Command {
+    let mut command = serve();
+    command.arg("--data-dir").arg(folder);
+    command
+}
+
+/// Runs a command that is expected not to serve: its exit code and what it wrote to standard error.
+pub fn refused(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("the program starts");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "nothing may be announced");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// A server; it is killed with this value.
+pub struct Process {
+    child: Child,
+    address: String,
+    /// Held open, so that the server can go on printing.
+    _output: BufReader<ChildStdout>,
+}
+
+impl Process {
+    /// Starts it, and waits until it listens.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the server starts");
+        let mut output = BufReader::new(child.stdout.take().expect("its output is a pipe"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("the server prints where it listens");
+        let Some(address) = line.trim_end().strip_prefix(ANNOUNCEMENT) else {
+            let _ = child.kill();
+            panic!("the server's first line is {line:?}, and it ended with {:?}", child.wait());
+        };
+        Self { child, address: address.to_owned(), _output: output }
+    }
+
+    pub fn at(folder: &Path) -> Self {
+        Self::start(&mut serve_at(folder))
+    }
+
+    /// Where it listens, as host and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::from_shared(format!("http://{}", self.address)).expect("an address")
+    }
+
+    /// A connection of its own.
+    pub fn channel(&self) -> Channel {
+        self.endpoint().connect_lazy()
+    }
+
+    pub fn filing(&self) -> FilingServiceClient<Channel> {
+        filing(self.channel())
+    }
+
+    pub fn feed(&self) -> FeedServiceClient<Channel> {
+        feed(self.channel())
+    }
+
+    pub fn registry(&self) -> RegistryServiceClient<Channel> {
+        RegistryServiceClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    pub fn log(&self) -> LogServiceClient<Channel> {
+        LogServiceClient::new(self.channel())
+    }
+
+    /// SIGKILL: it gets no chance to do anything.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+
+    /// SIGTERM to this process alone.
+    pub fn terminate(&self) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args([OsStr::new("-TERM"), OsStr::new(&id)]).status().expect("kill runs");
+        assert!(status.success());
+    }
+
+    /// Waits until it ends by itself; blocks.
+    pub fn wait(mut self) -> ExitStatus {
+        self.child.wait().expect("it ends")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn filing(channel: Channel) -> FilingServiceClient<Channel> {
+    FilingServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+pub fn feed(channel: Channel) -> FeedServiceClient<Channel> {
+    FeedServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+/// Holds the store's write lock: the writer waits, for up to its busy timeout.
+pub struct Held(rusqlite::Connection);
+
+impl Held {
+    pub fn hold(folder: &Path) -> Self {
+        let connection = rusqlite::Connection::open(folder.join(attache::store::FILE)).unwrap();
+        connection.execute_batch("BEGIN IMMEDIATE").expect("nobody writes");
+        Self(connection)
+    }
+
+    pub fn release(self) {
+        self.0.execute_batch("ROLLBACK").unwrap();
+    }
+}
