@@ -126,7 +126,9 @@ fn a_first_user_sees_what_the_issue_promises() {
     let table = served.run("get visits/kz-mod-az-2023-10 --explain").done();
     let row = table.lines().find(|l| l.trim_start().starts_with("type ")).unwrap();
     assert!(
-        row.contains("VISIT_TYPE_OFFICIAL") && row.contains("organizations/az-ministry-of-defence is refined"),
+        row.contains("official")
+            && row.contains("“visit”")
+            && row.contains("organizations/az-ministry-of-defence is refined"),
         "{row}"
     );
     let table = served.run("get agreements/az-kz-military-cooperation-plan-2024 --explain").done();

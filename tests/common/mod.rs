@@ -1,6 +1,7 @@
 //! The harness: a server in this process, on a port the system picks, with its own temporary store.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod ask;
 pub mod raw;
 pub mod scribe;
 pub mod shared_log;
