@@ -2,15 +2,18 @@
 
 use std::{
     ffi::OsStr,
+    future::poll_fn,
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    task::Poll,
 };
 
 use attache::pb::v1::{
     feed_service_client::FeedServiceClient, filing_service_client::FilingServiceClient,
     log_service_client::LogServiceClient, registry_service_client::RegistryServiceClient,
 };
+use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 
 const ANNOUNCEMENT: &str = "listening on http://";
@@ -32,8 +35,15 @@ pub fn serve_at(folder: &Path) -> Command {
 
 /// Runs a command that is expected not to serve: its exit code and what it wrote to standard error.
 pub fn refused(command: &mut Command) -> (Option<i32>, String) {
-    let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("the program starts");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "nothing may be announced");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let mut line = String::new();
+    let mut output = BufReader::new(child.stdout.take().expect("its output is a pipe"));
+    output.read_line(&mut line).expect("its output is text");
+    if !line.is_empty() {
+        let _ = child.kill();
+        panic!("it serves, or says that it does: {line:?}, {:?}", child.wait());
+    }
+    let output = child.wait_with_output().expect("it ends");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
@@ -140,4 +150,16 @@ impl Held {
     pub fn release(self) {
         self.0.execute_batch("ROLLBACK").unwrap();
     }
+}
+
+/// Sends a request: done once the connection has it, before what is sent later. Gives back what waits for the answer.
+pub async fn sent<T: Send + 'static>(call: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    let mut call = Box::pin(call);
+    let answered = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
+    tokio::spawn(async move {
+        match answered {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => call.await,
+        }
+    })
 }
