@@ -52,6 +52,7 @@ under_both_settings!(
     guarantee_1_ordered_by_revision_and_index,
     guarantee_2_unique_on_one_stream,
     guarantee_3_complete_for_every_filter_and_start,
+    guarantee_3_complete_over_more_revisions_than_one_look_takes,
     guarantee_4_atomic_whole_revisions_or_consecutive_frames,
     guarantee_5_resumable_from_every_frame_after_a_restart_and_elsewhere,
     guarantee_5_resumable_from_the_frame_that_says_it_fell_behind,
@@ -254,6 +255,32 @@ async fn guarantee_3_complete_for_every_filter_and_start(config: Config) {
         assert_eq!(caught_up, 1, "{about}: caught_up comes once");
         assert!(is_started(&watch.frames[0]), "{about}: started comes first");
     }
+}
+
+async fn guarantee_3_complete_over_more_revisions_than_one_look_takes(config: Config) {
+    let server = server(config).await;
+    let visit = |n: u64| visit_report(&format!("v{n}"), "one", "KZ", "AZ", "2023-05-01");
+    let mut live = server.watch(taciturn(from_oldest())).await;
+    // Filed by many, so that they come in groups.
+    let mut filers = tokio::task::JoinSet::new();
+    for filer in 0..8 {
+        let mut filing = server.filing();
+        filers.spawn(async move {
+            for n in 0..150 {
+                let request = v1::FileReportsRequest {
+                    reports: vec![visit(filer * 150 + n)],
+                    ..v1::FileReportsRequest::default()
+                };
+                filing.file_reports(request).await.expect("the filing is taken");
+            }
+        });
+    }
+    filers.join_all().await;
+    let revisions = |events: &[v1::Event]| events.iter().map(|e| e.revision).collect::<Vec<_>>();
+    let all: Vec<u64> = (1..=1200).collect();
+    assert_eq!(revisions(&events(&live.up_to_revision(1200).await)), all);
+    let late = server.watch(taciturn(from_oldest())).await.up_to(is_caught_up).await;
+    assert_eq!(revisions(&events(&late)), all);
 }
 
 // ---- 4 ----

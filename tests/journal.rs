@@ -436,6 +436,8 @@ async fn a_log_that_diverges_or_cannot_be_read_stops_filings_and_nothing_else() 
             assert_eq!((reason(&error).as_str(), error.code()), (expected, tonic::Code::DataLoss), "{about}");
         }
         assert_eq!(log.len(), length, "{about}: nothing is appended after it");
+        let commit = v1::CommitCursorRequest { name: "c".into(), position: first.clone(), expected_etag: None };
+        assert_eq!(reason(&server.feed().commit_cursor(commit).await.unwrap_err()), expected, "{about}");
         assert_eq!(server.token().await, first, "{about}: nothing of it is applied");
         // Reads go on, and open watches too.
         assert!(get(&server, "first", Some(&first)).await.is_ok(), "{about}");

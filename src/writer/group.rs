@@ -11,7 +11,7 @@ use super::{
     Answer, KeepCursor, MAX_PAYLOAD_BYTES, Publish,
     draft::Drafting,
     job::{Job, Request},
-    stopped, unknown,
+    unknown,
 };
 use crate::{
     clock::Clock,
@@ -268,8 +268,8 @@ impl Group {
     }
 
     pub fn keep_cursor(&mut self, cursor: &KeepCursor) -> Result<CursorRow> {
-        if self.faulted().is_some() {
-            return Err(stopped());
+        if let Some(fault) = self.faulted() {
+            return Err(fault);
         }
         let KeepCursor { principal, name, row, expected_etag } = cursor;
         let kept = read::cursor(&self.store.connection, principal, name)?;

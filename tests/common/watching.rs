@@ -40,14 +40,18 @@ impl Watching {
     /// Frames up to and including the first that is the last asked for.
     pub async fn up_to(&mut self, mut is_last: impl FnMut(&WatchEventsResponse) -> bool) -> Vec<WatchEventsResponse> {
         let mut frames = Vec::new();
-        loop {
-            let frame = self.frame().await;
-            let last = is_last(&frame);
-            frames.push(frame);
-            if last {
-                return frames;
+        let all = async {
+            loop {
+                let frame = self.frame().await;
+                let last = is_last(&frame);
+                frames.push(frame);
+                if last {
+                    return;
+                }
             }
-        }
+        };
+        patiently("the last frame asked for", all).await;
+        frames
     }
 
     /// Frames up to the one whose token stands after all of a revision.
@@ -58,13 +62,17 @@ impl Watching {
     /// Every frame, and the error the stream ends with, if it does.
     pub async fn until_the_end(mut self) -> (Vec<WatchEventsResponse>, Option<Status>) {
         let mut frames = Vec::new();
-        loop {
-            match self.next().await {
-                Ok(Some(frame)) => frames.push(frame),
-                Ok(None) => return (frames, None),
-                Err(status) => return (frames, Some(status)),
+        let all = async {
+            loop {
+                match self.next().await {
+                    Ok(Some(frame)) => frames.push(frame),
+                    Ok(None) => return None,
+                    Err(status) => return Some(status),
+                }
             }
-        }
+        };
+        let error = patiently("the end of the stream", all).await;
+        (frames, error)
     }
 }
 
