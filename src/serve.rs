@@ -122,6 +122,12 @@ impl Server {
         self.address
     }
 
+    /// The feed's hub, which counts its subscribers.
+    #[must_use]
+    pub fn hub(&self) -> Arc<Hub> {
+        Arc::clone(&self.app.hub)
+    }
+
     /// Where the store lies.
     #[must_use]
     pub fn folder(&self) -> &std::path::Path {

@@ -15,7 +15,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ("clock", &[], "the only reader of time; tests replace it"),
     ("journal", &[], "an order of bytes: it knows neither records nor stores"),
     ("domain", &["pb", "limits"], "pure: what was decided once must be decided alike on every replica, forever"),
-    ("tasks", &["domain"], "spawns for everybody, and knows nobody; `domain` for the error"),
+    ("tasks", &["domain", "limits"], "spawns for everybody, and knows nobody; `domain` for the error"),
     ("store", &["domain", "journal", "pb", "limits", "clock"], "holds what was decided; decides nothing, tells nobody"),
     (
         "feed",

@@ -284,7 +284,11 @@ impl Feed {
                 let Token { revision, phase, .. } = self.0.reach(text, "after", wait).await?;
                 Ok(match phase {
                     Phase::Partial { next } => (revision - 1, next),
-                    Phase::Whole | Phase::Snapshot { .. } => (revision, 0),
+                    Phase::Whole => (revision, 0),
+                    Phase::Snapshot { .. } => {
+                        let why = "is from the middle of a snapshot; only a watch goes on from there";
+                        return Err(Error::field(Reason::FieldInvalid, "after", why));
+                    }
                 })
             }
         }

@@ -183,7 +183,8 @@ impl Group {
         loop {
             match self.journal.settle(after, &prepared.batch) {
                 Settled::Ours => {
-                    self.apply_batch(after + 1, &prepared.batch)?;
+                    // It is in the log, whatever keeps this store from applying it now.
+                    self.apply_batch(after + 1, &prepared.batch).map_err(|_| unknown())?;
                     return Ok(Tried::Done { answers: prepared.answers, taken: prepared.taken });
                 }
                 Settled::Theirs => return Ok(Tried::Conflict),
@@ -277,6 +278,9 @@ impl Group {
             let etag = kept.as_ref().map(|k| k.etag.clone()).unwrap_or_default();
             Error::new(Reason::EtagMismatch, why).with_resource(name.as_str()).with("etag", etag)
         };
+        if let Some(same) = kept.as_ref().filter(|k| k.position == row.position) {
+            return Ok(same.clone());
+        }
         let etag_now = kept.as_ref().map_or("", |k| k.etag.as_str());
         if expected_etag.as_ref().is_some_and(|expected| expected != etag_now) {
             return Err(mismatch(format!("the cursor {name} has changed; read it again")));
@@ -285,9 +289,6 @@ impl Group {
             let place = |r: &CursorRow| (r.revision, r.event_index, r.snapshot_after.clone());
             if place(row) < place(kept) {
                 return Err(mismatch(format!("the cursor {name} stands at a later position")));
-            }
-            if row.position == kept.position {
-                return Ok(kept.clone());
             }
         }
         let updated_at_us = self.clock.now_us();

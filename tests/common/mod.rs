@@ -78,6 +78,7 @@ pub fn config_at(folder: &Path) -> Config {
 pub struct TestServer {
     pub address: String,
     pub channel: Channel,
+    pub hub: Arc<feed::Hub>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<attache::domain::error::Result<()>>,
 }
@@ -91,13 +92,14 @@ impl TestServer {
     pub async fn with(config: Config, parts: Parts) -> Self {
         let server = serve::build(&config, parts).await.expect("the server starts");
         let address = format!("http://{}", server.address());
+        let hub = server.hub();
         let (stop, stopped) = oneshot::channel();
         #[allow(clippy::disallowed_methods, reason = "the harness owns the server's task, and ends it")]
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
         let channel = Endpoint::from_shared(address.clone()).unwrap().connect_lazy();
-        Self { address, channel, stop: Some(stop), running }
+        Self { address, channel, hub, stop: Some(stop), running }
     }
 
     /// A channel of its own, with windows as small as a careless client's.

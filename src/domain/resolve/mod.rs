@@ -7,7 +7,7 @@ pub mod compare;
 mod fold;
 pub mod identity;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage as _, Value};
 
@@ -312,12 +312,15 @@ impl Resolver<'_> {
             .collect();
         let keys = identity::keys(identity, field, &elements);
         let mut groups: Vec<Group> = Vec::new();
-        let mut places: HashMap<String, usize> = HashMap::new();
-        let mut first: Option<usize> = None;
+        let mut places: BTreeMap<String, usize> = BTreeMap::new();
+        let (mut first, mut last): (Option<usize>, Option<usize>) = (None, None);
         let mut previous: Option<(usize, usize)> = None;
+        // Of names and titles the first is shown: the highest-ranked.
+        let is_shown = matches!(identity, Identity::Words | Identity::Title);
         for (element, key) in elements.into_iter().zip(keys) {
             // Where the element before this one in the same report stands.
             let after = previous.filter(|(report, _)| *report == element.report).map(|(_, place)| place);
+            let after = after.or(last.filter(|_| is_shown));
             let report = element.report;
             let place = match places.get(&key) {
                 Some(place) => {
@@ -330,6 +333,9 @@ impl Resolver<'_> {
                     match after {
                         Some(after) => groups[after].next = Some(place),
                         None => first = Some(place),
+                    }
+                    if next.is_none() {
+                        last = Some(place);
                     }
                     places.insert(key.clone(), place);
                     groups.push(Group { key, elements: vec![element], next });
