@@ -138,9 +138,12 @@ fn cases() -> Vec<Case> {
         })),
         case!(EtagMismatch, Aborted, { resource: Some("c"), metadata: &["etag"] },
         plain(async |s| {
-            let at = |expected: Option<&str>| v1::CommitCursorRequest { name: "c".into(), position: genesis(s.token.as_str()), expected_etag: expected.map(Into::into) };
-            s.feed().commit_cursor(at(None)).await.unwrap();
-            s.feed().commit_cursor(at(Some("other"))).await.unwrap_err()
+            let at = |position: String, expected: Option<&str>| {
+                let expected_etag = expected.map(Into::into);
+                v1::CommitCursorRequest { name: "c".into(), position, expected_etag }
+            };
+            s.feed().commit_cursor(at(genesis(s.token.as_str()), None)).await.unwrap();
+            s.feed().commit_cursor(at(s.token.to_string(), Some("other"))).await.unwrap_err()
         })),
         case!(Contention, Aborted, { retry: true }, misbehaving(Mood::Contended, async |s| file_one(s).await)),
         case!(HistoryTrimmed, OutOfRange, { fields: &["as_of.time"], metadata: &["oldest_token"] },
