@@ -6,7 +6,7 @@ use rusqlite::{Connection, types::Value};
 use super::read::{decode, rows};
 use crate::{
     domain::{
-        date::Span,
+        date::{Day, Span},
         error::Result,
         facets::{Facets, Tag},
         filter::Filters,
@@ -105,6 +105,29 @@ pub fn page(connection: &Connection, query: &Query<'_>) -> Result<Page> {
     }
 }
 
+/// Records of a kind that match and whose latest day lies in a range, both inclusive, by that day: a short walk along
+/// one index, for hints. At most `limit`.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn ended_within(connection: &Connection, query: &Query<'_>, from: Day, until: Day) -> Result<Vec<v1::Record>> {
+    let sql = format!(
+        "SELECT newest_first, name, facets, body FROM versions WHERE kind = ?1 AND newest_first BETWEEN ?2 AND ?3
+         AND from_revision <= ?4 AND to_revision > ?4 AND body IS NOT NULL ORDER BY newest_first LIMIT {CHUNK}"
+    );
+    let kind = query.kind.map_or(0, |k| k as i32);
+    let range = (kind, -i64::from(until), -i64::from(from), query.revision);
+    let found = rows(connection, &sql, range, candidate)?;
+    let mut records = Vec::new();
+    for candidate in found {
+        if records.len() < query.limit && query.filters.matches(&decode_facets(&candidate.facets)?) {
+            records.push(decode(&candidate.body)?);
+        }
+    }
+    Ok(records)
+}
+
 struct Candidate {
     place: Place,
     facets: Vec<u8>,
@@ -157,9 +180,11 @@ fn candidates(connection: &Connection, query: &Query<'_>, after: Option<&Place>)
     }
     let order = if by_name { "name".to_owned() } else { format!("{key}, name") };
     sql.push_str(&format!(" ORDER BY {order} LIMIT {CHUNK}"));
-    rows(connection, &sql, rusqlite::params_from_iter(params), |row| {
-        Ok(Candidate { place: Place { key: row.get(0)?, name: row.get(1)? }, facets: row.get(2)?, body: row.get(3)? })
-    })
+    rows(connection, &sql, rusqlite::params_from_iter(params), candidate)
+}
+
+fn candidate(row: &rusqlite::Row<'_>) -> rusqlite::Result<Candidate> {
+    Ok(Candidate { place: Place { key: row.get(0)?, name: row.get(1)? }, facets: row.get(2)?, body: row.get(3)? })
 }
 
 /// Facets in their stored form.

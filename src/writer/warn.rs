@@ -19,6 +19,8 @@ use crate::{
 
 /// Lists whose elements have keys, and the word that makes two of them resemble each other.
 const KEYED: [(&str, &str, &str); 2] = [("itinerary", "kind", "item"), ("actions", "type", "action")];
+/// How long after the day asked for another visit may have ended.
+const HINT_DAYS: i32 = 14;
 /// At most so many hints of one sort.
 const MAX_HINTS: usize = 5;
 
@@ -92,7 +94,9 @@ pub(super) fn same_occasion(connection: &Connection, report: &Report, revision: 
         limit: MAX_HINTS,
         after: None,
     };
-    let found = list::page(connection, &query)?.records;
+    // A longer visit that only overlaps the day is missed; it is a hint, and every filing pays for it.
+    let (Some(from), Some(until)) = (span.earliest, span.latest) else { return Ok(Vec::new()) };
+    let found = list::ended_within(connection, &query, from, until + HINT_DAYS)?;
     let names = found.iter().map(record::name_of).filter(|n| *n != name.as_str());
     Ok(names.map(|n| format!("a visit of the same states on that day exists: {n}")).collect())
 }
