@@ -1,6 +1,6 @@
 //! A report: what one source states about one record, checked and in its stored form.
 
-use std::{borrow::Cow, cmp::Reverse};
+use std::cmp::Reverse;
 
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
@@ -356,6 +356,6 @@ fn typed(kind: RecordKind, content: &DynamicMessage) -> Content {
 
 /// The path of a report in a request: `reports[3]`.
 #[must_use]
-pub fn path_in_request(index: usize) -> Cow<'static, str> {
-    Cow::Owned(format!("reports[{index}]"))
+pub fn path_in_request(index: usize) -> String {
+    format!("reports[{index}]")
 }

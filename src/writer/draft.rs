@@ -177,7 +177,7 @@ impl Drafting<'_> {
             return Ok(payload);
         }
         payload.filings.push(Filing { act: Some(filing::Act::Retract(ruling.clone())) });
-        let decision = self.decide(record, None, &[], Intent::Unspecified, ruling.reason())?;
+        let decision = self.decide(record, None, &[], Intent::Unspecified, ruling.reason(), 0)?;
         merge(&mut payload, decision, &[0], FilingOutcome::Retracted);
         Ok(payload)
     }
@@ -198,7 +198,7 @@ impl Drafting<'_> {
         if !lifted.is_empty() && lifted.len() == rulings.len() {
             let active = self.active(record)?;
             let decision =
-                self.decide(record, Some(&active), &[], Intent::Unspecified, RetractionReason::Unspecified)?;
+                self.decide(record, Some(&active), &[], Intent::Unspecified, RetractionReason::Unspecified, 0)?;
             let outcome = decision.outcome;
             merge(&mut payload, decision, &[0], outcome);
         }
@@ -237,11 +237,11 @@ impl Drafting<'_> {
             if !read::rulings(self.connection, &name)?.is_empty() {
                 own.iter().for_each(|i| payload.results[*i].outcome = FilingOutcome::Stored.into());
                 // Decided for its bound alone: what is stored now must not be too large to stand again later.
-                self.decide_at(&name, Some(&active), &changed, intent, reason, 0)?;
+                self.decide(&name, Some(&active), &changed, intent, reason, 0)?;
                 continue;
             }
             let before = payload.events.len();
-            let decision = self.decide_at(&name, Some(&active), &changed, intent, reason, before)?;
+            let decision = self.decide(&name, Some(&active), &changed, intent, reason, before)?;
             let outcome = decision.outcome;
             merge(&mut payload, decision, &own, outcome);
         }
@@ -249,17 +249,6 @@ impl Drafting<'_> {
     }
 
     fn decide(
-        &self,
-        name: &RecordName,
-        active: Option<&[Report]>,
-        changed: &[String],
-        intent: Intent,
-        reason: RetractionReason,
-    ) -> Result<Decision> {
-        self.decide_at(name, active, changed, intent, reason, 0)
-    }
-
-    fn decide_at(
         &self,
         name: &RecordName,
         active: Option<&[Report]>,
