@@ -20,6 +20,8 @@ pub struct Query {
     pub order_by: OrderBy,
     /// As it was known then.
     pub as_of: Option<AsOf>,
+    /// The day that derived status is for.
+    pub valid_at: Option<String>,
 }
 
 /// A page of a list.
@@ -76,7 +78,7 @@ pub async fn page(
     page_token: String,
 ) -> Result<Page, CliError> {
     macro_rules! call {
-        ($rpc:ident, $request:ident, $field:ident) => {{
+        ($rpc:ident, $request:ident, $field:ident $(, $valid_at:ident)?) => {{
             let request = v1::$request {
                 filters: query.filters.clone(),
                 read_mask: None,
@@ -85,6 +87,7 @@ pub async fn page(
                 order_by: query.order_by as i32,
                 as_of: query.as_of.clone(),
                 at_least: None,
+                $($valid_at: query.valid_at.clone(),)?
             };
             let answer = client.$rpc(request).await?.into_inner();
             let items = answer.$field.iter().map(|record| pb::to_json(kind.message(), record)).collect();
@@ -92,10 +95,10 @@ pub async fn page(
         }};
     }
     Ok(match kind {
-        Kind::Visit => call!(list_visits, ListVisitsRequest, visits),
-        Kind::Meeting => call!(list_meetings, ListMeetingsRequest, meetings),
-        Kind::Agreement => call!(list_agreements, ListAgreementsRequest, agreements),
-        Kind::Exercise => call!(list_exercises, ListExercisesRequest, exercises),
+        Kind::Visit => call!(list_visits, ListVisitsRequest, visits, valid_at),
+        Kind::Meeting => call!(list_meetings, ListMeetingsRequest, meetings, valid_at),
+        Kind::Agreement => call!(list_agreements, ListAgreementsRequest, agreements, valid_at),
+        Kind::Exercise => call!(list_exercises, ListExercisesRequest, exercises, valid_at),
         Kind::Person => call!(list_persons, ListPersonsRequest, persons),
         Kind::Organization => call!(list_organizations, ListOrganizationsRequest, organizations),
         Kind::Place => call!(list_places, ListPlacesRequest, places),

@@ -118,6 +118,7 @@ impl FilterArgs {
             places: in_collection("places", &self.place),
             occurred,
             disputed: (self.disputed || self.undisputed).then_some(self.disputed),
+            ..Filter::default()
         }
     }
 }

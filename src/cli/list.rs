@@ -233,7 +233,9 @@ impl ListArgs {
             Some(_) if only_sources => {
                 Err(CliError::Usage("--source-kind and --publisher are for `attache list sources`".into()))
             }
-            Some(kind) => Ok(Pages::Records(kind, Query { filters, order_by: self.order.into(), as_of })),
+            Some(kind) => {
+                Ok(Pages::Records(kind, Query { filters, order_by: self.order.into(), as_of, valid_at: None }))
+            }
             None if !filters.is_empty() || self.order != Order::Occurred => {
                 Err(CliError::Usage("sources come by name, and are chosen with --source-kind and --publisher".into()))
             }

@@ -206,6 +206,8 @@ fn seal(new: &mut v1::Record, name: &RecordName, before: &Before, after: &Resolu
         accounts: after.accounts.clone(),
         disputed_fields: after.disputed().map(str::to_owned).collect(),
         occurred: record::occurred(new),
+        status: None,
+        merged_names: Vec::new(),
     };
     record::seal(new, name.as_str(), info);
 }

@@ -10,7 +10,7 @@ use super::{
     constraints::{self, Constraint},
     date::{self, Span},
     name::RecordName,
-    record,
+    record, status,
 };
 use crate::pb::v1::{self, ExerciseRole, RecordKind, record::Kind};
 
@@ -48,13 +48,19 @@ pub enum Tag {
     Place = 14,
     /// Whether fields are disputed: `true` or `false`.
     Disputed = 15,
+    /// The derived status of a visit, meeting or exercise.
+    Status = 16,
+    /// The derived status of an agreement.
+    AgreementStatus = 17,
+    /// An agreement that this one supersedes or renews.
+    Successor = 18,
 }
 
 impl Tag {
     /// The tag of a stored number.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
-        const ALL: [Tag; 15] = [
+        const ALL: [Tag; 18] = [
             Tag::Kind,
             Tag::Name,
             Tag::State,
@@ -70,6 +76,9 @@ impl Tag {
             Tag::Organization,
             Tag::Place,
             Tag::Disputed,
+            Tag::Status,
+            Tag::AgreementStatus,
+            Tag::Successor,
         ];
         ALL.into_iter().find(|t| *t as u8 == number)
     }
@@ -97,6 +106,10 @@ impl Facets {
         facets.add(Tag::Name, record::name_of(record));
         let disputed = record::info(record).is_some_and(|i| !i.disputed_fields.is_empty());
         facets.add(Tag::Disputed, disputed.to_string());
+        if let Some(status) = record::info(record).and_then(|i| i.status.as_ref()) {
+            facets.number(Tag::Status, status.status);
+            facets.number(Tag::AgreementStatus, status.agreement_status);
+        }
         match &record.kind {
             Some(Kind::Visit(m)) => facets.visit(m),
             Some(Kind::Meeting(m)) => {
@@ -108,6 +121,7 @@ impl Facets {
                 m.parties.iter().for_each(|p| facets.add(Tag::State, &p.state));
                 facets.numbers(Tag::Topic, &m.topics);
                 facets.number(Tag::Instrument, m.instrument);
+                status::succeeded(m).for_each(|(_, target)| facets.add(Tag::Successor, target));
             }
             Some(Kind::Exercise(m)) => facets.exercise(m),
             Some(Kind::Person(m)) => {

@@ -92,6 +92,8 @@ impl Filter {
             Tag::Person | Tag::Organization | Tag::Place => 1,
             Tag::State | Tag::Host | Tag::Guest | Tag::ObserverState => 2,
             Tag::Topic | Tag::VisitType | Tag::VisitLevel | Tag::Instrument | Tag::Domain => 3,
+            Tag::Status | Tag::AgreementStatus => 3,
+            Tag::Successor => 1,
             Tag::Kind => 4,
             Tag::Disputed => 5,
         };
@@ -239,10 +241,12 @@ fn parse(filter: &v1::Filter, at: &str, violations: &mut Vec<Violation>) -> Resu
         places,
         occurred,
         disputed,
+        statuses,
+        agreement_statuses,
     } = filter;
     let texts =
         [names, states_any, states_all, states_only, observer_states, hosts, guests, persons, organizations, places];
-    let enums = [kinds, topics, visit_types, visit_levels, instruments, exercise_domains];
+    let enums = [kinds, topics, visit_types, visit_levels, instruments, exercise_domains, statuses, agreement_statuses];
     let values = texts.iter().map(|l| l.len()).sum::<usize>() + enums.iter().map(|l| l.len()).sum::<usize>();
     if values > MAX_FILTER_VALUES {
         return Err(too_large(at, values, "values", MAX_FILTER_VALUES));
@@ -262,6 +266,8 @@ fn parse(filter: &v1::Filter, at: &str, violations: &mut Vec<Violation>) -> Resu
     parser.enums("visit_levels", Tag::VisitLevel, visit_levels);
     parser.enums("instruments", Tag::Instrument, instruments);
     parser.enums("exercise_domains", Tag::Domain, exercise_domains);
+    parser.enums("statuses", Tag::Status, statuses);
+    parser.enums("agreement_statuses", Tag::AgreementStatus, agreement_statuses);
     parser.texts("persons", Tag::Person, Mode::Any, persons, Constraint::Record(RecordKind::Person));
     parser.texts(
         "organizations",

@@ -90,6 +90,7 @@ fn detail(detail: Option<&Detail>) -> Option<String> {
             let said = statement.summary.as_deref().map(|s| format!(": {s}")).unwrap_or_default();
             Some(speaker.map_or_else(|| format!("{act}{said}"), |speaker| format!("{speaker} {act}{said}")))
         }
+        Detail::Due(_) => None,
         Detail::Progress(stage) => Some(word(stage.r#type().as_str_name(), "PROGRESS_TYPE_")),
     }
 }

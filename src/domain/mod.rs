@@ -17,4 +17,5 @@ pub mod resolve;
 pub mod revision;
 pub mod schema;
 pub mod state;
+pub mod status;
 pub mod token;

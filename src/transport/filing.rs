@@ -64,6 +64,17 @@ impl Filing {
 
 #[tonic::async_trait]
 impl FilingService for Filing {
+    type ImportReportsStream = std::pin::Pin<
+        Box<dyn tokio_stream::Stream<Item = std::result::Result<crate::pb::v1::ImportReportsResponse, Status>> + Send>,
+    >;
+
+    async fn import_reports(
+        &self,
+        _: Request<tonic::Streaming<crate::pb::v1::ImportReportsRequest>>,
+    ) -> Answered<Self::ImportReportsStream> {
+        Err(Status::unimplemented("not yet"))
+    }
+
     async fn file_reports(&self, request: Request<FileReportsRequest>) -> Answered<FileReportsResponse> {
         let deadline = time_left(&request);
         let request = request.into_inner();
@@ -170,7 +181,8 @@ fn parse_reason(reason: i32) -> Result<RetractionReason> {
 }
 
 fn parse_filing(request: &FileReportsRequest) -> Result<Act> {
-    let FileReportsRequest { reports, source, preconditions, intent, request_id: _, validate_only: _ } = request;
+    let FileReportsRequest { reports, source, preconditions, intent, request_id: _, validate_only: _, recorded_at: _ } =
+        request;
     if reports.is_empty() {
         return Err(Error::field(Reason::FieldInvalid, "reports", "is required"));
     }

@@ -37,6 +37,8 @@ impl LogService for Log {
             durability: durability.into(),
             limits: limits::TOLD.iter().chain([&watches]).map(limit).collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            day: String::new(),
+            replaying: false,
         }))
     }
 }

@@ -113,6 +113,7 @@ struct Asked<'a> {
     mask: Option<&'a prost_types::FieldMask>,
     as_of: Option<&'a v1::AsOf>,
     at_least: Option<&'a str>,
+    valid_at: Option<&'a str>,
 }
 
 /// The fields that every List has.
@@ -122,6 +123,7 @@ struct AskedList<'a> {
     order_by: i32,
     as_of: Option<&'a v1::AsOf>,
     at_least: Option<&'a str>,
+    valid_at: Option<&'a str>,
     paged: Paged,
 }
 
@@ -173,7 +175,7 @@ impl App {
 /// The pair of methods of one kind.
 macro_rules! kind_methods {
     ($($kind:ident, $get:ident, $GetReq:ident, $GetRes:ident, $field:ident,
-       $list:ident, $ListReq:ident, $ListRes:ident, $fields:ident;)*) => {
+       $list:ident, $ListReq:ident, $ListRes:ident, $fields:ident $(, $valid_at:ident)?;)*) => {
         // async_trait sees methods only after this macro made them, so the whole impl is made here.
         #[tonic::async_trait]
         impl RegistryService for Registry {
@@ -186,6 +188,7 @@ macro_rules! kind_methods {
                         mask: r.read_mask.as_ref(),
                         as_of: r.as_of.as_ref(),
                         at_least: r.at_least.as_deref(),
+                        valid_at: None$(.or(r.$valid_at.as_deref()))?,
                     };
                     let (kind, token) = self.get(RecordKind::$kind, asked, wait).await?;
                     let $field = match kind { Kind::$kind(found) => Some(found), _ => None };
@@ -202,6 +205,7 @@ macro_rules! kind_methods {
                         order_by: r.order_by,
                         as_of: r.as_of.as_ref(),
                         at_least: r.at_least.as_deref(),
+                        valid_at: None$(.or(r.$valid_at.as_deref()))?,
                         paged,
                     };
                     let (kinds, next_page_token, token) = self.list(RecordKind::$kind, asked, wait).await?;
@@ -250,13 +254,13 @@ macro_rules! kind_methods {
 
 kind_methods! {
     Visit, get_visit, GetVisitRequest, GetVisitResponse, visit,
-        list_visits, ListVisitsRequest, ListVisitsResponse, visits;
+        list_visits, ListVisitsRequest, ListVisitsResponse, visits, valid_at;
     Meeting, get_meeting, GetMeetingRequest, GetMeetingResponse, meeting,
-        list_meetings, ListMeetingsRequest, ListMeetingsResponse, meetings;
+        list_meetings, ListMeetingsRequest, ListMeetingsResponse, meetings, valid_at;
     Agreement, get_agreement, GetAgreementRequest, GetAgreementResponse, agreement,
-        list_agreements, ListAgreementsRequest, ListAgreementsResponse, agreements;
+        list_agreements, ListAgreementsRequest, ListAgreementsResponse, agreements, valid_at;
     Exercise, get_exercise, GetExerciseRequest, GetExerciseResponse, exercise,
-        list_exercises, ListExercisesRequest, ListExercisesResponse, exercises;
+        list_exercises, ListExercisesRequest, ListExercisesResponse, exercises, valid_at;
     Person, get_person, GetPersonRequest, GetPersonResponse, person,
         list_persons, ListPersonsRequest, ListPersonsResponse, persons;
     Organization, get_organization, GetOrganizationRequest, GetOrganizationResponse, organization,

@@ -392,6 +392,7 @@ fn decide_one(connection: &Connection, head: &mut Head, now_us: i64, request: &R
         resolver_version: RESOLVER_VERSION,
         payload_digest: blake3::hash(&bytes).as_bytes().to_vec(),
         kind: EntryKind::Filing.into(),
+        recorded_at_supplied: false,
     };
     let entry = Entry { header: header.encode_to_vec(), payload: bytes };
     let (stored, payload) = append_entry(connection, head, entry.clone())?;
