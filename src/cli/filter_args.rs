@@ -202,6 +202,7 @@ mod tests {
             places: vec!["places/l".into()],
             occurred: Some(OccurredRange { from: "2023".into(), until: "2024-06".into(), definite_only: true }),
             disputed: Some(true),
+            ..Filter::default()
         };
         assert_eq!(filters(line), vec![expected]);
     }

@@ -132,6 +132,19 @@ pub fn show(day: Day) -> String {
     civil::date(1970, 1, 1).checked_add(jiff::Span::new().days(day)).map_or_else(|_| String::new(), |d| d.to_string())
 }
 
+/// Reads one day of the calendar, `YYYY-MM-DD`.
+///
+/// # Errors
+///
+/// What is expected, in words.
+pub fn civil_day(text: &str) -> Result<Day, DateError> {
+    let wrong = || DateError(format!("{text:?} is not a day such as 2024-06-01"));
+    if text.len() != 10 {
+        return Err(wrong());
+    }
+    text.parse::<civil::Date>().map(to_day).map_err(|_| wrong())
+}
+
 /// A date of the contract with its bounds computed.
 #[must_use]
 pub fn to_pb(text: &str, span: Span) -> v1::EdtfDate {
