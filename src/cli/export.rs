@@ -5,13 +5,13 @@ use clap::{Args, ValueEnum};
 use super::{
     client::{Registry, ServerArgs},
     cloud_events::cloud_event,
-    columns::{self, Sheet},
     error::CliError,
     fetch,
     filter_args::{DateArgs, FilterArgs},
     follow::Follower,
     kinds::Kind,
     output::{self, Format, Out, Progress},
+    sheet::{self, Sheet},
     words,
 };
 use crate::pb::{
@@ -165,7 +165,7 @@ impl Export {
     fn begin(what: What, rows: Rows) -> Result<Self, CliError> {
         let mut out = Out::new(Format::Ndjson);
         if let Some(sheet) = rows.headings() {
-            out.line(columns::line(sheet.headings())?)?;
+            out.line(sheet::line(sheet.headings())?)?;
         }
         Ok(Self { out, progress: Progress::new("exported"), what, rows })
     }
@@ -228,7 +228,7 @@ impl Export {
                 sheets.iter().find_map(of).unwrap_or_default()
             }
         };
-        self.out.line(columns::line(row)?)
+        self.out.line(sheet::line(row)?)
     }
 }
 

@@ -57,7 +57,7 @@ pub struct FilterArgs {
     /// With this name
     #[arg(long, value_name = "NAME")]
     name: Vec<String>,
-    /// Of this status, such as concluded, postponed, in-force or expired; today, unless --valid-at says when
+    /// Of this status today (or at --valid-at), such as concluded, postponed, in-force, expired; "unknown" is of any kind
     #[arg(long, value_name = "STATUS", value_parser = status)]
     status: Vec<StatusWord>,
     /// With disputed fields

@@ -4,11 +4,11 @@ use clap::Args;
 
 use super::{
     client::ClientArgs,
-    columns::{self, Sheet},
     error::CliError,
     fetch,
     kinds::Kind,
     output::{self, Format, Out},
+    sheet::{self, Sheet},
     view, words,
 };
 use crate::pb::{
@@ -38,7 +38,7 @@ pub async fn run(args: &HistoryArgs) -> Result<(), CliError> {
     if out.is_table() {
         out.line(table(&revisions))?;
     } else if out.format() == Format::Csv {
-        columns::sheet(&mut out, &Sheet::of_revisions(), "RevisionSummary", &revisions)?;
+        sheet::write(&mut out, &Sheet::of_revisions(), "RevisionSummary", &revisions)?;
     } else {
         for revision in &revisions {
             out.item(&pb::to_json("RevisionSummary", revision))?;

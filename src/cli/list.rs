@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use super::{
     client::{ClientArgs, Registry},
-    columns::{self, Sheet},
     dates,
     error::CliError,
     fetch::{self, Page, Query},
@@ -13,6 +12,7 @@ use super::{
     kinds::Kind,
     output::{self, Format, Out, Progress},
     position::{self, Position},
+    sheet::{self, Sheet},
     view::{list, status, summary, text, texts},
     words,
 };
@@ -196,7 +196,7 @@ impl<'a> Listing<'a> {
         let mut out = Out::new(args.client.output.output);
         let sheet = (out.format() == Format::Csv).then(|| pages.sheet());
         if let Some(sheet) = &sheet {
-            out.line(columns::line(sheet.headings())?)?;
+            out.line(sheet::line(sheet.headings())?)?;
         }
         Ok(Self {
             out,
@@ -224,7 +224,7 @@ impl<'a> Listing<'a> {
         self.progress.add(items.len());
         for item in &items {
             match &self.sheet {
-                Some(sheet) => self.out.line(columns::line(sheet.row(item))?)?,
+                Some(sheet) => self.out.line(sheet::line(sheet.row(item))?)?,
                 None if self.out.is_table() => self.rows.push(self.pages.row(item)),
                 None => self.out.item(item)?,
             }
@@ -316,6 +316,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::pb::v1::AgreementStatus;
 
     #[derive(clap::Parser)]
     struct Line {
@@ -347,6 +348,18 @@ mod tests {
         assert!(args("visits --publisher x").source().is_err());
         assert!(args("sources --source-kind editor --publisher x").source().is_ok());
         assert!(Line::try_parse_from(["x", "visits", "--limit", "0"]).is_err());
+    }
+
+    #[test]
+    fn the_day_and_the_status_asked_for_reach_the_query() {
+        let Pages::Records(_, query) = args("agreements --valid-at 2024-06-01 --status in-force").source().unwrap()
+        else {
+            panic!("a list of records")
+        };
+        assert_eq!(query.valid_at.as_deref(), Some("2024-06-01"));
+        assert_eq!(query.filters[0].agreement_statuses, [AgreementStatus::InForce as i32]);
+        assert!(args("places --valid-at 2024-06-01").source().is_err());
+        assert!(args("visits --kind agreement").source().is_err());
     }
 
     #[test]

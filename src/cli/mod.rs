@@ -29,6 +29,7 @@ mod results;
 mod retract;
 mod retry;
 pub mod serve_args;
+mod sheet;
 mod template;
 mod typos;
 mod view;

@@ -4,12 +4,12 @@ use clap::Args;
 
 use super::{
     client::ClientArgs,
-    columns::{self, Sheet},
     error::CliError,
     fetch,
     kinds::Kind,
     output::{self, Format, Out},
     position::{self, Position},
+    sheet::{self, Sheet},
     words,
 };
 use crate::pb::{self, v1::ListedReport};
@@ -43,7 +43,7 @@ pub async fn run(args: &ReportsArgs) -> Result<(), CliError> {
     if out.is_table() {
         out.line(table(&reports))?;
     } else if out.format() == Format::Csv {
-        columns::sheet(&mut out, &Sheet::of_listed_reports(), "ListedReport", &reports)?;
+        sheet::write(&mut out, &Sheet::of_listed_reports(), "ListedReport", &reports)?;
     } else {
         for report in &reports {
             out.item(&pb::to_json("ListedReport", report))?;

@@ -40,7 +40,7 @@ fn in_message(message: &MessageDescriptor, value: &Value, path: &str, found: &mu
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         match message.get_field_by_json_name(name).or_else(|| message.get_field_by_name(name)) {
             Some(field) => in_field(&field, value, &path, found),
-            None => found.push(format!("{path}: no field {name}{}", did_you_mean(&field_meant(message, name)))),
+            None => found.push(format!("{path}: no field {name}{}", did_you_mean(field_meant(message, name)))),
         }
     }
 }
@@ -52,7 +52,7 @@ fn in_field(field: &FieldDescriptor, value: &Value, path: &str, found: &mut Vec<
         match (field.kind(), value) {
             (Kind::Message(message), value) => in_message(&message, value, &path, found),
             (Kind::Enum(vocabulary), Value::String(word)) if vocabulary.get_value_by_name(word).is_none() => {
-                found.push(format!("{path}: no word {word}{}", did_you_mean(&word_meant(&vocabulary, word))));
+                found.push(format!("{path}: no word {word}{}", did_you_mean(word_meant(&vocabulary, word))));
             }
             _ => {}
         }
@@ -73,8 +73,8 @@ fn word_meant(vocabulary: &EnumDescriptor, word: &str) -> Option<String> {
     Some(format!("{prefix}{meant}"))
 }
 
-fn did_you_mean(meant: &Option<String>) -> String {
-    meant.as_ref().map(|meant| format!("; did you mean {meant}?")).unwrap_or_default()
+fn did_you_mean(meant: Option<String>) -> String {
+    meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default()
 }
 
 #[cfg(test)]
