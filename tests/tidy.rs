@@ -34,7 +34,11 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ),
     ("day", &["domain", "store", "writer", "limits", "clock"], "asks the writer to move the registry's day"),
     ("sample", &["domain", "writer", "day", "pb", "limits"], "files like any client of the writer"),
-    ("cli", &["pb", "clock"], "a client: it sees the contract alone, and measures time"),
+    (
+        "cli",
+        &["pb", "clock", "domain"],
+        "a client: it sees the contract alone, reads dates and tokens as it defines them, and measures time",
+    ),
     ("config", &["cli", "feed", "limits"], "flags over file over defaults; of `cli` the arguments of `serve`"),
     ("telemetry", &["config"], "set up once, from the configuration"),
     (
