@@ -37,6 +37,9 @@ pub struct Report {
     pub considered: Vec<String>,
 }
 
+/// A day in microseconds.
+const GRACE_US: i64 = 86_400_000_000;
+
 /// The rank of a report, highest first; see `product.md`, resolution rule 1.
 pub type Rank = (u8, u8, Reverse<Option<jiff::Timestamp>>, String, String);
 
@@ -129,6 +132,13 @@ impl Report {
             Reliability::E => 5,
         };
         (kind, reliability, Reverse(self.published), self.source.name.clone(), self.name.record.to_string())
+    }
+
+    /// Whether its source was published after a moment. It would win over every other of its account. A day of grace:
+    /// days are those of the publisher.
+    #[must_use]
+    pub fn is_of_the_future(&self, now_us: i64) -> bool {
+        self.published.is_some_and(|p| p.as_microsecond() > now_us.saturating_add(GRACE_US))
     }
 
     /// Whether it is a ruling.

@@ -3,11 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use prost::Message;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
-use super::{App, LOCAL, request::time_left};
+use super::{App, LOCAL, import, request::time_left};
 use crate::{
-    clock::DAY_US,
     domain::{
         check,
         constraints::Constraint,
@@ -21,9 +20,9 @@ use crate::{
     pb::{
         log::Ruling,
         v1::{
-            FileReportsRequest, FileReportsResponse, FilingResult, Intent, RestoreRecordRequest, RestoreRecordResponse,
-            RetractRecordRequest, RetractRecordResponse, RetractReportsRequest, RetractReportsResponse,
-            RetractionReason, SourceKind, filing_service_server::FilingService,
+            FileReportsRequest, FileReportsResponse, FilingResult, ImportReportsRequest, Intent, RestoreRecordRequest,
+            RestoreRecordResponse, RetractRecordRequest, RetractRecordResponse, RetractReportsRequest,
+            RetractReportsResponse, RetractionReason, SourceKind, filing_service_server::FilingService,
             retract_reports_request::Selection as Asked,
         },
     },
@@ -34,15 +33,27 @@ pub(super) struct Filing(pub Arc<App>);
 
 type Answered<T> = std::result::Result<Response<T>, Status>;
 
+/// When a filing was recorded, if its filer says so, and how long they wait for the answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timed {
+    pub recorded_at_us: Option<i64>,
+    pub deadline: Option<Duration>,
+}
+
+impl Timed {
+    fn now(deadline: Option<Duration>) -> Self {
+        Self { recorded_at_us: None, deadline }
+    }
+}
+
 impl Filing {
-    async fn file(
+    pub(super) async fn file(
         &self,
         act: Act,
         request: &impl Message,
         request_id: Option<&String>,
         validate_only: bool,
-        recorded_at_us: Option<i64>,
-        deadline: Option<Duration>,
+        timed: Timed,
     ) -> Result<Answer> {
         if self.0.hub.draining().is_cancelled() {
             return Err(Error::new(Reason::Draining, "the server is shutting down; nothing happened, retry elsewhere"));
@@ -56,23 +67,23 @@ impl Filing {
             request_id: request_id.cloned().unwrap_or_default(),
             digest: *blake3::hash(&request.encode_to_vec()).as_bytes(),
             validate_only,
-            recorded_at_us,
+            recorded_at_us: timed.recorded_at_us,
         };
-        self.0.writer.file(request, deadline).await
+        self.0.writer.file(request, timed.deadline).await
     }
 }
 
 #[tonic::async_trait]
 impl FilingService for Filing {
-    type ImportReportsStream = std::pin::Pin<
-        Box<dyn tokio_stream::Stream<Item = std::result::Result<crate::pb::v1::ImportReportsResponse, Status>> + Send>,
-    >;
+    type ImportReportsStream = import::Answers;
 
     async fn import_reports(
         &self,
-        _: Request<tonic::Streaming<crate::pb::v1::ImportReportsRequest>>,
+        request: Request<Streaming<ImportReportsRequest>>,
     ) -> Answered<Self::ImportReportsStream> {
-        Err(Status::unimplemented("not yet"))
+        let deadline = time_left(&request);
+        let filing = Self(Arc::clone(&self.0));
+        Ok(Response::new(import::answers(filing, request.into_inner(), deadline)))
     }
 
     async fn file_reports(&self, request: Request<FileReportsRequest>) -> Answered<FileReportsResponse> {
@@ -81,9 +92,9 @@ impl FilingService for Filing {
         check_request_id(request.request_id.as_ref())?;
         let act = parse_filing(&request)?;
         check_published(&act, self.0.clock.now_us())?;
-        let recorded_at = request.recorded_at.as_ref().map(|t| self.0.past(t, "recorded_at")).transpose()?;
-        let answer =
-            self.file(act, &request, request.request_id.as_ref(), request.validate_only, recorded_at, deadline).await?;
+        let recorded_at_us = request.recorded_at.as_ref().map(|t| self.0.past(t, "recorded_at")).transpose()?;
+        let timed = Timed { recorded_at_us, deadline };
+        let answer = self.file(act, &request, request.request_id.as_ref(), request.validate_only, timed).await?;
         Ok(Response::new(FileReportsResponse {
             results: answer.results,
             events: answer.events,
@@ -99,7 +110,7 @@ impl FilingService for Filing {
         let reason = parse_reason(request.reason)?;
         let act = Act::Withdraw { selection: parse_selection(request.selection.as_ref())?, reason };
         let answer =
-            self.file(act, &request, request.request_id.as_ref(), request.validate_only, None, deadline).await?;
+            self.file(act, &request, request.request_id.as_ref(), request.validate_only, Timed::now(deadline)).await?;
         Ok(Response::new(RetractReportsResponse {
             results: answer.results,
             events: answer.events,
@@ -115,7 +126,7 @@ impl FilingService for Filing {
         check_request_id(request.request_id.as_ref())?;
         let act = parse_retraction(&request)?;
         let answer =
-            self.file(act, &request, request.request_id.as_ref(), request.validate_only, None, deadline).await?;
+            self.file(act, &request, request.request_id.as_ref(), request.validate_only, Timed::now(deadline)).await?;
         Ok(Response::new(RetractRecordResponse {
             result: one(answer.results),
             events: answer.events,
@@ -135,7 +146,7 @@ impl FilingService for Filing {
         }
         let act = Act::Restore { record, source: request.source.clone() };
         let answer =
-            self.file(act, &request, request.request_id.as_ref(), request.validate_only, None, deadline).await?;
+            self.file(act, &request, request.request_id.as_ref(), request.validate_only, Timed::now(deadline)).await?;
         Ok(Response::new(RestoreRecordResponse {
             result: one(answer.results),
             events: answer.events,
@@ -150,7 +161,7 @@ fn one(results: Vec<FilingResult>) -> Option<FilingResult> {
     results.into_iter().next()
 }
 
-fn check_request_id(id: Option<&String>) -> Result<()> {
+pub(super) fn check_request_id(id: Option<&String>) -> Result<()> {
     match id {
         Some(id) if id.is_empty() || id.chars().count() > MAX_REQUEST_ID_CHARS || id.chars().any(char::is_control) => {
             let why = format!("has 1 to {MAX_REQUEST_ID_CHARS} characters, none of them control characters");
@@ -165,11 +176,9 @@ pub(super) fn parse_name(text: &str, field: &str) -> Result<RecordName> {
     text.parse().map_err(|e: name::NameError| Error::field(Reason::FieldInvalid, field, e.to_string()))
 }
 
-/// A source of the future would win over every other of its account. A day of grace: days are those of the publisher.
 fn check_published(act: &Act, now_us: i64) -> Result<()> {
     let Act::File { reports, .. } = act else { return Ok(()) };
-    let of_the_future = |r: &&Report| r.published.is_some_and(|p| p.as_microsecond() > now_us + DAY_US);
-    match reports.iter().position(|r| of_the_future(&r)) {
+    match reports.iter().position(|r| r.is_of_the_future(now_us)) {
         None => Ok(()),
         Some(index) => {
             let field = format!("{}.source.published", path_in_request(index));
@@ -178,11 +187,21 @@ fn check_published(act: &Act, now_us: i64) -> Result<()> {
     }
 }
 
-fn parse_reason(reason: i32) -> Result<RetractionReason> {
+pub(super) fn parse_reason(reason: i32) -> Result<RetractionReason> {
     RetractionReason::try_from(reason)
         .ok()
         .filter(|r| *r != RetractionReason::Unspecified)
         .ok_or_else(|| Error::field(Reason::FieldInvalid, "reason", "is required, one of the reasons of the contract"))
+}
+
+pub(super) fn parse_intent(intent: i32) -> Result<Intent> {
+    Intent::try_from(intent)
+        .map_err(|_| Error::field(Reason::FieldInvalid, "intent", format!("{intent} is not a value of Intent")))
+}
+
+pub(super) fn too_many(field: &str, count: usize) -> Error {
+    let why = format!("has {count} elements; one filing has at most {MAX_REPORTS_PER_FILING}");
+    Error::field(Reason::TooLarge, field, why).with("limit", MAX_REPORTS_PER_FILING)
 }
 
 fn parse_filing(request: &FileReportsRequest) -> Result<Act> {
@@ -192,15 +211,12 @@ fn parse_filing(request: &FileReportsRequest) -> Result<Act> {
         return Err(Error::field(Reason::FieldInvalid, "reports", "is required"));
     }
     if reports.len() > MAX_REPORTS_PER_FILING {
-        let why = format!("has {} reports; one filing has at most {MAX_REPORTS_PER_FILING}", reports.len());
-        return Err(Error::field(Reason::TooLarge, "reports", why).with("limit", MAX_REPORTS_PER_FILING));
+        return Err(too_many("reports", reports.len()));
     }
     if preconditions.len() > MAX_REPORTS_PER_FILING {
-        let why = format!("has {} elements; at most {MAX_REPORTS_PER_FILING} are allowed", preconditions.len());
-        return Err(Error::field(Reason::TooLarge, "preconditions", why).with("limit", MAX_REPORTS_PER_FILING));
+        return Err(too_many("preconditions", preconditions.len()));
     }
-    let intent = Intent::try_from(*intent)
-        .map_err(|_| Error::field(Reason::FieldInvalid, "intent", format!("{intent} is not a value of Intent")))?;
+    let intent = parse_intent(*intent)?;
     let mut parsed: Vec<Report> = Vec::with_capacity(reports.len());
     let mut violations: Vec<Violation> = Vec::new();
     for (index, report) in reports.iter().enumerate() {

@@ -4,6 +4,7 @@ pub mod codec;
 mod explain;
 mod feed;
 mod filing;
+mod import;
 pub mod listener;
 mod log;
 mod page;

@@ -1,0 +1,133 @@
+//! `FilingService.ImportReports`: batch after batch on one stream, what is wrong with an item answered beside it.
+//!
+//! The next batch is read when the last is answered: a client that sends faster waits in its own flow-control window.
+
+use std::{collections::HashSet, pin::Pin, sync::Arc, time::Duration};
+
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::{Status, Streaming};
+
+use super::filing::{Filing, Timed, check_request_id, parse_intent, parse_reason, too_many};
+use crate::{
+    clock,
+    domain::{
+        error::{Error, Reason, Result, Violation},
+        name::{self, ReportName},
+        report::Report,
+    },
+    limits::MAX_REPORTS_PER_FILING,
+    pb::v1::{
+        FilingOutcome, FilingResult, ImportItem, ImportRefusal, ImportReportsRequest, ImportReportsResponse,
+        ImportResult, RetractionReason, Source, import_item::Item, import_result::Outcome,
+    },
+    writer::{Act, Step},
+};
+
+/// The answers of an import, one for each batch; an error is the last.
+pub(super) type Answers = Pin<Box<dyn Stream<Item = std::result::Result<ImportReportsResponse, Status>> + Send>>;
+
+/// Answers each batch as it comes.
+pub(super) fn answers(filing: Filing, batches: Streaming<ImportReportsRequest>, deadline: Option<Duration>) -> Answers {
+    let filing = Arc::new(filing);
+    let began = clock::ticks();
+    Box::pin(batches.then(move |batch| {
+        let filing = Arc::clone(&filing);
+        async move {
+            let left = deadline.map(|deadline| deadline.saturating_sub(began.elapsed()));
+            Ok(answer(&filing, batch?, left).await?)
+        }
+    }))
+}
+
+async fn answer(filing: &Filing, batch: ImportReportsRequest, left: Option<Duration>) -> Result<ImportReportsResponse> {
+    check_request_id(Some(&batch.request_id))?;
+    let intent = parse_intent(batch.intent)?;
+    let reason = reason_of(&batch)?;
+    let recorded_at_us = batch.recorded_at.as_ref().map(|t| filing.0.past(t, "recorded_at")).transpose()?;
+    let (steps, mut results) = sort_out(&batch, filing.0.clock.now_us())?;
+    let (places, steps): (Vec<u32>, Vec<Step>) = steps.into_iter().unzip();
+    let (mut events, mut revision, mut head) = (0, 0, filing.0.store.head());
+    if !steps.is_empty() {
+        let act = Act::Import { steps, intent, reason };
+        let timed = Timed { recorded_at_us, deadline: left };
+        let answer = filing.file(act, &batch, Some(&batch.request_id), batch.validate_only, timed).await?;
+        results.extend(places.into_iter().zip(answer.results).map(|(index, result)| told(index, result)));
+        events = u32::try_from(answer.events.len()).unwrap_or(u32::MAX);
+        (revision, head) = (answer.revision, answer.head);
+    }
+    results.sort_by_key(|r| r.index);
+    let token = head.token().encode();
+    Ok(ImportReportsResponse { request_id: batch.request_id, results, events, revision, token })
+}
+
+fn reason_of(batch: &ImportReportsRequest) -> Result<RetractionReason> {
+    let withdraws = batch.items.iter().any(|i| matches!(i.item, Some(Item::Withdraw(_))));
+    if withdraws || batch.reason != 0 { parse_reason(batch.reason) } else { Ok(RetractionReason::Unspecified) }
+}
+
+/// The good items as steps, with their index, and what is wrong with the others.
+fn sort_out(batch: &ImportReportsRequest, now_us: i64) -> Result<(Vec<(u32, Step)>, Vec<ImportResult>)> {
+    if batch.items.is_empty() {
+        return Err(Error::field(Reason::FieldInvalid, "items", "is required"));
+    }
+    if batch.items.len() > MAX_REPORTS_PER_FILING {
+        return Err(too_many("items", batch.items.len()));
+    }
+    let (mut steps, mut refused) = (Vec::new(), Vec::new());
+    let mut seen: HashSet<ReportName> = HashSet::new();
+    for (index, item) in (0_u32..).zip(&batch.items) {
+        let step = parse_item(item, batch.source.as_ref(), now_us).and_then(|step| {
+            if seen.insert(step.report_name().clone()) { Ok(step) } else { Err(twice(step.report_name())) }
+        });
+        match step {
+            Ok(step) => steps.push((index, step)),
+            Err(error) => refused.push(ImportResult { index, outcome: Some(Outcome::Refusal(refusal(&error))) }),
+        }
+    }
+    Ok((steps, refused))
+}
+
+fn twice(name: &ReportName) -> Error {
+    Error::field(Reason::FieldInvalid, "", format!("{name} is in this batch already: send it in the next"))
+}
+
+fn parse_item(item: &ImportItem, shared: Option<&Source>, now_us: i64) -> Result<Step> {
+    match &item.item {
+        None => Err(Error::field(Reason::FieldInvalid, "", "one of report and withdraw is required")),
+        Some(Item::Report(report)) => {
+            let report = Report::parse(report.clone(), shared, "report")?;
+            if report.is_of_the_future(now_us) {
+                return Err(Error::field(Reason::FieldInvalid, "report.source.published", "lies in the future"));
+            }
+            Ok(Step::File(report))
+        }
+        Some(Item::Withdraw(name)) => name
+            .parse()
+            .map(Step::Withdraw)
+            .map_err(|e: name::NameError| Error::field(Reason::FieldInvalid, "withdraw", e.to_string())),
+    }
+}
+
+fn refusal(error: &Error) -> ImportRefusal {
+    let field = |v: &Violation| v.field.clone();
+    let words = |v: &Violation| {
+        if v.field.is_empty() { v.description.clone() } else { format!("{} {}", v.field, v.description) }
+    };
+    let message = match error.violations.as_slice() {
+        [] => error.message.clone(),
+        violations => violations.iter().map(words).collect::<Vec<_>>().join("; "),
+    };
+    let fields = error.violations.iter().map(field).filter(|f| !f.is_empty()).collect();
+    ImportRefusal { reason: error.reason.into(), message, fields }
+}
+
+/// What became of a step. One without an outcome was left out by the writer: its record has no room for it.
+fn told(index: u32, result: FilingResult) -> ImportResult {
+    let outcome = if result.outcome() == FilingOutcome::Unspecified {
+        let message = result.warnings.join("; ");
+        Outcome::Refusal(ImportRefusal { reason: Reason::TooLarge.into(), message, fields: Vec::new() })
+    } else {
+        Outcome::Result(result)
+    };
+    ImportResult { index, outcome: Some(outcome) }
+}
