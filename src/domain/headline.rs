@@ -1,7 +1,7 @@
 //! One line for people, of an event or of a record.
 
-use super::{fold::fold, record};
-use crate::pb::v1::{self, EventType, event::Detail, record::Kind};
+use super::{decide::STATUS_PATH, fold::fold, record};
+use crate::pb::v1::{self, AgreementStatus, Basis, EventType, event::Detail, record::Kind};
 
 /// What a record is about, in one line: its English title, else its first, else who with whom.
 #[must_use]
@@ -52,10 +52,10 @@ pub fn headline(event: &v1::Event, record: &v1::Record) -> String {
         .or_else(|| record::occurred(record))
         .map(|d| format!(", {}", d.edtf))
         .unwrap_or_default();
-    format!("{label}{when}: {}", what(event))
+    format!("{label}{when}: {}", what(event, record))
 }
 
-fn what(event: &v1::Event) -> String {
+fn what(event: &v1::Event, record: &v1::Record) -> String {
     let fields = || event.fields.join(", ");
     match event.r#type() {
         EventType::Disputed => format!("accounts disagree on {}", fields()),
@@ -64,6 +64,7 @@ fn what(event: &v1::Event) -> String {
         EventType::MilestoneWithdrawn => {
             format!("{} does not stand any more", word(event.withdrawn_type().as_str_name(), "EVENT_TYPE_"))
         }
+        EventType::Updated if event.changed_paths == [STATUS_PATH] => now(record),
         EventType::Updated | EventType::Corrected | EventType::Extended => {
             let shown = event.changed_paths.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
             let more = event.changed_paths.len().saturating_sub(3);
@@ -71,7 +72,37 @@ fn what(event: &v1::Event) -> String {
             let verb = word(event.r#type().as_str_name(), "EVENT_TYPE_");
             if shown.is_empty() { verb } else { format!("{verb} {shown}{more}") }
         }
-        event_type => detail(event.detail.as_ref()).unwrap_or_else(|| word(event_type.as_str_name(), "EVENT_TYPE_")),
+        event_type => detail(event.detail.as_ref()).unwrap_or_else(|| {
+            let what = word(event_type.as_str_name(), "EVENT_TYPE_");
+            match &event.detail {
+                Some(Detail::Due(due)) => format!("{what}{}", by_date(event_type, due)),
+                _ => what,
+            }
+        }),
+    }
+}
+
+/// The status that a record has now, and how sure it is.
+fn now(record: &v1::Record) -> String {
+    let Some(status) = record::info(record).and_then(|i| i.status.as_ref()) else { return "status unknown".to_owned() };
+    let own = match status.agreement_status() {
+        AgreementStatus::Unspecified => word(status.status().as_str_name(), "STATUS_"),
+        of_agreement => word(of_agreement.as_str_name(), "AGREEMENT_STATUS_"),
+    };
+    format!("now {own} ({})", word(status.certainty().as_str_name(), "CERTAINTY_"))
+}
+
+/// What fell due by date, and how it is known.
+fn by_date(event_type: EventType, due: &v1::Due) -> String {
+    let date = due.date.as_ref().map(|d| d.edtf.as_str()).unwrap_or_default();
+    let inferred = if due.basis() == Basis::Inferred { ", inferred" } else { "" };
+    match event_type {
+        EventType::AgreementExpiring => {
+            format!(": its last day is {date} (at most {} days left{inferred})", due.days_left)
+        }
+        EventType::AgreementSuperseded => format!(" by {} from {date} (by date{inferred})", due.record),
+        EventType::AgreementExpired => format!(" after {date} (by date{inferred})"),
+        _ => format!(" (by date{inferred})"),
     }
 }
 
