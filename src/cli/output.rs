@@ -29,6 +29,8 @@ pub enum Format {
     Json,
     /// Canonical proto JSON, one object per line
     Ndjson,
+    /// Comma-separated values with a line of headings; of lists
+    Csv,
 }
 
 /// The flag that chooses the format.
@@ -83,8 +85,8 @@ impl Out {
     /// As of [`Out::line`].
     pub fn object(&mut self, value: &Value) -> Result<(), CliError> {
         match self.format {
-            Format::Ndjson => self.line(value),
             Format::Table | Format::Json => self.line(format_args!("{value:#}")),
+            Format::Ndjson | Format::Csv => self.line(value),
         }
     }
 
