@@ -15,6 +15,7 @@ use crate::{
         error::{Error, Reason, Result},
         facets::Tag,
         filter::{Clause, Filter, Filters, Mode},
+        record,
         relationship::{self, Claims, KINDS, Ranking, Relation, Seen, Window},
     },
     limits::{MAX_COVERING_SOURCES, MAX_PAGE_SIZE, MAX_RELATIONSHIP_PAGES, MAX_RELATIONSHIP_RECORDS},
@@ -84,6 +85,13 @@ impl Registry {
     }
 }
 
+/// What is derived of a record.
+struct Derived {
+    status: v1::DerivedStatus,
+    /// Of an agreement the last day of its validity.
+    end: Option<v1::InferableDate>,
+}
+
 fn parse_valid_at(text: Option<&str>) -> Result<Option<Day>> {
     let read = |text| date::parse_day(text).map_err(|e| Error::field(Reason::FieldInvalid, "valid_at", e.to_string()));
     text.filter(|t| !t.is_empty()).map(read).transpose()
@@ -111,7 +119,7 @@ impl App {
                     return Err(too_many(kind));
                 }
                 for record in &page.records {
-                    let (status, end) = derived(record, day);
+                    let Derived { status, end } = self.derived(record, day, revision)?;
                     take(&Seen { record, status: &status, end: end.as_ref() });
                 }
                 after = page.next;
@@ -121,6 +129,16 @@ impl App {
             }
         }
         Ok(())
+    }
+
+    /// What is derived of a record at a day. So far that is what is stored.
+    fn derived(&self, record: &v1::Record, _day: Day, _revision: u64) -> Result<Derived> {
+        let status = record::info(record).and_then(|info| info.status.clone()).unwrap_or_default();
+        let end = match &record.kind {
+            Some(Kind::Agreement(agreement)) => agreement.validity.as_ref().and_then(|v| v.end.clone()),
+            _ => None,
+        };
+        Ok(Derived { status, end })
     }
 
     /// What sources claim to have watched; reads the store.
@@ -140,16 +158,6 @@ fn too_many(kind: RecordKind) -> Error {
         kind.as_str_name()
     );
     Error::new(Reason::TooLarge, why).with("limit", MAX_RELATIONSHIP_RECORDS)
-}
-
-/// What is derived of a record at a day: its status, and of an agreement the last day of its validity.
-fn derived(record: &v1::Record, _day: Day) -> (v1::DerivedStatus, Option<v1::InferableDate>) {
-    let status = crate::domain::record::info(record).and_then(|info| info.status.clone());
-    let end = match &record.kind {
-        Some(Kind::Agreement(agreement)) => agreement.validity.as_ref().and_then(|v| v.end.clone()),
-        _ => None,
-    };
-    (status.unwrap_or_default(), end)
 }
 
 /// Records of at least two of these states, or that one of them took part in and another observed.

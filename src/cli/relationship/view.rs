@@ -9,8 +9,8 @@ use crate::{
         words,
     },
     pb::v1::{
-        AgreementGroup, AgreementSeries, AgreementSummary, Basis, Contact, Dispute, Expiry, InferableDate, Observed,
-        Relationship, Succession, Tally,
+        AgreementGroup, AgreementSeries, AgreementSummary, Basis, Certainty, Contact, DerivedStatus, Dispute, Expiry,
+        InferableDate, Observed, Relationship, Succession, Tally,
     },
 };
 
@@ -216,25 +216,26 @@ fn contact_line(word: &str, contact: &Contact, indent: &str) -> String {
     format!("{line}  {}", dim(shortened(&contact.label, room)))
 }
 
-/// Its name, term and certainty; its title beside them if there is room, else below.
+/// Its name; below it the term, how sure its status is unless it is beyond doubt, and its title.
 fn agreement_lines(agreement: &AgreementSummary) -> String {
-    let certainty = agreement.status.as_ref().map(|s| words::human("Certainty", s.certainty)).unwrap_or_default();
+    let certainty = agreement.status.as_ref().map_or(Certainty::Unspecified, DerivedStatus::certainty);
+    let doubt = match certainty {
+        Certainty::Definite | Certainty::Unspecified => String::new(),
+        doubt => format!("status {}", words::human("Certainty", doubt.into())),
+    };
     let term = match (&agreement.start, &agreement.end) {
         (Some(start), Some(end)) => format!("{} to {}", edtf(start), dated(end)),
         (Some(start), None) => format!("from {}", dated(start)),
         (None, Some(end)) => format!("until {}", dated(end)),
         (None, None) => agreement.concluded.as_ref().map(|d| format!("concluded {}", d.edtf)).unwrap_or_default(),
     };
-    let certainty = if certainty.is_empty() { certainty } else { format!("status {certainty}") };
-    let facts = [term, certainty].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
-    let own = cut(&format!("{}  {facts}", agreement.name), "    ");
-    let label = label(agreement);
-    let beside = own.chars().count() + 2 + label.chars().count() <= WIDTH;
-    match label {
-        "" => own,
-        _ if beside => format!("{own}  {}", dim(label)),
-        _ => format!("{own}\n        {}", dim(shortened(label, WIDTH - 8))),
+    let mut facts: Vec<String> = [term, doubt].into_iter().filter(|part| !part.is_empty()).collect();
+    let room = (WIDTH - 6).saturating_sub(facts.iter().map(|f| f.chars().count() + 2).sum());
+    if !label(agreement).is_empty() && room >= 10 {
+        facts.push(dim(shortened(label(agreement), room)));
     }
+    let below = if facts.is_empty() { String::new() } else { format!("\n      {}", facts.join("  ")) };
+    format!("    {}{below}", agreement.name)
 }
 
 fn label(agreement: &AgreementSummary) -> &str {
@@ -260,10 +261,8 @@ fn chain(series: &AgreementSeries) -> String {
     };
     let links = series.agreements.iter().map(|agreement| {
         let status = agreement.status.as_ref().map(|s| words::human("AgreementStatus", s.agreement_status));
-        match status.unwrap_or_default() {
-            status if status.is_empty() => id(agreement),
-            status => format!("{} ({status})", id(agreement)),
-        }
+        let status = status.filter(|status| !status.is_empty()).map(|status| format!(" ({status})"));
+        id(agreement) + &status.unwrap_or_default()
     });
     let hidden = usize::try_from(series.count).unwrap_or(usize::MAX).saturating_sub(series.agreements.len());
     let before = (hidden > 0).then(|| format!("{hidden} earlier"));
@@ -302,4 +301,103 @@ fn shortened(text: &str, room: usize) -> String {
     }
     let kept: String = text.chars().take(room.saturating_sub(1)).collect();
     format!("{}…", kept.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pb::v1::{AgreementStatus, EdtfDate, RelationType, VisitDirection};
+
+    fn tally(count: u32, undated: u32, observed: Observed) -> Tally {
+        Tally { count, undated, observed: observed.into(), ..Default::default() }
+    }
+
+    fn agreement(year: &str, status: AgreementStatus) -> AgreementSummary {
+        let status = DerivedStatus {
+            agreement_status: status.into(),
+            certainty: Certainty::Inferred.into(),
+            ..Default::default()
+        };
+        let day = |day: &str| InferableDate {
+            date: Some(EdtfDate { edtf: format!("{year}-{day}"), ..Default::default() }),
+            basis: Basis::Inferred.into(),
+        };
+        AgreementSummary {
+            name: format!("agreements/az-kz-plan-{year}"),
+            label: "A plan with a title that goes on and on, as those of plans between ministries tend to".repeat(2),
+            status: Some(status),
+            start: Some(day("01-01")),
+            end: Some(day("12-31")),
+            series: Some("az-kz-plan".into()),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn zero_is_said_in_words_that_say_whether_anybody_watched() {
+        assert_eq!(how_many(&tally(0, 0, Observed::Yes)), "none");
+        assert_eq!(how_many(&tally(0, 0, Observed::Partly)), "none known");
+        assert_eq!(how_many(&tally(0, 2, Observed::No)), "none known, 2 undated");
+        assert_eq!(how_many(&tally(3, 0, Observed::Yes)), "3");
+        assert_eq!(how_many(&tally(3, 0, Observed::Partly)), "3 known");
+    }
+
+    #[test]
+    fn what_expires_next_and_its_series_are_shown_in_a_hundred_columns() {
+        let plans = [agreement("2025", AgreementStatus::Expired), agreement("2026", AgreementStatus::InForce)];
+        let next = Expiry {
+            name: plans[1].name.clone(),
+            label: plans[1].label.clone(),
+            last_day: plans[1].end.clone(),
+            days_left: 38,
+            followed_by: vec![],
+        };
+        let succession = Succession {
+            earlier: plans[0].name.clone(),
+            later: plans[1].name.clone(),
+            relation: RelationType::NextInSeries.into(),
+            basis: Basis::Stated.into(),
+        };
+        let group = |plan: &AgreementSummary| AgreementGroup {
+            status: plan.status.as_ref().unwrap().agreement_status,
+            count: 1,
+            agreements: vec![plan.clone()],
+        };
+        let watched = Tally { watched_by: vec!["sources/desk".into()], ..tally(0, 0, Observed::Yes) };
+        let way = VisitDirection { guest: "AZ".into(), host: "KZ".into(), visits: Some(watched.clone()) };
+        let shown = relation(
+            &Relationship {
+                states: vec!["AZ".into(), "KZ".into()],
+                day: "2026-11-23".into(),
+                until: "2026-11-23".into(),
+                visits: Some(watched),
+                directions: vec![way],
+                meetings: Some(tally(0, 0, Observed::No)),
+                agreements: Some(tally(2, 0, Observed::Partly)),
+                agreement_groups: vec![group(&plans[1]), group(&plans[0])],
+                next_expiry: Some(next),
+                series: vec![AgreementSeries { series: "az-kz-plan".into(), count: 2, agreements: plans.into() }],
+                successions: vec![succession],
+                ..Default::default()
+            },
+            None,
+        );
+        let plain = anstream::adapter::strip_str(&shown).to_string();
+        assert!(plain.lines().all(|line| line.chars().count() <= WIDTH), "{plain}");
+        assert!(plain.contains("on 2026-12-31 (inferred), in 38 days"), "{plain}");
+        assert!(plain.contains("az-kz-plan: 2025 (expired) → 2026 (in force)"), "{plain}");
+        assert!(!plain.contains("next in series"), "the chain shows it already: {plain}");
+        assert!(plain.contains("visits: watched by sources/desk"), "{plain}");
+        assert!(plain.contains("nobody claims to have watched meetings, agreements: there may be more"), "{plain}");
+        assert!(plain.contains("AZ to KZ: none\n"), "{plain}");
+    }
+
+    #[test]
+    fn what_is_too_wide_is_folded_and_nothing_is_lost() {
+        let words = "agreements/some-name: ".to_owned() + &"fields[of].the.record, ".repeat(20);
+        let folded = cut(words.trim(), "  ");
+        assert!(folded.lines().all(|line| line.chars().count() <= WIDTH), "{folded}");
+        let joined = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(joined(&folded), joined(&words));
+    }
 }

@@ -204,3 +204,82 @@ fn series(key: &str, lines: &[&Line]) -> v1::AgreementSeries {
 fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn date(edtf: &str) -> Option<v1::InferableDate> {
+        let date = (!edtf.is_empty()).then(|| v1::EdtfDate { edtf: edtf.into(), ..Default::default() })?;
+        Some(v1::InferableDate { date: Some(date), ..Default::default() })
+    }
+
+    fn window(day: &str) -> Window {
+        Window::parse(date::parse_day(day).unwrap(), None, None).unwrap()
+    }
+
+    /// Of agreements, each with status, signing and last day, what they come to.
+    fn answer(day: &str, each: &[(&str, AgreementStatus, &str, &str)]) -> Answer {
+        let mut agreements = Agreements::default();
+        for (id, status, signed, end) in each {
+            let action = v1::AgreementAction {
+                r#type: v1::ActionType::Signed.into(),
+                date: date(signed).and_then(|d| d.date),
+                ..Default::default()
+            };
+            let agreement =
+                v1::Agreement { name: format!("agreements/{id}"), actions: vec![action], ..Default::default() };
+            let record = v1::Record { kind: Some(Kind::Agreement(agreement)) };
+            let status = v1::DerivedStatus { agreement_status: (*status).into(), ..Default::default() };
+            agreements.add(&Seen { record: &record, status: &status, end: date(end).as_ref() }, &window(day));
+        }
+        agreements.finish(&window(day))
+    }
+
+    #[test]
+    fn the_next_expiry_is_the_earliest_end_of_what_still_runs() {
+        let all = [
+            ("gone", AgreementStatus::Expired, "2020", "2024-03-31"),
+            ("later", AgreementStatus::InForce, "2020", "2025"),
+            ("next", AgreementStatus::Denounced, "2020", "2024-06-30"),
+            ("signed", AgreementStatus::Signed, "2024", "2024-06-10"),
+            ("open", AgreementStatus::InForce, "2020", ""),
+        ];
+        let next = answer("2024-06-01", &all).next_expiry.unwrap();
+        assert_eq!((next.name.as_str(), next.days_left), ("agreements/next", 29));
+        let next = answer("2024-06-30", &all).next_expiry.unwrap();
+        assert_eq!((next.name.as_str(), next.days_left), ("agreements/next", 0), "its last day is inclusive");
+        assert_eq!(answer("2024-07-01", &all).next_expiry.unwrap().name, "agreements/later");
+        assert!(answer("2026-01-01", &all).next_expiry.is_none());
+    }
+
+    #[test]
+    fn agreements_stand_by_status_and_those_that_end_first_stand_first() {
+        let all = [
+            ("c", AgreementStatus::InForce, "2022", ""),
+            ("b", AgreementStatus::InForce, "2021", ""),
+            ("a", AgreementStatus::InForce, "2020", "2030"),
+            ("t", AgreementStatus::Terminated, "2020", "2030"),
+            ("ahead", AgreementStatus::Unknown, "2025", ""),
+            ("unknown", AgreementStatus::Unknown, "", ""),
+        ];
+        let groups = answer("2024-06-01", &all).groups;
+        let names = |group: &v1::AgreementGroup| group.agreements.iter().map(|a| a.name[11..].to_owned()).collect();
+        let shown: Vec<(AgreementStatus, Vec<String>)> = groups.iter().map(|g| (g.status(), names(g))).collect();
+        let named = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        let expected = [
+            (AgreementStatus::InForce, named(&["a", "b", "c"])),
+            (AgreementStatus::Unknown, named(&["unknown"])),
+            (AgreementStatus::Terminated, named(&["t"])),
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn what_is_not_listed_is_counted() {
+        let ids: Vec<String> = (0..MAX_LISTED + 7).map(|n| format!("a{n:04}")).collect();
+        let all: Vec<_> = ids.iter().map(|id| (id.as_str(), AgreementStatus::InForce, "2020", "")).collect();
+        let groups = answer("2024-06-01", &all).groups;
+        assert_eq!((groups[0].agreements.len(), groups[0].count), (MAX_LISTED, number(MAX_LISTED + 7)));
+    }
+}
