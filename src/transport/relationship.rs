@@ -37,13 +37,14 @@ impl Registry {
         relationship::check_states(&states)?;
         let valid_at = parse_valid_at(valid_at.as_deref())?;
         let at = self.0.at(as_of.as_ref(), at_least.as_deref(), wait).await?;
-        let day = valid_at.unwrap_or_else(|| self.0.day(&at));
+        let today = self.0.day(&at);
+        let day = valid_at.unwrap_or(today);
         let window = Window::parse(day, from.as_deref(), until.as_deref())?;
         let (app, revision) = (Arc::clone(&self.0), at.revision);
         let relationship = blocking(move || {
             let mut relation = Relation::new(&states, window);
             app.each(&between(&states), revision, day, |seen| relation.add(seen))?;
-            Ok(relation.finish(&app.claims(revision)?))
+            Ok(relation.finish(&app.claims(revision, today)?))
         })
         .await?;
         Ok(v1::GetRelationshipResponse { relationship: Some(relationship), token: at.token.encode() })
@@ -61,14 +62,15 @@ impl Registry {
         relationship::check_state(&r.state, "state")?;
         let valid_at = parse_valid_at(r.valid_at.as_deref())?;
         let at = self.page_at(&paged, r.as_of.as_ref(), r.at_least.as_deref(), wait).await?;
-        let day = valid_at.unwrap_or_else(|| self.0.day(&at));
+        let today = self.0.day(&at);
+        let day = valid_at.unwrap_or(today);
         let window = Window::parse(day, r.from.as_deref(), r.until.as_deref())?;
         let (app, revision) = (Arc::clone(&self.0), at.revision);
         let skip = paged.token.as_ref().map_or(0, |t| usize::try_from(t.key).unwrap_or(0));
         let (relationships, more, watched) = blocking(move || {
             let mut ranking = Ranking::new(&r.state, window);
             app.each(&of(&r.state), revision, day, |seen| ranking.add(seen))?;
-            let claims = app.claims(revision)?;
+            let claims = app.claims(revision, today)?;
             let (relationships, more) = ranking.page(&claims, skip, size);
             Ok((relationships, more, relationship::watched(&r.state, &claims, &window)))
         })
@@ -142,13 +144,13 @@ impl App {
     }
 
     /// What sources claim to have watched; reads the store.
-    fn claims(&self, revision: u64) -> Result<Claims> {
+    fn claims(&self, revision: u64, today: Day) -> Result<Claims> {
         let sources = self.store.read(|c| coverage::covering(c, revision, MAX_COVERING_SOURCES + 1))?;
         if sources.len() > MAX_COVERING_SOURCES {
             let why = format!("more than {MAX_COVERING_SOURCES} sources have a coverage");
             return Err(Error::new(Reason::TooLarge, why).with("limit", MAX_COVERING_SOURCES));
         }
-        Ok(Claims::of(&sources))
+        Ok(Claims::of(&sources, today))
     }
 }
 

@@ -93,7 +93,7 @@ fn sum(months: impl Iterator<Item = TimelineMonth>) -> Option<TimelineMonth> {
 fn observed(watched: &[Watched; 4], number: Month, month: &TimelineMonth) -> v1::Observed {
     let found = [month.visits, month.meetings, month.agreements, month.exercises];
     let (from, until) = (first_day(number), first_day(number + 1).map(|next| next - 1));
-    let of_kind = |index: usize| watched[index].observed(from, until, found[index] > 0);
+    let of_kind = |index: usize| watched[index].observed_so_far(from, until, found[index] > 0);
     let all = |wanted| (0..KINDS.len()).all(|index| of_kind(index) == wanted);
     match () {
         () if all(v1::Observed::Yes) => v1::Observed::Yes,
@@ -121,4 +121,57 @@ fn first_day(month: Month) -> Option<Day> {
 
 fn show(month: Month) -> String {
     format!("{:04}-{:02}", month.div_euclid(12), month.rem_euclid(12) + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::relationship::watch::{Between, Claims};
+
+    const AZ_KZ: &[Between<'static>] = &[Between::Two("AZ", "KZ")];
+
+    fn day(text: &str) -> Day {
+        date::parse_day(text).unwrap()
+    }
+
+    /// What a source claims to have watched completely, as months ask for it.
+    fn watched(kinds: &[RecordKind], from: &str) -> [Watched; 4] {
+        let coverage = v1::Coverage {
+            kinds: kinds.iter().map(|k| (*k).into()).collect(),
+            from: Some(v1::EdtfDate { edtf: from.into(), ..Default::default() }),
+            complete: true,
+            ..Default::default()
+        };
+        let source = v1::Source { name: "sources/desk".into(), coverage: Some(coverage), ..Default::default() };
+        let claims = Claims::of(&[source], day("2026-11-23"));
+        KINDS.map(|kind| claims.about(kind, AZ_KZ))
+    }
+
+    fn observed_of(kinds: &[RecordKind]) -> Vec<(String, v1::Observed)> {
+        let window = Window::parse(day("2026-11-23"), Some("2026-09"), Some("2026-12")).unwrap();
+        let timeline = Months::default().finish(&watched(kinds, "2026-10"), &window);
+        timeline.months.iter().map(|m| (m.month.clone(), m.observed())).collect()
+    }
+
+    #[test]
+    fn a_month_was_watched_if_all_kinds_were_as_far_as_it_has_gone() {
+        use v1::Observed::{No, Partly, Yes};
+        let of = |each: [v1::Observed; 4]| {
+            let months = ["2026-09", "2026-10", "2026-11", "2026-12"];
+            months.into_iter().map(str::to_owned).zip(each).collect::<Vec<_>>()
+        };
+        assert_eq!(observed_of(&KINDS), of([No, Yes, Yes, No]));
+        assert_eq!(observed_of(&KINDS[..2]), of([No, Partly, Partly, No]));
+        assert_eq!(observed_of(&[]), of([No; 4]));
+    }
+
+    #[test]
+    fn months_are_counted_through_the_years() {
+        for text in ["1969-12-31", "1970-01-01", "2024-02-29", "0001-01-15", "9999-12-31"] {
+            let month = month_of(day(text)).unwrap();
+            assert_eq!(show(month), text[..7]);
+            let first = first_day(month).unwrap();
+            assert!(first <= day(text) && date::show(first).ends_with("-01"), "{text}");
+        }
+    }
 }

@@ -12,8 +12,11 @@ use crate::{
 type Days = (Day, Day);
 
 /// What sources claim to have watched.
-#[derive(Debug, Clone, Default)]
-pub struct Claims(Vec<Claim>);
+#[derive(Debug, Clone)]
+pub struct Claims {
+    claims: Vec<Claim>,
+    today: Day,
+}
 
 #[derive(Debug, Clone)]
 struct Claim {
@@ -35,9 +38,9 @@ pub enum Between<'a> {
 }
 
 impl Claims {
-    /// The claims of these sources; those without coverage claim nothing.
+    /// The claims of these sources; those without coverage claim nothing, and nobody has watched what comes after today.
     #[must_use]
-    pub fn of(sources: &[v1::Source]) -> Self {
+    pub fn of(sources: &[v1::Source], today: Day) -> Self {
         let claim = |source: &v1::Source| {
             let coverage = source.coverage.as_ref()?;
             let from = coverage.from.as_ref().and_then(|d| date::span_of(d).earliest);
@@ -46,16 +49,16 @@ impl Claims {
                 source: source.name.clone(),
                 kinds: coverage.kinds.iter().copied().collect(),
                 states: coverage.states.iter().cloned().collect(),
-                days: days(from, until),
+                days: days(from, Some(until.map_or(today, |until| until.min(today)))),
                 complete: coverage.complete,
             })
         };
-        Self(sources.iter().filter_map(claim).collect())
+        Self { claims: sources.iter().filter_map(claim).collect(), today }
     }
 
     /// What is claimed of a kind between these states.
     pub fn about(&self, kind: RecordKind, pairs: &[Between<'_>]) -> Watched {
-        let of_kind: Vec<&Claim> = self.0.iter().filter(|c| c.kinds.contains(&(kind as i32))).collect();
+        let of_kind: Vec<&Claim> = self.claims.iter().filter(|c| c.kinds.contains(&(kind as i32))).collect();
         let touching = |claim: &Claim| pairs.iter().any(|pair| claim.is_about(*pair));
         let sources = of_kind.iter().filter(|c| touching(c)).map(|c| (c.source.clone(), c.days)).collect();
         let lines = pairs.iter().map(|pair| {
@@ -63,7 +66,7 @@ impl Claims {
             let complete = own().filter(|c| c.complete).map(|c| c.days);
             Line { complete: joined(complete.collect()), any: joined(own().map(|c| c.days).collect()) }
         });
-        Watched { lines: lines.collect(), sources }
+        Watched { lines: lines.collect(), sources, today: self.today }
     }
 }
 
@@ -83,6 +86,7 @@ pub struct Watched {
     /// One for each two states.
     lines: Vec<Line>,
     sources: Vec<(String, Days)>,
+    today: Day,
 }
 
 /// When two states were watched: times apart from each other, in order.
@@ -103,6 +107,13 @@ impl Watched {
         } else {
             Observed::No
         }
+    }
+
+    /// As [`Self::observed`], of that part of a time that is not in the future, if there is one.
+    pub fn observed_so_far(&self, from: Option<Day>, until: Option<Day>, reported: bool) -> Observed {
+        let begun = from.is_none_or(|from| from <= self.today);
+        let until = if begun { Some(until.map_or(self.today, |until| until.min(self.today))) } else { until };
+        self.observed(from, until, reported)
     }
 
     /// The sources whose claims touch a time, by name, and how many more there are than are listed.
@@ -173,8 +184,12 @@ mod tests {
 
     fn observed(sources: &[v1::Source], pairs: &[Between<'_>], from: &str, until: &str) -> Observed {
         let bound = |text: &str| date::Date::parse(text).ok().map(|d| d.span());
-        let watched = Claims::of(sources).about(RecordKind::Visit, pairs);
+        let watched = Claims::of(sources, today()).about(RecordKind::Visit, pairs);
         watched.observed(bound(from).and_then(|s| s.earliest), bound(until).and_then(|s| s.latest), false)
+    }
+
+    fn today() -> Day {
+        date::parse_day("2026-11-23").unwrap()
     }
 
     const AZ_KZ: &[Between<'static>] = &[Between::Two("AZ", "KZ")];
@@ -191,9 +206,9 @@ mod tests {
     #[test]
     fn claims_that_meet_watch_the_whole_between_them() {
         let two = [source("a", &[], "2020", "2021", true), source("b", &["KZ"], "2022-01", "", true)];
-        assert_eq!(observed(&two, AZ_KZ, "2020", "2026"), Observed::Yes);
+        assert_eq!(observed(&two, AZ_KZ, "2020", "2025"), Observed::Yes);
         let gap = [source("a", &[], "2020", "2021", true), source("b", &["KZ"], "2022-01-02", "", true)];
-        assert_eq!(observed(&gap, AZ_KZ, "2020", "2026"), Observed::Partly);
+        assert_eq!(observed(&gap, AZ_KZ, "2020", "2025"), Observed::Partly);
     }
 
     #[test]
@@ -205,7 +220,7 @@ mod tests {
     fn other_states_kinds_and_no_claim_at_all_are_not_watched() {
         assert_eq!(observed(&[source("a", &["TR"], "", "", true)], AZ_KZ, "", ""), Observed::No);
         assert_eq!(observed(&[], AZ_KZ, "", ""), Observed::No);
-        let exercises = Claims::of(&[source("a", &[], "", "", true)]).about(RecordKind::Exercise, AZ_KZ);
+        let exercises = Claims::of(&[source("a", &[], "", "", true)], today()).about(RecordKind::Exercise, AZ_KZ);
         assert_eq!(exercises.observed(None, None, false), Observed::No);
         assert_eq!(exercises.observed(None, None, true), Observed::Partly, "something was reported all the same");
     }
@@ -213,14 +228,28 @@ mod tests {
     #[test]
     fn of_more_than_two_states_each_two_have_to_be_watched() {
         let three = [Between::Two("AZ", "KZ"), Between::Two("AZ", "TR"), Between::Two("KZ", "TR")];
-        assert_eq!(observed(&[source("a", &["AZ", "KZ"], "", "", true)], &three, "", ""), Observed::Yes);
-        assert_eq!(observed(&[source("a", &["AZ"], "", "", true)], &three, "", ""), Observed::Partly);
+        assert_eq!(observed(&[source("a", &["AZ", "KZ"], "", "", true)], &three, "", "2025"), Observed::Yes);
+        assert_eq!(observed(&[source("a", &["AZ"], "", "", true)], &three, "", "2025"), Observed::Partly);
+    }
+
+    #[test]
+    fn nobody_has_watched_the_future() {
+        let open = [source("a", &[], "2020", "", true)];
+        assert_eq!(observed(&open, AZ_KZ, "2020", "2026-11-23"), Observed::Yes);
+        assert_eq!(observed(&open, AZ_KZ, "2020", "2026-11-24"), Observed::Partly);
+        assert_eq!(observed(&open, AZ_KZ, "2026-11-24", ""), Observed::No);
+        assert_eq!(observed(&[source("a", &[], "", "2030", true)], AZ_KZ, "2026-11", "2026-11"), Observed::Partly);
+        let month = date::Date::parse("2026-11").unwrap().span();
+        let watched = Claims::of(&open, today()).about(RecordKind::Visit, AZ_KZ);
+        assert_eq!(watched.observed_so_far(month.earliest, month.latest, false), Observed::Yes);
+        let next = date::Date::parse("2026-12").unwrap().span();
+        assert_eq!(watched.observed_so_far(next.earliest, next.latest, false), Observed::No);
     }
 
     #[test]
     fn the_sources_are_those_that_touch_the_time() {
         let sources = [source("old", &[], "1990", "1999", true), source("new", &["AZ"], "2000", "", false)];
-        let watched = Claims::of(&sources).about(RecordKind::Visit, AZ_KZ);
+        let watched = Claims::of(&sources, today()).about(RecordKind::Visit, AZ_KZ);
         let day = date::Date::parse("2005").unwrap().span().earliest;
         assert_eq!(watched.by(day, None), (vec!["sources/new".to_owned()], 0));
         assert_eq!(watched.by(None, None).0.len(), 2);
