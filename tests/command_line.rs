@@ -165,7 +165,14 @@ fn a_relation_is_shown_in_a_hundred_columns_and_given_to_scripts_in_three_forms(
     assert!(places.is_sorted(), "{chain}");
     let months = |line: &str| line.chars().filter(|c| "·▁▂▃▄▅▆▇█".contains(*c)).count();
     let drawn = shown.lines().find(|l| l.starts_with("  visits ")).expect("a line of the timeline");
-    assert_eq!(months(drawn), 37, "36 months up to the day, and the one ahead in which a plan ends: {shown}");
+    assert_eq!(
+        months(drawn),
+        39,
+        "from the first month that has something to the one ahead in which a plan ends: {shown}"
+    );
+    let few = served.run("relationship AZ KZ --valid-at 2026-11-23 --months 12").done();
+    let drawn = few.lines().find(|l| l.starts_with("  visits ")).expect("a line of the timeline");
+    assert!(months(drawn) == 13 && few.contains("before that: visits 3"), "{few}");
 
     let earlier = served.run("relationship AZ KZ --valid-at 2024-06-01").done();
     assert!(earlier.contains("next  2024-06-07  visits/kz-mod-az-2024-06"), "{earlier}");

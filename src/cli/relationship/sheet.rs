@@ -35,6 +35,7 @@ const AGREEMENTS: &[&str] = &[
     "end",
     "end_basis",
     "series",
+    "legal_character",
 ];
 const TIMELINE: &[&str] = &["month", "visits", "meetings", "agreements", "exercises", "expiries", "observed"];
 const RANKING: &[&str] = &[
@@ -144,6 +145,7 @@ fn agreement(agreement: &AgreementSummary) -> Row {
     row.extend(date(agreement.start.as_ref()));
     row.extend(date(agreement.end.as_ref()));
     row.push(agreement.series.clone().unwrap_or_default());
+    row.push(words::human("LegalCharacter", agreement.legal_character));
     row
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::pb::v1::{Observed, Relationship, TimelineMonth};
 
 /// Months drawn up to the day unless told otherwise.
-pub const MONTHS: usize = 36;
+pub const MONTHS: usize = 48;
 /// Months drawn after the day at most: far ends of agreements would leave no room for what was.
 const AHEAD: usize = 12;
 /// Months side by side: six years with the gaps between them.
@@ -36,7 +36,11 @@ pub fn draw(relation: &Relationship, months: Option<usize>) -> String {
     let (Some(first), Some(last)) = (shown.first(), shown.last()) else { return String::new() };
     let mut text = format!("{}  {} to {}\n", crate::cli::output::bold("Timeline"), first.month, last.month);
     let most = shown.iter().flat_map(|m| LINES.iter().map(|(_, pick)| pick(m))).max().unwrap_or_default();
-    for row in shown.chunks(ROW) {
+    let drawn = if most == 0 && shown.iter().all(|m| m.observed() == Observed::No) { &[] } else { shown };
+    if drawn.is_empty() {
+        text.push_str("  nothing known\n");
+    }
+    for row in drawn.chunks(ROW) {
         years(&mut text, row);
         for (name, pick) in LINES {
             line(&mut text, name, row, |m| bar(pick(m), most, m.observed()));
@@ -46,7 +50,9 @@ pub fn draw(relation: &Relationship, months: Option<usize>) -> String {
             line(&mut text, "", row, today);
         }
     }
-    let _ = writeln!(text, "  █ is {most}, {NONE} watched and none, {UNKNOWN} none known, ^ {}", relation.day);
+    if most > 0 {
+        let _ = writeln!(text, "  █ is {most}, {NONE} watched and none, {UNKNOWN} none known, ^ {}", relation.day);
+    }
     let hidden = [&timeline.months[..before], timeline.earlier.as_slice()].concat();
     note(&mut text, "before that", &hidden);
     let after = &timeline.months[before + shown.len()..];
@@ -128,9 +134,17 @@ mod tests {
         TimelineMonth { month: month.into(), visits, observed: observed.into(), ..Default::default() }
     }
 
+    #[test]
+    fn where_nothing_is_known_nothing_is_drawn() {
+        let months = vec![month("2026-10", 0, Observed::No), month("2026-11", 0, Observed::No)];
+        let timeline = crate::pb::v1::Timeline { months, ..Default::default() };
+        let relation = Relationship { day: "2026-11-23".into(), timeline: Some(timeline), ..Default::default() };
+        assert_eq!(draw(&relation, None).lines().nth(1), Some("  nothing known"));
+    }
+
     fn months(first_year: u32, years: u32) -> Vec<TimelineMonth> {
         let each = (first_year..first_year + years).flat_map(|y| (1..=12).map(move |m| format!("{y}-{m:02}")));
-        each.map(|m| month(&m, 0, Observed::No)).collect()
+        each.map(|m| month(&m, 1, Observed::No)).collect()
     }
 
     #[test]
@@ -145,7 +159,7 @@ mod tests {
         let all = months(2020, 40);
         let (before, shown) = window(&all, "2026-11", Some(36));
         assert_eq!((shown[0].month.as_str(), shown.last().unwrap().month.as_str()), ("2023-12", "2027-11"));
-        assert_eq!(all[before].month, "2023-12");
+        assert_eq!(all[before].month, "2023-12", "those before are told in words");
         assert_eq!(window(&all, "2026-11", None).1.len(), 480);
     }
 

@@ -9,8 +9,8 @@ use crate::{
         words,
     },
     pb::v1::{
-        AgreementGroup, AgreementSeries, AgreementSummary, Basis, Certainty, Contact, DerivedStatus, Dispute, Expiry,
-        InferableDate, Observed, Relationship, Succession, Tally,
+        AgreementGroup, AgreementSeries, AgreementStatus, AgreementSummary, Basis, Certainty, Contact, DerivedStatus,
+        Dispute, Expiry, InferableDate, Instrument, LegalCharacter, Observed, Relationship, Succession, Tally,
     },
 };
 
@@ -145,10 +145,11 @@ impl Page {
     }
 
     fn group(&mut self, group: &AgreementGroup) {
-        let status = match words::human("AgreementStatus", group.status) {
-            none if none.is_empty() => "status not derived".to_owned(),
-            status => status,
-        };
+        let mut words: Vec<String> = group.agreements.iter().map(status_word).collect();
+        words.sort();
+        words.dedup();
+        let status = words.join(" or ");
+        let status = if status.is_empty() { "status not derived" } else { &status };
         self.line(format_args!("  {status} ({})", group.count));
         for agreement in group.agreements.iter().take(SHOWN) {
             self.line(agreement_lines(agreement));
@@ -238,6 +239,24 @@ fn agreement_lines(agreement: &AgreementSummary) -> String {
     format!("    {}{below}", agreement.name)
 }
 
+/// The status in a word. What is in force is in effect unless it binds: by what is stated, else by its form.
+fn status_word(agreement: &AgreementSummary) -> String {
+    let status = agreement.status.as_ref().map_or(AgreementStatus::Unspecified, DerivedStatus::agreement_status);
+    let binds = match agreement.legal_character() {
+        LegalCharacter::Binding => true,
+        LegalCharacter::Unspecified => {
+            use Instrument::{Agreement, Convention, ExchangeOfLetters, ExchangeOfNotes, Protocol, Treaty};
+            [Treaty, Convention, Agreement, Protocol, ExchangeOfNotes, ExchangeOfLetters]
+                .contains(&agreement.instrument())
+        }
+        _ => false,
+    };
+    match status {
+        AgreementStatus::InForce if !binds => "in effect".to_owned(),
+        _ => words::human("AgreementStatus", status.into()),
+    }
+}
+
 fn label(agreement: &AgreementSummary) -> &str {
     if agreement.label == agreement.name { "" } else { &agreement.label }
 }
@@ -259,10 +278,9 @@ fn chain(series: &AgreementSeries) -> String {
         let rest = id.strip_prefix(&series.series).map(|rest| rest.trim_start_matches('-').to_owned());
         rest.filter(|rest| !rest.is_empty()).unwrap_or(id)
     };
-    let links = series.agreements.iter().map(|agreement| {
-        let status = agreement.status.as_ref().map(|s| words::human("AgreementStatus", s.agreement_status));
-        let status = status.filter(|status| !status.is_empty()).map(|status| format!(" ({status})"));
-        id(agreement) + &status.unwrap_or_default()
+    let links = series.agreements.iter().map(|agreement| match status_word(agreement) {
+        none if none.is_empty() => id(agreement),
+        status => format!("{} ({status})", id(agreement)),
     });
     let hidden = usize::try_from(series.count).unwrap_or(usize::MAX).saturating_sub(series.agreements.len());
     let before = (hidden > 0).then(|| format!("{hidden} earlier"));
@@ -306,7 +324,7 @@ fn shortened(text: &str, room: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::v1::{AgreementStatus, EdtfDate, RelationType, VisitDirection};
+    use crate::pb::v1::{EdtfDate, RelationType, VisitDirection};
 
     fn tally(count: u32, undated: u32, observed: Observed) -> Tally {
         Tally { count, undated, observed: observed.into(), ..Default::default() }
@@ -385,11 +403,24 @@ mod tests {
         let plain = anstream::adapter::strip_str(&shown).to_string();
         assert!(plain.lines().all(|line| line.chars().count() <= WIDTH), "{plain}");
         assert!(plain.contains("on 2026-12-31 (inferred), in 38 days"), "{plain}");
-        assert!(plain.contains("az-kz-plan: 2025 (expired) → 2026 (in force)"), "{plain}");
+        assert!(plain.contains("az-kz-plan: 2025 (expired) → 2026 (in effect)"), "{plain}");
         assert!(!plain.contains("next in series"), "the chain shows it already: {plain}");
         assert!(plain.contains("visits: watched by sources/desk"), "{plain}");
         assert!(plain.contains("nobody claims to have watched meetings, agreements: there may be more"), "{plain}");
         assert!(plain.contains("AZ to KZ: none\n"), "{plain}");
+    }
+
+    #[test]
+    fn what_does_not_bind_is_in_effect_and_what_does_in_force() {
+        let mut treaty = agreement("2026", AgreementStatus::InForce);
+        treaty.instrument = Instrument::Treaty.into();
+        assert_eq!(status_word(&treaty), "in force");
+        treaty.legal_character = LegalCharacter::NonBinding.into();
+        assert_eq!(status_word(&treaty), "in effect");
+        let plan = AgreementSummary { instrument: Instrument::CooperationPlan.into(), ..treaty };
+        assert_eq!(status_word(&AgreementSummary { legal_character: 0, ..plan.clone() }), "in effect");
+        assert_eq!(status_word(&AgreementSummary { legal_character: 1, ..plan }), "in force");
+        assert_eq!(status_word(&agreement("2025", AgreementStatus::Expired)), "expired");
     }
 
     #[test]

@@ -92,6 +92,7 @@ impl Agreements {
                 start,
                 end: seen.end.cloned(),
                 series: agreement.series.clone(),
+                legal_character: agreement.legal_character,
             },
         });
     }
