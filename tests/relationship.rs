@@ -521,3 +521,65 @@ async fn a_long_history_has_a_timeline_with_an_end_and_what_lies_outside_is_summ
     months.dedup();
     assert_eq!(months, given, "in order, each once");
 }
+
+/// A row of a list of visits to the United States: the guest's code, first day, last day.
+type Row = (&'static str, String, String);
+
+/// The visits of some guests in `historyatstate-visits/visits.csv`; `None` where the data is not.
+fn visits_to_the_us() -> Option<Vec<Row>> {
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/historyatstate-visits/visits.csv");
+    let Ok(mut reader) = csv::Reader::from_path(&data) else {
+        eprintln!("skipped: {} is not there", data.display());
+        return None;
+    };
+    let codes = [("japan", "JP"), ("mexico", "MX"), ("united-kingdom", "GB"), ("hawaii", "x-hawaii")];
+    let rows = reader.records().map(Result::unwrap).filter_map(|row| {
+        let (_, code) = codes.iter().find(|(id, _)| *id == &row[4])?;
+        Some((*code, row[1].to_owned(), row[2].to_owned()))
+    });
+    Some(rows.collect())
+}
+
+#[tokio::test]
+async fn relations_over_a_real_list_are_those_that_its_rows_say() {
+    let Some(rows) = visits_to_the_us() else { return };
+    assert!(rows.len() > 200, "{} rows", rows.len());
+    let server = TestServer::start().await;
+    let reports = rows.iter().enumerate().map(|(index, (guest, start, end))| {
+        let visit = v1::Visit {
+            hosts: vec![side("US")],
+            guests: vec![side(guest)],
+            start: (!start.is_empty()).then(|| date(start)),
+            end: (!end.is_empty()).then(|| date(end)),
+            ..Default::default()
+        };
+        visit_report_of(&format!("v{index}"), "list", visit)
+    });
+    for part in reports.collect::<Vec<_>>().chunks(500) {
+        server.file(part.to_vec()).await;
+    }
+    for day in ["1874-12-11", "1959-12-31", "1990-06-15", "2024-12-31"] {
+        let listed = v1::ListRelationshipsRequest { valid_at: Some(day.into()), ..list("US") };
+        let listed = server.registry().list_relationships(listed).await.unwrap().into_inner().relationships;
+        for guest in ["JP", "MX", "GB", "x-hawaii"] {
+            let own: Vec<&str> = rows.iter().filter(|(code, ..)| *code == guest).map(|(_, s, _)| s.as_str()).collect();
+            let begun = own.iter().filter(|start| **start <= day).count();
+            let asked = v1::GetRelationshipRequest { valid_at: Some(day.into()), ..ask(&["US", guest]) };
+            let seen = relation_of(&server, asked).await;
+            let tally = way(&seen, guest, "US");
+            let counted = |n: u32| usize::try_from(n).unwrap();
+            assert_eq!((counted(tally.count), counted(tally.ahead)), (begun, own.len() - begun), "{guest} at {day}");
+            let first_day = |contact: &Option<v1::Contact>| {
+                let name = contact.as_ref()?.name.strip_prefix("visits/v")?;
+                Some(rows[name.parse::<usize>().unwrap()].1.as_str())
+            };
+            let last = own.iter().filter(|start| **start <= day).max().copied();
+            let next = own.iter().filter(|start| **start > day).min().copied();
+            assert_eq!((first_day(&tally.last), first_day(&tally.next)), (last, next), "{guest} at {day}");
+            assert_eq!(way(&seen, "US", guest).observed(), Observed::No, "the list has visits to the host alone");
+            let other = listed.iter().find(|r| r.state == guest).expect("it is listed");
+            assert_eq!(counted(other.count), begun, "{guest} at {day}");
+        }
+        assert!(listed.is_sorted_by_key(|r| std::cmp::Reverse(r.count)));
+    }
+}
