@@ -100,6 +100,7 @@ fn config(folder: &std::path::Path) -> Config {
         data_dir: DataDir::At(folder.to_owned()),
         in_memory: false,
         sample: false,
+        accept_day_jump: false,
         log: String::new(),
         log_format: LogFormat::Text,
         drain: Duration::from_secs(1),

@@ -2,13 +2,23 @@
 
 use std::{
     fmt::Debug,
+    future::Future,
+    pin::Pin,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+/// A day in microseconds.
+pub const DAY_US: i64 = 86_400_000_000;
+/// The principal of what the clock files.
+pub const CLOCK: &str = "clock";
 
 /// Tells the time of day; tests bring their own.
 pub trait Clock: Send + Sync + Debug + 'static {
     /// Microseconds since 1970-01-01 UTC.
     fn now_us(&self) -> i64;
+
+    /// Waits until it is that late.
+    fn wait_until(&self, us: i64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
 /// The clock of this machine.
@@ -21,7 +31,22 @@ impl Clock for SystemClock {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
     }
+
+    fn wait_until(&self, us: i64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        // The time of day jumps, and sleeping machines wake late: it is looked at again and again.
+        Box::pin(async move {
+            loop {
+                match u64::try_from(us.saturating_sub(self.now_us())) {
+                    Ok(left) if left > 0 => tokio::time::sleep(Duration::from_micros(left).min(LOOK_AGAIN)).await,
+                    _ => return,
+                }
+            }
+        })
+    }
 }
+
+/// How long the clock of this machine is trusted to run evenly.
+const LOOK_AGAIN: Duration = Duration::from_secs(20);
 
 /// An instant of the contract.
 ///
@@ -43,7 +68,7 @@ pub fn micros(timestamp: &prost_types::Timestamp) -> i64 {
 /// The civil day (UTC) of an instant, in days since 1970.
 #[must_use]
 pub fn day(us: i64) -> i32 {
-    i32::try_from(us.div_euclid(86_400_000_000)).unwrap_or(i32::MAX)
+    i32::try_from(us.div_euclid(DAY_US)).unwrap_or(i32::MAX)
 }
 
 /// A moment of this process, for intervals.

@@ -54,6 +54,8 @@ pub struct Config {
     pub in_memory: bool,
     /// Whether the sample is loaded into an empty store.
     pub sample: bool,
+    /// Whether the registry's day may be moved by any number of days at once.
+    pub accept_day_jump: bool,
     /// What to log.
     pub log: String,
     /// How to log.
@@ -75,6 +77,7 @@ struct File {
     in_memory: Option<bool>,
     sample: Option<bool>,
     insecure_listen: Option<bool>,
+    accept_day_jump: Option<bool>,
     log: Option<String>,
     log_format: Option<LogFormat>,
     drain_seconds: Option<u64>,
@@ -116,6 +119,7 @@ impl Config {
             data_dir: place(folder, in_memory, sample)?,
             in_memory,
             sample,
+            accept_day_jump: args.accept_day_jump || file.accept_day_jump.unwrap_or(false),
             log: args.log.clone().or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
             log_format,
             drain: file.drain_seconds.map_or(limits::DRAIN_DEADLINE, Duration::from_secs),

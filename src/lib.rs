@@ -37,6 +37,7 @@ pub mod writer;
 
 pub mod clock;
 pub mod config;
+pub mod day;
 pub mod limits;
 pub mod pb;
 pub mod sample;

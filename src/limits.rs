@@ -59,6 +59,12 @@ pub const MAX_TIMELINE_MONTHS: i32 = 1200;
 pub const WRITER_QUEUE: usize = 1024;
 /// Filings that share one transaction.
 pub const MAX_GROUP: usize = 256;
+/// Records that one part of a move of the registry's day examines.
+pub const DAY_PART_RECORDS: usize = 1000;
+/// Bytes of one part of a move of the registry's day, before its last record.
+pub const DAY_PART_BYTES: usize = 384 * 1024;
+/// Days that the clock moves the registry's day at once without being told that it may.
+pub const MAX_DAY_JUMP: i32 = 40;
 /// How often a filing is decided again after other replicas won, before CONTENTION.
 pub const MAX_CONFLICTS: usize = 16;
 /// How long a request id is remembered, in log time.

@@ -8,9 +8,13 @@ use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 use crate::{
-    clock::{Clock, SystemClock},
+    clock::{self, Clock, SystemClock},
     config::{Config, DataDir},
-    domain::error::{Error, Result},
+    day,
+    domain::{
+        date::Day,
+        error::{Error, Result},
+    },
     feed::Hub,
     journal::{Embedded, Journal},
     limits::{REPLAY_PAGE_REVISIONS, RING_BYTES},
@@ -46,6 +50,7 @@ pub struct Server {
     writer: WriterThread,
     drain: std::time::Duration,
     loaded: Option<sample::Loaded>,
+    accept_day_jump: bool,
     /// Goes when the server does.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -84,12 +89,25 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         Ok((store, writer, thread, hub))
     })
     .await?;
-    let loaded = if config.sample { Some(load_sample(&store, &writer).await?) } else { None };
+    let loaded =
+        if config.sample { Some(load_sample(&store, &writer, clock::day(clock.now_us())).await?) } else { None };
     let app = Arc::new(App { store, writer, hub, journal, tasks: Tasks::default(), clock });
     let (routes, health) =
         transport::routes(&app).await.map_err(|e| Error::internal(format!("the descriptors cannot be served: {e}")))?;
     let drain = config.drain;
-    Ok(Server { listener, address, folder, routes, health, app, writer: thread, drain, loaded, _temporary: temporary })
+    Ok(Server {
+        listener,
+        address,
+        folder,
+        routes,
+        health,
+        app,
+        writer: thread,
+        drain,
+        loaded,
+        accept_day_jump: config.accept_day_jump,
+        _temporary: temporary,
+    })
 }
 
 /// Puts the newest revisions into the ring, so that those who resume after a restart find them there.
@@ -108,11 +126,11 @@ fn refill(store: &Store, hub: &Hub) -> Result<()> {
     Ok(())
 }
 
-async fn load_sample(store: &Store, writer: &Writer) -> Result<sample::Loaded> {
+async fn load_sample(store: &Store, writer: &Writer, today: Day) -> Result<sample::Loaded> {
     if store.head().revision > 0 {
         return Ok(sample::Loaded::NotEmpty);
     }
-    sample::load(writer).await
+    sample::load(writer, today).await
 }
 
 impl Server {
@@ -152,6 +170,10 @@ impl Server {
         let (listener, routes) = (self.listener, self.routes);
         let accepting = listener::serve(listener, routes, tasks.clone(), stop.clone(), abort.clone());
         let accepting = tasks.spawn("accept", accepting);
+        let app = &self.app;
+        let clock =
+            day::run(app.store.clone(), app.writer.clone(), Arc::clone(&app.clock), self.accept_day_jump, stop.clone());
+        tasks.spawn("clock", clock);
         tokio::select! {
             () = shutdown => {}
             () = watch_over_filings(&self.app, &self.health) => {}

@@ -123,17 +123,15 @@ fn a_first_user_sees_what_the_issue_promises() {
     }));
 
     // The same for people.
-    let table = served.run("get visits/kz-mod-az-2023-10 --explain").done();
-    let row = table.lines().find(|l| l.trim_start().starts_with("type ")).unwrap();
-    assert!(
-        row.contains("official")
-            && row.contains("“visit”")
-            && row.contains("organizations/az-ministry-of-defence is refined"),
-        "{row}"
-    );
-    let table = served.run("get agreements/az-kz-military-cooperation-plan-2024 --explain").done();
-    let row = table.lines().find(|l| l.contains("actions[concluded].type")).unwrap();
-    assert!(row.contains("disputed") && row.contains("organizations/kz-ministry-of-defence conflicts"), "{row}");
+    let page = served.run("get visits/kz-mod-az-2023-10 --explain").done();
+    let told = under(&page, "type ");
+    assert!(told[0].contains("official (“официальный визит”)"), "{page}");
+    assert!(told[1].contains("organizations/kz-ministry-of-defence, tamasha-170926"), "{page}");
+    assert!(told[2].contains("“visit” — organizations/az-ministry-of-defence is refined"), "{page}");
+    let page = served.run("get agreements/az-kz-military-cooperation-plan-2024 --explain").done();
+    let told = under(&page, "actions[concluded].type ");
+    assert!(told[0].contains("disputed"), "{page}");
+    assert!(told.iter().any(|l| l.contains("organizations/kz-ministry-of-defence conflicts")), "{page}");
     let record = served.run("get agreements/az-kz-military-cooperation-plan-2024").done();
     assert!(record.contains("not stated"), "{record}");
 
@@ -200,6 +198,13 @@ fn the_relations_of_one_state_are_ranked() {
     assert_eq!(served.run("relationship Azerbaijan").code, 64);
     assert_eq!(served.run("relationship AZ KZ --valid-at yesterday").code, 1);
     assert_eq!(served.run("relationship").code, 64);
+}
+
+/// The line that begins like this, and what is indented below it.
+fn under<'a>(page: &'a str, label: &str) -> Vec<&'a str> {
+    let mut lines = page.lines().skip_while(|line| !line.starts_with(label));
+    let first = lines.next().unwrap_or_else(|| panic!("{label} is not in {page}"));
+    std::iter::once(first).chain(lines.take_while(|line| line.starts_with(' '))).collect()
 }
 
 fn explain(served: &Served, name: &str) -> v1::ExplainRecordResponse {
@@ -308,6 +313,133 @@ fn every_line_of_ndjson_is_the_message_it_claims_to_be() {
     assert!(reports.len() > 60 && reports.iter().all(|r| r.source.is_some()));
     let only: Vec<v1::Record> = served.run("export records --kind person").lines("Record");
     assert!(!only.is_empty() && only.iter().all(|r| matches!(r.kind, Some(v1::record::Kind::Person(_)))));
+}
+
+/// What is shown of a record fits a page where there is no terminal.
+#[test]
+fn records_and_explanations_are_no_wider_than_a_page() {
+    let served = Served::sample();
+    for line in ["get visits/kz-mod-az-2023-10", "get agreements/az-kz-military-cooperation-plan-2024"] {
+        for line in [line.to_owned(), format!("{line} --explain")] {
+            let page = served.run(&line).done();
+            // A name or path is not broken, so that it can be copied.
+            let of_words = page.lines().filter(|line| line.trim().contains(' '));
+            let widest = of_words.max_by_key(|line| line.chars().count()).unwrap();
+            assert!(widest.chars().count() <= 100, "{line}: {widest}");
+        }
+    }
+}
+
+fn sheet(csv: &str) -> (Vec<String>, Vec<Vec<String>>) {
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let cells = |record: &csv::StringRecord| record.iter().map(str::to_owned).collect::<Vec<_>>();
+    let headings = cells(reader.headers().unwrap());
+    (headings, reader.records().map(|record| cells(&record.unwrap())).collect())
+}
+
+#[test]
+fn csv_has_a_row_for_every_record_and_gives_awkward_text_back() {
+    let served = Served::sample();
+    let awkward = "Сказал: \"да\", потом — нет;\nвторая строка, с запятой";
+    let source = r#"{"name":"sources/desk-9","publisher":{"nameAsStated":"Desk"},"kind":"SOURCE_KIND_SECONDARY"}"#;
+    let visit = serde_json::json!({"summary": awkward, "guests": [{"state": "KZ"}, {"state": "UZ"}],
+                                   "start": {"edtf": "2021-05~"}, "type": "VISIT_TYPE_OFFICIAL_WORKING"});
+    served.fed("file -", &format!(r#"{{"record":"visits/awkward","source":{source},"visit":{visit}}}"#)).done();
+
+    let visits: Vec<v1::Visit> = served.run("list visits --all -o ndjson").lines("Visit");
+    let (headings, rows) = sheet(&served.run("list visits --all -o csv").done());
+    let at = |name: &str| headings.iter().position(|h| h == name).unwrap_or_else(|| panic!("{name}"));
+    assert_eq!(rows.len(), visits.len());
+    let row = rows.iter().find(|row| row[0] == "visits/awkward").unwrap();
+    assert_eq!(row[at("summary")], awkward);
+    let shown = ["guests", "start", "type", "disputed"].map(|name| row[at(name)].as_str());
+    assert_eq!(shown, ["KZ; UZ", "2021-05~", "official-working", ""]);
+
+    let (exported, of_visits) = sheet(&served.run("export records --kind visit --format csv").done());
+    assert_eq!(exported, headings, "a list and an export have the same columns");
+    assert_eq!(of_visits.len(), rows.len());
+    let (headings, rows) = sheet(&served.run("export records --format csv").done());
+    assert_eq!((headings[0].as_str(), headings[1].as_str()), ("name", "what"));
+    assert_eq!(rows.len(), served.run("export records").lines::<v1::Record>("Record").len());
+    for (what, message) in [("reports", "Report"), ("events", "Event"), ("sources", "Source")] {
+        let (headings, rows) = sheet(&served.run(&format!("export {what} --format csv")).done());
+        let lines = served.run(&format!("export {what}")).done().lines().count();
+        assert!(rows.len() == lines && lines > 20, "{message}: {} of {lines}", rows.len());
+        assert!(rows.iter().all(|row| !row[0].is_empty()), "{headings:?}");
+    }
+    for line in ["reports visits/awkward -o csv", "history visits/awkward -o csv", "list sources -o csv"] {
+        assert!(!sheet(&served.run(line).done()).1.is_empty(), "{line}");
+    }
+    let (_, none) = sheet(&served.run("list visits --state FR --state JP -o csv").done());
+    assert!(none.is_empty(), "headings alone");
+}
+
+#[test]
+fn cloud_events_have_every_attribute_that_the_specification_demands() {
+    let served = Served::sample();
+    let events: Vec<v1::Event> = served.run("export events").lines("Event");
+    let exported = served.run("export events --format cloudevents").done();
+    assert_eq!(served.run("watch --from oldest --until caught-up -o cloudevents").done(), exported);
+    let cloud: Vec<Value> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(cloud.len(), events.len());
+    for (cloud, event) in cloud.iter().zip(&events) {
+        let attribute = |name: &str| cloud[name].as_str().unwrap_or_default().to_owned();
+        assert_eq!(attribute("specversion"), "1.0");
+        assert_eq!(attribute("datacontenttype"), "application/json");
+        assert_eq!((attribute("id"), attribute("source")), (event.id.clone(), event.source.clone()));
+        assert_eq!(
+            (attribute("subject"), &attribute("time")),
+            (event.subject.clone(), &event.time.unwrap().to_string())
+        );
+        assert_eq!(
+            (attribute("revision"), cloud["index"].as_u64()),
+            (event.revision.to_string(), Some(event.index.into()))
+        );
+        let words = event.r#type().as_str_name().trim_start_matches("EVENT_TYPE_").to_lowercase().replace('_', "-");
+        assert_eq!(attribute("type"), format!("attache.v1.{words}"));
+        let data: v1::Event = pb::from_json("Event", &cloud["data"].to_string()).unwrap();
+        assert_eq!(data, *event);
+        let names = cloud.as_object().unwrap().keys().filter(|name| *name != "data");
+        for name in names {
+            assert!(name.len() <= 20 && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn hints_name_what_to_try_next() {
+    let served = Served::sample();
+    let typo = r#"{"record":"visits/x","source":{"name":"sources/s"},"visit":{"tpye":"VISIT_TYPE_STATE"}}"#;
+    for (line, input, code, word) in [
+        ("cursor get desk", "", 2, "attache cursor commit"),
+        ("list visits --known-at 1990-01-01T00:00:00Z", "", 1, "--valid-at"),
+        ("file -", typo, 64, "visit.tpye: no field tpye; did you mean type?"),
+        ("list visits --filter {\"kinds\":[\"VISIT\"]}", "", 64, "did you mean RECORD_KIND_VISIT?"),
+        ("list visits --visit-type oficial", "", 64, "did you mean official?"),
+        ("list visits --kind agreement", "", 64, "this is a list of visits"),
+        ("list visits --status in-force", "", 64, "--status in-force"),
+        ("list visits --status expird", "", 64, "did you mean expired?"),
+        ("list persons --valid-at 2024-01-01", "", 64, "--valid-at: persons have no status"),
+        ("list sources --valid-at 2024-01-01", "", 64, "--valid-at"),
+        ("list visits --valid-at 2024", "", 64, "--valid-at"),
+        ("list visits --since soon", "", 64, "--since"),
+        ("list visits --until 1.1.2024", "", 64, "--until"),
+        ("list visits --known-at yesterday", "", 64, "--known-at"),
+        ("watch --from yesterday", "", 64, "--from"),
+        ("watch --until 2024", "", 64, "--until"),
+        ("get visits/kz-mod-az-2023-10 -o csv", "", 64, "-o csv"),
+        ("file - -o csv", typo, 64, "did you mean"),
+        ("export records --format cloudevents", "", 64, "export events"),
+    ] {
+        let ended = served.fed(line, input);
+        assert_eq!(ended.code, code, "{line}: {}", ended.err);
+        assert!(ended.err.contains(word), "{line}: {}", ended.err);
+    }
+    let source = r#"{"name":"sources/s","publisher":{"nameAsStated":"S"},"kind":"SOURCE_KIND_SECONDARY"}"#;
+    let report = format!(r#"{{"record":"visits/x","source":{source},"visit":{{"summary":"s"}}}}"#);
+    let refused = served.fed("file - -o csv", &report);
+    assert!(refused.code == 64 && refused.err.contains("-o csv"), "{}", refused.err);
+    assert_eq!(served.run("get visits/x").code, 2, "refused before it was filed");
 }
 
 #[test]

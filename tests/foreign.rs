@@ -132,6 +132,20 @@ fn python_example_streams_from_the_oldest_event_and_saves_its_token() {
     assert!(first.starts_with("1-0 ") || first.starts_with("2-0 "), "the oldest event is not first: {first}");
 }
 
+#[test]
+fn python_example_starts_again_with_a_snapshot_when_the_log_is_another() {
+    let (python, server, before) = (tool("python"), Server::start(), Server::start());
+    let info = attache().args(["log", "-o", "json", "--server", &before.address]).output().expect("the program starts");
+    let info: serde_json::Value = serde_json::from_slice(&info.stdout).expect("the other log's position");
+    let saved = server.home.path().join("token");
+    std::fs::write(&saved, info["token"].as_str().expect("a token")).expect("the token is saved");
+    let mut example = Command::new(python);
+    example.arg(script("examples/stream.py")).arg(&server.address).arg(&saved).stdin(Stdio::null());
+    let first = first_line(example.stdout(Stdio::piped()));
+    // Of a snapshot the id is revision and name.
+    assert!(first.split(' ').next().is_some_and(|id| id.contains("-agreements/")), "no snapshot: {first}");
+}
+
 /// What a program prints first; it is ended after that.
 fn first_line(command: &mut Command) -> String {
     let mut child = command.spawn().expect("the client starts");

@@ -406,7 +406,6 @@ async fn the_counts_are_those_of_the_lists() {
 }
 
 #[tokio::test]
-#[ignore = "status is not derived yet"]
 async fn the_plans_of_the_sample_follow_each_other_and_the_one_in_effect_expires_next() {
     let server = sample().await;
     let status = |relation: &v1::Relationship, year: &str| {
@@ -437,7 +436,6 @@ async fn the_plans_of_the_sample_follow_each_other_and_the_one_in_effect_expires
 }
 
 #[tokio::test]
-#[ignore = "status is not derived yet"]
 async fn a_visit_that_was_called_off_is_neither_counted_nor_the_last_one() {
     let server = TestServer::start().await;
     let off = v1::Visit {

@@ -8,7 +8,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::{
     error::{CliError, chain},
-    output::OutputArgs,
+    output::{Format, OutputArgs},
 };
 use crate::pb::v1::{
     feed_service_client::FeedServiceClient, filing_service_client::FilingServiceClient,
@@ -17,6 +17,8 @@ use crate::pb::v1::{
 
 /// Where a server listens unless told otherwise.
 pub const DEFAULT_SERVER: &str = "http://127.0.0.1:50051";
+
+const DEFAULT_PORT: u16 = 50051;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
@@ -37,7 +39,7 @@ pub type Log = LogServiceClient<Channel>;
 /// The flag that says where the server is.
 #[derive(Debug, Clone, Args)]
 pub struct ServerArgs {
-    /// The server to ask
+    /// The server to ask: a URL, or a host with or without port
     #[arg(long, env = "ATTACHE_SERVER", default_value = DEFAULT_SERVER, value_name = "URL", help_heading = "Output")]
     pub server: String,
 }
@@ -81,8 +83,26 @@ impl ClientArgs {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As there, and [`CliError::Usage`] for a format that not every command has.
     pub async fn connect(&self) -> Result<Connection, CliError> {
+        self.connect_with(&[]).await
+    }
+
+    /// Connects, if the answer can be printed as asked: besides what every command has in one of these formats.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::connect`].
+    pub async fn connect_with(&self, formats: &[Format]) -> Result<Connection, CliError> {
+        let format = self.output.output;
+        // Before anything is sent: what was filed cannot be called back because it cannot be shown.
+        if matches!(format, Format::Csv | Format::Cloudevents) && !formats.contains(&format) {
+            return Err(CliError::Usage(format!(
+                "-o {}: this command does not have it; csv is for lists, cloudevents for `watch`, and `attache export` \
+                 has both as --format",
+                format.word()
+            )));
+        }
         self.server.connect().await
     }
 }
@@ -125,10 +145,11 @@ impl Connection {
     }
 }
 
-/// A bare `host:port` is taken as plain HTTP/2.
+/// A bare `host` or `host:port` is taken as plain HTTP/2, at the port where servers listen unless told otherwise.
 fn url(server: &str) -> Result<String, CliError> {
     match server.split_once("://") {
-        None => Ok(format!("http://{server}")),
+        None if has_port(server) => Ok(format!("http://{server}")),
+        None => Ok(format!("http://{server}:{DEFAULT_PORT}")),
         Some(("http", _)) => Ok(server.to_owned()),
         Some((scheme, _)) => {
             Err(CliError::Usage(format!("--server {server}: {scheme} is not supported, only plain http is")))
@@ -136,9 +157,24 @@ fn url(server: &str) -> Result<String, CliError> {
     }
 }
 
+/// The colons of an IPv6 address stand in brackets.
+fn has_port(host: &str) -> bool {
+    host.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bare_host_gets_scheme_and_port() {
+        assert!(DEFAULT_SERVER.ends_with(&format!(":{DEFAULT_PORT}")));
+        assert_eq!(url("desk").unwrap(), "http://desk:50051");
+        assert_eq!(url("127.0.0.1").unwrap(), "http://127.0.0.1:50051");
+        assert_eq!(url("[::1]").unwrap(), "http://[::1]:50051");
+        assert_eq!(url("[::1]:7").unwrap(), "http://[::1]:7");
+        assert_eq!(url("http://desk").unwrap(), "http://desk", "a URL is taken at its word");
+    }
 
     #[test]
     fn a_bare_address_is_taken_as_plain_http() {

@@ -159,13 +159,23 @@ fn details(status: &Status, info: Option<&ErrorInfo>) -> Vec<String> {
     if let Some(delay) = retry_delay(status) {
         lines.push(format!("try again after {delay:?}"));
     }
-    lines.extend(info.and_then(|info| advice(&info.reason)).map(str::to_owned));
+    lines.extend(info.and_then(|info| advice(&info.reason, status)).map(str::to_owned));
     lines
 }
 
 /// What to do on the command line, where the reason alone does not say it.
-fn advice(reason: &str) -> Option<&'static str> {
+fn advice(reason: &str, status: &Status) -> Option<&'static str> {
+    let resource = status.get_details_resource_info().map(|info| info.resource_name).unwrap_or_default();
+    let of_lookup = violations(status).iter().any(|(field, _)| field.starts_with("as_of"));
     Some(match reason {
+        "RECORD_NOT_FOUND" if resource.starts_with("cursors/") || !resource.contains('/') => {
+            "no position is kept under this name yet: `attache cursor commit NAME TOKEN` keeps one"
+        }
+        "RECORD_NOT_FOUND" if resource.starts_with("sources/") => "`attache list sources` shows which there are",
+        "HISTORY_TRIMMED" if of_lookup => {
+            "--known-at asks what the registry knew then, and it knows nothing before its log began (`attache log`); \
+             what was so in the world is asked for with --valid-at, --since and --until"
+        }
         "RECORD_RETRACTED" => {
             "its past stays readable: `--known-at` the last token, `attache history`, `attache reports`"
         }
@@ -228,5 +238,20 @@ mod tests {
         assert!(text.contains("resource: visits/x"), "{text}");
         assert!(text.contains("last_token: abc"), "{text}");
         assert!(text.contains("try again after 2s"), "{text}");
+    }
+
+    #[test]
+    fn advice_fits_what_was_asked_for() {
+        let text = |error: Error| CliError::from(Status::from(error)).to_string();
+        let cursor = text(Error::not_found("cursors/desk"));
+        assert!(cursor.contains("attache cursor commit"), "{cursor}");
+        let source = text(Error::not_found("sources/x"));
+        assert!(source.contains("attache list sources"), "{source}");
+        let visit = text(Error::not_found("visits/x"));
+        assert!(!visit.contains("cursor") && !visit.contains("list sources"), "{visit}");
+        let lookup = text(Error::field(Reason::HistoryTrimmed, "as_of.time", "is before the log began"));
+        assert!(lookup.contains("--known-at") && lookup.contains("--valid-at"), "{lookup}");
+        let watch = text(Error::new(Reason::HistoryTrimmed, "the start is gone"));
+        assert!(watch.contains("--from snapshot") && !watch.contains("--known-at"), "{watch}");
     }
 }

@@ -45,19 +45,30 @@ pub fn page_size(wanted: Option<usize>) -> i32 {
 /// # Errors
 ///
 /// What the server says.
-pub async fn get(client: &mut Registry, kind: Kind, name: &str, as_of: Option<AsOf>) -> Result<Value, CliError> {
+pub async fn get(
+    client: &mut Registry,
+    kind: Kind,
+    name: &str,
+    as_of: Option<AsOf>,
+    valid_at: Option<String>,
+) -> Result<Value, CliError> {
     macro_rules! call {
-        ($rpc:ident, $request:ident, $field:ident) => {{
-            let request = v1::$request { name: name.to_owned(), as_of, ..v1::$request::default() };
+        ($rpc:ident, $request:ident, $field:ident $(, $valid_at:ident)?) => {{
+            let request = v1::$request {
+                name: name.to_owned(),
+                as_of,
+                $($valid_at,)?
+                ..v1::$request::default()
+            };
             let answer = client.$rpc(request).await?.into_inner();
             answer.$field.map(|record| pb::to_json(kind.message(), &record))
         }};
     }
     let record = match kind {
-        Kind::Visit => call!(get_visit, GetVisitRequest, visit),
-        Kind::Meeting => call!(get_meeting, GetMeetingRequest, meeting),
-        Kind::Agreement => call!(get_agreement, GetAgreementRequest, agreement),
-        Kind::Exercise => call!(get_exercise, GetExerciseRequest, exercise),
+        Kind::Visit => call!(get_visit, GetVisitRequest, visit, valid_at),
+        Kind::Meeting => call!(get_meeting, GetMeetingRequest, meeting, valid_at),
+        Kind::Agreement => call!(get_agreement, GetAgreementRequest, agreement, valid_at),
+        Kind::Exercise => call!(get_exercise, GetExerciseRequest, exercise, valid_at),
         Kind::Person => call!(get_person, GetPersonRequest, person),
         Kind::Organization => call!(get_organization, GetOrganizationRequest, organization),
         Kind::Place => call!(get_place, GetPlaceRequest, place),

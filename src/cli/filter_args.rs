@@ -2,11 +2,8 @@
 
 use clap::Args;
 
-use super::{error::CliError, words};
-use crate::pb::{
-    self,
-    v1::{Filter, OccurredRange},
-};
+use super::{dates, error::CliError, kinds::Kind, typos, words};
+use crate::pb::v1::{Filter, OccurredRange};
 
 /// Which records. Different flags must all hold; of one flag's values one must, except of `--state`.
 #[derive(Debug, Clone, Default, Args)]
@@ -60,6 +57,9 @@ pub struct FilterArgs {
     /// With this name
     #[arg(long, value_name = "NAME")]
     name: Vec<String>,
+    /// Of this status today (or at --valid-at), such as concluded, postponed, in-force, expired; "unknown" is of any kind
+    #[arg(long, value_name = "STATUS", value_parser = status)]
+    status: Vec<StatusWord>,
     /// With disputed fields
     #[arg(long, conflicts_with = "undisputed")]
     disputed: bool,
@@ -71,15 +71,24 @@ pub struct FilterArgs {
     filter: Vec<Filter>,
 }
 
+/// A word of either vocabulary of status, or of both: `unknown`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct StatusWord {
+    word: String,
+    /// Of a visit, meeting or exercise.
+    held: Option<i32>,
+    agreement: Option<i32>,
+}
+
 /// When what the record tells of happened.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Filter")]
 pub struct DateArgs {
     /// Happened then or later: a date in EDTF, such as 2023 or 2023-10-05
-    #[arg(long, visible_alias = "occurred-since", value_name = "DATE")]
+    #[arg(long, visible_alias = "occurred-since", value_name = "DATE", value_parser = dates::edtf)]
     pub since: Option<String>,
     /// Happened then or earlier
-    #[arg(long, visible_alias = "occurred-until", value_name = "DATE")]
+    #[arg(long, visible_alias = "occurred-until", value_name = "DATE", value_parser = dates::edtf)]
     pub until: Option<String>,
     /// Within these dates for certain; otherwise "maybe" is enough
     #[arg(long)]
@@ -93,9 +102,41 @@ impl FilterArgs {
     ///
     /// [`CliError::Usage`] for `--definite` without dates.
     pub fn filters(&self, dates: &DateArgs) -> Result<Vec<Filter>, CliError> {
-        let own = self.own(dates.range()?);
-        let given = (own != Filter::default()).then_some(own);
-        Ok(given.into_iter().chain(self.filter.iter().cloned()).collect())
+        let own = self.with_status(self.own(dates.range()?));
+        Ok(own.into_iter().filter(|own| *own != Filter::default()).chain(self.filter.iter().cloned()).collect())
+    }
+
+    /// No record has a status of both vocabularies: words of both are a filter each.
+    fn with_status(&self, own: Filter) -> Vec<Filter> {
+        let statuses: Vec<_> = self.status.iter().filter_map(|word| word.held).collect();
+        let agreement_statuses: Vec<_> = self.status.iter().filter_map(|word| word.agreement).collect();
+        match (statuses.is_empty(), agreement_statuses.is_empty()) {
+            (false, false) => vec![Filter { statuses, ..own.clone() }, Filter { agreement_statuses, ..own }],
+            _ => vec![Filter { statuses, agreement_statuses, ..own }],
+        }
+    }
+
+    /// For a list of one kind.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError::Usage`] for flags that no record of this kind can pass.
+    pub fn check_kind(&self, kind: Kind) -> Result<(), CliError> {
+        let collection = kind.collection();
+        let asked: Vec<_> = self.kind.iter().map(|number| words::human("RecordKind", *number)).collect();
+        if !asked.is_empty() && !asked.iter().any(|word| word == kind.field()) {
+            let words = format!("--kind {}: this is a list of {collection}; leave it out", asked.join(" --kind "));
+            return Err(CliError::Usage(words));
+        }
+        let fits = |status: &StatusWord| match kind {
+            Kind::Visit | Kind::Meeting | Kind::Exercise => status.held.is_some(),
+            Kind::Agreement => status.agreement.is_some(),
+            Kind::Person | Kind::Organization | Kind::Place => false,
+        };
+        match self.status.iter().find(|status| !fits(status)) {
+            Some(status) => Err(CliError::Usage(format!("--status {}: no status of {collection}", status.word))),
+            None => Ok(()),
+        }
     }
 
     fn own(&self, occurred: Option<OccurredRange>) -> Filter {
@@ -149,7 +190,18 @@ fn in_collection(collection: &str, names: &[String]) -> Vec<String> {
 }
 
 fn filter_json(json: &str) -> Result<Filter, String> {
-    pb::from_json("Filter", json)
+    typos::from_json("Filter", json)
+}
+
+fn status(word: &str) -> Result<StatusWord, String> {
+    let held = words::number("Status", word);
+    let agreement = words::number("AgreementStatus", word);
+    match (held, agreement) {
+        (Err(held), Err(agreement)) => {
+            Err(format!("of visits, meetings and exercises {held}; of agreements {agreement}"))
+        }
+        (held, agreement) => Ok(StatusWord { word: word.to_owned(), held: held.ok(), agreement: agreement.ok() }),
+    }
 }
 
 #[cfg(test)]
@@ -157,7 +209,10 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::pb::v1::{RecordKind, Topic, VisitLevel, VisitType};
+    use crate::pb::{
+        self,
+        v1::{RecordKind, Topic, VisitLevel, VisitType},
+    };
 
     #[derive(clap::Parser)]
     struct Line {
@@ -202,6 +257,7 @@ mod tests {
             places: vec!["places/l".into()],
             occurred: Some(OccurredRange { from: "2023".into(), until: "2024-06".into(), definite_only: true }),
             disputed: Some(true),
+            ..Filter::default()
         };
         assert_eq!(filters(line), vec![expected]);
     }
@@ -210,6 +266,34 @@ mod tests {
     fn undisputed_is_not_the_absence_of_disputed() {
         assert_eq!(filters("--undisputed")[0].disputed, Some(false));
         assert_eq!(filters("--state AZ")[0].disputed, None);
+    }
+
+    #[test]
+    fn the_word_of_a_status_decides_of_which_records_it_is() {
+        use pb::v1::{AgreementStatus, Status};
+        let of = |line| filters(line).into_iter().map(|f| (f.statuses, f.agreement_statuses)).collect::<Vec<_>>();
+        let (concluded, in_force) = (Status::Concluded as i32, AgreementStatus::InForce as i32);
+        assert_eq!(of("--status concluded"), [(vec![concluded], vec![])]);
+        assert_eq!(of("--status in-force --status IN_FORCE"), [(vec![], vec![in_force, in_force])]);
+        assert_eq!(of("--status concluded --status in-force"), [(vec![concluded], vec![]), (vec![], vec![in_force])]);
+        let (unknown, no_word) = (Status::Unknown as i32, AgreementStatus::Unknown as i32);
+        assert_eq!(of("--status unknown"), [(vec![unknown], vec![]), (vec![], vec![no_word])]);
+        assert!(filters("--state AZ --status unknown").iter().all(|f| f.states_all == ["AZ"]));
+        let error = status("expird").unwrap_err();
+        assert!(error.contains("did you mean expired?") && error.contains("concluded"), "{error}");
+    }
+
+    #[test]
+    fn flags_that_no_record_of_the_list_can_pass_are_refused() {
+        let check = |line: &str, kind| {
+            Line::parse_from(std::iter::once("x").chain(line.split_whitespace())).filter.check_kind(kind)
+        };
+        assert!(check("--kind agreement", Kind::Visit).unwrap_err().to_string().starts_with("--kind agreement:"));
+        assert!(check("--status in-force", Kind::Visit).unwrap_err().to_string().starts_with("--status in-force:"));
+        assert!(check("--status concluded", Kind::Person).is_err());
+        for line in ["", "--kind visit", "--kind visit --kind agreement", "--status unknown --status cancelled"] {
+            assert!(check(line, Kind::Visit).is_ok(), "{line}");
+        }
     }
 
     #[test]

@@ -5,12 +5,13 @@ use serde_json::Value;
 
 use super::{
     client::{ClientArgs, Registry},
+    dates,
     error::CliError,
     fetch,
     kinds::Kind,
     output::{self, Out},
     position::{self, Position},
-    view::{explain, list, record, text},
+    view::{explain, list, record, status, text},
 };
 use crate::pb::{
     self,
@@ -25,6 +26,9 @@ pub struct GetArgs {
     /// As it was known then: an instant with offset, or a token
     #[arg(long, value_name = "TIME|TOKEN", value_parser = position::parse)]
     known_at: Option<Position>,
+    /// With the status of this day: YYYY-MM-DD; today if absent
+    #[arg(long, value_name = "DAY", value_parser = dates::day, conflicts_with = "explain")]
+    valid_at: Option<String>,
     /// Show of each field where its value comes from, and what every other account says
     #[arg(long)]
     explain: bool,
@@ -39,14 +43,15 @@ pub struct GetArgs {
 /// What the server says.
 pub async fn run(args: &GetArgs) -> Result<(), CliError> {
     let kind = Kind::of_name(&args.name)?;
+    let valid_at = status::day_for(kind, args.valid_at.as_ref())?;
     let mut client = args.client.connect().await?.registry();
     let as_of = args.known_at.as_ref().map(Position::as_of);
     let mut out = Out::new(args.client.output.output);
     if args.explain {
         let explanation = explanation(&mut client, &args.name, as_of).await?;
-        if out.is_table() { out.line(explain::table(&explanation))? } else { out.object(&explanation)? }
+        if out.is_table() { out.line(explain::page(kind, &explanation))? } else { out.object(&explanation)? }
     } else {
-        let record = fetch::get(&mut client, kind, &args.name, as_of.clone()).await?;
+        let record = fetch::get(&mut client, kind, &args.name, as_of.clone(), valid_at).await?;
         warn_if_merged(&args.name, &record);
         if out.is_table() {
             let explanation = disputed_explanation(&mut client, &record, as_of).await?;

@@ -7,7 +7,8 @@ use super::{
     error::CliError,
     fetch,
     kinds::Kind,
-    output::{self, Out},
+    output::{self, Format, Out},
+    sheet::{self, Sheet},
     view, words,
 };
 use crate::pb::{
@@ -31,11 +32,13 @@ pub struct HistoryArgs {
 /// What the server says.
 pub async fn run(args: &HistoryArgs) -> Result<(), CliError> {
     Kind::of_name(&args.name)?;
-    let mut client = args.client.connect().await?.registry();
+    let mut client = args.client.connect_with(&[Format::Csv]).await?.registry();
     let revisions = fetch::revisions(&mut client, &args.name).await?;
     let mut out = Out::new(args.client.output.output);
     if out.is_table() {
         out.line(table(&revisions))?;
+    } else if out.format() == Format::Csv {
+        sheet::write(&mut out, &Sheet::of_revisions(), "RevisionSummary", &revisions)?;
     } else {
         for revision in &revisions {
             out.item(&pb::to_json("RevisionSummary", revision))?;

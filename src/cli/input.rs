@@ -5,11 +5,8 @@ use std::{fs, io::Read as _, path::Path};
 use prost::Message as _;
 use serde_json::{Deserializer, Value};
 
-use super::error::CliError;
-use crate::pb::{
-    self,
-    v1::{FileReportsRequest, Report},
-};
+use super::{error::CliError, typos};
+use crate::pb::v1::{FileReportsRequest, Report};
 
 /// At most this many reports in one filing.
 const MAX_REPORTS: usize = 1000;
@@ -84,14 +81,14 @@ fn item(value: &Value, text: &str, start: usize, end: usize) -> Result<Item, Str
     match value {
         Value::Array(_) => {
             let wrapped = format!("{lines_before}{{\"reports\":{own}}}");
-            pb::from_json("FileReportsRequest", &wrapped).map(|r: FileReportsRequest| Item::Reports(r.reports))
+            typos::from_json("FileReportsRequest", &wrapped).map(|r: FileReportsRequest| Item::Reports(r.reports))
         }
         Value::Object(fields) if fields.contains_key("reports") => {
-            pb::from_json("FileReportsRequest", &format!("{lines_before}{own}"))
+            typos::from_json("FileReportsRequest", &format!("{lines_before}{own}"))
                 .map(|request| Item::Request(Box::new(request)))
         }
         Value::Object(_) => {
-            pb::from_json("Report", &format!("{lines_before}{own}")).map(|report| Item::Reports(vec![report]))
+            typos::from_json("Report", &format!("{lines_before}{own}")).map(|report| Item::Reports(vec![report]))
         }
         _ => Err(format!("line {}: a report, a list of reports or a request is expected", lines_before.len() + 1)),
     }

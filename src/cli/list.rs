@@ -5,13 +5,15 @@ use serde_json::Value;
 
 use super::{
     client::{ClientArgs, Registry},
+    dates,
     error::CliError,
     fetch::{self, Page, Query},
     filter_args::{DateArgs, FilterArgs},
     kinds::Kind,
-    output::{self, Out, Progress},
+    output::{self, Format, Out, Progress},
     position::{self, Position},
-    view::{list, summary, text, texts},
+    sheet::{self, Sheet},
+    view::{list, status, summary, text, texts},
     words,
 };
 use crate::pb::{
@@ -65,6 +67,9 @@ pub struct ListArgs {
     /// As it was known then: an instant with offset, or a token
     #[arg(long, value_name = "TIME|TOKEN", value_parser = position::parse)]
     known_at: Option<Position>,
+    /// With the status of this day: YYYY-MM-DD; today if absent
+    #[arg(long, value_name = "DAY", value_parser = dates::day)]
+    valid_at: Option<String>,
     /// Sources of this kind, such as primary-official
     #[arg(long, value_name = "KIND", value_parser = words::parser("SourceKind"), help_heading = "Sources")]
     source_kind: Vec<i32>,
@@ -86,8 +91,8 @@ pub struct ListArgs {
 /// What the server says.
 pub async fn run(args: &ListArgs) -> Result<(), CliError> {
     let source = args.source()?;
-    let mut client = args.client.connect().await?.registry();
-    let mut listing = Listing::new(args, &source);
+    let mut client = args.client.connect_with(&[Format::Csv]).await?.registry();
+    let mut listing = Listing::begin(args, &source)?;
     let mut token = String::new();
     loop {
         let page = source.page(&mut client, listing.wanted(), token).await?;
@@ -126,35 +131,45 @@ impl Pages {
 
     fn headings(&self) -> &'static [&'static str] {
         match self {
+            Self::Records(kind, _) if status::of_kind(*kind) => {
+                &["NAME", "WHEN", "STATES", "STATUS", "WHAT", "ACCOUNTS", "DISPUTED"]
+            }
             Self::Records(..) => &["NAME", "WHEN", "STATES", "WHAT", "ACCOUNTS", "DISPUTED"],
             Self::Sources(..) => &["NAME", "PUBLISHED", "KIND", "RELIABILITY", "ACCOUNT", "URI"],
         }
     }
 
-    fn row(&self, item: &Value) -> [String; 6] {
+    fn row(&self, item: &Value) -> Vec<String> {
         match self {
             Self::Records(kind, _) => record_row(*kind, item),
             Self::Sources(..) => source_row(item),
         }
     }
+
+    fn sheet(&self) -> Sheet {
+        match self {
+            Self::Records(kind, _) => Sheet::of_kind(*kind),
+            Self::Sources(..) => Sheet::of_sources(),
+        }
+    }
 }
 
-fn record_row(kind: Kind, record: &Value) -> [String; 6] {
+fn record_row(kind: Kind, record: &Value) -> Vec<String> {
     let info = record.get("info").unwrap_or(&Value::Null);
     let accounts = info.get("accountCount").and_then(Value::as_u64).unwrap_or_default();
-    [
-        text(record, "name").to_owned(),
-        summary::when(record),
-        texts(info, "states").join(" "),
-        summary::one_line(kind, record),
-        accounts.to_string(),
-        if list(info, "disputedFields").is_empty() { "" } else { "disputed" }.to_owned(),
-    ]
+    let mut row = vec![text(record, "name").to_owned(), summary::when(record), texts(info, "states").join(" ")];
+    if status::of_kind(kind) {
+        row.push(status::short(record));
+    }
+    row.push(summary::one_line(kind, record));
+    row.push(accounts.to_string());
+    row.push(if list(info, "disputedFields").is_empty() { "" } else { "disputed" }.to_owned());
+    row
 }
 
-fn source_row(source: &Value) -> [String; 6] {
+fn source_row(source: &Value) -> Vec<String> {
     let word = |vocabulary, field| words::number(vocabulary, text(source, field)).map(|n| words::human(vocabulary, n));
-    [
+    vec![
         text(source, "name").to_owned(),
         text(source, "published").to_owned(),
         word("SourceKind", "kind").unwrap_or_default(),
@@ -169,21 +184,29 @@ struct Listing<'a> {
     out: Out,
     pages: &'a Pages,
     progress: Progress,
-    rows: Vec<[String; 6]>,
+    rows: Vec<Vec<String>>,
+    /// The columns of CSV, if that is asked for.
+    sheet: Option<Sheet>,
     left: Option<usize>,
     more: bool,
 }
 
 impl<'a> Listing<'a> {
-    fn new(args: &ListArgs, pages: &'a Pages) -> Self {
-        Self {
-            out: Out::new(args.client.output.output),
+    fn begin(args: &ListArgs, pages: &'a Pages) -> Result<Self, CliError> {
+        let mut out = Out::new(args.client.output.output);
+        let sheet = (out.format() == Format::Csv).then(|| pages.sheet());
+        if let Some(sheet) = &sheet {
+            out.line(sheet::line(sheet.headings())?)?;
+        }
+        Ok(Self {
+            out,
             pages,
             progress: Progress::new("listed"),
             rows: Vec::new(),
+            sheet,
             left: (!args.all).then_some(args.limit),
             more: false,
-        }
+        })
     }
 
     /// One more than will be printed shows whether there are more.
@@ -200,7 +223,11 @@ impl<'a> Listing<'a> {
         }
         self.progress.add(items.len());
         for item in &items {
-            if self.out.is_table() { self.rows.push(self.pages.row(item)) } else { self.out.item(item)? }
+            match &self.sheet {
+                Some(sheet) => self.out.line(sheet::line(sheet.row(item))?)?,
+                None if self.out.is_table() => self.rows.push(self.pages.row(item)),
+                None => self.out.item(item)?,
+            }
         }
         Ok(self.more)
     }
@@ -234,8 +261,11 @@ impl ListArgs {
                 Err(CliError::Usage("--source-kind and --publisher are for `attache list sources`".into()))
             }
             Some(kind) => {
-                Ok(Pages::Records(kind, Query { filters, order_by: self.order.into(), as_of, valid_at: None }))
+                self.filter.check_kind(kind)?;
+                let valid_at = status::day_for(kind, self.valid_at.as_ref())?;
+                Ok(Pages::Records(kind, Query { filters, order_by: self.order.into(), as_of, valid_at }))
             }
+            None if self.valid_at.is_some() => Err(CliError::Usage("--valid-at: sources have no status".into())),
             None if !filters.is_empty() || self.order != Order::Occurred => {
                 Err(CliError::Usage("sources come by name, and are chosen with --source-kind and --publisher".into()))
             }
@@ -286,6 +316,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::pb::v1::AgreementStatus;
 
     #[derive(clap::Parser)]
     struct Line {
@@ -301,7 +332,7 @@ mod tests {
     fn a_list_stops_at_its_limit_and_knows_whether_there_are_more() {
         let args = args("visits --limit 3 -o ndjson");
         let pages = args.source().unwrap();
-        let mut listing = Listing::new(&args, &pages);
+        let mut listing = Listing::begin(&args, &pages).unwrap();
         assert_eq!(listing.wanted(), Some(4));
         assert!(!listing.take(vec![json!({}); 2]).unwrap());
         assert_eq!(listing.wanted(), Some(2));
@@ -320,10 +351,23 @@ mod tests {
     }
 
     #[test]
+    fn the_day_and_the_status_asked_for_reach_the_query() {
+        let Pages::Records(_, query) = args("agreements --valid-at 2024-06-01 --status in-force").source().unwrap()
+        else {
+            panic!("a list of records")
+        };
+        assert_eq!(query.valid_at.as_deref(), Some("2024-06-01"));
+        assert_eq!(query.filters[0].agreement_statuses, [AgreementStatus::InForce as i32]);
+        assert!(args("places --valid-at 2024-06-01").source().is_err());
+        assert!(args("visits --kind agreement").source().is_err());
+    }
+
+    #[test]
     fn a_row_names_what_it_is() {
         let info = json!({"states": ["AZ", "KZ"], "accountCount": 2, "disputedFields": ["type"],
+                          "status": {"status": "STATUS_CONCLUDED", "certainty": "CERTAINTY_DEFINITE"},
                           "occurred": {"edtf": "2023-10-05/2023-10-06"}});
         let row = record_row(Kind::Visit, &json!({"name": "visits/v", "info": info, "guests": [{"state": "KZ"}]}));
-        assert_eq!(row, ["visits/v", "2023-10-05/2023-10-06", "AZ KZ", "KZ", "2", "disputed"]);
+        assert_eq!(row, ["visits/v", "2023-10-05/2023-10-06", "AZ KZ", "concluded", "KZ", "2", "disputed"]);
     }
 }

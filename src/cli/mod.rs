@@ -3,9 +3,12 @@
 //! Commands print through [`output`] alone, and fail with a [`CliError`], which knows its exit code.
 
 mod client;
+mod cloud_events;
+mod columns;
 mod comments;
 mod completions;
 mod cursor;
+mod dates;
 pub mod error;
 mod export;
 mod fetch;
@@ -27,10 +30,13 @@ mod results;
 mod retract;
 mod retry;
 pub mod serve_args;
+mod sheet;
 mod template;
+mod typos;
 mod view;
 mod watch;
 mod words;
+mod wrap;
 
 use std::process::ExitCode;
 
@@ -91,7 +97,7 @@ pub enum Command {
     Relationship(Box<relationship::RelationshipArgs>),
     /// Follow events
     Watch(Box<watch::WatchArgs>),
-    /// Write out everything that matches, one JSON object per line
+    /// Write out everything that matches, as JSON lines, CSV or CloudEvents
     Export(Box<export::ExportArgs>),
     /// Show the log's epoch, positions, durability and limits
     Log(Box<log::LogArgs>),

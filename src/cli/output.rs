@@ -16,6 +16,9 @@ use super::error::CliError;
 /// Output is written in pieces of about this many bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
+/// Characters in a line where the output is no terminal.
+const PAGE_WIDTH: usize = 100;
+
 /// How often a count on the terminal is renewed.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -31,6 +34,22 @@ pub enum Format {
     Ndjson,
     /// Comma-separated values with a line of headings; of lists
     Csv,
+    /// Events as CloudEvents 1.0 in JSON, one per line; of `watch`
+    Cloudevents,
+}
+
+impl Format {
+    /// The word of the flag.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Json => "json",
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+            Self::Cloudevents => "cloudevents",
+        }
+    }
 }
 
 /// The flag that chooses the format.
@@ -86,7 +105,7 @@ impl Out {
     pub fn object(&mut self, value: &Value) -> Result<(), CliError> {
         match self.format {
             Format::Table | Format::Json => self.line(format_args!("{value:#}")),
-            Format::Ndjson | Format::Csv => self.line(value),
+            Format::Ndjson | Format::Csv | Format::Cloudevents => self.line(value),
         }
     }
 
@@ -178,6 +197,21 @@ pub fn table<H: Display>(headings: impl IntoIterator<Item = H>) -> Table {
     }
     table.set_header(headings.into_iter().map(|h| Cell::new(h).add_attribute(Attribute::Bold)));
     table
+}
+
+/// A table that fits the page also where there is no terminal, with so many columns left of it.
+#[must_use]
+pub fn page_table<H: Display>(headings: impl IntoIterator<Item = H>, left: usize) -> Table {
+    let mut table = table(headings);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(u16::try_from(width().saturating_sub(left)).unwrap_or(u16::MAX));
+    table
+}
+
+/// The width of the terminal, or of a page where there is none.
+#[must_use]
+pub fn width() -> usize {
+    Table::new().width().map_or(PAGE_WIDTH, usize::from)
 }
 
 /// The table's text without the spaces that pad its right side.

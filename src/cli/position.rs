@@ -4,6 +4,9 @@ use jiff::Timestamp;
 
 use crate::pb::v1::{AsOf, as_of};
 
+/// Tokens are longer than anything that one would type: an epoch alone has 22 characters.
+const MIN_TOKEN_CHARS: usize = 32;
+
 /// A position in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Position {
@@ -22,12 +25,15 @@ pub fn parse(text: &str) -> Result<Position, String> {
     match text.parse::<Timestamp>() {
         Ok(time) => Ok(Position::Time(time)),
         Err(_) if text.is_empty() => Err("a token or an instant is expected".into()),
-        // Tokens are URL-safe: a colon never stands in one.
-        Err(_) if text.contains(':') || is_date(text) => {
-            Err("an instant with offset is expected, such as 2023-10-07T18:00:00+04:00, or a token".into())
-        }
-        Err(_) => Ok(Position::Token(text.to_owned())),
+        Err(_) if is_token(text) => Ok(Position::Token(text.to_owned())),
+        Err(_) => Err("an instant with offset is expected, such as 2023-10-07T18:00:00+04:00, or a token".into()),
     }
+}
+
+/// Whether it has the form of a token; what is in it is the server's business, which may be newer than this program.
+fn is_token(text: &str) -> bool {
+    let of_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    text.len() >= MIN_TOKEN_CHARS && text.chars().all(of_base64)
 }
 
 impl Position {
@@ -50,15 +56,10 @@ pub fn to_proto(time: Timestamp) -> prost_types::Timestamp {
     timestamp
 }
 
-fn is_date(text: &str) -> bool {
-    text.len() <= 10
-        && text.starts_with(|c: char| c.is_ascii_digit())
-        && text.chars().all(|c| c.is_ascii_digit() || c == '-')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::token::{Epoch, GENESIS, Phase, Token};
 
     #[test]
     fn an_instant_needs_its_offset() {
@@ -69,7 +70,20 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_a_token() {
-        assert_eq!(parse("AQx_9-z"), Ok(Position::Token("AQx_9-z".into())));
+    fn a_token_is_known_by_its_form_and_other_words_are_not_taken_for_one() {
+        let token = "ATb1xFucjE6Zty3Qyy9NK3cAAAAAAAAAGE2QP9pi6W6YAL8Ly2A";
+        assert_eq!(parse(token), Ok(Position::Token(token.into())));
+        let snapshot = Token {
+            epoch: Epoch::nil(),
+            revision: 1,
+            hash: [0; 8],
+            phase: Phase::Snapshot { after: String::new(), filters: [0; 8] },
+        };
+        for token in [Token::at(Epoch::nil(), 0, &GENESIS).encode(), snapshot.encode()] {
+            assert!(matches!(parse(&token), Ok(Position::Token(_))), "{token}");
+        }
+        for word in ["yesterday", "", "-", "2023", "20231007", "a sentence that is as long as a token would be"] {
+            assert!(parse(word).is_err(), "{word}");
+        }
     }
 }

@@ -7,8 +7,9 @@ use super::{
     error::CliError,
     fetch,
     kinds::Kind,
-    output::{self, Out},
+    output::{self, Format, Out},
     position::{self, Position},
+    sheet::{self, Sheet},
     words,
 };
 use crate::pb::{self, v1::ListedReport};
@@ -35,12 +36,14 @@ pub struct ReportsArgs {
 /// What the server says.
 pub async fn run(args: &ReportsArgs) -> Result<(), CliError> {
     Kind::of_name(&args.name)?;
-    let mut client = args.client.connect().await?.registry();
+    let mut client = args.client.connect_with(&[Format::Csv]).await?.registry();
     let as_of = args.known_at.as_ref().map(Position::as_of);
     let reports = fetch::reports(&mut client, &args.name, args.withdrawn, as_of).await?;
     let mut out = Out::new(args.client.output.output);
     if out.is_table() {
         out.line(table(&reports))?;
+    } else if out.format() == Format::Csv {
+        sheet::write(&mut out, &Sheet::of_listed_reports(), "ListedReport", &reports)?;
     } else {
         for report in &reports {
             out.item(&pb::to_json("ListedReport", report))?;

@@ -25,6 +25,9 @@ pub struct ServeArgs {
     /// Allow an address that other machines reach, without TLS and authentication
     #[arg(long)]
     pub insecure_listen: bool,
+    /// Let the clock move the registry's day by more than 40 days at once, as after a long rest
+    #[arg(long)]
+    pub accept_day_jump: bool,
     /// What to log, such as `info` or `attache=debug,tonic=warn`
     #[arg(long, env = "ATTACHE_LOG", value_name = "FILTER")]
     pub log: Option<String>,

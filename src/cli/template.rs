@@ -12,6 +12,7 @@ use super::{
     kinds::Kind,
     output::{Format, Out},
     words,
+    wrap::wrap,
 };
 use crate::pb;
 
@@ -214,20 +215,6 @@ fn placeholder(name: &str) -> &'static str {
         "account" | "considered" => "organizations/example",
         _ => "…",
     }
-}
-
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

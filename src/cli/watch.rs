@@ -6,6 +6,8 @@ use clap::Args;
 
 use super::{
     client::ClientArgs,
+    cloud_events::cloud_event,
+    dates,
     error::CliError,
     filter_args::{DateArgs, FilterArgs},
     follow::Follower,
@@ -47,9 +49,10 @@ pub struct WatchArgs {
     filter: FilterArgs,
     /// About what happened then or later: a date in EDTF, such as 2023
     #[arg(long, visible_alias = "occurred-since", value_name = "DATE", help_heading = "Filter")]
+    #[arg(value_parser = dates::edtf)]
     since: Option<String>,
     /// About what happened then or earlier
-    #[arg(long, value_name = "DATE", help_heading = "Filter")]
+    #[arg(long, value_name = "DATE", help_heading = "Filter", value_parser = dates::edtf)]
     occurred_until: Option<String>,
     /// Within these dates for certain; otherwise "maybe" is enough
     #[arg(long, help_heading = "Filter")]
@@ -69,7 +72,7 @@ pub async fn run(args: &WatchArgs) -> Result<(), CliError> {
     // Listened to from before the first event: a signal between two frames is not lost.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     let feed = tokio::select! {
-        connection = args.client.connect() => connection?.feed(),
+        connection = args.client.connect_with(&[Format::Cloudevents]) => connection?.feed(),
         _ = &mut interrupt => return Ok(()),
     };
     let mut follower = Follower::new(feed, request);
@@ -103,7 +106,11 @@ fn print(out: &mut Out, frame: &WatchEventsResponse, whole: bool) -> Result<(), 
         out.object(&pb::to_json("WatchEventsResponse", frame))?;
     } else if let Some(Frame::Batch(batch)) = &frame.frame {
         for event in &batch.events {
-            if out.is_table() { out.line(line(event))? } else { out.object(&pb::to_json("Event", event))? }
+            match out.format() {
+                Format::Table => out.line(line(event))?,
+                Format::Cloudevents => out.object(&cloud_event(event))?,
+                _ => out.object(&pb::to_json("Event", event))?,
+            }
         }
     }
     out.flush()
@@ -117,7 +124,8 @@ pub fn line(event: &Event) -> String {
     let left = if event.left_filter { " (does not match any more)" } else { "" };
     let fields = if event.fields.is_empty() { String::new() } else { format!(" [{}]", event.fields.join(", ")) };
     let head = format!("{} {}", output::dim(time), output::colour(colour(event), word));
-    format!("{head} {}{fields}{left} {}", event.headline, output::dim(&event.subject))
+    // Two spaces: a headline ends in words, and the name begins with some.
+    format!("{head} {}{fields}{left}  {}", event.headline, output::dim(&event.subject))
 }
 
 /// Red for what is withdrawn or contested, green for what is new, yellow for changes, blue for the world's events.
@@ -141,6 +149,9 @@ impl WatchArgs {
     }
 
     fn request(&self) -> Result<WatchEventsRequest, CliError> {
+        if self.frames && self.format() == Format::Cloudevents {
+            return Err(CliError::Usage("--frames are no CloudEvents: leave out --frames, or take -o ndjson".into()));
+        }
         let Self { since, occurred_until, definite, .. } = self;
         let dates = DateArgs { since: since.clone(), until: occurred_until.clone(), definite: *definite };
         Ok(WatchEventsRequest {
@@ -159,9 +170,13 @@ fn start(text: &str) -> Result<Start, String> {
         "oldest" => Start::Oldest(()),
         "now" => Start::Now(()),
         "snapshot" => Start::Snapshot(()),
-        _ => match position::parse(text)? {
-            Position::Token(token) => Start::After(token),
-            Position::Time(time) => Start::FromTime(position::to_proto(time)),
+        _ => match position::parse(text) {
+            Ok(Position::Token(token)) => Start::After(token),
+            Ok(Position::Time(time)) => Start::FromTime(position::to_proto(time)),
+            Err(_) => {
+                let expected = "oldest, now, snapshot, a token, or an instant with offset is expected";
+                return Err(format!("{expected}, such as 2023-10-07T18:00:00+04:00; --since takes a date"));
+            }
         },
     })
 }
@@ -180,11 +195,13 @@ mod tests {
 
     use super::*;
 
-    #[derive(clap::Parser)]
+    #[derive(Debug, clap::Parser)]
     struct Line {
         #[command(flatten)]
         args: WatchArgs,
     }
+
+    const TOKEN: &str = "ATb1xFucjE6Zty3Qyy9NK3cAAAAAAAAAGE2QP9pi6W6YAL8Ly2A";
 
     fn request(line: &str) -> WatchEventsRequest {
         Line::parse_from(std::iter::once("x").chain(line.split_whitespace())).args.request().unwrap()
@@ -201,10 +218,30 @@ mod tests {
     #[test]
     fn start_and_end_are_taken_by_word_token_or_instant() {
         assert_eq!(request("--from oldest --until caught-up").until, Some(Until::CaughtUp(())));
-        assert_eq!(request("--from AQx_9").start, Some(Start::After("AQx_9".into())));
+        assert_eq!(request(&format!("--from {TOKEN}")).start, Some(Start::After(TOKEN.into())));
         assert!(matches!(request("--from 2023-10-07T00:00:00Z").start, Some(Start::FromTime(_))));
-        assert_eq!(request("--until AQx_9").until, Some(Until::Through("AQx_9".into())));
-        assert!(Line::try_parse_from(["x", "--until", "2024-06"]).is_err(), "a date is another flag");
+        assert_eq!(request(&format!("--until {TOKEN}")).until, Some(Until::Through(TOKEN.into())));
+    }
+
+    #[test]
+    fn a_wrong_word_is_answered_with_the_flag_and_what_is_expected() {
+        for (line, words) in [
+            (["--from", "yesterday"], ["--from", "oldest, now, snapshot, a token"]),
+            (["--until", "2024-06"], ["--until", "--occurred-until takes a date"]),
+            (["--until", "never"], ["--until", "caught-up or a token"]),
+            (["--since", "soon"], ["--since", "EDTF"]),
+            (["--occurred-until", "31.12.2024"], ["--occurred-until", "EDTF"]),
+        ] {
+            let error = Line::try_parse_from(["x"].into_iter().chain(line)).unwrap_err().to_string();
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
+    }
+
+    #[test]
+    fn frames_are_no_cloud_events() {
+        let parse = |line: &str| Line::parse_from(std::iter::once("x").chain(line.split_whitespace())).args.request();
+        assert!(parse("--frames -o cloudevents").is_err());
+        assert!(parse("-o cloudevents").is_ok());
     }
 
     #[test]
@@ -224,6 +261,6 @@ mod tests {
             ..Event::default()
         };
         let plain = anstream::adapter::strip_str(&line(&event)).to_string();
-        assert_eq!(plain, "1970-01-01 00:00:00Z agreement signed     AZ and KZ signed a plan agreements/plan");
+        assert_eq!(plain, "1970-01-01 00:00:00Z agreement signed     AZ and KZ signed a plan  agreements/plan");
     }
 }

@@ -4,6 +4,9 @@ use prost_reflect::EnumDescriptor;
 
 use crate::pb;
 
+/// Words this alike (Jaro-Winkler) may be meant for each other: typing errors are, other words of a vocabulary are not.
+const NEAR: f64 = 0.85;
+
 /// A parser for clap: the number of a word of this vocabulary.
 pub fn parser(vocabulary: &'static str) -> impl Fn(&str) -> Result<i32, String> + Clone + Send + Sync + 'static {
     move |word| number(vocabulary, word)
@@ -21,16 +24,32 @@ pub fn number(vocabulary: &str, word: &str) -> Result<i32, String> {
     let found = descriptor
         .values()
         .find(|value| value.number() != 0 && (value.name() == wanted || short_name(&prefix, value.name()) == wanted));
-    found.map(|value| value.number()).ok_or_else(|| format!("one of {} is expected", all(vocabulary).join(", ")))
+    found.map(|value| value.number()).ok_or_else(|| expected(word, &all(vocabulary)))
+}
+
+/// What to say about a word that is none of these.
+fn expected(word: &str, words: &[String]) -> String {
+    let meant = nearest(word, words.iter().map(String::as_str));
+    let meant = meant.map(|word| format!("; did you mean {word}?")).unwrap_or_default();
+    format!("one of {} is expected{meant}", words.join(", "))
+}
+
+/// The word that was probably meant, if one is near enough; case and separators do not count.
+#[must_use]
+pub fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let plain = |word: &str| word.to_lowercase().replace(['-', '_', ' '], "");
+    let wanted = plain(word);
+    let scored = words.into_iter().map(|word| (strsim::jaro_winkler(&wanted, &plain(word)), word));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(score, _)| *score >= NEAR).map(|(_, word)| word)
 }
 
 /// Every word of a vocabulary as one types it: `official-working`.
 #[must_use]
 pub fn all(vocabulary: &str) -> Vec<String> {
     let descriptor = descriptor(vocabulary);
-    let prefix = prefix(&descriptor);
     let stated = descriptor.values().filter(|value| value.number() != 0);
-    stated.map(|value| short_name(&prefix, value.name()).to_lowercase().replace('_', "-")).collect()
+    stated.map(|value| typed(&descriptor, value.name())).collect()
 }
 
 /// The word of a number, for people: `official working`; empty if not stated.
@@ -47,7 +66,15 @@ pub fn human(vocabulary: &str, number: i32) -> String {
 /// The word of a full name such as `VISIT_TYPE_OFFICIAL_WORKING`, for people: `official working`.
 #[must_use]
 pub fn human_name(descriptor: &EnumDescriptor, name: &str) -> String {
-    short_name(&prefix(descriptor), name).to_lowercase().replace('_', " ")
+    let short = short_name(&prefix(descriptor), name);
+    // Codes of NATO are written like this: OF-9.
+    if descriptor.name() == "NatoCode" { short.replace('_', "-") } else { short.to_lowercase().replace('_', " ") }
+}
+
+/// The word of a full name as one types it: `official-working`.
+#[must_use]
+pub fn typed(descriptor: &EnumDescriptor, name: &str) -> String {
+    human_name(descriptor, name).replace(' ', "-")
 }
 
 /// The word of a full name of whatever vocabulary, for people; `None` if no vocabulary has it.
@@ -113,10 +140,18 @@ mod tests {
     }
 
     #[test]
+    fn a_word_that_is_nearly_one_is_answered_with_that_one() {
+        assert!(number("VisitType", "oficial-working").unwrap_err().ends_with("; did you mean official-working?"));
+        assert_eq!(nearest("visitTpye", ["visitType", "visitLevel"]), Some("visitType"));
+        assert_eq!(nearest("ship", ["visit", "hosts"]), None);
+    }
+
+    #[test]
     fn words_are_shown_to_people_without_prefix() {
         assert_eq!(human("VisitType", VisitType::OfficialWorking as i32), "official working");
         assert_eq!(human("VisitType", 0), "");
         assert_eq!(human("VisitType", 4711), "4711");
+        assert_eq!(human("NatoCode", 9), "OF-9", "as NATO writes it");
         assert_eq!(human_anywhere("ACTION_TYPE_SIGNED").as_deref(), Some("signed"));
         assert_eq!(human_anywhere("SIGNED"), None);
     }

@@ -21,6 +21,7 @@ use super::{
         resolve,
     },
     schema::Compare,
+    status::{self, View},
 };
 use crate::{
     limits::MAX_RECORD_BYTES,
@@ -39,6 +40,8 @@ pub struct Before {
     pub create_time: Option<Timestamp>,
     /// The milestones that stand.
     pub milestones: Vec<Milestone>,
+    /// The names merged into it, sorted, as this revision leaves them.
+    pub merged_names: Vec<String>,
 }
 
 /// The filing that is decided.
@@ -50,8 +53,14 @@ pub struct Context {
     pub next_index: u32,
     /// When it is recorded.
     pub time: Timestamp,
-    /// The day on which it is recorded (UTC): facts of later days wait.
+    /// The registry's day: facts of later days wait.
     pub today: Day,
+    /// The registry's day before this revision: warnings that were over by then are not told any more.
+    pub since: Day,
+    /// Why it is decided.
+    pub cause: Cause,
+    /// Agreements that may supersede or renew this one, as this revision leaves them.
+    pub successors: Vec<v1::Record>,
     /// The `source` of events: `attache/{epoch}`.
     pub log: String,
     /// Who files.
@@ -62,6 +71,15 @@ pub struct Context {
     pub reason: RetractionReason,
     /// The names of the reports of this record that the revision files, replaces or withdraws.
     pub reports: Vec<String>,
+}
+
+/// Why a record is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Its reports or the rulings about it change.
+    Filing,
+    /// The registry's day moves, or another record changes on which it depends.
+    Circumstance,
 }
 
 /// What a filing does to one record.
@@ -128,6 +146,7 @@ fn stand(
     context: &Context,
 ) -> Result<Decision> {
     let mut new = record::from_dynamic(name.kind(), &after.record);
+    seal(&mut new, name, before, after, context);
     let disputed_now: BTreeSet<&str> = after.disputed().collect();
     let old_info = old.and_then(record::info).cloned().unwrap_or_default();
     let disputed_then: BTreeSet<&str> = old_info.disputed_fields.iter().map(String::as_str).collect();
@@ -136,27 +155,16 @@ fn stand(
         None if before.create_time.is_some() => (FilingOutcome::Restored, EventType::Restored, Vec::new()),
         None => (FilingOutcome::Recorded, EventType::Recorded, Vec::new()),
         Some(old) => {
-            let change = compare_records(old, after);
-            let same_ground = disputed_now == disputed_then && old_info.accounts == after.accounts;
-            if change.paths.is_empty() && same_ground {
-                return Ok(Decision::nothing());
-            }
-            if !change.paths.is_empty() && context.intent == Intent::Update {
-                (FilingOutcome::Updated, EventType::Updated, change.paths)
-            } else if change.corrected {
-                (FilingOutcome::Corrected, EventType::Corrected, change.paths)
-            } else {
-                (FilingOutcome::Extended, EventType::Extended, change.paths)
+            let ground = disputed_now == disputed_then && old_info.accounts == after.accounts;
+            match classify(old, &new, after, ground, context) {
+                Some(change) => change,
+                None if context.cause == Cause::Circumstance => return Ok(tell_due(name, old, before, after, context)),
+                None => return Ok(Decision::nothing()),
             }
         }
     };
-    seal(&mut new, name, before, after, context);
-    let size = new.encoded_len();
-    if size > MAX_RECORD_BYTES {
-        let message = format!("{name} would be {size} bytes; a record has at most {MAX_RECORD_BYTES}");
-        return Err(Error::new(Reason::TooLarge, message).with_resource(name.as_str()).with("limit", MAX_RECORD_BYTES));
-    }
-    let plan = plan_milestones(&new, &before.milestones, context.today);
+    check_size(name, &new)?;
+    let plan = plan_milestones(&new, &before.milestones, context);
     let difference =
         |a: &BTreeSet<&str>, b: &BTreeSet<&str>| a.difference(b).map(ToString::to_string).collect::<Vec<_>>();
     let (disputed, settled) = (difference(&disputed_now, &disputed_then), difference(&disputed_then, &disputed_now));
@@ -172,22 +180,63 @@ fn stand(
             teller.tell(event_type, EventClass::Registry, |e| e.fields.clone_from(fields));
         }
     }
-    teller.withdraw(plan.fallen.iter());
-    let mut milestones = plan.standing;
-    for fact in plan.fresh {
-        let index = teller.tell_fact(&fact, &after.leaves, &after.reports);
-        milestones.push(Milestone {
-            r#type: fact.event_type.into(),
-            element: fact.element.clone(),
-            revision: context.revision,
-            index,
-            detail_digest: fact.digest(),
-        });
-    }
+    let milestones = teller.follow(plan, after);
     let events = teller.events;
     let change = RecordChange { name: name.to_string(), record: Some(new), milestones };
     Ok(Decision { outcome, change: Some(change), events, disputed, settled })
 }
+
+/// Which event tells how a record that stood differs now, and the paths that differ; `None` if it does not.
+fn classify(
+    old: &v1::Record,
+    new: &v1::Record,
+    after: &Resolution,
+    same_ground: bool,
+    context: &Context,
+) -> Option<(FilingOutcome, EventType, Vec<String>)> {
+    let Change { mut paths, corrected } = compare_records(old, after);
+    let status = |record| record::info(record).and_then(|i| i.status.as_ref());
+    let only_status = paths.is_empty() && same_ground;
+    if status(old) != status(new) {
+        paths.push(STATUS_PATH.to_owned());
+        paths.sort();
+    } else if only_status {
+        return None;
+    }
+    let by_circumstance = context.cause == Cause::Circumstance || only_status;
+    Some(if by_circumstance || (!paths.is_empty() && context.intent == Intent::Update) {
+        (FilingOutcome::Updated, EventType::Updated, paths)
+    } else if corrected {
+        (FilingOutcome::Corrected, EventType::Corrected, paths)
+    } else {
+        (FilingOutcome::Extended, EventType::Extended, paths)
+    })
+}
+
+/// Nothing of the record changed, but something fell due: it is told without a registry event.
+fn tell_due(name: &RecordName, old: &v1::Record, before: &Before, after: &Resolution, context: &Context) -> Decision {
+    let plan = plan_milestones(old, &before.milestones, context);
+    if plan.fresh.is_empty() && plan.fallen.is_empty() {
+        return Decision::nothing();
+    }
+    let mut teller = Teller::new(name, old, context);
+    let milestones = teller.follow(plan, after);
+    let change = RecordChange { name: name.to_string(), record: Some(old.clone()), milestones };
+    let events = teller.events;
+    Decision { change: Some(change), events, ..Decision::nothing() }
+}
+
+fn check_size(name: &RecordName, record: &v1::Record) -> Result<()> {
+    let size = record.encoded_len();
+    if size <= MAX_RECORD_BYTES {
+        return Ok(());
+    }
+    let message = format!("{name} would be {size} bytes; a record has at most {MAX_RECORD_BYTES}");
+    Err(Error::new(Reason::TooLarge, message).with_resource(name.as_str()).with("limit", MAX_RECORD_BYTES))
+}
+
+/// The path of the derived status among changed paths.
+pub const STATUS_PATH: &str = "info.status";
 
 fn seal(new: &mut v1::Record, name: &RecordName, before: &Before, after: &Resolution, context: &Context) {
     record::seal(new, name.as_str(), v1::RecordInfo::default());
@@ -207,9 +256,12 @@ fn seal(new: &mut v1::Record, name: &RecordName, before: &Before, after: &Resolu
         disputed_fields: after.disputed().map(str::to_owned).collect(),
         occurred: record::occurred(new),
         status: None,
-        merged_names: Vec::new(),
+        merged_names: before.merged_names.clone(),
     };
     record::seal(new, name.as_str(), info);
+    let view = View { day: context.today, successors: &context.successors };
+    let status = status::derive(new, view);
+    record::set_status(new, status);
 }
 
 /// How a record differs from what it was.
@@ -292,9 +344,9 @@ struct Plan {
     fresh: Vec<Fact>,
 }
 
-fn plan_milestones(record: &v1::Record, before: &[Milestone], today: Day) -> Plan {
+fn plan_milestones(record: &v1::Record, before: &[Milestone], context: &Context) -> Plan {
     let mut plan = Plan { standing: Vec::new(), revised: Vec::new(), fallen: Vec::new(), fresh: Vec::new() };
-    let facts = milestone::facts(record, today);
+    let facts = milestone::facts(record, View { day: context.today, successors: &context.successors });
     for old in before {
         match facts.iter().find(|f| f.event_type == old.r#type() && f.element == old.element) {
             None => plan.fallen.push(old.clone()),
@@ -308,7 +360,7 @@ fn plan_milestones(record: &v1::Record, before: &[Milestone], today: Day) -> Pla
         }
     }
     let told = |f: &Fact| before.iter().any(|m| m.r#type() == f.event_type && m.element == f.element);
-    plan.fresh = facts.into_iter().filter(|f| !told(f)).collect();
+    plan.fresh = facts.into_iter().filter(|f| !told(f) && f.is_worth_telling(context.since)).collect();
     plan
 }
 
@@ -362,7 +414,25 @@ impl<'a> Teller<'a> {
             e.occurred.clone_from(&fact.occurred);
             e.detail = Some(fact.detail.clone());
             e.reports = behind;
+            e.basis = fact.basis.into();
         })
+    }
+
+    /// Tells what fell and what is new of a plan; the milestones that stand then.
+    fn follow(&mut self, plan: Plan, after: &Resolution) -> Vec<Milestone> {
+        self.withdraw(plan.fallen.iter());
+        let mut milestones = plan.standing;
+        for fact in plan.fresh {
+            let index = self.tell_fact(&fact, &after.leaves, &after.reports);
+            milestones.push(Milestone {
+                r#type: fact.event_type.into(),
+                element: fact.element.clone(),
+                revision: self.context.revision,
+                index,
+                detail_digest: fact.digest(),
+            });
+        }
+        milestones
     }
 
     fn withdraw<'m>(&mut self, fallen: impl Iterator<Item = &'m Milestone>) {
@@ -381,7 +451,8 @@ impl<'a> Teller<'a> {
 
 /// The reports that state a fact: those behind the word that makes it one.
 fn reports_behind(path: &str, leaves: &[Leaf], reports: &[String]) -> Vec<String> {
-    let of_element = |leaf: &&Leaf| leaf.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+    let of_element =
+        |leaf: &&Leaf| leaf.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     let mut own: Vec<&Leaf> = leaves.iter().filter(of_element).collect();
     let makes_it =
         |leaf: &&Leaf| [".type", ".kind", ".act"].iter().any(|word| leaf.path.strip_prefix(path) == Some(word));

@@ -106,10 +106,7 @@ impl Facets {
         facets.add(Tag::Name, record::name_of(record));
         let disputed = record::info(record).is_some_and(|i| !i.disputed_fields.is_empty());
         facets.add(Tag::Disputed, disputed.to_string());
-        if let Some(status) = record::info(record).and_then(|i| i.status.as_ref()) {
-            facets.number(Tag::Status, status.status);
-            facets.number(Tag::AgreementStatus, status.agreement_status);
-        }
+        facets.set_status(record::info(record).and_then(|i| i.status.as_ref()));
         match &record.kind {
             Some(Kind::Visit(m)) => facets.visit(m),
             Some(Kind::Meeting(m)) => {
@@ -141,6 +138,15 @@ impl Facets {
     pub fn values(&self, tag: Tag) -> impl Iterator<Item = &str> {
         let from = (tag, String::new());
         self.terms.range(from..).take_while(move |(t, _)| *t == tag).map(|(_, v)| v.as_str())
+    }
+
+    /// Puts another derived status in place of the one it has.
+    pub fn set_status(&mut self, status: Option<&v1::DerivedStatus>) {
+        self.terms.retain(|(tag, _)| !matches!(tag, Tag::Status | Tag::AgreementStatus));
+        if let Some(status) = status {
+            self.number(Tag::Status, status.status);
+            self.number(Tag::AgreementStatus, status.agreement_status);
+        }
     }
 
     /// Whether it has this term.

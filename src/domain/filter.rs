@@ -84,9 +84,10 @@ impl Filter {
         self.clauses.iter().all(|c| c.matches(facets)) && self.occurred.is_none_or(|r| r.matches(facets))
     }
 
-    /// Terms one of which every matching record has: what an index looks up. `None` if only the date narrows it.
+    /// Terms one of which every matching record has, of tags that are `indexed`: what an index looks up. `None` if only
+    /// the date narrows it.
     #[must_use]
-    pub fn narrowest(&self) -> Option<Vec<Term>> {
+    pub fn narrowest(&self, indexed: impl Fn(Tag) -> bool) -> Option<Vec<Term>> {
         let selectivity = |c: &&Clause| match c.tag {
             Tag::Name => 0,
             Tag::Person | Tag::Organization | Tag::Place => 1,
@@ -97,7 +98,7 @@ impl Filter {
             Tag::Kind => 4,
             Tag::Disputed => 5,
         };
-        let clause = self.clauses.iter().min_by_key(selectivity)?;
+        let clause = self.clauses.iter().filter(|c| indexed(c.tag)).min_by_key(selectivity)?;
         let values = if clause.mode == Mode::All { &clause.values[..1] } else { &clause.values[..] };
         Some(values.iter().map(|v| (clause.tag, v.clone())).collect())
     }
@@ -159,15 +160,15 @@ impl Filters {
         Some((from, until))
     }
 
-    /// Terms one of which every matching record has; `None` if there are none such.
+    /// Terms one of which every matching record has, of tags that are indexed; `None` if there are none such.
     #[must_use]
-    pub fn narrowest(&self) -> Option<Vec<Term>> {
+    pub fn narrowest(&self, indexed: impl Fn(Tag) -> bool) -> Option<Vec<Term>> {
         if self.0.is_empty() {
             return None;
         }
         let mut terms = Vec::new();
         for filter in &self.0 {
-            terms.extend(filter.narrowest()?);
+            terms.extend(filter.narrowest(&indexed)?);
         }
         terms.sort();
         terms.dedup();

@@ -1,10 +1,16 @@
 //! Milestones: the facts of a record that are told as cooperation events, each once while it stands.
 
+use std::collections::{BTreeSet, HashSet};
+
 use prost::Message as _;
 
-use super::date::{self, Day};
+use super::{
+    date::{self, Day},
+    due,
+    status::View,
+};
 use crate::pb::v1::{
-    self, ActionType, EventType, ItineraryKind, ItineraryStatus, ProgressType, event::Detail, record::Kind,
+    self, ActionType, EventBasis, EventType, ItineraryKind, ItineraryStatus, ProgressType, event::Detail, record::Kind,
 };
 
 /// A fact that stands in a record.
@@ -18,11 +24,30 @@ pub struct Fact {
     pub occurred: Option<v1::EdtfDate>,
     /// What happened.
     pub detail: Detail,
-    /// The path of the element in the record, such as `actions[concluded]`.
+    /// The path of the element in the record, such as `actions[concluded]`; empty if it rests on none.
     pub path: String,
+    /// Whether a source states it, or it follows from dates.
+    pub basis: EventBasis,
+    /// The day it falls due; `None` if it has no date, and is due at once.
+    pub due: Option<Day>,
+    /// The last day on which it is still worth telling for the first time; `None` is always.
+    pub tell_until: Option<Day>,
 }
 
 impl Fact {
+    /// A fact that a source states. What lies in the future waits for the first day on which it may have happened.
+    fn stated(
+        event_type: EventType,
+        element: String,
+        date: Option<&v1::EdtfDate>,
+        detail: Detail,
+        path: String,
+    ) -> Self {
+        let due = date.and_then(|d| date::span_of(d).earliest);
+        let basis = EventBasis::Stated;
+        Self { event_type, element, occurred: date.cloned(), detail, path, basis, due, tell_until: None }
+    }
+
     /// Changes when date or detail do.
     #[must_use]
     pub fn digest(&self) -> Vec<u8> {
@@ -31,18 +56,36 @@ impl Fact {
         blake3::hash(&event.encode_to_vec()).as_bytes()[..16].to_vec()
     }
 
-    /// Whether it may have happened by this day; facts of the future wait.
+    /// Whether it may be told for the first time by a revision that moves the registry's day from `since`.
     #[must_use]
-    pub fn is_due(&self, today: Day) -> bool {
-        let earliest = self.occurred.as_ref().and_then(|d| date::span_of(d).earliest);
-        earliest.is_none_or(|day| day <= today)
+    pub fn is_worth_telling(&self, since: Day) -> bool {
+        self.tell_until.is_none_or(|until| until >= since)
     }
 }
 
-/// The facts of a record that are due by a day, in date order, undated ones last; each (type, element) once.
+/// The facts of a record that are due by a day, in date order, undated ones last; each (type, element) once. What a
+/// source states comes before what only follows from dates.
 #[must_use]
-pub fn facts(record: &v1::Record, today: Day) -> Vec<Fact> {
-    let mut facts = match &record.kind {
+pub fn facts(record: &v1::Record, view: View<'_>) -> Vec<Fact> {
+    let mut facts = stated(record);
+    facts.extend(due::facts(record, view));
+    facts.retain(|f| f.due.is_none_or(|due| due <= view.day));
+    let mut seen = HashSet::new();
+    facts.retain(|f| seen.insert((f.event_type, f.element.clone())));
+    facts.sort_by_key(|f| f.due.unwrap_or(Day::MAX));
+    facts
+}
+
+/// The first day after another on which the facts or the status of a record may change by date alone.
+#[must_use]
+pub fn next_due(record: &v1::Record, view: View<'_>) -> Option<Day> {
+    let mut days: BTreeSet<Day> = stated(record).iter().filter_map(|f| f.due).collect();
+    days.extend(due::days(record, view));
+    days.into_iter().find(|day| *day > view.day)
+}
+
+fn stated(record: &v1::Record) -> Vec<Fact> {
+    match &record.kind {
         Some(Kind::Visit(v)) => {
             let mut facts = stages(&v.progress, visit_stage);
             facts.extend(v.itinerary.iter().filter_map(held));
@@ -57,23 +100,13 @@ pub fn facts(record: &v1::Record, today: Day) -> Vec<Fact> {
         Some(Kind::Agreement(a)) => a.actions.iter().filter_map(action).collect(),
         Some(Kind::Exercise(e)) => stages(&e.progress, exercise_stage),
         Some(Kind::Person(_) | Kind::Organization(_) | Kind::Place(_)) | None => Vec::new(),
-    };
-    facts.retain(|f| f.is_due(today));
-    facts.sort_by_key(|f| f.occurred.as_ref().and_then(|d| date::span_of(d).earliest).unwrap_or(Day::MAX));
-    let mut seen = std::collections::HashSet::new();
-    facts.retain(|f| seen.insert((f.event_type, f.element.clone())));
-    facts
+    }
 }
 
 fn stages(progress: &[v1::Progress], event_type: fn(ProgressType) -> Option<EventType>) -> Vec<Fact> {
     let fact = |stage: &v1::Progress| {
-        Some(Fact {
-            event_type: event_type(stage.r#type())?,
-            element: String::new(),
-            occurred: stage.date.clone(),
-            detail: Detail::Progress(stage.clone()),
-            path: format!("progress[{}]", stage.key),
-        })
+        let (detail, path) = (Detail::Progress(stage.clone()), format!("progress[{}]", stage.key));
+        Some(Fact::stated(event_type(stage.r#type())?, String::new(), stage.date.as_ref(), detail, path))
     };
     progress.iter().filter_map(fact).collect()
 }
@@ -128,25 +161,15 @@ fn held(item: &v1::ItineraryItem) -> Option<Fact> {
         ItineraryKind::FacilityTour | ItineraryKind::UnitVisit => EventType::FacilityToured,
         _ => EventType::ItineraryItemHeld,
     };
-    Some(Fact {
-        event_type,
-        element: item.key.clone(),
-        occurred: item.date.clone(),
-        detail: Detail::Item(item.clone()),
-        path: format!("itinerary[{}]", item.key),
-    })
+    let (detail, path) = (Detail::Item(item.clone()), format!("itinerary[{}]", item.key));
+    Some(Fact::stated(event_type, item.key.clone(), item.date.as_ref(), detail, path))
 }
 
 fn statements(statements: &[v1::Statement]) -> impl Iterator<Item = Fact> {
     statements.iter().map(|statement| {
         let key = format!("{}:{}", statement.account, statement.key);
-        Fact {
-            event_type: EventType::StatementMade,
-            path: format!("statements[{key}]"),
-            element: key,
-            occurred: None,
-            detail: Detail::Statement(statement.clone()),
-        }
+        let path = format!("statements[{key}]");
+        Fact::stated(EventType::StatementMade, key, None, Detail::Statement(statement.clone()), path)
     })
 }
 
@@ -177,11 +200,12 @@ fn action(action: &v1::AgreementAction) -> Option<Fact> {
         | ActionType::Registered
         | ActionType::Other => EventType::AgreementAction,
     };
-    Some(Fact {
-        event_type,
-        element: action.key.clone(),
-        occurred: action.date.clone(),
-        detail: Detail::Action(action.clone()),
-        path: format!("actions[{}]", action.key),
-    })
+    let (detail, path) = (Detail::Action(action.clone()), format!("actions[{}]", action.key));
+    let mut fact = Fact::stated(event_type, action.key.clone(), action.date.as_ref(), detail, path);
+    if event_type == EventType::AgreementInForce {
+        // A start counts from its latest possible day, as the status does.
+        let effect = action.effective_date.as_ref().or(action.date.as_ref());
+        fact.due = effect.and_then(|d| date::span_of(d).latest);
+    }
+    Some(fact)
 }

@@ -3,6 +3,7 @@ pub mod check;
 pub mod constraints;
 pub mod date;
 pub mod decide;
+pub mod due;
 pub mod error;
 pub mod facets;
 pub mod filter;

@@ -63,6 +63,13 @@ pub fn seal(record: &mut v1::Record, name: &str, info: v1::RecordInfo) {
     }
 }
 
+/// Puts the derived status into a sealed record.
+pub fn set_status(record: &mut v1::Record, status: Option<v1::DerivedStatus>) {
+    if let Some(kind) = record.kind.as_mut() {
+        each_kind!(kind, m => if let Some(info) = m.info.as_mut() { info.status = status; });
+    }
+}
+
 /// The titles of a record, highest rank first.
 #[must_use]
 pub fn titles(record: &v1::Record) -> &[v1::Title] {

@@ -26,7 +26,7 @@ pub struct Interest {
 impl Interest {
     /// Adds a subscriber.
     pub fn add(&mut self, id: SubscriberId, filters: &Filters, types: &[EventType]) {
-        match filters.narrowest() {
+        match filters.narrowest(|_| true) {
             None if !types.is_empty() => types.iter().for_each(|t| {
                 self.by_type.entry(*t).or_default().insert(id);
             }),
@@ -47,7 +47,7 @@ impl Interest {
                 ids.remove(&id);
             }
         }
-        for term in filters.narrowest().unwrap_or_default() {
+        for term in filters.narrowest(|_| true).unwrap_or_default() {
             if let Some(ids) = self.by_term.get_mut(&term) {
                 ids.remove(&id);
                 if ids.is_empty() {

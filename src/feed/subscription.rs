@@ -308,6 +308,7 @@ impl Watch {
                     order: Order::Name,
                     limit: SNAPSHOT_PAGE_RECORDS,
                     after: from,
+                    valid_at: None,
                 };
                 store.read(|c| list::page(c, &query))
             })

@@ -3,19 +3,25 @@
 use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Head, OPEN, list, log::StoredEntry};
+use super::{Head, OPEN, list, log::StoredEntry, read};
 use crate::{
-    domain::{facets::Facets, name, record, report::attribution_key},
+    domain::{
+        date::Day,
+        facets::Facets,
+        milestone, name, record,
+        report::attribution_key,
+        status::{self, View},
+    },
     limits::REQUEST_ID_RETENTION,
     pb::{
-        log::{EntryHeader, EntryPayload, RecordChange, Ruling, filing::Act},
-        v1,
+        log::{self, EntryHeader, EntryPayload, RecordChange, Ruling, filing::Act},
+        v1::{self, record::Kind},
     },
 };
 
 type Result<T> = rusqlite::Result<T>;
 
-/// Applies one entry inside the open transaction.
+/// Applies one entry inside the open transaction; `head` is where the store stands after it.
 ///
 /// # Errors
 ///
@@ -25,8 +31,9 @@ pub fn entry(
     stored: &StoredEntry,
     header: &EntryHeader,
     payload: &EntryPayload,
+    head: &Head,
 ) -> Result<()> {
-    let at = At { connection, revision: stored.revision, recorded_at_us: stored.recorded_at_us };
+    let at = At { connection, revision: stored.revision, recorded_at_us: stored.recorded_at_us, today: head.today() };
     at.log(stored, payload.events.len())?;
     for filing in &payload.filings {
         match &filing.act {
@@ -41,6 +48,12 @@ pub fn entry(
     for change in &payload.changes {
         at.change(change)?;
     }
+    if let Some(day) = &payload.day {
+        at.examined(day)?;
+    }
+    for change in &payload.changes {
+        at.deadlines(change)?;
+    }
     if !header.request_id.is_empty() {
         at.remember(header)?;
     }
@@ -53,9 +66,19 @@ pub fn entry(
 ///
 /// If SQLite refuses.
 pub fn write_head(connection: &Connection, head: &Head) -> Result<()> {
-    let sql = "INSERT OR REPLACE INTO log_state (id, epoch, position, revision, hash, recorded_at_us)
-               VALUES (1, ?1, ?2, ?3, ?4, ?5)";
-    let row = params![head.epoch.as_bytes(), head.position, head.revision, head.hash, head.recorded_at_us];
+    let sql = "INSERT OR REPLACE INTO log_state (id, epoch, position, revision, hash, recorded_at_us, day, pending_day,
+               pending_part, replaying) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let row = params![
+        head.epoch.as_bytes(),
+        head.position,
+        head.revision,
+        head.hash,
+        head.recorded_at_us,
+        head.day,
+        head.pending.map(|(day, _)| day),
+        head.pending.map(|(_, part)| part),
+        head.replaying,
+    ];
     connection.prepare_cached(sql)?.execute(row).map(drop)
 }
 
@@ -85,6 +108,8 @@ struct At<'a> {
     connection: &'a Connection,
     revision: u64,
     recorded_at_us: i64,
+    /// The day on which what this entry says rests.
+    today: Day,
 }
 
 impl At<'_> {
@@ -212,6 +237,60 @@ impl At<'_> {
         Ok(())
     }
 
+    /// Keeps when the clock must look at a record again; and at those it supersedes or renews, which may run otherwise
+    /// now.
+    fn deadlines(&self, change: &RecordChange) -> Result<()> {
+        self.deadline(&change.name, change.record.as_ref())?;
+        let Ok(name) = change.name.parse::<name::RecordName>() else { return Ok(()) };
+        if name.kind() != v1::RecordKind::Agreement {
+            return Ok(());
+        }
+        let before = read::body_at(self.connection, &change.name, self.revision - 1)?;
+        let mut others: Vec<String> = Vec::new();
+        for record in before.iter().chain(&change.record) {
+            if let Some(Kind::Agreement(agreement)) = &record.kind {
+                others.extend(status::succeeded(agreement).map(|(_, target)| target.to_owned()));
+            }
+        }
+        others.sort();
+        others.dedup();
+        for other in &others {
+            let standing = read::body_at(self.connection, other, self.revision)?;
+            if standing.is_some() {
+                self.deadline(other, standing.as_ref())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn deadline(&self, name: &str, record: Option<&v1::Record>) -> Result<()> {
+        let id = self.record(name)?;
+        let successors = match record {
+            Some(record) => read::successors(self.connection, record, self.revision)?,
+            None => Vec::new(),
+        };
+        let view = View { day: self.today, successors: &successors };
+        match record.and_then(|r| milestone::next_due(r, view)) {
+            Some(due) => {
+                let sql = "INSERT OR REPLACE INTO deadlines (record, due, name) VALUES (?1, ?2, ?3)";
+                self.run(sql, params![id, due, name])
+            }
+            None => self.run("DELETE FROM deadlines WHERE record = ?1", [id]),
+        }
+    }
+
+    /// Puts the records that a part of a day has examined off to their next deadline.
+    fn examined(&self, day: &log::Day) -> Result<()> {
+        let sql = "SELECT name FROM deadlines WHERE (due, name) <= (?1, ?2)";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let names = statement.query_map(params![day.through_due, day.through_name], |r| r.get::<_, String>(0))?;
+        for name in names.collect::<Result<Vec<_>>>()? {
+            let standing = read::body_at(self.connection, &name, self.revision)?;
+            self.deadline(&name, standing.as_ref())?;
+        }
+        Ok(())
+    }
+
     fn version(&self, record: i64, change: &RecordChange) -> Result<()> {
         let facets = change.record.as_ref().map(Facets::of).unwrap_or_default();
         let kind = match &change.record {
@@ -255,8 +334,11 @@ impl At<'_> {
 
     /// Remembers the request, and forgets those that are older than the log promises to remember.
     fn remember(&self, header: &EntryHeader) -> Result<()> {
+        // While a history is replayed log time runs fast, and its import may be repeated from the start.
         let retention = i64::try_from(REQUEST_ID_RETENTION.as_micros()).unwrap_or(i64::MAX);
-        self.run("DELETE FROM requests WHERE recorded_at_us < ?1", [self.recorded_at_us - retention])?;
+        if !header.recorded_at_supplied {
+            self.run("DELETE FROM requests WHERE recorded_at_us < ?1", [self.recorded_at_us - retention])?;
+        }
         let sql = "INSERT OR REPLACE INTO requests (principal, request_id, digest, revision, recorded_at_us)
                    VALUES (?1, ?2, ?3, ?4, ?5)";
         let row =

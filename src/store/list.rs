@@ -3,13 +3,15 @@
 use prost::Message as _;
 use rusqlite::{Connection, types::Value};
 
-use super::read::{decode, rows};
+use super::read::{self, decode, rows};
 use crate::{
     domain::{
         date::{Day, Span},
         error::Result,
         facets::{Facets, Tag},
         filter::Filters,
+        record,
+        status::{self, View},
     },
     limits::{MAX_PAGE_BYTES, MAX_PAGE_CANDIDATES},
     pb::v1,
@@ -64,6 +66,8 @@ pub struct Query<'a> {
     pub limit: usize,
     /// After this place.
     pub after: Option<Place>,
+    /// Derive the status anew for this day; `None` takes the one that stands.
+    pub valid_at: Option<Day>,
 }
 
 /// The sort keys of a version: (newest first, oldest first). Undated records come last in both.
@@ -89,10 +93,10 @@ pub fn page(connection: &Connection, query: &Query<'_>) -> Result<Page> {
         let more = candidates.len() == CHUNK;
         for candidate in candidates {
             examined += 1;
-            after = Some(candidate.place);
-            if query.filters.matches(&decode_facets(&candidate.facets)?) {
+            after = Some(candidate.place.clone());
+            if let Some(record) = matching(connection, query, &candidate.facets, &candidate.body)? {
                 bytes += candidate.body.len();
-                page.records.push(decode(&candidate.body)?);
+                page.records.push(record);
             }
             if page.records.len() >= query.limit || bytes >= MAX_PAGE_BYTES || examined >= MAX_PAGE_CANDIDATES {
                 page.next = after;
@@ -103,6 +107,30 @@ pub fn page(connection: &Connection, query: &Query<'_>) -> Result<Page> {
             return Ok(page);
         }
     }
+}
+
+/// The record of a candidate, if it matches.
+fn matching(connection: &Connection, query: &Query<'_>, facets: &[u8], body: &[u8]) -> Result<Option<v1::Record>> {
+    let mut facets = decode_facets(facets)?;
+    let Some(day) = query.valid_at else {
+        return if query.filters.matches(&facets) { decode(body).map(Some) } else { Ok(None) };
+    };
+    let mut record: v1::Record = decode(body)?;
+    derive_at(connection, &mut record, day, query.revision)?;
+    facets.set_status(record::info(&record).and_then(|i| i.status.as_ref()));
+    Ok(query.filters.matches(&facets).then_some(record))
+}
+
+/// Puts the status that a record has on another day, as it was known at a revision, in place of the one that stood.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn derive_at(connection: &Connection, record: &mut v1::Record, day: Day, revision: u64) -> Result<()> {
+    let successors = read::successors_at(connection, record, revision)?;
+    let status = status::derive(record, View { day, successors: &successors });
+    record::set_status(record, status);
+    Ok(())
 }
 
 /// Records of a kind that match and whose latest day lies in a range, both inclusive, by that day: a short walk along
@@ -167,7 +195,9 @@ fn candidates(connection: &Connection, query: &Query<'_>, after: Option<&Place>)
         params.push(until.map_or(i64::MAX - 1, i64::from).into());
     }
     let by_kind_alone = |terms: &Vec<(Tag, String)>| query.kind.is_some() && terms.iter().all(|(t, _)| *t == Tag::Kind);
-    if let Some(terms) = query.filters.narrowest().filter(|terms| !by_kind_alone(terms)) {
+    // On another day another status holds than the one that is indexed.
+    let indexed = |tag: Tag| query.valid_at.is_none() || !matches!(tag, Tag::Status | Tag::AgreementStatus);
+    if let Some(terms) = query.filters.narrowest(indexed).filter(|terms| !by_kind_alone(terms)) {
         let places = vec!["(?, ?)"; terms.len()].join(", ");
         sql.push_str(&format!(
             " AND id IN (SELECT version FROM version_terms WHERE term IN

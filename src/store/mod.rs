@@ -24,12 +24,15 @@ use tokio::sync::watch;
 
 pub use self::schema::OPEN;
 use crate::{
+    clock,
     domain::{
+        date::{self, Day},
         error::{Error, Reason},
         token::{Epoch, GENESIS, Hash, Phase, Token},
     },
     journal::Position,
     limits::{BUSY_TIMEOUT, PAGE_CACHE_KIB, READ_CONNECTIONS, WAL_AUTOCHECKPOINT_PAGES},
+    pb::log::{EntryHeader, EntryPayload},
 };
 
 /// The name of the store's file in its folder.
@@ -112,9 +115,59 @@ pub struct Head {
     pub hash: Hash,
     /// When it was recorded, in microseconds since 1970; 0 before the first.
     pub recorded_at_us: i64,
+    /// The registry's day; `None` while the log is empty. That of the first entry, then moved by DAY entries alone.
+    pub day: Option<Day>,
+    /// The day that is being moved to, and its last part that was applied.
+    pub pending: Option<(Day, u32)>,
+    /// Whether every entry so far has a supplied time: a history is being replayed.
+    pub replaying: bool,
 }
 
 impl Head {
+    /// Of an empty log.
+    #[must_use]
+    pub fn empty(epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            position: 0,
+            revision: 0,
+            hash: GENESIS,
+            recorded_at_us: 0,
+            day: None,
+            pending: None,
+            replaying: true,
+        }
+    }
+
+    /// The day on which facts and status rest: the registry's, or the one that is being moved to.
+    #[must_use]
+    pub fn today(&self) -> Day {
+        self.pending.map(|(day, _)| day).or(self.day).unwrap_or_default()
+    }
+
+    /// After an entry.
+    ///
+    /// # Errors
+    ///
+    /// `ENTRY_CORRUPT` if it moves to a day that cannot be read.
+    pub fn after(self, entry: &log::StoredEntry, header: &EntryHeader, payload: &EntryPayload) -> Result<Self, Error> {
+        let mut next = Self {
+            revision: entry.revision,
+            hash: entry.hash,
+            recorded_at_us: entry.recorded_at_us,
+            day: self.day.or(Some(clock::day(entry.recorded_at_us))),
+            replaying: self.replaying && header.recorded_at_supplied,
+            ..self
+        };
+        if let Some(moved) = &payload.day {
+            let day = date::civil_day(&moved.day).map_err(|_| {
+                Error::new(Reason::EntryCorrupt, format!("entry {} moves to no day: {:?}", entry.revision, moved.day))
+            })?;
+            (next.day, next.pending) = if moved.last { (Some(day), None) } else { (next.day, Some((day, moved.part))) };
+        }
+        Ok(next)
+    }
+
     /// The token of this position.
     #[must_use]
     pub fn token(&self) -> Token {
@@ -226,7 +279,7 @@ fn read_head(connection: &Connection) -> Result<Head, StoreError> {
     if let Some(head) = find_head(connection)? {
         return Ok(head);
     }
-    let head = Head { epoch: Epoch::new_v4(), position: 0, revision: 0, hash: GENESIS, recorded_at_us: 0 };
+    let head = Head::empty(Epoch::new_v4());
     // A log without its head is not a new one: nothing may be written over it.
     verify_head(connection, &head)?;
     apply::write_head(connection, &head)?;
@@ -234,10 +287,21 @@ fn read_head(connection: &Connection) -> Result<Head, StoreError> {
 }
 
 fn find_head(connection: &Connection) -> Result<Option<Head>, StoreError> {
-    let sql = "SELECT epoch, position, revision, hash, recorded_at_us FROM log_state";
+    let sql = "SELECT epoch, position, revision, hash, recorded_at_us, day, pending_day, pending_part, replaying
+               FROM log_state";
     let row = |row: &rusqlite::Row<'_>| {
         let epoch = Epoch::from_bytes(row.get::<_, [u8; 16]>(0)?);
-        Ok(Head { epoch, position: row.get(1)?, revision: row.get(2)?, hash: row.get(3)?, recorded_at_us: row.get(4)? })
+        let pending: (Option<Day>, Option<u32>) = (row.get(6)?, row.get(7)?);
+        Ok(Head {
+            epoch,
+            position: row.get(1)?,
+            revision: row.get(2)?,
+            hash: row.get(3)?,
+            recorded_at_us: row.get(4)?,
+            day: row.get(5)?,
+            pending: pending.0.zip(pending.1),
+            replaying: row.get(8)?,
+        })
     };
     connection.query_row(sql, [], row).optional().map_err(|e| unreadable(e, "where it stands"))
 }

@@ -5,7 +5,9 @@ use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use super::{OPEN, from_sqlite};
 use crate::{
     domain::{
+        date::Day,
         error::{Error, Reason, Result},
+        facets::Tag,
         name::RecordName,
     },
     pb::{
@@ -76,6 +78,64 @@ pub fn record_at(connection: &Connection, name: &RecordName, revision: u64) -> R
     let Some((body, from_revision, created_at_us)) = found else { return Ok(None) };
     let record = body.as_deref().map(decode::<v1::Record>).transpose()?;
     Ok(Some(RecordRow { record, from_revision, created_at_us }))
+}
+
+/// The body of a record as of a revision; `None` if it does not stand. In SQLite's own words, for applying.
+pub(super) fn body_at(connection: &Connection, name: &str, revision: u64) -> rusqlite::Result<Option<v1::Record>> {
+    let sql = "SELECT v.body FROM records r JOIN versions v ON v.record = r.id
+               WHERE r.name = ?1 AND v.from_revision <= ?2 ORDER BY v.from_revision DESC LIMIT 1";
+    let body: Option<Option<Vec<u8>>> =
+        connection.prepare_cached(sql)?.query_row((name, revision), |r| r.get(0)).optional()?;
+    body.flatten().map(|body| decoded(&body)).transpose()
+}
+
+fn decoded(body: &[u8]) -> rusqlite::Result<v1::Record> {
+    let corrupt = |e| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(e));
+    <v1::Record as prost::Message>::decode(body).map_err(corrupt)
+}
+
+/// The agreements that say they supersede or renew a record, as of a revision, by name; none of other kinds.
+pub(super) fn successors(
+    connection: &Connection,
+    record: &v1::Record,
+    revision: u64,
+) -> rusqlite::Result<Vec<v1::Record>> {
+    let Some(v1::record::Kind::Agreement(agreement)) = &record.kind else { return Ok(Vec::new()) };
+    let merged = agreement.info.iter().flat_map(|i| &i.merged_names);
+    let mut found = std::collections::BTreeMap::new();
+    for name in std::iter::once(&agreement.name).chain(merged) {
+        let sql = "SELECT v.name, v.body FROM version_terms t JOIN versions v ON v.id = t.version
+                   WHERE t.term = (SELECT id FROM terms WHERE tag = ?1 AND value = ?2)
+                   AND v.from_revision <= ?3 AND v.to_revision > ?3 AND v.body IS NOT NULL";
+        let mut statement = connection.prepare_cached(sql)?;
+        let rows = statement.query_map((Tag::Successor as u8, name, revision), |r| {
+            Ok((r.get::<_, String>(0)?, r.get::<_, Vec<u8>>(1)?))
+        })?;
+        for row in rows {
+            let (name, body) = row?;
+            found.insert(name, decoded(&body)?);
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// The agreements that say they supersede or renew a record, as of a revision, by name; none of other kinds.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn successors_at(connection: &Connection, record: &v1::Record, revision: u64) -> Result<Vec<v1::Record>> {
+    successors(connection, record, revision).map_err(|e| from_sqlite(&e))
+}
+
+/// Records that the clock must look at when the day moves to `day`, by their deadline and name: at most `limit`.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn due(connection: &Connection, day: Day, limit: usize) -> Result<Vec<(Day, String)>> {
+    let sql = "SELECT due, name FROM deadlines WHERE due <= ?1 ORDER BY due, name LIMIT ?2";
+    rows(connection, sql, (day, limit), |r| Ok((r.get(0)?, r.get(1)?)))
 }
 
 const REPORT_COLUMNS: &str = "body, etag, from_revision, to_revision, created_at_us, recorded_at_us";

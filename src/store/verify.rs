@@ -8,11 +8,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{FILE, Head, StoreError, find_head, log};
-use crate::{
-    domain::token::{Epoch, GENESIS},
-    limits::BUSY_TIMEOUT,
-    pb::log::EntryHeader,
-};
+use crate::{domain::token::Epoch, limits::BUSY_TIMEOUT};
 
 /// What a store that is sound holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,8 +77,7 @@ struct Walk {
 
 impl Default for Walk {
     fn default() -> Self {
-        let at = Head { epoch: Epoch::nil(), position: 0, revision: 0, hash: GENESIS, recorded_at_us: 0 };
-        Self { at, redacted: 0 }
+        Self { at: Head::empty(Epoch::nil()), redacted: 0 }
     }
 }
 
@@ -93,30 +88,26 @@ impl Walk {
             return Err(damaged(expected, &format!("is missing; the next one is {}", entry.revision)));
         }
         let wrong = |why: &str| Err(damaged(expected, why));
-        let EntryHeader { revision, recorded_at_us, payload_digest, .. } =
-            entry.header().map_err(|_| damaged(expected, "has a header that cannot be read"))?;
+        let header = entry.header().map_err(|_| damaged(expected, "has a header that cannot be read"))?;
         if log::chain(&self.at.hash, &entry.header) != entry.hash {
             return wrong("has a wrong hash: it, or one before it, is not the one that was chained");
         }
-        if revision != entry.revision || recorded_at_us != entry.recorded_at_us {
+        if header.revision != entry.revision || header.recorded_at_us != entry.recorded_at_us {
             return wrong("has a header of another revision or time");
         }
-        if recorded_at_us < self.at.recorded_at_us {
+        if entry.recorded_at_us < self.at.recorded_at_us {
             return wrong("was recorded before the one that it follows");
         }
         if entry.payload.is_empty() {
             self.redacted += 1;
-        } else {
-            if blake3::hash(&entry.payload).as_bytes() != payload_digest.as_slice() {
-                return wrong("has a payload that is not the one that was chained");
-            }
-            let payload = entry.payload().map_err(|_| damaged(expected, "has a payload that cannot be read"))?;
-            if payload.events.len() != events {
-                return wrong("has another number of events than it says");
-            }
+        } else if blake3::hash(&entry.payload).as_bytes() != header.payload_digest.as_slice() {
+            return wrong("has a payload that is not the one that was chained");
         }
-        let Head { epoch, position, .. } = self.at;
-        self.at = Head { epoch, position, revision, hash: entry.hash, recorded_at_us };
+        let payload = entry.payload().map_err(|_| damaged(expected, "has a payload that cannot be read"))?;
+        if !entry.payload.is_empty() && payload.events.len() != events {
+            return wrong("has another number of events than it says");
+        }
+        self.at = self.at.after(entry, &header, &payload).map_err(|_| damaged(expected, "moves to no day"))?;
         Ok(())
     }
 }

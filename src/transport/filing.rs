@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status};
 
 use super::{App, LOCAL, request::time_left};
 use crate::{
+    clock::DAY_US,
     domain::{
         check,
         constraints::Constraint,
@@ -29,9 +30,6 @@ use crate::{
     writer::{self, Act, Answer, Selection},
 };
 
-/// A day in microseconds.
-const DAY_US: i64 = 86_400_000_000;
-
 pub(super) struct Filing(pub Arc<App>);
 
 type Answered<T> = std::result::Result<Response<T>, Status>;
@@ -43,6 +41,7 @@ impl Filing {
         request: &impl Message,
         request_id: Option<&String>,
         validate_only: bool,
+        recorded_at_us: Option<i64>,
         deadline: Option<Duration>,
     ) -> Result<Answer> {
         if self.0.hub.draining().is_cancelled() {
@@ -57,6 +56,7 @@ impl Filing {
             request_id: request_id.cloned().unwrap_or_default(),
             digest: *blake3::hash(&request.encode_to_vec()).as_bytes(),
             validate_only,
+            recorded_at_us,
         };
         self.0.writer.file(request, deadline).await
     }
@@ -81,7 +81,9 @@ impl FilingService for Filing {
         check_request_id(request.request_id.as_ref())?;
         let act = parse_filing(&request)?;
         check_published(&act, self.0.clock.now_us())?;
-        let answer = self.file(act, &request, request.request_id.as_ref(), request.validate_only, deadline).await?;
+        let recorded_at = request.recorded_at.as_ref().map(|t| self.0.past(t, "recorded_at")).transpose()?;
+        let answer =
+            self.file(act, &request, request.request_id.as_ref(), request.validate_only, recorded_at, deadline).await?;
         Ok(Response::new(FileReportsResponse {
             results: answer.results,
             events: answer.events,
@@ -96,7 +98,8 @@ impl FilingService for Filing {
         check_request_id(request.request_id.as_ref())?;
         let reason = parse_reason(request.reason)?;
         let act = Act::Withdraw { selection: parse_selection(request.selection.as_ref())?, reason };
-        let answer = self.file(act, &request, request.request_id.as_ref(), request.validate_only, deadline).await?;
+        let answer =
+            self.file(act, &request, request.request_id.as_ref(), request.validate_only, None, deadline).await?;
         Ok(Response::new(RetractReportsResponse {
             results: answer.results,
             events: answer.events,
@@ -111,7 +114,8 @@ impl FilingService for Filing {
         let request = request.into_inner();
         check_request_id(request.request_id.as_ref())?;
         let act = parse_retraction(&request)?;
-        let answer = self.file(act, &request, request.request_id.as_ref(), request.validate_only, deadline).await?;
+        let answer =
+            self.file(act, &request, request.request_id.as_ref(), request.validate_only, None, deadline).await?;
         Ok(Response::new(RetractRecordResponse {
             result: one(answer.results),
             events: answer.events,
@@ -130,7 +134,8 @@ impl FilingService for Filing {
             return Err(Error::field(Reason::FieldInvalid, "source", why).into());
         }
         let act = Act::Restore { record, source: request.source.clone() };
-        let answer = self.file(act, &request, request.request_id.as_ref(), request.validate_only, deadline).await?;
+        let answer =
+            self.file(act, &request, request.request_id.as_ref(), request.validate_only, None, deadline).await?;
         Ok(Response::new(RestoreRecordResponse {
             result: one(answer.results),
             events: answer.events,

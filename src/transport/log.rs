@@ -7,7 +7,10 @@ use tonic::{Request, Response, Status};
 use super::App;
 use crate::{
     clock,
-    domain::token::{GENESIS, Token},
+    domain::{
+        date,
+        token::{GENESIS, Token},
+    },
     limits,
     pb::v1::{Durability, GetLogInfoRequest, GetLogInfoResponse, Limit, log_service_server::LogService},
     store::Sync,
@@ -37,8 +40,8 @@ impl LogService for Log {
             durability: durability.into(),
             limits: limits::TOLD.iter().chain([&watches]).map(limit).collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            day: String::new(),
-            replaying: false,
+            day: head.day.map(date::show).unwrap_or_default(),
+            replaying: head.replaying,
         }))
     }
 }

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     clock,
     domain::{
+        date::{self, Day},
         error::{Error, Reason, Result},
         filter::Filters,
         mask::Mask,
@@ -71,9 +72,10 @@ impl Registry {
             return Err(Error::field(Reason::FieldInvalid, "name", why));
         }
         let mask = Mask::parse(asked.mask, &[kind])?;
+        let valid_at = day_asked(asked.valid_at)?;
         let at = self.0.at(asked.as_of, asked.at_least, wait).await?;
         let app = Arc::clone(&self.0);
-        let record = blocking(move || app.standing(&name, at.revision)).await?;
+        let record = blocking(move || app.standing_on(&name, at.revision, valid_at)).await?;
         let kind = mask.apply(record).kind.ok_or_else(|| Error::internal("an empty record is stored"))?;
         Ok((kind, at.token.encode()))
     }
@@ -87,13 +89,14 @@ impl Registry {
         let filters = Filters::parse(asked.filters, "filters")?;
         let mask = Mask::parse(asked.mask, &[kind])?;
         let order = order(asked.order_by)?;
+        let valid_at = day_asked(asked.valid_at)?;
         let at = self.page_at(&asked.paged, asked.as_of, asked.at_least, wait).await?;
         let (store, limit) = (self.0.store.clone(), asked.paged.size);
         let after = asked.paged.token.as_ref().map(|t| Place { key: t.key, name: t.name.clone() });
         let revision = at.revision;
         let page = blocking(move || {
             let filters = filters.of_kind(kind);
-            let query = Query { kind: Some(kind), filters: &filters, revision, order, limit, after };
+            let query = Query { kind: Some(kind), filters: &filters, revision, order, limit, after, valid_at };
             store.read(|c| list::page(c, &query))
         })
         .await?;
@@ -125,6 +128,12 @@ struct AskedList<'a> {
     at_least: Option<&'a str>,
     valid_at: Option<&'a str>,
     paged: Paged,
+}
+
+/// The day that a request asks derived status for.
+pub(super) fn day_asked(valid_at: Option<&str>) -> Result<Option<Day>> {
+    let read = |text| date::civil_day(text).map_err(|e| Error::field(Reason::FieldInvalid, "valid_at", e.to_string()));
+    valid_at.map(read).transpose()
 }
 
 fn order(order_by: i32) -> Result<Order> {
@@ -161,6 +170,15 @@ impl App {
                 Err(Error::new(Reason::RecordRetracted, message).with_resource(name.as_str()).with("last_token", last))
             }
         }
+    }
+
+    /// A record that stands at a revision, with the status that it has on a day; reads the store.
+    fn standing_on(&self, name: &RecordName, revision: u64, valid_at: Option<Day>) -> Result<v1::Record> {
+        let mut record = self.standing(name, revision)?;
+        if let Some(day) = valid_at {
+            self.store.read(|c| list::derive_at(c, &mut record, day, revision))?;
+        }
+        Ok(record)
     }
 
     /// Whether the registry knows a name at a revision, standing or retracted.
@@ -301,6 +319,7 @@ impl Registry {
         let named = r.names.iter().enumerate().map(|(i, n)| parse_name(n, &format!("names[{i}]")));
         let names = named.collect::<Result<Vec<_>>>()?;
         let mask = Mask::parse(r.read_mask.as_ref(), &KINDS)?;
+        let valid_at = day_asked(r.valid_at.as_deref())?;
         let at = self.0.at(r.as_of.as_ref(), r.at_least.as_deref(), wait).await?;
         let (store, revision) = (self.0.store.clone(), at.revision);
         let (records, missing) = blocking(move || {
@@ -313,7 +332,10 @@ impl Registry {
                     return Err(Error::field(Reason::TooLarge, "names", why).with("limit", fit));
                 }
                 match store.read(|c| read::record_at(c, &name, revision))?.and_then(|row| row.record) {
-                    Some(record) => {
+                    Some(mut record) => {
+                        if let Some(day) = valid_at {
+                            store.read(|c| list::derive_at(c, &mut record, day, revision))?;
+                        }
                         let record = mask.apply(record);
                         bytes += record.encoded_len();
                         records.push(record);

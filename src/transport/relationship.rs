@@ -5,8 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     App,
     page::{self, PageToken},
-    position::At,
-    registry::{Paged, Registry, next_page},
+    registry::{Paged, Registry, day_asked, next_page},
 };
 use crate::{
     clock,
@@ -15,14 +14,15 @@ use crate::{
         error::{Error, Reason, Result},
         facets::Tag,
         filter::{Clause, Filter, Filters, Mode},
-        record,
         relationship::{self, Claims, KINDS, Ranking, Relation, Seen, Window},
+        status::{self, View},
     },
     limits::{MAX_COVERING_SOURCES, MAX_PAGE_SIZE, MAX_RELATIONSHIP_PAGES, MAX_RELATIONSHIP_RECORDS},
-    pb::v1::{self, RecordKind, record::Kind},
+    pb::v1::{self, Basis, RecordKind, record::Kind},
     store::{
         coverage,
         list::{self, Order, Query},
+        log, read,
     },
     tasks::blocking,
 };
@@ -35,9 +35,9 @@ impl Registry {
     ) -> Result<v1::GetRelationshipResponse> {
         let v1::GetRelationshipRequest { states, from, until, valid_at, as_of, at_least } = r;
         relationship::check_states(&states)?;
-        let valid_at = parse_valid_at(valid_at.as_deref())?;
+        let valid_at = day_asked(valid_at.as_deref())?;
         let at = self.0.at(as_of.as_ref(), at_least.as_deref(), wait).await?;
-        let today = self.0.day(&at);
+        let today = self.0.registry_day(at.revision).await?;
         let day = valid_at.unwrap_or(today);
         let window = Window::parse(day, from.as_deref(), until.as_deref())?;
         let (app, revision) = (Arc::clone(&self.0), at.revision);
@@ -60,9 +60,9 @@ impl Registry {
         let request = page::digest("ListRelationshipsRequest", &r);
         let paged = Paged { size, token: PageToken::decode(&text, request)?, request };
         relationship::check_state(&r.state, "state")?;
-        let valid_at = parse_valid_at(r.valid_at.as_deref())?;
+        let valid_at = day_asked(r.valid_at.as_deref())?;
         let at = self.page_at(&paged, r.as_of.as_ref(), r.at_least.as_deref(), wait).await?;
-        let today = self.0.day(&at);
+        let today = self.0.registry_day(at.revision).await?;
         let day = valid_at.unwrap_or(today);
         let window = Window::parse(day, r.from.as_deref(), r.until.as_deref())?;
         let (app, revision) = (Arc::clone(&self.0), at.revision);
@@ -94,15 +94,21 @@ struct Derived {
     end: Option<v1::InferableDate>,
 }
 
-fn parse_valid_at(text: Option<&str>) -> Result<Option<Day>> {
-    let read = |text| date::parse_day(text).map_err(|e| Error::field(Reason::FieldInvalid, "valid_at", e.to_string()));
-    text.filter(|t| !t.is_empty()).map(read).transpose()
-}
-
 impl App {
-    /// The registry's day at a position.
-    fn day(&self, _at: &At) -> Day {
-        clock::day(self.clock.now_us())
+    async fn registry_day(self: &Arc<Self>, revision: u64) -> Result<Day> {
+        let app = Arc::clone(self);
+        blocking(move || app.day(revision)).await
+    }
+
+    /// The registry's day at a position; reads the store. While the log is empty it is the clock's.
+    fn day(&self, revision: u64) -> Result<Day> {
+        let head = self.store.head();
+        if head.revision == revision && head.day.is_some() {
+            return Ok(head.today());
+        }
+        // The day moves with the first entry that is recorded on another one.
+        let entries = self.store.read(|c| log::entries(c, revision.saturating_sub(1), revision, 1, usize::MAX))?;
+        Ok(clock::day(entries.first().map_or_else(|| self.clock.now_us(), |entry| entry.recorded_at_us)))
     }
 
     /// Hands on each record of the four kinds that matches, once; reads the store.
@@ -113,7 +119,8 @@ impl App {
             let mut after = None;
             loop {
                 let (order, limit) = (Order::Name, MAX_PAGE_SIZE);
-                let query = Query { kind: Some(kind), filters: &filters, revision, order, limit, after };
+                let query =
+                    Query { kind: Some(kind), filters: &filters, revision, order, limit, after, valid_at: None };
                 let page = self.store.read(|c| list::page(c, &query))?;
                 records += page.records.len();
                 pages += 1;
@@ -133,14 +140,18 @@ impl App {
         Ok(())
     }
 
-    /// What is derived of a record at a day. So far that is what is stored.
-    fn derived(&self, record: &v1::Record, _day: Day, _revision: u64) -> Result<Derived> {
-        let status = record::info(record).and_then(|info| info.status.clone()).unwrap_or_default();
+    /// What is derived of a record at a day, as it was known at a revision; reads the store.
+    fn derived(&self, record: &v1::Record, day: Day, revision: u64) -> Result<Derived> {
+        let successors = self.store.read(|c| read::successors_at(c, record, revision))?;
+        let view = View { day, successors: &successors };
         let end = match &record.kind {
-            Some(Kind::Agreement(agreement)) => agreement.validity.as_ref().and_then(|v| v.end.clone()),
+            Some(Kind::Agreement(agreement)) => status::expiry(agreement, view).map(|expiry| {
+                let basis = if expiry.inferred { Basis::Inferred } else { Basis::Stated };
+                v1::InferableDate { date: Some(expiry.last), basis: basis.into() }
+            }),
             _ => None,
         };
-        Ok(Derived { status, end })
+        Ok(Derived { status: status::derive(record, view).unwrap_or_default(), end })
     }
 
     /// What sources claim to have watched; reads the store.

@@ -1,23 +1,20 @@
 //! Deciding one filing inside the open transaction: from what is asked to what the entry will say.
 
-use std::collections::HashSet;
-
 use prost_reflect::Value;
 use rusqlite::Connection;
 
 use super::{
-    job::{Act, Request, Selection},
+    conclude::{Place, Plan},
+    job::{Act, Request, Selection, Step},
     warn,
 };
 use crate::{
-    clock,
     domain::{
         date::Day,
-        decide::{self, Before, Context, Decision},
+        decide::Cause,
         error::{Error, Reason, Result},
         name::{RecordName, ReportName},
         report::Report,
-        resolve,
     },
     limits::MAX_REPORTS_PER_FILING,
     pb::{
@@ -37,60 +34,118 @@ pub(super) struct Drafting<'a> {
     pub principal: &'a str,
 }
 
-/// A record whose set of reports changes.
-struct Touched {
-    name: RecordName,
-    /// Its active reports afterwards.
-    active: Vec<Report>,
-    /// The reports that change, by name.
-    changed: Vec<String>,
-}
-
 impl Drafting<'_> {
-    /// What the entry will say; a payload without filings if nothing has to be recorded.
+    /// What the entry will say; a payload that records nothing if nothing has to be.
     pub fn draft(&self, request: &Request) -> Result<EntryPayload> {
         match &request.act {
-            Act::File { reports, preconditions, intent } => self.file(reports, preconditions, *intent),
+            Act::File { reports, preconditions, intent } => {
+                self.check_preconditions(preconditions)?;
+                let steps: Vec<Step> = reports.iter().cloned().map(Step::File).collect();
+                self.steps(steps.iter(), *intent, RetractionReason::Unspecified)
+            }
+            Act::Import { steps, intent, reason } => self.import(steps, *intent, *reason),
             Act::Withdraw { selection, reason } => self.withdraw(selection, *reason),
             Act::Retract { record, ruling } => self.retract(record, ruling),
             Act::Restore { record, source } => self.restore(record, source.as_deref()),
+            Act::Day { to } => self.day(*to),
         }
     }
 
-    fn file(&self, reports: &[Report], preconditions: &[(ReportName, String)], intent: Intent) -> Result<EntryPayload> {
-        self.check_preconditions(preconditions)?;
+    /// The day on which what is filed rests: that of the first entry is its own.
+    pub fn today(&self) -> Day {
+        if self.head.day.is_some() { self.head.today() } else { crate::clock::day(self.now_us) }
+    }
+
+    fn steps<'s>(
+        &self,
+        steps: impl Iterator<Item = &'s Step>,
+        intent: Intent,
+        reason: RetractionReason,
+    ) -> Result<EntryPayload> {
         let mut payload = EntryPayload::default();
-        let mut touched: Vec<Touched> = Vec::new();
-        for report in reports {
-            let stored = report.to_stored();
-            let standing = self.standing_etag(&touched, report)?;
-            let mut result = v1::FilingResult {
-                report: stored.name.clone(),
-                record: stored.record.clone(),
-                etag: stored.etag.clone(),
-                outcome: FilingOutcome::NoChange.into(),
-                warnings: self.source_warning(report)?,
-                ..v1::FilingResult::default()
-            };
-            result.warnings.extend(warn::dates(report));
-            if standing.is_none_or(|etag| etag != stored.etag) {
-                let place = self.touch(&mut touched, &report.name.record)?;
-                result.warnings.extend(warn::resemblances(report, &place.active));
-                result.warnings.extend(warn::same_occasion(self.connection, report, self.head.revision)?);
-                place.active.retain(|r| r.name != report.name);
-                place.active.push(report.clone());
-                if !place.changed.contains(&stored.name) {
-                    place.changed.push(stored.name.clone());
-                }
-                payload.filings.push(Filing { act: Some(filing::Act::File(stored)) });
+        let mut touched: Vec<Place> = Vec::new();
+        for step in steps {
+            match step {
+                Step::File(report) => self.file(report, &mut payload, &mut touched)?,
+                Step::Withdraw(name) => self.withdraw_one(name, &mut payload, &mut touched)?,
             }
-            payload.results.push(result);
         }
-        self.conclude(payload, touched, intent, RetractionReason::Unspecified)
+        let plan = Plan { intent, reason, today: self.today(), since: self.today() };
+        self.conclude(&mut payload, touched, &plan)?;
+        Ok(payload)
+    }
+
+    /// As far as it can be: what its record has no room for is left out, and its result says so.
+    fn import(&self, steps: &[Step], intent: Intent, reason: RetractionReason) -> Result<EntryPayload> {
+        let mut refused: Vec<(usize, Error)> = Vec::new();
+        loop {
+            let kept = steps.iter().enumerate().filter(|(i, _)| refused.iter().all(|(r, _)| r != i));
+            let error = match self.steps(kept.map(|(_, step)| step), intent, reason) {
+                Err(error) if error.reason == Reason::TooLarge => error,
+                Err(error) => return Err(error),
+                Ok(mut payload) => {
+                    refused.sort_by_key(|(index, _)| *index);
+                    for (index, error) in &refused {
+                        payload.results.insert((*index).min(payload.results.len()), left_out(&steps[*index], error));
+                    }
+                    return Ok(payload);
+                }
+            };
+            let before = refused.len();
+            let about = |step: &Step| error.resource.as_deref() == Some(step.report_name().record.as_str());
+            let new = steps.iter().enumerate().filter(|(i, s)| about(s) && refused.iter().all(|(r, _)| r != i));
+            let new: Vec<_> = new.map(|(i, _)| (i, error.clone())).collect();
+            refused.extend(new);
+            if refused.len() == before {
+                return Err(error);
+            }
+        }
+    }
+
+    fn file(&self, report: &Report, payload: &mut EntryPayload, touched: &mut Vec<Place>) -> Result<()> {
+        let stored = report.to_stored();
+        let standing = self.standing_etag(touched, report)?;
+        let mut result = v1::FilingResult {
+            report: stored.name.clone(),
+            record: stored.record.clone(),
+            etag: stored.etag.clone(),
+            outcome: FilingOutcome::NoChange.into(),
+            warnings: self.source_warning(report)?,
+            ..v1::FilingResult::default()
+        };
+        result.warnings.extend(warn::dates(report));
+        if standing.is_none_or(|etag| etag != stored.etag) {
+            let place = self.touch(touched, &report.name.record)?;
+            result.warnings.extend(warn::resemblances(report, &place.active));
+            result.warnings.extend(warn::same_occasion(self.connection, report, self.head.revision)?);
+            place.active.retain(|r| r.name != report.name);
+            place.active.push(report.clone());
+            place.changes(&stored.name);
+            payload.filings.push(Filing { act: Some(filing::Act::File(stored)) });
+        }
+        payload.results.push(result);
+        Ok(())
+    }
+
+    fn withdraw_one(&self, name: &ReportName, payload: &mut EntryPayload, touched: &mut Vec<Place>) -> Result<()> {
+        let text = name.to_string();
+        if read::active_report(self.connection, &text)?.is_some() {
+            let place = self.touch(touched, &name.record)?;
+            place.active.retain(|r| r.name != *name);
+            place.changes(&text);
+            payload.filings.push(Filing { act: Some(filing::Act::Withdraw(text.clone())) });
+        }
+        payload.results.push(v1::FilingResult {
+            report: text,
+            record: name.record.to_string(),
+            outcome: FilingOutcome::NoChange.into(),
+            ..v1::FilingResult::default()
+        });
+        Ok(())
     }
 
     /// The etag of the report that this one would replace: one of the same filing, else the store's.
-    fn standing_etag(&self, touched: &[Touched], report: &Report) -> Result<Option<String>> {
+    fn standing_etag(&self, touched: &[Place], report: &Report) -> Result<Option<String>> {
         match touched.iter().find(|t| t.name == report.name.record) {
             Some(place) => Ok(place.active.iter().find(|r| r.name == report.name).map(|r| r.to_stored().etag)),
             None => Ok(read::active_report(self.connection, &report.name.to_string())?.map(|row| row.report.etag)),
@@ -150,22 +205,9 @@ impl Drafting<'_> {
     }
 
     fn withdraw_these(&self, names: &[String], reason: RetractionReason) -> Result<EntryPayload> {
-        let mut payload = EntryPayload::default();
-        let mut touched = Vec::new();
-        for name in names {
-            let parsed: ReportName = name.parse().map_err(|e| Error::internal(format!("{e}")))?;
-            let place = self.touch(&mut touched, &parsed.record)?;
-            place.active.retain(|r| r.name != parsed);
-            place.changed.push(name.clone());
-            payload.filings.push(Filing { act: Some(filing::Act::Withdraw(name.clone())) });
-            payload.results.push(v1::FilingResult {
-                report: name.clone(),
-                record: parsed.record.to_string(),
-                outcome: FilingOutcome::NoChange.into(),
-                ..v1::FilingResult::default()
-            });
-        }
-        self.conclude(payload, touched, Intent::Unspecified, reason)
+        let parse = |name: &String| name.parse().map(Step::Withdraw).map_err(|e| Error::internal(format!("{e}")));
+        let steps = names.iter().map(parse).collect::<Result<Vec<_>>>()?;
+        self.steps(steps.iter(), Intent::Unspecified, reason)
     }
 
     fn retract(&self, record: &RecordName, ruling: &Ruling) -> Result<EntryPayload> {
@@ -177,9 +219,14 @@ impl Drafting<'_> {
             return Ok(payload);
         }
         payload.filings.push(Filing { act: Some(filing::Act::Retract(ruling.clone())) });
-        let decision = self.decide(record, None, &[], Intent::Unspecified, ruling.reason(), 0)?;
-        merge(&mut payload, decision, &[0], FilingOutcome::Retracted);
+        self.rule(&mut payload, Place::falls(record), ruling.reason())?;
+        payload.results[0].outcome = FilingOutcome::Retracted.into();
         Ok(payload)
+    }
+
+    fn rule(&self, payload: &mut EntryPayload, place: Place, reason: RetractionReason) -> Result<()> {
+        let plan = Plan { intent: Intent::Unspecified, reason, today: self.today(), since: self.today() };
+        self.conclude(payload, vec![place], &plan)
     }
 
     fn restore(&self, record: &RecordName, source: Option<&str>) -> Result<EntryPayload> {
@@ -196,86 +243,38 @@ impl Drafting<'_> {
             payload.filings.push(Filing { act: Some(filing::Act::Restore(lift)) });
         }
         if !lifted.is_empty() && lifted.len() == rulings.len() {
-            let active = self.active(record)?;
-            let decision =
-                self.decide(record, Some(&active), &[], Intent::Unspecified, RetractionReason::Unspecified, 0)?;
-            let outcome = decision.outcome;
-            merge(&mut payload, decision, &[0], outcome);
+            let place = Place { rulings_lifted: true, ..Place::of(record, self.active(record)?, Cause::Filing) };
+            self.rule(&mut payload, place, RetractionReason::Unspecified)?;
         }
         Ok(payload)
     }
 
-    fn touch<'t>(&self, touched: &'t mut Vec<Touched>, name: &RecordName) -> Result<&'t mut Touched> {
+    fn touch<'t>(&self, touched: &'t mut Vec<Place>, name: &RecordName) -> Result<&'t mut Place> {
         let place = match touched.iter().position(|t| t.name == *name) {
             Some(place) => place,
             None => {
-                let active = self.active(name)?;
-                touched.push(Touched { name: name.clone(), active, changed: Vec::new() });
+                touched.push(Place::of(name, self.active(name)?, Cause::Filing));
                 touched.len() - 1
             }
         };
         Ok(&mut touched[place])
     }
 
-    fn active(&self, name: &RecordName) -> Result<Vec<Report>> {
+    /// The active reports of a record.
+    pub fn active(&self, name: &RecordName) -> Result<Vec<Report>> {
         let rows = read::active_reports(self.connection, name, self.head.revision)?;
         rows.into_iter().map(|row| Report::from_stored(row.report)).collect()
     }
+}
 
-    /// Decides every touched record, in the order of first mention.
-    fn conclude(
-        &self,
-        mut payload: EntryPayload,
-        touched: Vec<Touched>,
-        intent: Intent,
-        reason: RetractionReason,
-    ) -> Result<EntryPayload> {
-        for Touched { name, active, changed } in touched {
-            let names: HashSet<&String> = changed.iter().collect();
-            let own: Vec<usize> =
-                (0..payload.results.len()).filter(|i| names.contains(&payload.results[*i].report)).collect();
-            if !read::rulings(self.connection, &name)?.is_empty() {
-                own.iter().for_each(|i| payload.results[*i].outcome = FilingOutcome::Stored.into());
-                // Decided for its bound alone: what is stored now must not be too large to stand again later.
-                self.decide(&name, Some(&active), &changed, intent, reason, 0)?;
-                continue;
-            }
-            let before = payload.events.len();
-            let decision = self.decide(&name, Some(&active), &changed, intent, reason, before)?;
-            let outcome = decision.outcome;
-            merge(&mut payload, decision, &own, outcome);
-        }
-        Ok(payload)
-    }
-
-    fn decide(
-        &self,
-        name: &RecordName,
-        active: Option<&[Report]>,
-        changed: &[String],
-        intent: Intent,
-        reason: RetractionReason,
-        events_before: usize,
-    ) -> Result<Decision> {
-        let row = read::record_at(self.connection, name, self.head.revision)?;
-        let before = Before {
-            create_time: row.as_ref().map(|r| clock::timestamp(r.created_at_us)),
-            record: row.and_then(|r| r.record),
-            milestones: read::milestones(self.connection, name)?,
-        };
-        let today: Day = clock::day(self.now_us);
-        let context = Context {
-            revision: self.head.revision + 1,
-            next_index: u32::try_from(events_before).unwrap_or(u32::MAX),
-            time: clock::timestamp(self.now_us),
-            today,
-            log: format!("attache/{}", self.head.epoch),
-            principal: self.principal.to_owned(),
-            intent,
-            reason,
-            reports: changed.to_vec(),
-        };
-        decide::decide(name, &before, active.and_then(resolve::resolve), &context)
+/// The result of a step that was left out: it has no outcome, and says why.
+fn left_out(step: &Step, error: &Error) -> v1::FilingResult {
+    let name = step.report_name();
+    v1::FilingResult {
+        report: name.to_string(),
+        record: name.record.to_string(),
+        warnings: vec![error.message.clone()],
+        ..v1::FilingResult::default()
     }
 }
 
@@ -283,24 +282,6 @@ fn ruling_payload(record: &RecordName, outcome: FilingOutcome) -> EntryPayload {
     let result =
         v1::FilingResult { record: record.to_string(), outcome: outcome.into(), ..v1::FilingResult::default() };
     EntryPayload { results: vec![result], ..EntryPayload::default() }
-}
-
-/// Adds what was decided of one record to the entry, and tells the results that share it.
-fn merge(payload: &mut EntryPayload, decision: Decision, results: &[usize], outcome: FilingOutcome) {
-    for index in results {
-        let result = &mut payload.results[*index];
-        result.outcome = outcome.into();
-        result.disputed.clone_from(&decision.disputed);
-        result.settled.clone_from(&decision.settled);
-    }
-    if let Some(change) = decision.change {
-        let index = u32::try_from(payload.changes.len()).unwrap_or(u32::MAX);
-        payload.changes.push(change);
-        payload.events.extend(decision.events.into_iter().map(|mut event| {
-            event.change = index;
-            event
-        }));
-    }
 }
 
 /// The elements of a list of a report, by name of the list.

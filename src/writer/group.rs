@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Answer, KeepCursor, MAX_PAYLOAD_BYTES, Publish,
     draft::Drafting,
-    job::{Job, Request},
+    job::{Act, Job, Request},
     unknown,
 };
 use crate::{
-    clock::Clock,
+    clock::{CLOCK, Clock, DAY_US, day},
     domain::{
         error::{Error, Reason, Result},
         report::etag,
@@ -132,11 +132,28 @@ impl Group {
         self.fail(Error::internal("the writer ended abnormally"));
     }
 
+    /// Decides the jobs; where the first must find a later registry's day, moves that by one part instead.
     fn try_group(&mut self, jobs: &[Job]) -> Result<Tried> {
         let before = self.store.head();
+        let now_us = self.clock.now_us();
+        let first = jobs.first().and_then(|job| day_before(&before, now_us, &job.request));
+        let Some(move_day) = first else {
+            let asked: Vec<Asked<'_>> = jobs.iter().map(|job| (&job.request, &job.span)).collect();
+            return self.try_requests(before, now_us, &asked);
+        };
+        match self.try_requests(before, now_us, &[(&move_day, &tracing::Span::current())])? {
+            Tried::Done { mut answers, .. } => match answers.pop() {
+                Some(Err(error)) => Err(error),
+                _ => Ok(Tried::Done { answers: Vec::new(), taken: 0 }),
+            },
+            Tried::Conflict => Ok(Tried::Conflict),
+        }
+    }
+
+    fn try_requests(&mut self, before: Head, now_us: i64, asked: &[Asked<'_>]) -> Result<Tried> {
         let transaction = Transaction::new_unchecked(&self.store.connection, TransactionBehavior::Immediate)
             .map_err(|e| from_sqlite(&e))?;
-        let prepared = prepare(&transaction, before, self.clock.now_us(), jobs)?;
+        let prepared = prepare(&transaction, before, now_us, asked)?;
         if !prepared.appends && matches!(self.journal.head(), Ok(None)) {
             // Nobody else writes: what appends nothing needs no place in the order.
             drop(transaction);
@@ -299,15 +316,40 @@ impl Group {
     }
 }
 
+/// A request and the span that its lines are written in.
+type Asked<'a> = (&'a Request, &'a tracing::Span);
+
+/// The move of the registry's day that must come before a filing, while a history is replayed: the clock sleeps then.
+/// The first filing that ends the replay is one of them.
+fn day_before(head: &Head, now_us: i64, request: &Request) -> Option<Request> {
+    let at = day(request.recorded_at_us.unwrap_or(now_us).max(head.recorded_at_us));
+    let is_clock = matches!(request.act, Act::Day { .. });
+    if !head.replaying || is_clock || request.validate_only || head.day.is_none_or(|today| at <= today) {
+        return None;
+    }
+    let midnight = i64::from(at) * DAY_US;
+    Some(Request {
+        act: Act::Day { to: at },
+        principal: CLOCK.to_owned(),
+        request_id: String::new(),
+        digest: [0; 32],
+        validate_only: false,
+        recorded_at_us: Some(midnight.max(head.recorded_at_us)),
+    })
+}
+
 /// Decides each request in a savepoint of its own.
-fn prepare(connection: &Connection, before: Head, now_us: i64, jobs: &[Job]) -> Result<Prepared> {
+fn prepare(connection: &Connection, before: Head, now_us: i64, asked: &[Asked<'_>]) -> Result<Prepared> {
     let mut head = Head { position: before.position + 1, ..before };
     let mut entries = Vec::new();
     let mut revisions = Vec::new();
     let mut answers: Vec<Result<Answer>> = Vec::new();
     let mut bytes = 0;
     let mut taken = 0;
-    for Job { request, span, .. } in jobs {
+    for (request, span) in asked {
+        if taken > 0 && day_before(&head, now_us, request).is_some() {
+            break;
+        }
         let savepoint = |sql: &str| connection.execute_batch(sql).map_err(|e| from_sqlite(&e));
         savepoint("SAVEPOINT filing")?;
         let mut next = head;
@@ -369,10 +411,10 @@ fn decide_one(connection: &Connection, head: &mut Head, now_us: i64, request: &R
     if let Some(answer) = replay(connection, head, request)? {
         return Ok(Decided::Nothing(answer));
     }
-    let recorded_at_us = now_us.max(head.recorded_at_us);
+    let recorded_at_us = recorded_at(head, now_us, request)?;
     let drafting = Drafting { connection, head: *head, now_us: recorded_at_us, principal: &request.principal };
     let payload = drafting.draft(request)?;
-    if payload.filings.is_empty() {
+    if payload.filings.is_empty() && payload.day.is_none() {
         return Ok(Decided::Nothing(answer(&payload, 0, *head)));
     }
     let bytes = payload.encode_to_vec();
@@ -391,14 +433,28 @@ fn decide_one(connection: &Connection, head: &mut Head, now_us: i64, request: &R
         request_digest: request.digest.to_vec(),
         resolver_version: RESOLVER_VERSION,
         payload_digest: blake3::hash(&bytes).as_bytes().to_vec(),
-        kind: EntryKind::Filing.into(),
-        recorded_at_supplied: false,
+        kind: if payload.day.is_some() { EntryKind::Day } else { EntryKind::Filing }.into(),
+        recorded_at_supplied: request.recorded_at_us.is_some(),
     };
     let entry = Entry { header: header.encode_to_vec(), payload: bytes };
     let (stored, payload) = append_entry(connection, head, entry.clone())?;
     let revision = Box::new(log::revision(connection, &stored, &payload)?);
     tracing::debug!(revision = head.revision, events = payload.events.len(), "decided");
     Ok(Decided::Entry { answer: answer(&payload, head.revision, *head), entry, revision })
+}
+
+/// When the entry is recorded: now, or when a history that is replayed says.
+fn recorded_at(head: &Head, now_us: i64, request: &Request) -> Result<i64> {
+    let Some(supplied) = request.recorded_at_us else { return Ok(now_us.max(head.recorded_at_us)) };
+    let refused = |why: String| Err(Error::field(Reason::FieldInvalid, "recorded_at", why));
+    if !head.replaying {
+        return refused("is accepted only while every earlier entry of the log has a supplied time".to_owned());
+    }
+    if supplied < head.recorded_at_us {
+        let newest = jiff::Timestamp::from_microsecond(head.recorded_at_us).map(|t| t.to_string()).unwrap_or_default();
+        return refused(format!("is before the newest entry of the log, recorded at {newest}"));
+    }
+    Ok(supplied)
 }
 
 /// The answer given before to the same request, if it is remembered.
@@ -473,9 +529,8 @@ fn append_entry(connection: &Connection, head: &mut Head, entry: Entry) -> Resul
         header: entry.header,
         payload: entry.payload,
     };
-    apply::entry(connection, &stored, &header, &payload).map_err(|e| from_sqlite(&e))?;
-    head.revision = stored.revision;
-    head.hash = stored.hash;
-    head.recorded_at_us = stored.recorded_at_us;
+    let after = head.after(&stored, &header, &payload)?;
+    apply::entry(connection, &stored, &header, &payload, &after).map_err(|e| from_sqlite(&e))?;
+    *head = after;
     Ok((stored, payload))
 }

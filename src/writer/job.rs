@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     domain::{
+        date::Day,
         error::Result,
         name::{RecordName, ReportName},
         report::Report,
@@ -33,6 +34,8 @@ pub struct Request {
     pub digest: [u8; 32],
     /// Decide, but file nothing.
     pub validate_only: bool,
+    /// When it was recorded, in microseconds since 1970, if the filer supplies it.
+    pub recorded_at_us: Option<i64>,
 }
 
 /// The act of a filing.
@@ -61,6 +64,20 @@ pub enum Act {
         /// The ruling, its source checked.
         ruling: Box<Ruling>,
     },
+    /// File and withdraw reports, as far as it can be.
+    Import {
+        /// In the order of the batch.
+        steps: Vec<Step>,
+        /// What is meant by values that change.
+        intent: Intent,
+        /// Why, of what is withdrawn.
+        reason: RetractionReason,
+    },
+    /// Move the registry's day, by one part.
+    Day {
+        /// To this day.
+        to: Day,
+    },
     /// Lift rulings.
     Restore {
         /// The record.
@@ -68,6 +85,26 @@ pub enum Act {
         /// The source of the ruling; `None` is all.
         source: Option<String>,
     },
+}
+
+/// One step of an import.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// File a report.
+    File(Report),
+    /// Withdraw one, if it stands.
+    Withdraw(ReportName),
+}
+
+impl Step {
+    /// The report that it is about.
+    #[must_use]
+    pub fn report_name(&self) -> &ReportName {
+        match self {
+            Self::File(report) => &report.name,
+            Self::Withdraw(name) => name,
+        }
+    }
 }
 
 /// Which reports are withdrawn.

@@ -4,6 +4,8 @@
 //! filing in a savepoint of its own, so that a bad one never rolls back its group, asks the journal to append the batch,
 //! commits, tells the feed, and only then answers.
 
+mod conclude;
+mod day;
 mod draft;
 mod group;
 pub mod job;
@@ -14,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use self::job::{Act, Answer, KeepCursor, Request, Selection};
+pub use self::job::{Act, Answer, KeepCursor, Request, Selection, Step};
 use self::job::{Admission, Job, Message};
 use crate::{
     clock::Clock,

@@ -93,6 +93,7 @@ pub(super) fn same_occasion(connection: &Connection, report: &Report, revision: 
         order: Order::Newest,
         limit: MAX_HINTS,
         after: None,
+        valid_at: None,
     };
     // A longer visit that only overlaps the day is missed; it is a hint, and every filing pays for it.
     let (Some(from), Some(until)) = (span.earliest, span.latest) else { return Ok(Vec::new()) };

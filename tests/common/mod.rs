@@ -8,7 +8,9 @@ pub mod shared_log;
 pub mod watching;
 
 use std::{
+    future::Future,
     path::Path,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -34,23 +36,52 @@ pub const START_US: i64 = 1_704_153_600_000_000;
 
 /// A clock that moves by a second whenever it is read, and when it is told to.
 #[derive(Debug)]
-pub struct FakeClock(AtomicI64);
+pub struct FakeClock {
+    now_us: AtomicI64,
+    moved: tokio::sync::watch::Sender<()>,
+}
 
 impl Default for FakeClock {
     fn default() -> Self {
-        Self(AtomicI64::new(START_US))
+        Self::at_us(START_US)
     }
 }
 
 impl FakeClock {
+    pub fn at_us(now_us: i64) -> Self {
+        Self { now_us: AtomicI64::new(now_us), moved: tokio::sync::watch::Sender::new(()) }
+    }
+
+    /// Begins at six in the morning (UTC) of a day.
+    pub fn on(day: &str) -> Self {
+        Self::at_us(format!("{day}T06:00:00Z").parse::<jiff::Timestamp>().expect("a day").as_microsecond())
+    }
+
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
+        self.now_us.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
+        self.moved.send_replace(());
+    }
+
+    /// Jumps to six in the morning (UTC) of a day, forwards or back.
+    pub fn jump_to(&self, day: &str) {
+        let there = Self::on(day).now_us.into_inner();
+        self.now_us.store(there, Ordering::SeqCst);
+        self.moved.send_replace(());
     }
 }
 
 impl Clock for FakeClock {
     fn now_us(&self) -> i64 {
-        self.0.fetch_add(1_000_000, Ordering::SeqCst)
+        self.now_us.fetch_add(1_000_000, Ordering::SeqCst)
+    }
+
+    fn wait_until(&self, us: i64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let mut moved = self.moved.subscribe();
+        Box::pin(async move {
+            while self.now_us.load(Ordering::SeqCst) < us {
+                moved.changed().await.expect("the clock outlives those who wait");
+            }
+        })
     }
 }
 
@@ -61,6 +92,7 @@ pub fn config() -> Config {
         data_dir: DataDir::Temporary,
         in_memory: true,
         sample: false,
+        accept_day_jump: false,
         log: "info".into(),
         log_format: LogFormat::Text,
         drain: Duration::from_secs(5),

@@ -20,6 +20,7 @@ use attache::{
         report::Report,
         resolve::{Resolution, resolve},
         revision::Revision,
+        status::View,
     },
     journal,
     pb::{
@@ -46,6 +47,10 @@ impl TestClock {
 impl Clock for TestClock {
     fn now_us(&self) -> i64 {
         self.0.fetch_add(1_000_000, Ordering::Relaxed)
+    }
+
+    fn wait_until(&self, _: i64) -> std::pin::Pin<Box<dyn std::future::Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::pending())
     }
 }
 
@@ -75,12 +80,23 @@ impl Registry {
     }
 
     pub fn act(&self, act: Act) -> Result<Answer, Error> {
+        self.act_at(act, None)
+    }
+
+    /// Files as a history that is replayed.
+    pub fn file_at(&self, reports: Vec<Report>, recorded_at_us: i64) -> Answer {
+        let act = Act::File { reports, preconditions: Vec::new(), intent: Intent::Unspecified };
+        self.act_at(act, Some(recorded_at_us)).expect("checked reports are filed")
+    }
+
+    fn act_at(&self, act: Act, recorded_at_us: Option<i64>) -> Result<Answer, Error> {
         let request = Request {
             act,
             principal: "tester".into(),
             request_id: String::new(),
             digest: [0; 32],
             validate_only: false,
+            recorded_at_us,
         };
         self.runtime.block_on(self.writer.file(request, None))
     }
@@ -210,6 +226,12 @@ pub fn element(event: &v1::Event) -> String {
         Detail::Item(item) => item.key.clone(),
         Detail::Statement(statement) => format!("{}:{}", statement.account, statement.key),
         Detail::Progress(_) => String::new(),
+        Detail::Due(due) => match event.r#type() {
+            EventType::AgreementInForce => "entered-into-force".to_owned(),
+            EventType::AgreementTerminated => "terminated".to_owned(),
+            EventType::AgreementExpiring => due.days_left.to_string(),
+            _ => String::new(),
+        },
     }
 }
 
@@ -228,40 +250,89 @@ const EXCLUSIVE: [EventType; 6] = [
 pub fn replay(revisions: &[Revision]) -> BTreeMap<String, BTreeSet<(EventType, String)>> {
     let mut records: BTreeMap<String, v1::Record> = BTreeMap::new();
     let mut standing: BTreeMap<String, BTreeMap<(EventType, String), String>> = BTreeMap::new();
+    let mut since = revisions.first().map_or(0, day_of);
     for (place, revision) in revisions.iter().enumerate() {
         assert_eq!(revision.number, place as u64 + 1, "revisions have no gap");
-        let mut subjects = Vec::new();
         for (index, told) in revision.events.iter().enumerate() {
-            let event = &told.event;
-            assert_eq!(event.id, event_id(revision.number, index as u32), "events are numbered in order");
-            let is_first = subjects.last() != Some(&event.subject);
-            if is_first {
-                assert!(!subjects.contains(&event.subject), "the events of one record stand together: {}", event.id);
-                subjects.push(event.subject.clone());
-            }
-            let is_exclusive = EXCLUSIVE.contains(&event.r#type());
-            assert_eq!(is_first, is_exclusive, "exactly one event of the group, and it is the first: {}", event.id);
-            assert_eq!(subjects.len(), told.change + 1, "an event is about the change it names: {}", event.id);
-            if event.event_class() == EventClass::Cooperation {
-                tell(standing.entry(event.subject.clone()).or_default(), event);
-            }
+            assert_eq!(told.event.id, event_id(revision.number, index as u32), "events are numbered in order");
         }
-        assert_eq!(subjects.len(), revision.changes.len(), "every changed record is told: {}", revision.number);
+        let subjects = if is_day(revision) { of_a_day(revision) } else { of_a_filing(revision) };
+        let before: BTreeMap<String, BTreeSet<(EventType, String)>> =
+            standing.iter().map(|(name, told)| (name.clone(), told.keys().cloned().collect())).collect();
+        for told in revision.events.iter().filter(|t| t.event.event_class() == EventClass::Cooperation) {
+            tell(standing.entry(told.event.subject.clone()).or_default(), &told.event);
+        }
+        let ends = revision.changes.iter().filter_map(|c| c.after.as_ref()).map(|s| (*s.record).clone());
+        let others: Vec<v1::Record> = records.values().cloned().chain(ends).collect();
+        let view = View { day: day_of(revision), successors: &others };
         for (name, change) in subjects.iter().zip(&revision.changes) {
-            let (before, after) = (&change.before, &change.after);
-            let before = before.as_ref().map(|s| stated(&s.record));
-            let after = after.as_ref().map(|s| stated(&s.record));
-            assert_ne!(before, after, "no event without a change: {name} at {}", revision.number);
-            assert_eq!(before, records.remove(name), "a change begins where the last one ended: {name}");
-            let facts = after.as_ref().map(|r| milestone::facts(r, i32::MAX)).unwrap_or_default();
-            let facts: BTreeSet<_> = facts.into_iter().map(|f| (f.event_type, f.element)).collect();
+            let whole = change.after.as_ref().map(|s| (*s.record).clone());
+            let (was, is) = (&change.before, &change.after);
+            let was = was.as_ref().map(|s| stated(&s.record));
+            let is = is.as_ref().map(|s| stated(&s.record));
+            assert!(was != is || is_day(revision), "no event without a change: {name} at {}", revision.number);
+            assert_eq!(
+                was,
+                records.remove(name).map(|r| stated(&r)),
+                "a change begins where the last one ended: {name}"
+            );
+            let told_before = before.get(name).cloned().unwrap_or_default();
+            let facts = whole.as_ref().map(|r| milestone::facts(r, view)).unwrap_or_default().into_iter();
+            let facts = facts.map(|f| (f.is_worth_telling(since), (f.event_type, f.element)));
+            let facts: BTreeSet<_> =
+                facts.filter(|(worth, key)| *worth || told_before.contains(key)).map(|(_, key)| key).collect();
             let told: BTreeSet<_> = standing.get(name).map(|s| s.keys().cloned().collect()).unwrap_or_default();
             assert_eq!(told, facts, "what was told and not withdrawn is what stands: {name} at {}", revision.number);
-            check_type(revision, name, before.is_some(), after.is_some());
-            records.extend(after.map(|r| (name.clone(), r)));
+            if was != is {
+                check_type(revision, name, was.is_some(), is.is_some());
+            }
+            records.extend(whole.map(|r| (name.clone(), r)));
         }
+        since = day_of(revision);
     }
     standing.into_iter().map(|(name, told)| (name, told.into_keys().collect())).collect()
+}
+
+/// The registry's day at a revision: filings are recorded on it, and the clock moves it at midnight.
+fn day_of(revision: &Revision) -> i32 {
+    attache::clock::day(revision.recorded_at_us)
+}
+
+fn is_day(revision: &Revision) -> bool {
+    revision.events.first().is_some_and(|t| t.event.principal == attache::clock::CLOCK)
+}
+
+/// The records of a filing, in the order of its changes: the events of one stand together, one of the exclusive first.
+fn of_a_filing(revision: &Revision) -> Vec<String> {
+    let mut subjects: Vec<String> = Vec::new();
+    for told in &revision.events {
+        let event = &told.event;
+        let is_first = subjects.last() != Some(&event.subject);
+        if is_first {
+            assert!(!subjects.contains(&event.subject), "the events of one record stand together: {}", event.id);
+            subjects.push(event.subject.clone());
+        }
+        let is_exclusive = EXCLUSIVE.contains(&event.r#type());
+        assert_eq!(is_first, is_exclusive, "exactly one event of the group, and it is the first: {}", event.id);
+        assert_eq!(subjects.len(), told.change + 1, "an event is about the change it names: {}", event.id);
+    }
+    assert_eq!(subjects.len(), revision.changes.len(), "every changed record is told: {}", revision.number);
+    subjects
+}
+
+/// The records of a move of the day, in the order of its changes: what changed comes before what fell due.
+fn of_a_day(revision: &Revision) -> Vec<String> {
+    let classes: Vec<bool> = revision.events.iter().map(|t| t.event.event_class() == EventClass::Cooperation).collect();
+    assert!(classes.is_sorted(), "the changes of a day come first: {}", revision.number);
+    let mut subjects = vec![String::new(); revision.changes.len()];
+    for told in &revision.events {
+        subjects[told.change].clone_from(&told.event.subject);
+        if !classes[told.event.index as usize] {
+            assert_eq!(told.event.r#type(), EventType::Updated, "a day updates: {}", told.event.id);
+        }
+    }
+    assert!(subjects.iter().all(|s| !s.is_empty()), "every changed record is told: {}", revision.number);
+    subjects
 }
 
 fn check_type(revision: &Revision, name: &str, was: bool, is: bool) {

@@ -68,7 +68,7 @@ pub struct RelationshipArgs {
 ///
 /// What the server says.
 pub async fn run(args: &RelationshipArgs) -> Result<(), CliError> {
-    let mut client = args.client.connect().await?.registry();
+    let mut client = args.client.connect_with(&[Format::Csv]).await?.registry();
     match &args.states[..] {
         [state] => ranking(args, &mut client, state).await,
         _ => relation(args, &mut client).await,

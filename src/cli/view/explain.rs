@@ -1,41 +1,58 @@
 //! How a record came to its values, for people. The values come as JSON of `ExplainRecordResponse`.
 
-use std::fmt::Write as _;
-
+use prost_reflect::MessageDescriptor;
 use serde_json::{Map, Value};
 
-use super::{list, text};
-use crate::cli::{output, words};
+use super::{list, sections, text};
+use crate::{
+    cli::{kinds::Kind, output, words, wrap},
+    pb,
+};
 
-/// Every stated field: its value, whose it is, and what the other accounts say.
+/// Labels of fields are as wide as this at least, and longer ones are the exception.
+const LABEL_WIDTH: usize = 28;
+
+/// Every stated field in the order in which a record is shown: its value, below it whose it is and by which report, then
+/// what the other accounts say.
 #[must_use]
-pub fn table(explanation: &Value) -> String {
-    let mut table = output::table(["FIELD", "VALUE", "ACCOUNT", "REPORT", "OTHER ACCOUNTS"]);
-    for field in list(explanation, "fields") {
-        let mark = if is_disputed(field) { " (disputed)" } else { "" };
-        table.add_row([
-            format!("{}{mark}", text(field, "path")),
-            value(field.get("value")),
-            text(field, "account").to_owned(),
-            source(text(field, "report")),
-            others(field).join("\n"),
-        ]);
-    }
-    output::trimmed(&table)
+pub fn page(kind: Kind, explanation: &Value) -> String {
+    let message = pb::descriptor(kind.message());
+    let mut fields: Vec<_> = list(explanation, "fields").iter().collect();
+    fields.sort_by_key(|field| place(&message, text(field, "path")));
+    fields.into_iter().map(lines).collect::<Vec<_>>().join("\n")
+}
+
+/// Fields before sections, both in the contract's order; what lies within a field stays as it came.
+fn place(message: &MessageDescriptor, path: &str) -> (bool, usize) {
+    let name = path.split(['.', '[']).next().unwrap_or_default();
+    let at = message.fields().position(|field| field.name() == name);
+    let field = message.get_field_by_name(name);
+    (field.is_some_and(|field| sections::is_section(&field)), at.unwrap_or(usize::MAX))
+}
+
+fn lines(field: &Value) -> String {
+    let mark = if is_disputed(field) { output::colour(31, "  (disputed)") } else { String::new() };
+    let label = format!("{:LABEL_WIDTH$}  ", text(field, "path"));
+    let head = wrap::hanging(&label, &value(field.get("value")), LABEL_WIDTH + 2, 0);
+    let whose = [text(field, "account"), source(text(field, "report"))];
+    let whose = whose.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+    let mut lines = vec![format!("{head}{mark}")];
+    lines.extend((!whose.is_empty()).then(|| output::dim(wrap::hanging("    ", &whose, 6, 0))));
+    lines.extend(others(field).iter().map(|other| wrap::hanging("    ", other, 6, 0)));
+    lines.join("\n")
 }
 
 /// Who says what of every disputed field.
 #[must_use]
 pub fn disputes(explanation: &Value) -> String {
-    let mut lines = String::new();
+    let mut lines = Vec::new();
     for field in list(explanation, "fields").iter().filter(|field| is_disputed(field)) {
-        let _ = writeln!(lines, "  {}", text(field, "path"));
-        let _ = writeln!(lines, "    {} — {} (taken)", value(field.get("value")), text(field, "account"));
-        for other in others(field) {
-            let _ = writeln!(lines, "    {other}");
-        }
+        lines.push(format!("  {}", text(field, "path")));
+        let taken = format!("{} — {} (taken)", value(field.get("value")), text(field, "account"));
+        lines.push(wrap::hanging("    ", &taken, 6, 0));
+        lines.extend(others(field).iter().map(|other| wrap::hanging("    ", other, 6, 0)));
     }
-    lines.trim_end().to_owned()
+    lines.join("\n")
 }
 
 fn is_disputed(field: &Value) -> bool {
@@ -110,8 +127,8 @@ fn text_of(fields: &Map<String, Value>, name: &str) -> String {
     fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-fn source(report: &str) -> String {
-    report.split_once("/reports/").map_or(report, |(_, source)| source).to_owned()
+fn source(report: &str) -> &str {
+    report.split_once("/reports/").map_or(report, |(_, source)| source)
 }
 
 #[cfg(test)]
@@ -152,9 +169,20 @@ mod tests {
     }
 
     #[test]
-    fn the_table_has_a_row_for_every_stated_field() {
-        let text = table(&explanation());
-        assert!(text.contains("actions[concluded].type (disputed)"), "{text}");
-        assert!(text.contains("interministerial"), "{text}");
+    fn the_page_has_every_stated_field_and_whose_it_is() {
+        let page = anstream::adapter::strip_str(&page(Kind::Agreement, &explanation())).to_string();
+        let lines: Vec<_> = page.lines().collect();
+        assert_eq!(lines[0], format!("{:28}  interministerial", "level"), "what `get` shows first stands first");
+        assert_eq!(lines[1], "    organizations/az-mod");
+        assert_eq!(lines[2], format!("{:28}  signed  (disputed)", "actions[concluded].type"));
+        assert_eq!(lines[3..], ["    organizations/az-mod, az", "    endorsed — organizations/kz-mod conflicts"]);
+    }
+
+    #[test]
+    fn the_page_is_no_wider_than_a_page() {
+        let long =
+            json!({"fields": [{"path": "summary", "value": "a word ".repeat(40), "account": "organizations/a"}]});
+        let page = anstream::adapter::strip_str(&page(Kind::Visit, &long)).to_string();
+        assert!(page.lines().count() > 3 && page.lines().all(|line| line.chars().count() <= 100), "{page}");
     }
 }

@@ -5,6 +5,7 @@ pub mod explain;
 pub mod phrase;
 pub mod record;
 pub mod sections;
+pub mod status;
 pub mod summary;
 
 use serde_json::Value;

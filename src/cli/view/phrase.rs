@@ -70,9 +70,7 @@ fn message_in_words(message: &MessageDescriptor, value: &Value) -> String {
         "ItemParticipant" => participant(message, value),
         "Component" => component(message, value),
         "InferableDate" => inferable(message, value),
-        "NatoGrade" => {
-            with_note(&part(message, "code", value).replace(' ', "-").to_uppercase(), &inferred(message, value))
-        }
+        "NatoGrade" => with_note(&part(message, "code", value), &inferred(message, value)),
         "Speaker" => speaker(message, value),
         "Signatory" => join(&[&part(message, "party", value), &part(message, "person", value)], ": "),
         "Outcome" => join(&[&part(message, "text", value), text(value, "record")], ", "),

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use prost_reflect::FieldDescriptor;
 use serde_json::Value;
 
-use super::{explain, list, phrase, sections, summary, text, texts, time};
+use super::{explain, list, phrase, sections, status, summary, text, texts, time};
 use crate::{
-    cli::{kinds::Kind, output},
+    cli::{kinds::Kind, output, wrap},
     pb,
 };
 
@@ -41,7 +41,7 @@ pub fn record(kind: Kind, record: &Value, explanation: Option<&Value>) -> String
     if let Some(explanation) = explanation {
         let _ = write!(page, "\n{}\n{}\n", output::bold("Disputed"), explain::disputes(explanation));
     }
-    let _ = write!(page, "\n{}", output::dim(info(record)));
+    let _ = write!(page, "\n{}", output::dim(wrap::hanging("", &info(record), 2, 0)));
     page
 }
 
@@ -56,20 +56,23 @@ fn fields(kind: Kind, record: &Value, disputed: &[String]) -> String {
         .filter(|f| !["name", "info"].contains(&f.name()) && !is_heading(f, record))
         .filter(|f| !sections::is_section(f) && !phrase::is_words_of_another(&message, f))
         .collect();
-    let width = shown.iter().map(|f| f.name().len()).max().unwrap_or_default() + 1;
+    let width = shown.iter().map(|f| f.name().len()).max().unwrap_or_default().max("status".len()) + 1;
     let mut lines = String::new();
+    let mut write = |label: &str, value: &str, mark: &str| {
+        let first = format!("  {:width$} ", format!("{label}:"));
+        let _ = writeln!(lines, "{}{mark}", wrap::hanging(&first, value, width + 3, 0));
+    };
+    if status::of_kind(kind) && !status::short(record).is_empty() {
+        write("status", &status::with_reason(record), "");
+    }
     for field in shown {
         let value = phrase::field(&message, &field, record);
         let mark = mark(field.name(), disputed);
-        let label = format!("{}:", phrase::label(field.name()));
-        match value.is_empty() {
-            false => writeln!(lines, "  {label:width$} {value}{mark}"),
-            true if important(kind).contains(&field.name()) => {
-                writeln!(lines, "  {label:width$} {}{mark}", output::dim("not stated"))
-            }
-            true => continue,
+        if !value.is_empty() {
+            write(&phrase::label(field.name()), &value, &mark);
+        } else if important(kind).contains(&field.name()) {
+            write(&phrase::label(field.name()), &output::dim("not stated"), &mark);
         }
-        .expect("a string takes every write");
     }
     lines
 }
@@ -150,14 +153,19 @@ mod tests {
             "name": "visits/v",
             "hosts": [{"state": "AZ"}],
             "start": {"edtf": "2023-10-05"},
+            "summary": "A sentence that is said again. ".repeat(9),
             "info": {"revision": "12", "accountCount": 2, "states": ["AZ", "KZ"], "disputedFields": ["start"],
-                     "updateTime": "2023-10-07T12:00:00Z"},
+                     "updateTime": "2023-10-07T12:00:00Z",
+                     "status": {"status": "STATUS_CONCLUDED", "certainty": "CERTAINTY_INFERRED",
+                                "reason": "its end lies in the past"}},
         });
         let page = anstream::adapter::strip_str(&record(Kind::Visit, &visit, None)).to_string();
         assert!(page.starts_with("visits/v\n"), "{page}");
         let line =
             |label: &str| page.lines().find(|l| l.trim_start().starts_with(label)).unwrap_or_default().to_owned();
         assert!(line("end:").ends_with("not stated"), "{page}");
+        assert!(line("status:").ends_with("concluded (inferred): its end lies in the past"), "{page}");
+        assert!(page.lines().all(|line| line.chars().count() <= 100), "{page}");
         assert!(line("start:").ends_with("2023-10-05  (disputed)"), "{page}");
         assert!(!page.contains("invited by"), "what is neither stated nor important has no line");
         assert!(page.ends_with("revision 12 · 2 accounts · AZ, KZ · updated 2023-10-07 12:00:00Z"), "{page}");

@@ -4,26 +4,27 @@ use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::Value;
 
 use super::{list, phrase};
-use crate::cli::output;
+use crate::cli::{output, wrap};
 
-/// Heading, and the fields shown under it.
+/// Heading, and the fields shown under it. What has its heading in small letters, or none, is told on lines of its own
+/// below the row: a table of everything would be wider than any page.
 type Column = (&'static str, &'static [&'static str]);
 
 /// The columns of a list of these messages; `None` if they read well in a line.
 fn columns(message: &str) -> Option<&'static [Column]> {
     Some(match message {
         "ItineraryItem" => &[
-            ("KEY", &["key"]),
             ("WHAT", &["kind", "format"]),
             ("STATUS", &["status"]),
             ("WHEN", &["date"]),
             ("DAY", &["day"]),
             ("WHERE", &["place"]),
-            ("HOST", &["host"]),
-            ("WHO", &["participants"]),
-            ("PARTS", &["components"]),
-            ("IN HONOUR OF", &["honours"]),
-            ("NOTE", &["note"]),
+            ("host", &["host"]),
+            ("who", &["participants"]),
+            ("parts", &["components"]),
+            ("in honour of", &["honours"]),
+            ("", &["note"]),
+            ("key", &["key"]),
         ],
         "AgreementAction" => &[
             ("KEY", &["key"]),
@@ -31,9 +32,9 @@ fn columns(message: &str) -> Option<&'static [Column]> {
             ("DATE", &["date"]),
             ("EFFECTIVE", &["effective_date"]),
             ("WHERE", &["place"]),
-            ("BY", &["parties"]),
-            ("SIGNED BY", &["signatories"]),
-            ("OCCASION", &["occasion"]),
+            ("by", &["parties"]),
+            ("signed by", &["signatories"]),
+            ("occasion", &["occasion"]),
         ],
         "Statement" => &[
             ("SPEAKER", &["speaker"]),
@@ -42,8 +43,8 @@ fn columns(message: &str) -> Option<&'static [Column]> {
             ("TOPIC", &["topic"]),
             ("ABOUT", &["subject"]),
             ("AT", &["item"]),
-            ("SUMMARY", &["summary"]),
-            ("ACCOUNT", &["account"]),
+            ("", &["summary"]),
+            ("account", &["account"]),
         ],
         "ExerciseParticipant" => {
             &[("STATE", &["state"]), ("ORGANIZATION", &["organization"]), ("ROLE", &["role"]), ("FORCES", &["forces"])]
@@ -85,7 +86,7 @@ pub fn section(field: &FieldDescriptor, record: &Value) -> Option<String> {
         .iter()
         .map(|element| columns.iter().map(|column| cell(&message, column.1, element)).collect())
         .collect();
-    (!rows.is_empty()).then(|| without_empty_columns(columns, &rows))
+    (!rows.is_empty()).then(|| laid_out(columns, &rows))
 }
 
 /// The first field, and what the others add to it.
@@ -108,13 +109,35 @@ fn cell(message: &MessageDescriptor, fields: &[&str], element: &Value) -> String
     parts.join(", ")
 }
 
-fn without_empty_columns(columns: &[Column], rows: &[Vec<String>]) -> String {
+/// Stands for lines of their own until the table is laid out; no text has it.
+const ASIDE: char = '\u{e000}';
+
+/// What stands left of a section.
+const LEFT: usize = 2;
+
+fn laid_out(columns: &[Column], rows: &[Vec<String>]) -> String {
+    let is_aside = |c: usize| columns[c].0.chars().all(|c| !c.is_uppercase());
     let used: Vec<usize> = (0..columns.len()).filter(|&c| rows.iter().any(|row| !row[c].is_empty())).collect();
-    let mut table = output::table(used.iter().map(|&c| columns[c].0));
+    let (asides, cells): (Vec<_>, Vec<_>) = used.into_iter().partition(|&c| is_aside(c));
+    let mut table = output::page_table(cells.iter().map(|&c| columns[c].0), LEFT);
+    let mut told = Vec::new();
     for row in rows {
-        table.add_row(used.iter().map(|&c| row[c].as_str()));
+        table.add_row(cells.iter().map(|&c| row[c].as_str()));
+        for &aside in asides.iter().filter(|&&c| !row[c].is_empty()) {
+            table.add_row([ASIDE]);
+            told.push(aside_lines(columns[aside].0, &row[aside]));
+        }
     }
-    output::trimmed(&table)
+    let mut told = told.into_iter();
+    let lines = output::trimmed(&table);
+    let lines =
+        lines.lines().map(|line| if line.contains(ASIDE) { told.next().unwrap_or_default() } else { line.into() });
+    lines.collect::<Vec<String>>().join("\n")
+}
+
+fn aside_lines(heading: &str, text: &str) -> String {
+    let first = if heading.is_empty() { "    ".to_owned() } else { format!("    {heading}: ") };
+    wrap::hanging(&first, text, first.len(), LEFT)
 }
 
 #[cfg(test)]
@@ -145,6 +168,19 @@ mod tests {
     }
 
     #[test]
+    fn a_section_fits_the_page_and_notes_have_lines_of_their_own() {
+        let visit = pb::descriptor("Visit");
+        let note = format!("The wording is ambiguous{}", ", and long".repeat(20));
+        let item = json!({"key": "k".repeat(40), "kind": "ITINERARY_KIND_FACILITY_TOUR", "note": note,
+                          "place": {"asStated": "Command Posts of the Ministry and the Air Force ".repeat(3)}});
+        let record = json!({"itinerary": [item.clone(), item]});
+        let table = section(&visit.get_field_by_name("itinerary").unwrap(), &record).unwrap();
+        assert!(table.lines().all(|line| line.chars().count() <= 98), "{table}");
+        assert_eq!(table.matches("\n    The wording is ambiguous").count(), 2, "{table}");
+        assert!(!table.contains(ASIDE), "{table}");
+    }
+
+    #[test]
     fn a_programme_is_a_table_of_what_is_stated() {
         let visit = pb::descriptor("Visit");
         let record = json!({"itinerary": [
@@ -155,6 +191,7 @@ mod tests {
         let table = section(&field, &record).unwrap();
         assert!(table.contains("wreath laying") && table.contains("Heydar Aliyev"), "{table}");
         assert!(!table.contains("STATUS"), "nothing states a status: {table}");
+        assert!(table.contains("\n    in honour of: Heydar Aliyev\n    key: wreath-laying"), "{table}");
         assert!(section(&field, &json!({})).is_none());
     }
 }

@@ -216,7 +216,7 @@ mod tests {
     }
 
     fn window(day: &str) -> Window {
-        Window::parse(date::parse_day(day).unwrap(), None, None).unwrap()
+        Window::parse(date::civil_day(day).unwrap(), None, None).unwrap()
     }
 
     /// Of agreements, each with status, signing and last day, what they come to.

@@ -131,7 +131,7 @@ mod tests {
     const AZ_KZ: &[Between<'static>] = &[Between::Two("AZ", "KZ")];
 
     fn day(text: &str) -> Day {
-        date::parse_day(text).unwrap()
+        date::civil_day(text).unwrap()
     }
 
     /// What a source claims to have watched completely, as months ask for it.

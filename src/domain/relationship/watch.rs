@@ -189,7 +189,7 @@ mod tests {
     }
 
     fn today() -> Day {
-        date::parse_day("2026-11-23").unwrap()
+        date::civil_day("2026-11-23").unwrap()
     }
 
     const AZ_KZ: &[Between<'static>] = &[Between::Two("AZ", "KZ")];
