@@ -34,6 +34,27 @@ pub const MAX_PAGE_CANDIDATES: usize = 10_000;
 /// Bytes of records that one page holds before it comes back short: below what clients accept by default.
 pub const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
 
+/// States of one relation.
+pub const MAX_RELATIONSHIP_STATES: usize = 8;
+/// Records that one answer about relations is made of.
+pub const MAX_RELATIONSHIP_RECORDS: usize = 50_000;
+/// Pages of candidates that one answer about relations examines: a state with many records may have few in common.
+pub const MAX_RELATIONSHIP_PAGES: usize = 100;
+/// Sources with a coverage that one answer about relations reads.
+pub const MAX_COVERING_SOURCES: usize = 10_000;
+/// Sources that a count names as having watched; the rest are counted.
+pub const MAX_WATCHED_BY: usize = 20;
+/// Agreements of a status, and disputes, that a relation lists; the rest are counted.
+pub const MAX_LISTED: usize = 100;
+/// Successions of agreements that a relation lists; the rest are counted.
+pub const MAX_LISTED_SUCCESSIONS: usize = 1000;
+/// Series of agreements that a relation lists; the rest are counted.
+pub const MAX_LISTED_SERIES: usize = 20;
+/// Agreements of a series that a relation lists; the rest are counted.
+pub const MAX_LISTED_IN_SERIES: usize = 50;
+/// Months of a relation's timeline; what lies outside is summed up.
+pub const MAX_TIMELINE_MONTHS: i32 = 1200;
+
 /// Filings that wait for the writer; one more is refused with OVERLOADED.
 pub const WRITER_QUEUE: usize = 1024;
 /// Filings that share one transaction.
@@ -122,6 +143,8 @@ pub const TOLD: &[(&str, usize)] = &[
     ("page_candidates", MAX_PAGE_CANDIDATES),
     ("page_elements", MAX_PAGE_SIZE),
     ("record_bytes", MAX_RECORD_BYTES),
+    ("relationship_records", MAX_RELATIONSHIP_RECORDS),
+    ("relationship_states", MAX_RELATIONSHIP_STATES),
     ("report_bytes", MAX_REPORT_BYTES),
     ("reports_per_filing", MAX_REPORTS_PER_FILING),
     ("request_bytes", MAX_REQUEST_BYTES),

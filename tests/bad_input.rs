@@ -47,6 +47,8 @@ const BATCH: &str = "attache.v1.RegistryService/BatchGetRecords";
 const REPORTS: &str = "attache.v1.RegistryService/ListReports";
 const SOURCES: &str = "attache.v1.RegistryService/ListSources";
 const REVISIONS: &str = "attache.v1.RegistryService/ListRevisions";
+const RELATION: &str = "attache.v1.RegistryService/GetRelationship";
+const RELATIONS: &str = "attache.v1.RegistryService/ListRelationships";
 const EXPLAIN: &str = "attache.v1.RegistryService/ExplainRecord";
 const WATCH: &str = "attache.v1.FeedService/WatchEvents";
 const EVENTS: &str = "attache.v1.FeedService/ListEvents";
@@ -539,6 +541,39 @@ fn lookups() -> Vec<Bad> {
             &["kinds[1]"],
         ),
         bad("revisions of nothing", REVISIONS, &v1::ListRevisionsRequest::default(), "FIELD_INVALID", &["name"]),
+        bad(
+            "a relation of one",
+            RELATION,
+            &v1::GetRelationshipRequest { states: vec!["AZ".into()], ..Default::default() },
+            "FIELD_INVALID",
+            &["states"],
+        ),
+        bad(
+            "a relation of one with itself",
+            RELATION,
+            &v1::GetRelationshipRequest { states: vec!["AZ".into(), "AZ".into()], ..Default::default() },
+            "FIELD_INVALID",
+            &["states[1]"],
+        ),
+        bad(
+            "a relation of too many",
+            RELATION,
+            &v1::GetRelationshipRequest { states: vec!["AZ".into(); 9], ..Default::default() },
+            "TOO_LARGE",
+            &["states"],
+        ),
+        bad("relations of nobody", RELATIONS, &v1::ListRelationshipsRequest::default(), "FIELD_INVALID", &["state"]),
+        bad(
+            "relations on no day",
+            RELATIONS,
+            &v1::ListRelationshipsRequest {
+                state: "AZ".into(),
+                valid_at: Some("2024-02-30".into()),
+                ..Default::default()
+            },
+            "FIELD_INVALID",
+            &["valid_at"],
+        ),
         bad("explaining nothing", EXPLAIN, &v1::ExplainRecordRequest::default(), "FIELD_INVALID", &["name"]),
     ]
 }

@@ -144,6 +144,62 @@ fn a_first_user_sees_what_the_issue_promises() {
     }
 }
 
+#[test]
+fn a_relation_is_shown_in_a_hundred_columns_and_given_to_scripts_in_three_forms() {
+    let served = Served::sample();
+    let shown = served.run("relationship az KZ --valid-at 2026-11-23").done();
+    assert!(shown.lines().all(|line| line.chars().count() <= 100), "{shown}");
+    assert!(shown.starts_with("AZ – KZ, as of 2026-11-23\n"), "{shown}");
+    for part in [
+        "AZ to KZ: 1 known",
+        "last  2025-10-31  visits/az-mod-kz-2025-10",
+        "nobody claims to have watched visits, meetings, agreements, exercises",
+        "actions[concluded].type",
+    ] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    let chain = shown.lines().find(|l| l.contains("az-kz-military-cooperation-plan: ")).expect("the series of plans");
+    let places: Vec<_> = ["2024", "2025", "2026"].iter().map(|year| chain.find(year).expect("each plan")).collect();
+    assert!(places.is_sorted(), "{chain}");
+    let months = |line: &str| line.chars().filter(|c| "·▁▂▃▄▅▆▇█".contains(*c)).count();
+    let drawn = shown.lines().find(|l| l.starts_with("  visits ")).expect("a line of the timeline");
+    assert_eq!(
+        months(drawn),
+        39,
+        "from the first month that has something to the one ahead in which a plan ends: {shown}"
+    );
+    let few = served.run("relationship AZ KZ --valid-at 2026-11-23 --months 12").done();
+    let drawn = few.lines().find(|l| l.starts_with("  visits ")).expect("a line of the timeline");
+    assert!(months(drawn) == 13 && few.contains("before that: visits 3"), "{few}");
+
+    let earlier = served.run("relationship AZ KZ --valid-at 2024-06-01").done();
+    assert!(earlier.contains("next  2024-06-07  visits/kz-mod-az-2024-06"), "{earlier}");
+
+    let relation: v1::Relationship =
+        pb::from_json("Relationship", &served.run("relationship AZ KZ -o json").done()).unwrap();
+    let lines: Vec<v1::Relationship> = served.run("relationship AZ KZ -o ndjson").lines("Relationship");
+    assert_eq!(lines, [relation]);
+    let rows = served.run("relationship AZ KZ -o csv").done();
+    assert!(rows.starts_with("what,guest,host,count,") && rows.contains("\nvisits,KZ,AZ,2,"), "{rows}");
+    let rows = served.run("relationship AZ KZ -o csv --part timeline").done();
+    assert!(rows.contains("\n2023-10,1,0,0,1,0,partly\n"), "{rows}");
+}
+
+#[test]
+fn the_relations_of_one_state_are_ranked() {
+    let served = Served::sample();
+    let shown = served.run("relationship AZ").done();
+    let first = shown.lines().find(|l| l.starts_with(" KZ ")).expect("the relation with most records");
+    assert!(shown.find(" KZ ").unwrap() < shown.find(" GE ").unwrap(), "{shown}");
+    assert!(first.contains("3+") && first.contains('–'), "at least three visits, no meeting known: {first}");
+    let listed: Vec<v1::RelationshipSummary> = served.run("relationship AZ -o ndjson").lines("RelationshipSummary");
+    assert_eq!(listed[0].state, "KZ");
+    assert_eq!(served.run("relationship AZ -o csv").done().lines().count(), listed.len() + 1);
+    assert_eq!(served.run("relationship Azerbaijan").code, 64);
+    assert_eq!(served.run("relationship AZ KZ --valid-at yesterday").code, 1);
+    assert_eq!(served.run("relationship").code, 64);
+}
+
 /// The line that begins like this, and what is indented below it.
 fn under<'a>(page: &'a str, label: &str) -> Vec<&'a str> {
     let mut lines = page.lines().skip_while(|line| !line.starts_with(label));

@@ -24,6 +24,7 @@ mod list;
 mod log;
 pub mod output;
 mod position;
+mod relationship;
 mod reports;
 mod results;
 mod retract;
@@ -92,6 +93,8 @@ pub enum Command {
     History(Box<history::HistoryArgs>),
     /// Show what each source states about a record
     Reports(Box<reports::ReportsArgs>),
+    /// Show the relation of two states or more, or rank the relations of one
+    Relationship(Box<relationship::RelationshipArgs>),
     /// Follow events
     Watch(Box<watch::WatchArgs>),
     /// Write out everything that matches, as JSON lines, CSV or CloudEvents
@@ -149,6 +152,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::List(args) => list::run(&args).await,
         Command::History(args) => history::run(&args).await,
         Command::Reports(args) => reports::run(&args).await,
+        Command::Relationship(args) => relationship::run(&args).await,
         Command::Watch(args) => watch::run(&args).await,
         Command::Export(args) => export::run(&args).await,
         Command::Log(args) => log::run(&args).await,

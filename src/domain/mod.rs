@@ -13,6 +13,7 @@ pub mod mask;
 pub mod milestone;
 pub mod name;
 pub mod record;
+pub mod relationship;
 pub mod report;
 pub mod resolve;
 pub mod revision;

@@ -199,9 +199,11 @@ impl At<'_> {
                 self.run(&sql, params![source.name, self.revision])?;
             }
         }
-        let sql = "INSERT INTO sources (name, kind, publisher, from_revision, to_revision, recorded_at_us, body)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        self.run(sql, params![source.name, source.kind, publisher, self.revision, OPEN, self.recorded_at_us, body])
+        let sql =
+            "INSERT INTO sources (name, kind, publisher, from_revision, to_revision, recorded_at_us, covers, body)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let (at, covers) = (self.recorded_at_us, source.coverage.is_some());
+        self.run(sql, params![source.name, source.kind, publisher, self.revision, OPEN, at, covers, body])
     }
 
     fn retract(&self, ruling: &Ruling) -> Result<()> {

@@ -4,6 +4,7 @@
 //! revision it is at, so that what a later transaction adds or ends is invisible to it.
 
 pub mod apply;
+pub mod coverage;
 pub mod list;
 pub mod log;
 pub mod read;

@@ -13,7 +13,11 @@ use super::StoreError;
 pub const OPEN: i64 = i64::MAX;
 
 /// One migration a version, each in a transaction of its own; never change one that was released.
-const MIGRATIONS: &[&str] = &[include_str!("schema/001_first.sql"), include_str!("schema/002_clock.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/001_first.sql"),
+    include_str!("schema/002_clock.sql"),
+    include_str!("schema/003_coverage.sql"),
+];
 
 /// Brings the file to this version. Before it changes an older one it keeps a copy beside it.
 ///
@@ -51,7 +55,10 @@ fn keep_copy(connection: &Connection, copy: &Path) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
+    use crate::{pb::v1, store::coverage};
 
     const FIRST: &str = "CREATE TABLE things (name TEXT NOT NULL) STRICT; INSERT INTO things VALUES ('kept')";
     const SECOND: &str = "DROP TABLE things";
@@ -87,6 +94,26 @@ mod tests {
         assert!(matches!(error, StoreError::Migration(_)), "{error}");
         assert_eq!(things(&connection).unwrap(), "kept");
         migrate_by(&[FIRST, SECOND], &mut connection, &file).unwrap();
+    }
+
+    #[test]
+    fn the_claims_of_a_file_that_is_older_than_their_mark_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut connection, file) = open(&folder);
+        migrate_by(&MIGRATIONS[..1], &mut connection, &file).unwrap();
+        for (name, coverage) in [("sources/a", None), ("sources/b", Some(v1::Coverage::default()))] {
+            let body = v1::Source { name: name.into(), coverage, ..Default::default() }.encode_to_vec();
+            let source = "INSERT INTO sources (name, kind, publisher, from_revision, to_revision, recorded_at_us, body)
+                          VALUES (?1, 1, '', 1, ?2, 0, ?3)";
+            connection.execute(source, (name, OPEN, body)).unwrap();
+            let report = "INSERT INTO reports (record, name, source, publisher, from_revision, to_revision,
+                          created_at_us, recorded_at_us, etag, body) VALUES (1, ?1, ?1, '', 1, ?2, 0, 0, '', x'')";
+            connection.execute("INSERT OR IGNORE INTO records VALUES (1, 'visits/x', 0)", []).unwrap();
+            connection.execute(report, (name, OPEN)).unwrap();
+        }
+        migrate(&mut connection, &file).unwrap();
+        let found = coverage::covering(&connection, 1, 10).unwrap();
+        assert_eq!(found.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["sources/b"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod log;
 mod page;
 mod position;
 mod registry;
+mod relationship;
 mod request;
 pub mod status;
 

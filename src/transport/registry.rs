@@ -38,15 +38,15 @@ pub(super) struct Registry(pub Arc<App>);
 type Answered<T> = std::result::Result<Response<T>, Status>;
 
 /// A request for pages, with its page fields cleared: what is left says which list it is.
-struct Paged {
-    size: usize,
-    token: Option<PageToken>,
-    request: [u8; 8],
+pub(super) struct Paged {
+    pub size: usize,
+    pub token: Option<PageToken>,
+    pub request: [u8; 8],
 }
 
 impl Registry {
     /// The position of a page: that of the first page.
-    async fn page_at(
+    pub(super) async fn page_at(
         &self,
         paged: &Paged,
         as_of: Option<&v1::AsOf>,
@@ -106,7 +106,7 @@ impl Registry {
     }
 }
 
-fn next_page(at: &Token, request: [u8; 8], key: i64, name: &str) -> String {
+pub(super) fn next_page(at: &Token, request: [u8; 8], key: i64, name: &str) -> String {
     PageToken { at: at.clone(), request, key, name: name.to_owned() }.encode()
 }
 
@@ -257,6 +257,22 @@ macro_rules! kind_methods {
             ) -> Answered<v1::ExplainRecordResponse> {
                 let wait = time_left(&request);
                 Ok(Response::new(self.explain(request.into_inner(), wait).await?))
+            }
+
+            async fn get_relationship(
+                &self,
+                request: Request<v1::GetRelationshipRequest>,
+            ) -> Answered<v1::GetRelationshipResponse> {
+                let wait = time_left(&request);
+                Ok(Response::new(self.relationship(request.into_inner(), wait).await?))
+            }
+
+            async fn list_relationships(
+                &self,
+                request: Request<v1::ListRelationshipsRequest>,
+            ) -> Answered<v1::ListRelationshipsResponse> {
+                let wait = time_left(&request);
+                Ok(Response::new(self.relationships(request.into_inner(), wait).await?))
             }
 
             async fn list_revisions(

@@ -242,6 +242,21 @@ def check_lookups(client):
     with promise("a read mask returns what it names, and nothing else"):
         visit = client.call("GetVisit", name=VISIT, read_mask="start").visit
         assert visit.HasField("start") and not visit.hosts and not visit.guests and not visit.itinerary
+    with promise("GetRelationship counts what the lists hold, and says that nobody claims to have watched"):
+        relation = client.call("GetRelationship", states=["AZ", "KZ"]).relationship
+        visits, _ = client.pages("ListVisits", "visits", filters=[{"states_all": ["AZ", "KZ"]}])
+        tally = relation.visits
+        assert tally.count + tally.undated + tally.called_off + tally.ahead == len(visits), tally
+        assert {(d.guest, d.host) for d in relation.directions} == {("AZ", "KZ"), ("KZ", "AZ")}
+        assert word(tally, "observed") == "OBSERVED_PARTLY" and not tally.watched_by, tally
+        assert word(relation.observations, "observed") in ("OBSERVED_NO", "OBSERVED_PARTLY")
+    with promise("ListRelationships ranks the same relation, whatever the size of the pages"):
+        everything, token = client.pages("ListRelationships", "relationships", state="AZ")
+        paged, _ = client.pages("ListRelationships", "relationships", state="AZ", page_size=2)
+        assert token and list(paged) == list(everything)
+        counts = [r.count for r in everything]
+        assert counts == sorted(counts, reverse=True), counts
+        same(next(r for r in everything if r.state == "KZ").visits, relation.visits, "visits of AZ and KZ")
     with promise("BatchGetRecords keeps the order of the names and lists the missing ones"):
         names = ["places/foreign-py-place", "visits/foreign-py-nowhere", VISIT]
         answer = client.call("BatchGetRecords", names=names)
@@ -358,6 +373,8 @@ def check_errors(client):
         ("ListVisits", {"page_size": -1}, "FIELD_INVALID", "page_size"),
         ("ListVisits", {"filters": [{}]}, "FILTER_INVALID", "filters[0]"),
         ("ListVisits", {"filters": [{"states_all": ["XX"]}]}, "FILTER_INVALID", "filters[0].states_all[0]"),
+        ("GetRelationship", {"states": ["AZ", "Kazakhstan"]}, "FIELD_INVALID", "states[1]"),
+        ("ListRelationships", {"state": "XX"}, "FIELD_INVALID", "state"),
         ("GetVisit", {"name": VISIT, "read_mask": "nonsense"}, "MASK_INVALID", "read_mask"),
         ("GetVisit", {"name": VISIT, "at_least": "nonsense"}, "TOKEN_MALFORMED", None),
         ("FileReports", {"reports": []}, "FIELD_INVALID", "reports"),
