@@ -34,7 +34,7 @@ pub fn entry(
     head: &Head,
 ) -> Result<()> {
     let at = At { connection, revision: stored.revision, recorded_at_us: stored.recorded_at_us, today: head.today() };
-    at.log(stored, payload.events.len())?;
+    at.log(stored, payload.events.len(), head.day)?;
     for filing in &payload.filings {
         match &filing.act {
             Some(Act::File(report)) => at.file(report)?,
@@ -117,14 +117,14 @@ impl At<'_> {
         self.connection.prepare_cached(sql)?.execute(params).map(drop)
     }
 
-    fn log(&self, entry: &StoredEntry, events: usize) -> Result<()> {
+    fn log(&self, entry: &StoredEntry, events: usize, day: Option<Day>) -> Result<()> {
         let before = "SELECT events_so_far, bytes_so_far FROM entries WHERE revision = ?1";
         let before =
             self.connection.prepare_cached(before)?.query_row([entry.revision - 1], |r| Ok((r.get(0)?, r.get(1)?)));
         let (events_before, bytes_before): (usize, usize) = before.optional()?.unwrap_or_default();
         let sql =
-            "INSERT INTO entries (revision, recorded_at_us, events, events_so_far, bytes_so_far, hash, header, payload)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+            "INSERT INTO entries (revision, recorded_at_us, events, events_so_far, bytes_so_far, hash, header, payload,
+             day) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         let row = params![
             entry.revision,
             entry.recorded_at_us,
@@ -134,6 +134,7 @@ impl At<'_> {
             entry.hash,
             entry.header,
             entry.payload,
+            day,
         ];
         self.run(sql, row)
     }

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::{from_sqlite, read};
 use crate::{
     domain::{
+        date::Day,
         error::{Error, Reason, Result},
         facets::Facets,
         name::RecordName,
@@ -77,6 +78,15 @@ pub fn hash_of(connection: &Connection, revision: u64) -> Result<Hash> {
         connection.prepare_cached("SELECT hash FROM entries WHERE revision = ?1").map_err(|e| from_sqlite(&e))?;
     let hash = statement.query_row([revision], |row| row.get(0)).optional().map_err(|e| from_sqlite(&e))?;
     hash.ok_or_else(|| Error::new(Reason::EntryCorrupt, format!("the log has no entry {revision}")))
+}
+
+/// The registry's day as a revision left it; `None` if the log has no such entry.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn day_at(connection: &Connection, revision: u64) -> Result<Option<Day>> {
+    read::row(connection, "SELECT day FROM entries WHERE revision = ?1", [revision], |row| row.get(0))
 }
 
 /// Entries after a revision up to another, both sides bounded: at most `limit`, and at most about `max_bytes`.

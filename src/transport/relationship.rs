@@ -102,13 +102,8 @@ impl App {
 
     /// The registry's day at a position; reads the store. While the log is empty it is the clock's.
     fn day(&self, revision: u64) -> Result<Day> {
-        let head = self.store.head();
-        if head.revision == revision && head.day.is_some() {
-            return Ok(head.today());
-        }
-        // The day moves with the first entry that is recorded on another one.
-        let entries = self.store.read(|c| log::entries(c, revision.saturating_sub(1), revision, 1, usize::MAX))?;
-        Ok(clock::day(entries.first().map_or_else(|| self.clock.now_us(), |entry| entry.recorded_at_us)))
+        let day = self.store.read(|c| log::day_at(c, revision))?;
+        Ok(day.unwrap_or_else(|| clock::day(self.clock.now_us())))
     }
 
     /// Hands on each record of the four kinds that matches, once; reads the store.

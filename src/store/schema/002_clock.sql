@@ -7,6 +7,9 @@ ALTER TABLE log_state ADD COLUMN pending_part INTEGER;
 ALTER TABLE log_state ADD COLUMN replaying INTEGER NOT NULL DEFAULT 0;
 UPDATE log_state SET day = (SELECT recorded_at_us / 86400000000 FROM entries ORDER BY revision LIMIT 1);
 UPDATE log_state SET replaying = 1 WHERE revision = 0;
+-- And as each entry left it.
+ALTER TABLE entries ADD COLUMN day INTEGER;
+UPDATE entries SET day = (SELECT day FROM log_state);
 
 -- When the status or milestones of a record may next change by date alone.
 CREATE TABLE deadlines (
