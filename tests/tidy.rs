@@ -33,7 +33,8 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
         "the wire; not the command line",
     ),
     ("sample", &["domain", "writer", "pb", "limits"], "files like any client of the writer"),
-    ("cli", &["pb", "clock"], "a client: it sees the contract alone, and measures time"),
+    ("import", &["domain", "pb", "limits"], "pure: bytes of outside formats in, items of the contract out"),
+    ("cli", &["pb", "clock", "import"], "a client: it sees the contract alone, reads files, and measures time"),
     ("config", &["cli", "feed", "limits"], "flags over file over defaults; of `cli` the arguments of `serve`"),
     ("telemetry", &["config"], "set up once, from the configuration"),
     (
