@@ -150,9 +150,9 @@ fn agrees(words: &str, date: &str) -> bool {
     }
     let parts: Vec<Option<u16>> = words.split('/').map(|part| part.parse().ok()).collect();
     match parts.as_slice() {
-        [Some(month), Some(day), Some(year)] => date
-            .get(2..)
-            .is_some_and(|date| date == format!("{:02}-{month:02}-{day:02}", year % 100)),
+        [Some(month), Some(day), Some(year)] => {
+            date.get(2..).is_some_and(|date| date == format!("{:02}-{month:02}-{day:02}", year % 100))
+        }
         _ => words == date,
     }
 }

@@ -210,7 +210,10 @@ pub fn xml(kind: Kind, file: &File, text: &str, root: &str) -> Result<Xml, Error
         let ends = text.trim_end();
         match error {
             // The text ends where an element is still open: what was written is not all there.
-            _ if ends.starts_with('<') && !ends.ends_with(&format!("</{root}>")) && ends.contains(&format!("<{root}")) => {
+            _ if ends.starts_with('<')
+                && !ends.ends_with(&format!("</{root}>"))
+                && ends.contains(&format!("<{root}")) =>
+            {
                 cut_off(file, at.max(last_line(text.as_bytes())), error.to_string())
             }
             error => Error::wrong(kind, &file.name, format!("it is no XML that can be read ({error})")),

@@ -4,7 +4,7 @@
 //! this order with these times, the registry answers `as_of` as the list would have. A correction is filed as one, a
 //! removal withdraws the list's report, because its source no longer says so.
 //!
-//! **An id is not always one visit.** Ids were used twice, and one day gave fifteen of them to other visits. A record's
+//! **An id is not always one visit.** Ids were used twice, and one day gave thirteen of them to other visits. A record's
 //! name is never reused, so the visit that had the id before is another record, named after the day on which it lost the
 //! id: `visits/us-visit-2138-until-2020-11-19`. The visit that has the id at the end has the plain name, as in the list
 //! itself. An id has another meaning when visitor, state and first day all changed at once; no correction did that.
@@ -350,7 +350,8 @@ mod tests {
         let again = ASSERTED.replace("2015-10-01", "2021-01-01");
         let same = rows(&[ASSERTED, &removed, &again]);
         assert_eq!(items(&same[0]), items(&same[2]));
-        let other = again.replace("France", "Spain").replace("President A", "King B").replace("2001-01-02", "1990-01-02");
+        let other =
+            again.replace("France", "Spain").replace("President A", "King B").replace("2001-01-02", "1990-01-02");
         let other = rows(&[ASSERTED, &removed, &other]);
         assert_eq!(items(&other[0]), ["file visits/us-visit-7-until-2020-11-19/reports/historyatstate-visits"]);
         assert_eq!(items(&other[2]), ["file visits/us-visit-7/reports/historyatstate-visits"]);

@@ -38,7 +38,11 @@ fn values(file: &File, text: &str, rows: &mut Vec<Row>) -> Result<(), Error> {
             None => return Ok(()),
             Some(Ok(value)) => value_rows(file, line, value, rows)?,
             Some(Err(error)) if error.is_eof() => {
-                return Err(Error::Truncated { file: file.name.clone(), line: error.line() as u64, found: error.to_string() });
+                return Err(Error::Truncated {
+                    file: file.name.clone(),
+                    line: error.line() as u64,
+                    found: error.to_string(),
+                });
             }
             Some(Err(error)) => {
                 return Err(Error::wrong(Kind::Reports, &file.name, format!("it is no JSON: {error}")));
@@ -85,7 +89,8 @@ fn request(
 fn loose(mut place: Place, value: &Value, shared: Option<&v1::Source>, terms: Terms) -> Row {
     let outcome = match pb::from_json::<Report>("Report", &value.to_string()) {
         Ok(mut report) => {
-            place.id = if place.id.is_empty() { report.record.clone() } else { format!("{} {}", place.id, report.record) };
+            place.id =
+                if place.id.is_empty() { report.record.clone() } else { format!("{} {}", place.id, report.record) };
             report.source = report.source.or_else(|| shared.cloned());
             Outcome::Items(vec![filed(report)])
         }

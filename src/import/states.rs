@@ -130,7 +130,10 @@ fn parse(file: &str, text: &str) -> Result<BTreeMap<(String, String), Entry>, Er
             return Err(wrong("spelling, code, data set and remark are expected, separated by tabs".to_owned()));
         }
         if *code != "-" && !is_state(code) {
-            return Err(wrong(format!("{} is no state code, such as AZ, SUHH, x-hawaii, or - for no state", quote(code))));
+            return Err(wrong(format!(
+                "{} is no state code, such as AZ, SUHH, x-hawaii, or - for no state",
+                quote(code)
+            )));
         }
         let column = |at: usize| rest.get(at).copied().unwrap_or_default().to_owned();
         let entry = Entry { code: (*code).to_owned(), remark: column(1) };
@@ -171,7 +174,8 @@ mod tests {
 
     #[test]
     fn nothing_former_is_mapped_to_a_successor() {
-        for (words, successor) in [("SOVIET UNION", "RU"), ("Czechoslovakia", "CZ"), ("Tanganyika", "TZ"), ("Hawaii", "US")]
+        for (words, successor) in
+            [("SOVIET UNION", "RU"), ("Czechoslovakia", "CZ"), ("Tanganyika", "TZ"), ("Hawaii", "US")]
         {
             assert_ne!(code(words).unwrap(), successor, "{words}");
         }

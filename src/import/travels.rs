@@ -21,10 +21,8 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
 ];
 
 /// The list's codes of roles: code, label, level.
-const ROLES: &[(&str, &str, VisitLevel)] = &[
-    ("president", "President", VisitLevel::HeadOfState),
-    ("secretary", "Secretary of State", VisitLevel::Minister),
-];
+const ROLES: &[(&str, &str, VisitLevel)] =
+    &[("president", "President", VisitLevel::HeadOfState), ("secretary", "Secretary of State", VisitLevel::Minister)];
 
 /// The source of this list.
 #[must_use]

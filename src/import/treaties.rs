@@ -21,8 +21,20 @@ const DOMINIONS: &[&str] = &["AU", "CA", "IE", "IN", "NZ", "ZA"];
 
 /// Adjectives before the word that says what a title is.
 const BEFORE: &[&str] = &[
-    "additional", "supplementary", "supplemental", "final", "general", "international", "military", "mutual", "proposed",
-    "technical", "detailed", "provisional", "interim", "the",
+    "additional",
+    "supplementary",
+    "supplemental",
+    "final",
+    "general",
+    "international",
+    "military",
+    "mutual",
+    "proposed",
+    "technical",
+    "detailed",
+    "provisional",
+    "interim",
+    "the",
 ];
 
 /// What titles begin with, the longer first.

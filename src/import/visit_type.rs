@@ -37,9 +37,8 @@ pub fn stated(description: &str) -> Option<(VisitType, Text)> {
 }
 
 fn position(sentence: &str, phrase: &str) -> Option<usize> {
-    let is_whole = |at: usize| {
-        !sentence[at + phrase.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '-' || c == '/')
-    };
+    let is_whole =
+        |at: usize| !sentence[at + phrase.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '-' || c == '/');
     if sentence.starts_with(phrase) && is_whole(0) {
         return Some(0);
     }

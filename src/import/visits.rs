@@ -68,8 +68,7 @@ pub fn record(id: &str) -> String {
 ///
 /// The first file that is neither, or is cut off.
 pub fn read(files: &[File], states: &States) -> Result<Import, Error> {
-    let mut import =
-        Import { source: Some(source()), rows: Vec::new(), left_out: LEFT_OUT, passed: Vec::new() };
+    let mut import = Import { source: Some(source()), rows: Vec::new(), left_out: LEFT_OUT, passed: Vec::new() };
     for file in files {
         let text = fields::utf8(Kind::Visits, file)?;
         let rows = if text.trim_start().starts_with('<') {
