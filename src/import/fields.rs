@@ -101,6 +101,10 @@ impl Fields {
 }
 
 /// The text of a file that is UTF-8.
+///
+/// # Errors
+///
+/// That it is not, or that its last character is cut off.
 pub fn utf8(kind: Kind, file: &File) -> Result<std::borrow::Cow<'_, str>, Error> {
     text::decode(&file.bytes).map_err(|garbled| match garbled {
         Garbled::CutOff => cut_off(file, last_line(&file.bytes), "its last character is not whole"),
@@ -130,11 +134,12 @@ pub fn csv(kind: Kind, file: &File, text: &str, required: &[&str]) -> Result<Vec
         return Err(Error::wrong(kind, &file.name, format!("it has no column {missing}")));
     }
     let ends_well = text.ends_with('\n') && text.bytes().filter(|b| *b == b'"').count() % 2 == 0;
+    let mut lines = Lines { text, counted: 0, line: 1 };
     let mut rows = Vec::new();
     let mut records = reader.records().peekable();
     while let Some(record) = records.next() {
         let record = record.map_err(wrong)?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = lines.at(record.position().map_or(0, csv::Position::byte));
         if record.len() == headings.len() && (ends_well || records.peek().is_some()) {
             let fields = headings.iter().cloned().zip(record.iter().map(str::to_owned));
             rows.push(Fields::new(line, fields.collect()));
@@ -223,15 +228,30 @@ pub fn xml(kind: Kind, file: &File, text: &str, root: &str) -> Result<Xml, Error
     if found.tag_name().name() != root {
         return Ok(Xml::Other(found.tag_name().name().to_owned()));
     }
-    let (mut line, mut counted) = (1, 0);
-    let mut rows = Vec::new();
-    for row in found.children().filter(roxmltree::Node::is_element) {
-        let start = row.range().start;
-        line += text[counted..start].bytes().filter(|b| *b == b'\n').count() as u64;
-        counted = start;
-        rows.push(Fields::new(line, element_fields(row)));
+    let mut lines = Lines { text, counted: 0, line: 1 };
+    let rows = found.children().filter(roxmltree::Node::is_element);
+    Ok(Xml::Rows(rows.map(|row| Fields::new(lines.at(row.range().start as u64), element_fields(row))).collect()))
+}
+
+/// Counts lines forwards. (The table's own reader counts the line before, where lines end with CR LF.)
+struct Lines<'a> {
+    text: &'a str,
+    counted: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line on which what begins at or after this byte stands.
+    fn at(&mut self, byte: u64) -> u64 {
+        let bytes = self.text.as_bytes();
+        let mut start = usize::try_from(byte).unwrap_or(usize::MAX).clamp(self.counted, bytes.len());
+        while bytes.get(start).is_some_and(|b| matches!(b, b'\r' | b'\n')) {
+            start += 1;
+        }
+        self.line += bytes[self.counted..start].iter().filter(|b| **b == b'\n').count() as u64;
+        self.counted = start;
+        self.line
     }
-    Ok(Xml::Rows(rows))
 }
 
 fn element_fields(row: roxmltree::Node<'_, '_>) -> Vec<(String, String)> {
@@ -264,6 +284,14 @@ mod tests {
         assert_eq!((row.take("id"), row.take("a"), row.take("b")), (Some("1".into()), None, None));
         assert_eq!(row.rest(&[("d", "because")]), ["c: x"]);
         assert_eq!(row.flags().len(), 1);
+    }
+
+    #[test]
+    fn rows_stand_on_the_lines_on_which_an_editor_shows_them() {
+        for text in ["id,a\n1,\"x\ny\"\n2,z\n", "id,a\r\n1,\"x\r\ny\"\r\n2,z\r\n"] {
+            let lines: Vec<u64> = read_csv(text).unwrap().iter().map(|row| row.line).collect();
+            assert_eq!(lines, [2, 4], "{text:?}");
+        }
     }
 
     #[test]
