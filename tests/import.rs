@@ -332,3 +332,31 @@ fn a_file_of_another_format_is_refused_and_the_right_one_is_named() {
         }
     }
 }
+
+#[test]
+fn a_file_that_cannot_be_read_ends_the_command_before_any_server_is_asked() {
+    let folder = std::env::temp_dir().join(format!("attache-import-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let import = |kind: &str, name: &str, text: &str| {
+        fs::write(folder.join(name), text).unwrap();
+        let ended = std::process::Command::new(env!("CARGO_BIN_EXE_attache"))
+            // Nobody listens there: whoever asks ends with 3.
+            .args(["import", "--server", "http://127.0.0.1:1", "--from", kind])
+            .arg(folder.join(name))
+            .output()
+            .unwrap();
+        (ended.status.code().unwrap(), String::from_utf8(ended.stderr).unwrap())
+    };
+    for (kind, name, text, words) in [
+        ("mme", "a.csv", "id,visitor\n1,x\n", "MMEID"),
+        ("historyatstate-visits", "b.xml", "<visits><visit><id>1</id>", "cut off"),
+        ("uk-treaties", "c.jsonl", "{\"id\":1,\"title\":\"t\",\"country_name\":\"x\"}\n{\"id\":", "cut off at line 2"),
+    ] {
+        let (code, err) = import(kind, name, text);
+        assert_eq!(code, 64, "{err}");
+        assert!(err.contains(name) && err.contains(words), "{err}");
+    }
+    let sound = "id,start_date,end_date,visitor,from\n1,2001-01-01,2001-01-01,A,France\n";
+    assert_eq!(import("historyatstate-visits", "d.csv", sound).0, 3, "a sound file is sent");
+    fs::remove_dir_all(&folder).unwrap();
+}

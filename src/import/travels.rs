@@ -24,6 +24,9 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
 const ROLES: &[(&str, &str, VisitLevel)] =
     &[("president", "President", VisitLevel::HeadOfState), ("secretary", "Secretary of State", VisitLevel::Minister)];
 
+/// How remarks say that the role's code is not right.
+const ELECT: &str = "Visit made as President-elect";
+
 /// The source of this list.
 #[must_use]
 pub fn source() -> v1::Source {
@@ -69,9 +72,13 @@ fn one(file: &str, mut row: Fields, states: &States) -> Row {
 fn report(row: &mut Fields, states: &States) -> Result<v1::Report, String> {
     let (id, name, country) = (row.require("id")?, row.require("name")?, row.require("country")?);
     let (start, end) = (row.require("start-date")?, row.require("end-date")?);
-    let (label, level) = role(row)?;
+    let (mut label, mut level) = role(row)?;
     let state = states.of(SCOPE, &country)?;
     let (locale, remarks) = (row.take("locale"), row.take("remarks"));
+    if remarks.as_deref().is_some_and(|text| text.contains(ELECT)) {
+        row.flag("the role is president, the remarks say President-elect: taken as that, without a level");
+        (label, level) = ("President-elect", VisitLevel::Unspecified);
+    }
     if end < start {
         row.flag(format!("it ends on {end}, before it starts on {start}: kept as stated"));
     }
@@ -90,7 +97,7 @@ fn report(row: &mut Fields, states: &States) -> Result<v1::Report, String> {
         r#type: kind.unwrap_or_default() as i32,
         type_as_stated: kind_as_stated.into_iter().collect(),
         level: level as i32,
-        level_as_stated: vec![english(label)],
+        level_as_stated: if level == VisitLevel::Unspecified { Vec::new() } else { vec![english(label)] },
         hosts: vec![v1::Side { state: state.code, ..v1::Side::default() }],
         guests: vec![v1::Side { state: "US".to_owned(), organization: None, head: Some(head) }],
         start: edtf(start),
@@ -140,6 +147,18 @@ mod tests {
         assert_eq!(visit.level(), VisitLevel::HeadOfState);
         assert_eq!(visit.r#type(), v1::VisitType::State);
         assert_eq!(visit.places[0].as_stated.as_deref(), Some("Aa, Bb"));
+    }
+
+    #[test]
+    fn a_president_elect_is_no_head_of_state_yet() {
+        let row = rows(&TRIP.replace("State visit.", "Rest. [Visit made as President-elect.]")).remove(0);
+        assert_eq!(row.flags.len(), 1);
+        let Outcome::Items(items) = row.outcome else { panic!("{row:?}") };
+        let Some(Item::Report(v1::Report { content: Some(Content::Visit(visit)), .. })) = &items[0].item else {
+            panic!()
+        };
+        assert_eq!(visit.level(), VisitLevel::Unspecified);
+        assert_eq!(visit.guests[0].head.as_ref().unwrap().post_as_stated.as_deref(), Some("President-elect"));
     }
 
     #[test]
