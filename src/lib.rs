@@ -12,6 +12,7 @@
 //! | [`feed`] | ring, cursors, interest index, watches | drop a slow subscriber |
 //! | [`transport`] | gRPC: requests to domain types, errors to codes | know a rule of the registry |
 //! | [`serve`] | puts the parts together | anything else |
+//! | [`import`] | outside formats to items of an import: bytes in, items out | send, keep, guess |
 //! | [`cli`] | the client commands | reach behind the contract |
 //!
 //! Beside them: [`config`], [`limits`] (every bound of the program), [`clock`], [`tasks`] and [`telemetry`] (the only
@@ -29,6 +30,7 @@
 pub mod cli;
 pub mod domain;
 pub mod feed;
+pub mod import;
 pub mod journal;
 pub mod serve;
 pub mod store;

@@ -12,6 +12,10 @@ pub const MAX_ENTRY_BYTES: usize = 896 * 1024;
 pub const MAX_BATCH_BYTES: usize = 900 * 1024;
 /// Reports in one filing.
 pub const MAX_REPORTS_PER_FILING: usize = 1000;
+/// Items in one batch of our own import: a revision that is still quick to read.
+pub const MAX_IMPORT_BATCH_ITEMS: usize = 100;
+/// Items of one batch of our own import, in bytes: an entry holds each with its record and events, some times as much.
+pub const MAX_IMPORT_BATCH_BYTES: usize = 128 * 1024;
 /// A request message, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 /// Characters of a request id.

@@ -34,9 +34,10 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ),
     ("day", &["domain", "store", "writer", "limits", "clock"], "asks the writer to move the registry's day"),
     ("sample", &["domain", "writer", "day", "pb", "limits"], "files like any client of the writer"),
+    ("import", &["domain", "pb", "limits"], "pure: bytes of outside formats in, items of the contract out"),
     (
         "cli",
-        &["pb", "clock", "domain"],
+        &["pb", "clock", "domain", "import"],
         "a client: it sees the contract alone, reads dates and tokens as it defines them, and measures time",
     ),
     ("config", &["cli", "feed", "limits"], "flags over file over defaults; of `cli` the arguments of `serve`"),

@@ -41,6 +41,14 @@ pub enum CliError {
     /// The server's answer breaks the contract.
     #[error("the server's answer makes no sense: {0}")]
     Broken(&'static str),
+    /// Rows of an import were refused; the others are taken.
+    #[error("{refused} of {rows} rows were refused; the others were taken")]
+    RowsRefused {
+        /// How many.
+        refused: usize,
+        /// Of how many.
+        rows: usize,
+    },
     /// Standard output or a file cannot be written.
     #[error("cannot write: {0}")]
     Output(io::Error),
@@ -57,7 +65,7 @@ impl CliError {
             Self::Closed => EXIT_OK,
             Self::Usage(_) => EXIT_USAGE,
             Self::Unreachable { .. } | Self::Unhealthy(_) => EXIT_UNAVAILABLE,
-            Self::Broken(_) | Self::Output(_) => EXIT_REFUSED,
+            Self::Broken(_) | Self::Output(_) | Self::RowsRefused { .. } => EXIT_REFUSED,
             Self::Refused(status) if is_retryable(status) => EXIT_UNAVAILABLE,
             Self::Refused(status) if status.code() == Code::NotFound => EXIT_NOT_FOUND,
             Self::Refused(_) => EXIT_REFUSED,

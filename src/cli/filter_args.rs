@@ -255,6 +255,8 @@ mod tests {
             persons: vec!["persons/p".into()],
             organizations: vec!["organizations/o".into()],
             places: vec!["places/l".into()],
+            statuses: vec![],
+            agreement_statuses: vec![],
             occurred: Some(OccurredRange { from: "2023".into(), until: "2024-06".into(), definite_only: true }),
             disputed: Some(true),
             ..Filter::default()

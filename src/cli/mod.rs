@@ -18,6 +18,7 @@ mod follow;
 mod get;
 mod health;
 mod history;
+mod import;
 mod input;
 mod kinds;
 mod list;
@@ -81,6 +82,8 @@ pub enum Command {
     Template(template::TemplateArgs),
     /// File what sources state
     File(Box<file::FileArgs>),
+    /// Take over the rows of an outside format, such as a data set
+    Import(Box<import::ImportArgs>),
     /// Retract reports, or a record by a ruling
     Retract(Box<retract::RetractArgs>),
     /// Lift the rulings that retracted a record
@@ -146,6 +149,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Serve(_) => Err(CliError::Usage("`serve` is no client command".into())),
         Command::Template(args) => template::run(&args),
         Command::File(args) => file::run(&args).await,
+        Command::Import(args) => import::run(&args).await,
         Command::Retract(args) => retract::run(&args).await,
         Command::Restore(args) => retract::restore(&args).await,
         Command::Get(args) => get::run(&args).await,

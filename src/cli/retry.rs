@@ -10,7 +10,7 @@ use super::{
 };
 
 /// How often a filing is sent at most.
-const MAX_ATTEMPTS: u32 = 3;
+pub const MAX_ATTEMPTS: u32 = 3;
 
 /// The first wait where the server does not say how long; it doubles.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
@@ -33,19 +33,24 @@ where
         match send().await {
             Ok(response) => return Ok(response.into_inner()),
             Err(status) if attempt < MAX_ATTEMPTS && worth_repeating(&status) => {
-                let delay = delay(&status, attempt);
-                output::note(format_args!(
-                    "{} ({}); trying again in {delay:?}, attempt {} of {MAX_ATTEMPTS}",
-                    status.message(),
-                    word(&status),
-                    attempt + 1
-                ));
-                tokio::time::sleep(delay).await;
+                pause(&status, attempt).await;
                 attempt += 1;
             }
             Err(status) => return Err(status.into()),
         }
     }
+}
+
+/// Waits before the next attempt, and says so on standard error.
+pub async fn pause(status: &Status, attempt: u32) {
+    let delay = delay(status, attempt);
+    output::note(format_args!(
+        "{} ({}); trying again in {delay:?}, attempt {} of {MAX_ATTEMPTS}",
+        status.message(),
+        word(status),
+        attempt + 1
+    ));
+    tokio::time::sleep(delay).await;
 }
 
 /// How long to wait after this many attempts.
@@ -64,8 +69,9 @@ pub fn word(status: &Status) -> String {
     }
 }
 
-/// A full disk does not empty itself while somebody waits at a prompt.
-fn worth_repeating(status: &Status) -> bool {
+/// Whether another attempt makes sense: a full disk does not empty itself while somebody waits at a prompt.
+#[must_use]
+pub fn worth_repeating(status: &Status) -> bool {
     (is_retryable(status) && reason(status) != "STORAGE_FULL") || reason(status) == "CONTENTION"
 }
 

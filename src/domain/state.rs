@@ -38,12 +38,26 @@ pub const FORMER: &[(&str, &str)] = &[
 /// States that ISO 3166 does not know: the project's own table.
 pub const OWN: &[(&str, &str)] = &[
     ("x-austria-hungary", "Austria-Hungary"),
+    ("x-baden", "Grand Duchy of Baden"),
+    ("x-bavaria", "Kingdom of Bavaria"),
+    ("x-congo-free-state", "Congo Free State"),
+    ("x-danzig", "Free City of Danzig"),
     ("x-hawaii", "Kingdom of Hawaii"),
+    ("x-hejaz", "Kingdom of Hejaz"),
     ("x-kosovo", "Kosovo"),
+    ("x-malaya", "Federation of Malaya"),
     ("x-ottoman-empire", "Ottoman Empire"),
     ("x-prussia", "Prussia"),
+    ("x-russian-empire", "Russian Empire"),
+    ("x-sardinia", "Kingdom of Sardinia"),
+    ("x-serbs-croats-slovenes", "Kingdom of Serbs, Croats and Slovenes"),
     ("x-south-vietnam", "Viet-Nam, Republic of"),
+    ("x-sweden-norway", "Sweden and Norway"),
+    ("x-tanganyika", "Tanganyika"),
     ("x-texas", "Republic of Texas"),
+    ("x-united-arab-republic", "United Arab Republic"),
+    ("x-wurttemberg", "Kingdom of Wurttemberg"),
+    ("x-yemen-arab-republic", "Yemen Arab Republic"),
 ];
 
 /// Whether a text is a state code.
