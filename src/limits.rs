@@ -34,6 +34,27 @@ pub const MAX_PAGE_CANDIDATES: usize = 10_000;
 /// Bytes of records that one page holds before it comes back short: below what clients accept by default.
 pub const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
 
+/// Characters of the words of a search.
+pub const MAX_QUERY_CHARS: usize = 256;
+/// Words of a search.
+pub const MAX_QUERY_WORDS: usize = 12;
+/// Words of one record that the search index keeps.
+pub const MAX_INDEXED_WORDS: usize = 4096;
+/// Similar words that one word of a search stands for.
+pub const MAX_SIMILAR_WORDS: usize = 32;
+/// Records of one search that are ranked.
+pub const MAX_RANKED: usize = 500;
+/// Highlights of one record.
+pub const MAX_HIGHLIGHTS: usize = 5;
+/// Code points of the text of a highlight.
+pub const MAX_HIGHLIGHT_CHARS: usize = 240;
+/// Candidates of `MatchRecords` if the request does not say.
+pub const DEFAULT_MATCHES: usize = 10;
+/// Candidates of `MatchRecords` at most.
+pub const MAX_MATCHES: usize = 100;
+/// Records that each way of finding candidates for `MatchRecords` compares.
+pub const MAX_COMPARED: usize = 200;
+
 /// Filings that wait for the writer; one more is refused with OVERLOADED.
 pub const WRITER_QUEUE: usize = 1024;
 /// Filings that share one transaction.
@@ -115,6 +136,9 @@ pub const TOLD: &[(&str, usize)] = &[
     ("frame_events", MAX_BATCH_EVENTS),
     ("page_candidates", MAX_PAGE_CANDIDATES),
     ("page_elements", MAX_PAGE_SIZE),
+    ("query_chars", MAX_QUERY_CHARS),
+    ("query_words", MAX_QUERY_WORDS),
+    ("ranked", MAX_RANKED),
     ("record_bytes", MAX_RECORD_BYTES),
     ("report_bytes", MAX_REPORT_BYTES),
     ("reports_per_filing", MAX_REPORTS_PER_FILING),

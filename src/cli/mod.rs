@@ -25,6 +25,7 @@ mod reports;
 mod results;
 mod retract;
 mod retry;
+mod search;
 pub mod serve_args;
 mod template;
 mod view;
@@ -82,6 +83,8 @@ pub enum Command {
     Get(Box<get::GetArgs>),
     /// List records of one kind, or sources
     List(Box<list::ListArgs>),
+    /// Find records by words, in any language and spelling
+    Search(Box<search::SearchArgs>),
     /// Show what each revision did to a record
     History(Box<history::HistoryArgs>),
     /// Show what each source states about a record
@@ -141,6 +144,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Restore(args) => retract::restore(&args).await,
         Command::Get(args) => get::run(&args).await,
         Command::List(args) => list::run(&args).await,
+        Command::Search(args) => search::run(&args).await,
         Command::History(args) => history::run(&args).await,
         Command::Reports(args) => reports::run(&args).await,
         Command::Watch(args) => watch::run(&args).await,

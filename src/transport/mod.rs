@@ -10,6 +10,7 @@ mod page;
 mod position;
 mod registry;
 mod request;
+mod search;
 pub mod status;
 
 use std::sync::Arc;

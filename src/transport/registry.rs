@@ -37,15 +37,15 @@ pub(super) struct Registry(pub Arc<App>);
 type Answered<T> = std::result::Result<Response<T>, Status>;
 
 /// A request for pages, with its page fields cleared: what is left says which list it is.
-struct Paged {
-    size: usize,
-    token: Option<PageToken>,
-    request: [u8; 8],
+pub(super) struct Paged {
+    pub size: usize,
+    pub token: Option<PageToken>,
+    pub request: [u8; 8],
 }
 
 impl Registry {
     /// The position of a page: that of the first page.
-    async fn page_at(
+    pub(super) async fn page_at(
         &self,
         paged: &Paged,
         as_of: Option<&v1::AsOf>,
@@ -103,7 +103,7 @@ impl Registry {
     }
 }
 
-fn next_page(at: &Token, request: [u8; 8], key: i64, name: &str) -> String {
+pub(super) fn next_page(at: &Token, request: [u8; 8], key: i64, name: &str) -> String {
     PageToken { at: at.clone(), request, key, name: name.to_owned() }.encode()
 }
 
@@ -147,6 +147,7 @@ macro_rules! paged {
         Paged { size, token: PageToken::decode(&text, request)?, request }
     }};
 }
+pub(super) use paged;
 
 impl App {
     /// A record that stands at a revision; reads the store.
@@ -214,6 +215,19 @@ macro_rules! kind_methods {
                     Ok(Response::new(v1::$ListRes { $fields, next_page_token, token }))
                 }
             )*
+
+            async fn search_records(
+                &self,
+                request: Request<v1::SearchRecordsRequest>,
+            ) -> Answered<v1::SearchRecordsResponse> {
+                let wait = time_left(&request);
+                Ok(Response::new(self.search(request.into_inner(), wait).await?))
+            }
+
+            async fn match_records(&self, request: Request<v1::MatchRecordsRequest>) -> Answered<v1::MatchRecordsResponse> {
+                let wait = time_left(&request);
+                Ok(Response::new(self.matching(request.into_inner(), wait).await?))
+            }
 
             async fn batch_get_records(
                 &self,

@@ -1,0 +1,1 @@
+//! Whether a record may be the same as a partial one.
