@@ -52,6 +52,8 @@ pub const MAX_HIGHLIGHT_CHARS: usize = 240;
 pub const DEFAULT_MATCHES: usize = 10;
 /// Candidates of `MatchRecords` at most.
 pub const MAX_MATCHES: usize = 100;
+/// Identifiers, names and titles of a partial record that are looked for.
+pub const MAX_COMPARED_TEXTS: usize = 8;
 /// Records that each way of finding candidates for `MatchRecords` compares.
 pub const MAX_COMPARED: usize = 200;
 
@@ -134,6 +136,7 @@ pub const TOLD: &[(&str, usize)] = &[
     ("filters", MAX_FILTERS),
     ("frame_bytes", MAX_FRAME_BYTES),
     ("frame_events", MAX_BATCH_EVENTS),
+    ("matches", MAX_MATCHES),
     ("page_candidates", MAX_PAGE_CANDIDATES),
     ("page_elements", MAX_PAGE_SIZE),
     ("query_chars", MAX_QUERY_CHARS),

@@ -19,6 +19,7 @@ mod input;
 mod kinds;
 mod list;
 mod log;
+mod matching;
 pub mod output;
 mod position;
 mod reports;
@@ -85,6 +86,8 @@ pub enum Command {
     List(Box<list::ListArgs>),
     /// Find records by words, in any language and spelling
     Search(Box<search::SearchArgs>),
+    /// Ask which records may be the same as one in a file, before filing it
+    Match(Box<matching::MatchArgs>),
     /// Show what each revision did to a record
     History(Box<history::HistoryArgs>),
     /// Show what each source states about a record
@@ -145,6 +148,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Get(args) => get::run(&args).await,
         Command::List(args) => list::run(&args).await,
         Command::Search(args) => search::run(&args).await,
+        Command::Match(args) => matching::run(&args).await,
         Command::History(args) => history::run(&args).await,
         Command::Reports(args) => reports::run(&args).await,
         Command::Watch(args) => watch::run(&args).await,

@@ -8,12 +8,14 @@ use super::{
 };
 use crate::{
     domain::{
-        error::Result,
+        error::{Error, Reason, Result},
         filter::Filters,
         mask::Mask,
         name::KINDS,
+        record, report,
         search::rank::{Highlight, Query},
     },
+    limits::{DEFAULT_MATCHES, MAX_MATCHES},
     pb::v1,
     store::{
         list::Place,
@@ -51,17 +53,42 @@ impl Registry {
 
     pub(super) async fn matching(
         &self,
-        _: v1::MatchRecordsRequest,
-        _: Option<Duration>,
+        r: v1::MatchRecordsRequest,
+        wait: Option<Duration>,
     ) -> Result<v1::MatchRecordsResponse> {
-        Err(crate::domain::error::Error::internal("not yet"))
+        let report = r.report.ok_or_else(|| Error::field(Reason::FieldInvalid, "report", "is required"))?;
+        let partial = report::parse_partial(report, "report")?;
+        let filters = Filters::parse(&r.filters, "filters")?;
+        let mask = Mask::parse(r.read_mask.as_ref(), &[record::kind(&partial)])?;
+        let limit = limit(r.limit)?;
+        let at = self.0.at(r.as_of.as_ref(), r.at_least.as_deref(), wait).await?;
+        let (store, revision) = (self.0.store.clone(), at.revision);
+        let found = blocking(move || store.read(|c| search::matching(c, &partial, &filters, revision, limit))).await?;
+        let candidates = found.into_iter().map(|c| v1::MatchCandidate {
+            record: Some(mask.apply(c.record)),
+            score: share(c.likeness.score),
+            reasons: c.likeness.reasons,
+        });
+        Ok(v1::MatchRecordsResponse { candidates: candidates.collect(), token: at.token.encode() })
     }
+}
+
+fn limit(asked: i32) -> Result<usize> {
+    match usize::try_from(asked) {
+        Err(_) => Err(Error::field(Reason::FieldInvalid, "limit", "is negative")),
+        Ok(0) => Ok(DEFAULT_MATCHES),
+        Ok(limit) => Ok(limit.min(MAX_MATCHES)),
+    }
+}
+
+fn share(per_mille: u32) -> f64 {
+    f64::from(per_mille) / 1000.0
 }
 
 fn result(found: Found, mask: &Mask) -> v1::SearchResult {
     v1::SearchResult {
         record: Some(mask.apply(found.record)),
-        score: f64::from(found.score) / 1000.0,
+        score: share(found.score),
         highlights: found.highlights.into_iter().map(highlight).collect(),
     }
 }

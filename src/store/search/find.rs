@@ -110,7 +110,7 @@ pub fn page(connection: &Connection, search: &Search<'_>, limit: usize, after: O
 /// # Errors
 ///
 /// If the store cannot be read.
-pub fn candidates(connection: &Connection, search: &Search<'_>, limit: usize) -> Result<Vec<v1::Record>> {
+pub(super) fn candidates(connection: &Connection, search: &Search<'_>, limit: usize) -> Result<Vec<v1::Record>> {
     let newest = newest_version(connection, search.revision)?;
     let last_word = newest_word(connection, search.revision)?;
     let mut terms = search.query.terms.clone();

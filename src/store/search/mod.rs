@@ -5,8 +5,10 @@
 
 mod find;
 mod index;
+mod matching;
 
 pub use self::{
-    find::{Found, Page, Search, candidates, page},
+    find::{Found, Page, Search, page},
     index::{add, fill},
+    matching::{Candidate, matching},
 };
