@@ -9,9 +9,12 @@ use super::{
     filter_args::{DateArgs, FilterArgs},
     output::{self, Out},
     position::{self, Position},
-    view::{summary, text},
+    view::{of_record, summary, text},
 };
-use crate::pb::v1::{AsOf, Filter, Highlight, SearchRecordsRequest, SearchResult};
+use crate::pb::{
+    self,
+    v1::{AsOf, Filter, Highlight, SearchRecordsRequest, SearchResult},
+};
 
 /// Arguments of `attache search`.
 #[derive(Debug, Clone, Args)]
@@ -49,7 +52,9 @@ pub async fn run(args: &SearchArgs) -> Result<(), CliError> {
         }
     } else {
         for result in &results {
-            out.item(&super::view::of_record(result.record.as_ref())?.1)?;
+            // Of any kind: the message that says which.
+            let record = result.record.as_ref().ok_or(CliError::Broken("it has no record in it"))?;
+            out.item(&pb::to_json("Record", record))?;
         }
         out.end_items()?;
     }
@@ -88,7 +93,7 @@ async fn find(
 fn table(results: &[SearchResult]) -> String {
     let mut table = output::table(["NAME", "WHEN", "WHAT", "FOUND IN"]);
     for result in results {
-        let Ok((kind, record)) = super::view::of_record(result.record.as_ref()) else { continue };
+        let Ok((kind, record)) = of_record(result.record.as_ref()) else { continue };
         let found = result.highlights.first().map(found_in).unwrap_or_default();
         table.add_row([
             text(&record, "name").to_owned(),
