@@ -4,6 +4,7 @@ mod common;
 
 use attache::{
     domain::record,
+    limits::MAX_RANKED,
     pb::v1::{self, RecordKind, record::Kind, report::Content},
     serve::Parts,
 };
@@ -78,6 +79,7 @@ async fn the_minister_is_found_in_every_script_spelling_and_typing_error() {
         "Zkahsylykov",
         "ZHAKSYLIKOV",
         "Zhaksyl",
+        "Zha",
     ] {
         let found = found(&server, spelling).await;
         assert_eq!(found.first().map(String::as_str), Some(MINISTER), "{spelling}: {found:?}");
@@ -106,6 +108,24 @@ async fn titles_come_before_stated_words_and_those_before_summaries() {
     assert_eq!(names(&answer.results), ["visits/d-title", "visits/b-similar", "visits/c-stated", "visits/a-summary"]);
     assert!(answer.results.windows(2).all(|w| w[0].score > w[1].score), "{answer:?}");
     assert!(answer.results.iter().all(|r| r.score > 0.0 && r.score <= 1.0) && !answer.incomplete);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn too_many_are_told_and_the_best_are_ranked_however_old() {
+    let server = TestServer::start().await;
+    server
+        .file(vec![titled_visit("oldest", "s", "Zarya", ""), visit_report("none", "s", "KZ", "AZ", "2023-10-06")])
+        .await;
+    let others = (0..=MAX_RANKED).map(|i| titled_visit(&format!("v{i}"), "s", "", "they met at Zarya")).collect();
+    server.file(others).await;
+    let mut request = v1::SearchRecordsRequest { page_size: 1000, ..words("zarya") };
+    let page = search(&server, request.clone()).await;
+    assert!(page.incomplete && page.results.len() == MAX_RANKED && page.next_page_token.is_empty());
+    assert_eq!(names(&page.results)[0], "visits/oldest");
+    request.filters = vec![v1::Filter { names: vec!["visits/v0".into()], ..Default::default() }];
+    let page = search(&server, request).await;
+    assert!(!page.incomplete && names(&page.results) == ["visits/v0"], "a filter reaches what is beyond the ranked");
     server.stop().await;
 }
 

@@ -76,7 +76,7 @@ impl Term {
             Some(700 + near() / 5)
         } else if self.spelling.len() >= MIN_PREFIX && word.spelling.starts_with(&self.spelling) {
             Some(600 + near() / 10)
-        } else if self.is_prefix() && word.sound.starts_with(&self.sound) {
+        } else if self.sound.len() >= MIN_PREFIX && word.sound.starts_with(&self.sound) {
             Some(450 + near() / 10)
         } else if self.similar.contains(&word.sound) {
             Some(100 + near() * 3 / 10)
@@ -85,10 +85,10 @@ impl Term {
         }
     }
 
-    /// Whether words that begin with its sound match.
+    /// Whether words that begin with its sound may match.
     #[must_use]
     pub fn is_prefix(&self) -> bool {
-        self.sound.len() >= MIN_PREFIX
+        self.spelling.len() >= MIN_PREFIX && self.sound.len() >= 2
     }
 }
 

@@ -30,11 +30,17 @@ pub fn distance(term: &Term, sound: &str) -> Option<usize> {
     (1..=forgiven).contains(&distance).then_some(distance)
 }
 
+/// Whether a sound is one of a word that may have errors: not too short, and no number.
+#[must_use]
+pub fn has_trigrams(sound: &str) -> bool {
+    sound.len() >= 3 && !sound.bytes().any(|b| b.is_ascii_digit())
+}
+
 /// The groups of three letters of a word, its begin and end counting as one each: words with few typing errors between
 /// them share some. None of numbers and of words too short to have errors.
 #[must_use]
 pub fn trigrams(sound: &str) -> Vec<String> {
-    if sound.len() < 3 || sound.bytes().any(|b| b.is_ascii_digit()) {
+    if !has_trigrams(sound) {
         return Vec::new();
     }
     let padded: Vec<char> = std::iter::once('^').chain(sound.chars()).chain(['$']).collect();

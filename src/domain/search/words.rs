@@ -134,7 +134,7 @@ fn finish(sound: &mut String) {
     }
 }
 
-/// The shortest word of which a beginning is enough, and of which spelling errors are forgiven.
+/// The fewest letters of a beginning that stands for the word.
 pub const MIN_PREFIX: usize = 3;
 
 /// How many typing errors a word of so many letters may have: letters left out, added, changed, or two swapped.

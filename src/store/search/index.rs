@@ -1,12 +1,12 @@
 //! Writing the index.
 
 use prost::Message as _;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
 use crate::{
     domain::{
         record,
-        search::{similar::trigrams, texts::Indexed},
+        search::{similar, texts::Indexed},
     },
     pb::v1,
 };
@@ -24,25 +24,28 @@ pub fn add(connection: &Connection, version: i64, revision: u64, record: &v1::Re
     let sql = "INSERT INTO search (rowid, names, stated, summaries) VALUES (?1, ?2, ?3, ?4)";
     let row = params![version, column(&indexed.names), column(&indexed.stated), column(&indexed.summaries)];
     connection.prepare_cached(sql)?.execute(row)?;
-    indexed.sounds().into_iter().try_for_each(|sound| word(connection, sound, revision))
+    words(connection, &indexed, revision)
 }
 
-/// Adds a sound if it is new.
+/// Adds the sounds that are new.
+fn words(connection: &Connection, indexed: &Indexed, revision: u64) -> rusqlite::Result<()> {
+    let mut known = connection.prepare_cached("SELECT 1 FROM search_words WHERE sound = ?1")?;
+    for sound in indexed.sounds().into_iter().filter(|s| similar::has_trigrams(s)) {
+        if !known.exists([sound])? {
+            word(connection, sound, revision)?;
+        }
+    }
+    Ok(())
+}
+
 fn word(connection: &Connection, sound: &str, revision: u64) -> rusqlite::Result<()> {
-    let trigrams = trigrams(sound);
-    if trigrams.is_empty() {
-        return Ok(());
-    }
-    let known = "SELECT 1 FROM search_words WHERE sound = ?1";
-    if connection.prepare_cached(known)?.query_row([sound], |_| Ok(())).optional()?.is_some() {
-        return Ok(());
-    }
     let sql = "INSERT INTO search_words (sound, from_revision) VALUES (?1, ?2)";
     connection.prepare_cached(sql)?.execute(params![sound, revision])?;
     let word = connection.last_insert_rowid();
-    for trigram in trigrams {
-        let sql = "INSERT INTO search_trigrams (trigram, length, word) VALUES (?1, ?2, ?3)";
-        connection.prepare_cached(sql)?.execute(params![trigram, sound.len(), word])?;
+    let sql = "INSERT INTO search_trigrams (trigram, length, word) VALUES (?1, ?2, ?3)";
+    let mut insert = connection.prepare_cached(sql)?;
+    for trigram in similar::trigrams(sound) {
+        insert.execute(params![trigram, sound.len(), word])?;
     }
     Ok(())
 }
