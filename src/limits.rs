@@ -58,6 +58,28 @@ pub const MAX_LISTED_SERIES: usize = 20;
 pub const MAX_LISTED_IN_SERIES: usize = 50;
 /// Months of a relation's timeline; what lies outside is summed up.
 pub const MAX_TIMELINE_MONTHS: i32 = 1200;
+/// Characters of the words of a search.
+pub const MAX_QUERY_CHARS: usize = 256;
+/// Words of a search.
+pub const MAX_QUERY_WORDS: usize = 12;
+/// Words of one record that the search index keeps.
+pub const MAX_INDEXED_WORDS: usize = 4096;
+/// Similar words that one word of a search stands for.
+pub const MAX_SIMILAR_WORDS: usize = 32;
+/// Records of one search that are ranked.
+pub const MAX_RANKED: usize = 500;
+/// Highlights of one record.
+pub const MAX_HIGHLIGHTS: usize = 5;
+/// Code points of the text of a highlight.
+pub const MAX_HIGHLIGHT_CHARS: usize = 240;
+/// Candidates of `MatchRecords` if the request does not say.
+pub const DEFAULT_MATCHES: usize = 10;
+/// Candidates of `MatchRecords` at most.
+pub const MAX_MATCHES: usize = 100;
+/// Identifiers, names and titles of a partial record that are looked for.
+pub const MAX_COMPARED_TEXTS: usize = 8;
+/// Records that each way of finding candidates for `MatchRecords` compares.
+pub const MAX_COMPARED: usize = 200;
 
 /// Filings that wait for the writer; one more is refused with OVERLOADED.
 pub const WRITER_QUEUE: usize = 1024;
@@ -144,8 +166,12 @@ pub const TOLD: &[(&str, usize)] = &[
     ("filters", MAX_FILTERS),
     ("frame_bytes", MAX_FRAME_BYTES),
     ("frame_events", MAX_BATCH_EVENTS),
+    ("matches", MAX_MATCHES),
     ("page_candidates", MAX_PAGE_CANDIDATES),
     ("page_elements", MAX_PAGE_SIZE),
+    ("query_chars", MAX_QUERY_CHARS),
+    ("query_words", MAX_QUERY_WORDS),
+    ("ranked", MAX_RANKED),
     ("record_bytes", MAX_RECORD_BYTES),
     ("relationship_records", MAX_RELATIONSHIP_RECORDS),
     ("relationship_states", MAX_RELATIONSHIP_STATES),

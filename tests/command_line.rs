@@ -262,6 +262,31 @@ fn a_report_goes_from_template_to_history_and_out_again() {
 }
 
 #[test]
+fn search_and_match_find_what_is_there_under_other_names() {
+    let served = Served::sample();
+    for spelling in ["Jaksilykov", "Жаксылыков", "Zkahsylykof"] {
+        let table = served.run(&format!("search {spelling}")).done();
+        let first = table.lines().nth(1).expect("something is found");
+        assert!(first.contains("persons/ruslan-zhaksylykov") && first.contains('['), "{spelling}: {table}");
+    }
+    let records: Vec<v1::Record> =
+        served.run("search ruslan zhaksylykov --kind visit --state AZ -o ndjson").lines("Record");
+    assert!(!records.is_empty() && records.iter().all(|r| matches!(r.kind, Some(v1::record::Kind::Visit(_)))));
+    let nothing = served.run("search nothing-of-the-kind");
+    assert!(nothing.err.contains("nothing matches") && nothing.done().is_empty());
+    assert_eq!(served.run("search *").code, 1);
+
+    let person = r#"{"person": {"names": [{"text": "Р. Жаксылыков"}]}}"#;
+    let table = served.fed("match -", person).done();
+    assert!(table.contains("persons/ruslan-zhaksylykov") && table.contains("name alike"), "{table}");
+    let answers: Vec<v1::MatchRecordsResponse> = served
+        .fed("match - -o ndjson", &format!("{person}\n{{\"person\": {{\"names\": [{{\"text\": \"Nobody\"}}]}}}}"))
+        .lines("MatchRecordsResponse");
+    assert_eq!(answers.iter().map(|a| a.candidates.is_empty()).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(served.fed("match -", r#"{"person": {}}"#).code, 1);
+}
+
+#[test]
 fn what_is_filed_may_come_from_standard_input() {
     let served = Served::sample();
     let source = r#"{"name":"sources/desk-1","publisher":{"nameAsStated":"Desk"},"kind":"SOURCE_KIND_SECONDARY"}"#;

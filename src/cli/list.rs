@@ -303,7 +303,8 @@ impl From<Order> for OrderBy {
     }
 }
 
-fn limit(text: &str) -> Result<usize, String> {
+/// How many are wanted: a number from 1 on.
+pub(super) fn limit(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("a number from 1 on is expected; --all has no limit".into()),
         Ok(limit) => Ok(limit),

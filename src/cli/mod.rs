@@ -23,6 +23,7 @@ mod input;
 mod kinds;
 mod list;
 mod log;
+mod matching;
 pub mod output;
 mod position;
 mod relationship;
@@ -30,6 +31,7 @@ mod reports;
 mod results;
 mod retract;
 mod retry;
+mod search;
 pub mod serve_args;
 mod sheet;
 mod template;
@@ -92,6 +94,10 @@ pub enum Command {
     Get(Box<get::GetArgs>),
     /// List records of one kind, or sources
     List(Box<list::ListArgs>),
+    /// Find records by words, in any language and spelling
+    Search(Box<search::SearchArgs>),
+    /// Ask which records may be the same as one in a file, before filing it
+    Match(Box<matching::MatchArgs>),
     /// Show what each revision did to a record
     History(Box<history::HistoryArgs>),
     /// Show what each source states about a record
@@ -154,6 +160,8 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Restore(args) => retract::restore(&args).await,
         Command::Get(args) => get::run(&args).await,
         Command::List(args) => list::run(&args).await,
+        Command::Search(args) => search::run(&args).await,
+        Command::Match(args) => matching::run(&args).await,
         Command::History(args) => history::run(&args).await,
         Command::Reports(args) => reports::run(&args).await,
         Command::Relationship(args) => relationship::run(&args).await,

@@ -18,6 +18,7 @@ pub mod report;
 pub mod resolve;
 pub mod revision;
 pub mod schema;
+pub mod search;
 pub mod state;
 pub mod status;
 pub mod token;

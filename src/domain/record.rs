@@ -76,6 +76,23 @@ pub fn titles(record: &v1::Record) -> &[v1::Title] {
     record.kind.as_ref().map_or(&[], |kind| each_kind!(kind, m => m.titles.as_slice()))
 }
 
+/// The identifiers of a record elsewhere.
+#[must_use]
+pub fn external_ids(record: &v1::Record) -> &[v1::ExternalId] {
+    record.kind.as_ref().map_or(&[], |kind| each_kind!(kind, m => m.external_ids.as_slice()))
+}
+
+/// The names of a person, organization or place; other kinds have none.
+#[must_use]
+pub fn names(record: &v1::Record) -> &[v1::Name] {
+    match &record.kind {
+        Some(Kind::Person(m)) => &m.names,
+        Some(Kind::Organization(m)) => &m.names,
+        Some(Kind::Place(m)) => &m.names,
+        _ => &[],
+    }
+}
+
 /// A record from the resolved message of its kind.
 ///
 /// # Panics

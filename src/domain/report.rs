@@ -160,6 +160,33 @@ pub fn etag(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex()[..16].to_owned()
 }
 
+/// Reads what is known of a record, as it would be filed; record and source may be missing.
+///
+/// # Errors
+///
+/// As of [`Report::parse`]; also if the content states nothing.
+pub fn parse_partial(report: v1::Report, at: &str) -> Result<v1::Record> {
+    let size = report.encoded_len();
+    if size > MAX_REPORT_BYTES {
+        let description = format!("is {size} bytes; a report has at most {MAX_REPORT_BYTES}");
+        return Err(Error::field(Reason::TooLarge, at, description).with("limit", MAX_REPORT_BYTES));
+    }
+    let mut violations = Vec::new();
+    let v1::Report { record, content, .. } = report;
+    let kind = content.as_ref().map_or(RecordKind::Unspecified, kind_of);
+    let named =
+        (!record.is_empty()).then(|| parse_record(&record, check::join(at, "record"), &mut violations)).flatten();
+    let content = parse_content(content, named.as_ref(), at, &mut violations);
+    match content {
+        Some(content) if violations.is_empty() && content.fields().next().is_none() => {
+            let field = check::join(at, &name::message(kind).to_lowercase());
+            Err(Error::field(Reason::FieldInvalid, field, "states nothing to compare"))
+        }
+        Some(content) if violations.is_empty() => Ok(super::record::from_dynamic(kind, &content)),
+        _ => Err(Error::violations(Reason::FieldInvalid, violations)),
+    }
+}
+
 fn violation(field: String, description: impl Into<String>) -> Violation {
     Violation { field, description: description.into() }
 }

@@ -3,7 +3,7 @@
 use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Head, OPEN, list, log::StoredEntry, read};
+use super::{Head, OPEN, list, log::StoredEntry, read, search};
 use crate::{
     domain::{
         date::Day,
@@ -315,6 +315,9 @@ impl At<'_> {
         ];
         self.run(sql, row)?;
         let version = self.connection.last_insert_rowid();
+        if let Some(standing) = &change.record {
+            search::add(self.connection, version, self.revision, standing)?;
+        }
         for (tag, value) in &facets.terms {
             let term = self.term(*tag as u8, value)?;
             self.run("INSERT INTO version_terms (term, version) VALUES (?1, ?2)", params![term, version])?;

@@ -252,7 +252,7 @@ pub fn encode_facets(facets: &Facets) -> Vec<u8> {
     .encode_to_vec()
 }
 
-fn decode_facets(bytes: &[u8]) -> Result<Facets> {
+pub(super) fn decode_facets(bytes: &[u8]) -> Result<Facets> {
     let row: FacetsRow = decode(bytes)?;
     let tag = |number: u32| u8::try_from(number).ok().and_then(Tag::from_number);
     let terms = row.terms.into_iter().filter_map(|t| Some((tag(t.tag)?, t.value))).collect();

@@ -9,6 +9,7 @@ pub mod list;
 pub mod log;
 pub mod read;
 mod schema;
+pub mod search;
 pub mod verify;
 
 use std::{

@@ -4,20 +4,50 @@
 
 use std::{io::ErrorKind, path::Path};
 
-use rusqlite::Connection;
-use rusqlite_migration::{M, Migrations};
+use rusqlite::{Connection, Transaction};
+use rusqlite_migration::{HookResult, M, Migrations};
 
-use super::StoreError;
+use super::{StoreError, search};
 
 /// The end of what still stands.
 pub const OPEN: i64 = i64::MAX;
 
 /// One migration a version, each in a transaction of its own; never change one that was released.
-const MIGRATIONS: &[&str] = &[
-    include_str!("schema/001_first.sql"),
-    include_str!("schema/002_clock.sql"),
-    include_str!("schema/003_coverage.sql"),
+const MIGRATIONS: &[Step] = &[
+    Step::sql(include_str!("schema/001_first.sql")),
+    Step::sql(include_str!("schema/002_clock.sql")),
+    Step::sql(include_str!("schema/003_coverage.sql")),
+    Step::filled(include_str!("schema/004_search.sql"), fill_search),
 ];
+
+/// What makes a file of one version one of the next.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    sql: &'static str,
+    /// What the statements cannot compute, in the same transaction, after them.
+    fill: Option<fn(&Transaction<'_>) -> HookResult>,
+}
+
+impl Step {
+    const fn sql(sql: &'static str) -> Self {
+        Self { sql, fill: None }
+    }
+
+    const fn filled(sql: &'static str, fill: fn(&Transaction<'_>) -> HookResult) -> Self {
+        Self { sql, fill: Some(fill) }
+    }
+
+    fn migration(self) -> M<'static> {
+        match self.fill {
+            None => M::up(self.sql),
+            Some(fill) => M::up_with_hook(self.sql, fill),
+        }
+    }
+}
+
+fn fill_search(transaction: &Transaction<'_>) -> HookResult {
+    Ok(search::fill(transaction)?)
+}
 
 /// Brings the file to this version. Before it changes an older one it keeps a copy beside it.
 ///
@@ -28,7 +58,7 @@ pub fn migrate(connection: &mut Connection, file: &Path) -> Result<(), StoreErro
     migrate_by(MIGRATIONS, connection, file)
 }
 
-fn migrate_by(migrations: &[&str], connection: &mut Connection, file: &Path) -> Result<(), StoreError> {
+fn migrate_by(migrations: &[Step], connection: &mut Connection, file: &Path) -> Result<(), StoreError> {
     let found: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found > migrations.len() {
         return Err(StoreError::Newer { found, known: migrations.len() });
@@ -36,7 +66,7 @@ fn migrate_by(migrations: &[&str], connection: &mut Connection, file: &Path) -> 
     if found > 0 && found < migrations.len() {
         keep_copy(connection, &file.with_extension(format!("schema-{found}.bak")))?;
     }
-    let migrations = Migrations::new(migrations.iter().map(|sql| M::up(sql)).collect());
+    let migrations = Migrations::new(migrations.iter().map(|step| step.migration()).collect());
     migrations.to_latest(connection).map_err(|e| StoreError::Migration(e.to_string()))
 }
 
@@ -60,8 +90,9 @@ mod tests {
     use super::*;
     use crate::{pb::v1, store::coverage};
 
-    const FIRST: &str = "CREATE TABLE things (name TEXT NOT NULL) STRICT; INSERT INTO things VALUES ('kept')";
-    const SECOND: &str = "DROP TABLE things";
+    const FIRST: Step =
+        Step::sql("CREATE TABLE things (name TEXT NOT NULL) STRICT; INSERT INTO things VALUES ('kept')");
+    const SECOND: Step = Step::sql("DROP TABLE things");
 
     fn open(folder: &tempfile::TempDir) -> (Connection, std::path::PathBuf) {
         let file = folder.path().join("attache.db");
@@ -89,7 +120,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut connection, file) = open(&folder);
         migrate_by(&[FIRST], &mut connection, &file).unwrap();
-        let halfway = "DELETE FROM things; SELECT no_such_function()";
+        let halfway = Step::sql("DELETE FROM things; SELECT no_such_function()");
         let error = migrate_by(&[FIRST, halfway], &mut connection, &file).unwrap_err();
         assert!(matches!(error, StoreError::Migration(_)), "{error}");
         assert_eq!(things(&connection).unwrap(), "kept");

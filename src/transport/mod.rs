@@ -12,6 +12,7 @@ mod position;
 mod registry;
 mod relationship;
 mod request;
+mod search;
 pub mod status;
 
 use std::sync::Arc;

@@ -156,6 +156,7 @@ macro_rules! paged {
         Paged { size, token: PageToken::decode(&text, request)?, request }
     }};
 }
+pub(super) use paged;
 
 impl App {
     /// A record that stands at a revision; reads the store.
@@ -232,6 +233,19 @@ macro_rules! kind_methods {
                     Ok(Response::new(v1::$ListRes { $fields, next_page_token, token }))
                 }
             )*
+
+            async fn search_records(
+                &self,
+                request: Request<v1::SearchRecordsRequest>,
+            ) -> Answered<v1::SearchRecordsResponse> {
+                let wait = time_left(&request);
+                Ok(Response::new(self.search(request.into_inner(), wait).await?))
+            }
+
+            async fn match_records(&self, request: Request<v1::MatchRecordsRequest>) -> Answered<v1::MatchRecordsResponse> {
+                let wait = time_left(&request);
+                Ok(Response::new(self.matching(request.into_inner(), wait).await?))
+            }
 
             async fn batch_get_records(
                 &self,

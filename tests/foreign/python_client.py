@@ -318,6 +318,28 @@ def check_accounts(client, filed):
         assert reports[1].until_revision == withdrawn.revision
 
 
+def check_search(client):
+    with promise("SearchRecords finds a name in another script and with an error, and marks it as it is spelt"):
+        for query in ("Жаксылыков", "Jaksilykov", "Zhaksylykof", "Zkahsylykov"):
+            answer = client.call("SearchRecords", query=query)
+            best = answer.results[0]
+            assert best.record.person.name == "persons/ruslan-zhaksylykov" and answer.token, f"{query}: {best.record}"
+            highlight = best.highlights[0]
+            marked = [highlight.text[r.begin : r.end] for r in highlight.ranges]
+            assert highlight.path.startswith("names[") and any(m.endswith("ov") for m in marked), highlight
+    with promise("a search comes in pages that hold together, best first"):
+        whole, token = client.pages("SearchRecords", "results", query="defence", page_size=1000)
+        paged, _ = client.pages("SearchRecords", "results", query="defence", page_size=2)
+        assert len(whole) > 2 and token and paged == whole
+        assert [r.score for r in whole] == sorted((r.score for r in whole), reverse=True)
+    with promise("MatchRecords names the record that a partial one may be, and why"):
+        visit = {"hosts": [{"state": "AZ"}], "guests": [{"state": "KZ"}], "start": {"edtf": "2023-10-05"}}
+        answer = client.call("MatchRecords", report={"visit": visit})
+        best = answer.candidates[0]
+        assert SAMPLE_VISIT in [c.record.visit.name for c in answer.candidates] and answer.token
+        assert 0 < best.score <= 1 and "the same host and guest" in best.reasons, best.reasons
+
+
 def check_ruling(client):
     name, by = "visits/foreign-py-ruled", source("c")
     ruling = {"name": name, "reason": "RETRACTION_REASON_FILER_ERROR", "source": source("ruling", kind="EDITOR")}
@@ -371,6 +393,8 @@ def check_errors(client):
     bad = [
         ("GetVisit", {"name": "visits/No Such"}, "FIELD_INVALID", "name"),
         ("ListVisits", {"page_size": -1}, "FIELD_INVALID", "page_size"),
+        ("SearchRecords", {"query": " - "}, "FIELD_INVALID", "query"),
+        ("MatchRecords", {"report": {"visit": {}}}, "FIELD_INVALID", "report.visit"),
         ("ListVisits", {"filters": [{}]}, "FILTER_INVALID", "filters[0]"),
         ("ListVisits", {"filters": [{"states_all": ["XX"]}]}, "FILTER_INVALID", "filters[0].states_all[0]"),
         ("GetRelationship", {"states": ["AZ", "Kazakhstan"]}, "FIELD_INVALID", "states[1]"),
@@ -603,6 +627,7 @@ def main():
         filed = check_filing(client)
         check_lookups(client)
         check_accounts(client, filed)
+        check_search(client)
         check_ruling(client)
         check_cursors(client, filed)
         check_errors(client)

@@ -10,6 +10,30 @@ pub mod summary;
 
 use serde_json::Value;
 
+use super::{error::CliError, kinds::Kind};
+use crate::pb::{
+    self,
+    v1::{Record, record::Kind as Content},
+};
+
+/// The kind of a record, and canonical JSON of what it holds.
+///
+/// # Errors
+///
+/// [`CliError::Broken`] if it holds nothing.
+pub fn of_record(record: Option<&Record>) -> Result<(Kind, Value), CliError> {
+    let content = record.and_then(|r| r.kind.as_ref()).ok_or(CliError::Broken("it has no record in it"))?;
+    Ok(match content {
+        Content::Visit(m) => (Kind::Visit, pb::to_json("Visit", m)),
+        Content::Meeting(m) => (Kind::Meeting, pb::to_json("Meeting", m)),
+        Content::Agreement(m) => (Kind::Agreement, pb::to_json("Agreement", m)),
+        Content::Exercise(m) => (Kind::Exercise, pb::to_json("Exercise", m)),
+        Content::Person(m) => (Kind::Person, pb::to_json("Person", m)),
+        Content::Organization(m) => (Kind::Organization, pb::to_json("Organization", m)),
+        Content::Place(m) => (Kind::Place, pb::to_json("Place", m)),
+    })
+}
+
 /// The text of a field, or an empty one.
 #[must_use]
 pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {

@@ -1,0 +1,223 @@
+//! Words: where they stand in a text, how they are spelt once folded, and how they sound.
+//!
+//! Names travel through scripts and transliterations: Жаксылыков is Zhaksylykov in English, Jaksılıkov in Azerbaijani,
+//! Jaksylykow in Polish. [`sound`] maps what those conventions do differently to the same letters. It is meant to be
+//! coarse: what it confuses, the ranking tells apart by the spelling.
+
+use unicode_normalization::char::is_combining_mark;
+
+use crate::domain::fold::fold;
+
+/// A word in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// Its first code point.
+    pub begin: usize,
+    /// The code point after its last.
+    pub end: usize,
+    /// How it is spelt, folded.
+    pub spelling: String,
+    /// How it sounds.
+    pub sound: String,
+}
+
+/// The words of a text, in order. A word of a script that has no spaces may fold to several, which share its place.
+#[must_use]
+pub fn words(text: &str) -> Vec<Word> {
+    let mut words = Vec::new();
+    let (mut begin, mut run) = (0, String::new());
+    for (at, c) in text.chars().chain([' ']).enumerate() {
+        if c.is_alphanumeric() || (!run.is_empty() && (is_combining_mark(c) || is_apostrophe(c))) {
+            if run.is_empty() {
+                begin = at;
+            }
+            run.push(c);
+        } else if !run.is_empty() {
+            push(&mut words, begin, &run);
+            run.clear();
+        }
+    }
+    words
+}
+
+fn push(words: &mut Vec<Word>, begin: usize, run: &str) {
+    let run = run.trim_end_matches(is_apostrophe);
+    let end = begin + run.chars().count();
+    // The Cyrillic schwa of Kazakh is a letter of names too; without this it would end the word.
+    let folded = fold(&run.replace(['ә', 'Ә'], "a"));
+    words.extend(folded.split(' ').filter(|s| !s.is_empty()).map(|spelling| Word {
+        begin,
+        end,
+        spelling: spelling.to_owned(),
+        sound: sound(spelling),
+    }));
+}
+
+fn is_apostrophe(c: char) -> bool {
+    matches!(c, '\'' | '`' | '\u{2019}' | '\u{2BC}' | '\u{2BB}')
+}
+
+/// What each group of letters sounds like, longest first.
+const GROUPS: &[(&str, &str)] = &[
+    ("shch", "s"),
+    ("sch", "s"),
+    ("dzh", "z"),
+    ("tch", "k"),
+    ("dj", "z"),
+    ("zh", "z"),
+    ("sh", "s"),
+    ("ch", "k"),
+    ("ck", "k"),
+    ("kh", "h"),
+    ("gh", "g"),
+    ("ph", "f"),
+    ("th", "t"),
+    ("ou", "u"),
+    ("oo", "u"),
+    ("x", "ks"),
+    ("j", "z"),
+    ("q", "k"),
+    ("c", "k"),
+    ("w", "v"),
+    ("y", "i"),
+    ("e", "a"),
+];
+
+/// How a folded word sounds: letters and digits only. A word with digits sounds as it is spelt, and one in letters that
+/// no table transliterates is told by its code points.
+#[must_use]
+pub fn sound(spelling: &str) -> String {
+    if !spelling.is_ascii() {
+        return spelling.chars().map(|c| format!("u{:x}", u32::from(c))).collect();
+    }
+    let letters: String = spelling.chars().filter(char::is_ascii_alphanumeric).collect();
+    if letters.bytes().any(|b| b.is_ascii_digit()) {
+        return letters;
+    }
+    let mut sound = String::with_capacity(letters.len());
+    let mut rest = letters.as_str();
+    while !rest.is_empty() {
+        let initial_x = sound.is_empty() && rest.starts_with('x');
+        let group = if initial_x { Some(&("x", "h")) } else { GROUPS.iter().find(|(g, _)| rest.starts_with(g)) };
+        let (length, heard) = group.map_or((1, &rest[..1]), |(g, heard)| (g.len(), *heard));
+        heard.chars().for_each(|c| hear(&mut sound, c));
+        rest = &rest[length..];
+    }
+    finish(&mut sound);
+    sound
+}
+
+/// Adds a letter: doubles are one, and an `i` that only glides from vowel to vowel is silent.
+fn hear(sound: &mut String, letter: char) {
+    let is_vowel = |c: char| matches!(c, 'a' | 'i' | 'o' | 'u');
+    let mut last = sound.chars().rev();
+    if let (Some('i'), Some(before)) = (last.next(), last.next())
+        && is_vowel(letter)
+        && letter != 'i'
+        && is_vowel(before)
+    {
+        sound.pop();
+    }
+    if !sound.ends_with(letter) {
+        sound.push(letter);
+    }
+}
+
+/// Endings that conventions write differently: -ov and -off, Yeltsin and Eltsin.
+fn finish(sound: &mut String) {
+    if sound.len() > 2 && sound.ends_with('f') {
+        sound.pop();
+        sound.push('v');
+    }
+    if sound.len() > 2 && sound.starts_with("ia") {
+        sound.remove(0);
+    }
+}
+
+/// The fewest letters of a beginning that stands for the word.
+pub const MIN_PREFIX: usize = 3;
+
+/// How many typing errors a word of so many letters may have: letters left out, added, changed, or two swapped.
+#[must_use]
+pub fn errors_forgiven(letters: usize) -> usize {
+    match letters {
+        0..4 => 0,
+        4..8 => 1,
+        _ => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sounds(text: &str) -> Vec<String> {
+        words(text).into_iter().map(|w| w.sound).collect()
+    }
+
+    #[test]
+    fn spellings_of_one_name_sound_alike() {
+        let families: &[&[&str]] = &[
+            &["Жаксылыков", "Zhaksylykov", "Jaksilykov", "Jaksılıkov", "Zhaksylykof", "Jaksylykow", "Žaksylykov"],
+            &["Həsənov", "Hasanov", "Hesenov", "HASANOW", "Khasanov", "Хасанов"],
+            &["Алиев", "Aliyev", "Aliev", "Əliyev", "Aliyeff"],
+            &["Çavuşoğlu", "Cavusoglu", "Chavushoghlu"],
+            &["Джаббаров", "Dzhabbarov", "Jabbarov", "Djabbarof"],
+            &["Ельцин", "Yeltsin", "Eltsin"],
+            &["Xəzər", "Khazar", "Hazar"],
+            &["Кәрім", "Kərim", "Karim"],
+            &["Aleksandr", "Alexandr", "Александр"],
+        ];
+        for family in families {
+            for spelling in *family {
+                assert_eq!(sounds(spelling), sounds(family[0]), "{spelling} and {}", family[0]);
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_differ_sound_different() {
+        let names = ["Zhaksylykov", "Hasanov", "Abbasov", "Kerimov", "Valiyev", "Nurlan", "Ruslan", "Baku", "Astana"];
+        let mut heard: Vec<_> = names.iter().flat_map(|n| sounds(n)).collect();
+        heard.sort();
+        heard.dedup();
+        assert_eq!(heard.len(), names.len(), "{heard:?}");
+    }
+
+    #[test]
+    fn places_are_counted_in_code_points_of_the_text_as_it_is() {
+        let found = words("Р. Жаксылыков, d'Orazio’s «Tête-à-tête»");
+        let shown: Vec<_> = found.iter().map(|w| (w.begin, w.end, w.spelling.as_str())).collect();
+        let expected = [
+            (0, 1, "r"),
+            (3, 13, "zhaksylykov"),
+            (15, 25, "dorazios"),
+            (27, 31, "tete"),
+            (32, 33, "a"),
+            (34, 38, "tete"),
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn accents_that_stand_alone_belong_to_their_letter() {
+        let found = words("Te\u{302}te");
+        assert_eq!((found.len(), found[0].end, found[0].spelling.as_str()), (1, 5, "tete"));
+    }
+
+    #[test]
+    fn any_text_sounds_of_ascii_letters_and_digits_alone() {
+        for text in
+            ["\"a\" OR b*", "北京", "\u{E000}\u{E001}", "col:umn^2", "Ω≈ç√", "日本 2023", "-", "", "\u{10FFFF}x"]
+        {
+            for word in words(text) {
+                assert!(!word.sound.is_empty() && word.sound.bytes().all(|b| b.is_ascii_alphanumeric()), "{word:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        assert_eq!(sounds("2023 Q4115189 1000"), ["2023", "q4115189", "1000"]);
+    }
+}

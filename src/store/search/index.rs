@@ -1,0 +1,69 @@
+//! Writing the index.
+
+use prost::Message as _;
+use rusqlite::{Connection, params};
+
+use crate::{
+    domain::{
+        record,
+        search::{similar, texts::Indexed},
+    },
+    pb::v1,
+};
+
+/// Adds a version of a record.
+///
+/// # Errors
+///
+/// If SQLite refuses.
+pub fn add(connection: &Connection, version: i64, revision: u64, record: &v1::Record) -> rusqlite::Result<()> {
+    let Some(content) = record::to_dynamic(record) else { return Ok(()) };
+    let indexed = Indexed::of(&content);
+    let column =
+        |sounds: &std::collections::BTreeSet<String>| sounds.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+    let sql = "INSERT INTO search (rowid, names, stated, summaries) VALUES (?1, ?2, ?3, ?4)";
+    let row = params![version, column(&indexed.names), column(&indexed.stated), column(&indexed.summaries)];
+    connection.prepare_cached(sql)?.execute(row)?;
+    words(connection, &indexed, revision)
+}
+
+/// Adds the sounds that are new.
+fn words(connection: &Connection, indexed: &Indexed, revision: u64) -> rusqlite::Result<()> {
+    let mut known = connection.prepare_cached("SELECT 1 FROM search_words WHERE sound = ?1")?;
+    for sound in indexed.sounds().into_iter().filter(|s| similar::has_trigrams(s)) {
+        if !known.exists([sound])? {
+            word(connection, sound, revision)?;
+        }
+    }
+    Ok(())
+}
+
+fn word(connection: &Connection, sound: &str, revision: u64) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO search_words (sound, from_revision) VALUES (?1, ?2)";
+    connection.prepare_cached(sql)?.execute(params![sound, revision])?;
+    let word = connection.last_insert_rowid();
+    let sql = "INSERT INTO search_trigrams (trigram, length, word) VALUES (?1, ?2, ?3)";
+    let mut insert = connection.prepare_cached(sql)?;
+    for trigram in similar::trigrams(sound) {
+        insert.execute(params![trigram, sound.len(), word])?;
+    }
+    Ok(())
+}
+
+/// Adds every version that the store has: for a store that was written before there was an index.
+///
+/// # Errors
+///
+/// If SQLite refuses, or a version cannot be read.
+pub fn fill(connection: &Connection) -> rusqlite::Result<()> {
+    let mut versions =
+        connection.prepare("SELECT id, from_revision, body FROM versions WHERE body IS NOT NULL ORDER BY id")?;
+    let mut rows = versions.query([])?;
+    while let Some(row) = rows.next()? {
+        let body: Vec<u8> = row.get(2)?;
+        let record = v1::Record::decode(body.as_slice())
+            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Blob, Box::new(e)))?;
+        add(connection, row.get(0)?, row.get(1)?, &record)?;
+    }
+    Ok(())
+}

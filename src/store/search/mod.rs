@@ -1,0 +1,14 @@
+//! The search index: written with each version of a record, read at a revision.
+//!
+//! Rows are per version, as everything that is temporal, so that a search of the past finds what stood then. Whatever
+//! bounds a search takes the newest rows of its revision first: what is added later changes no page.
+
+mod find;
+mod index;
+mod matching;
+
+pub use self::{
+    find::{Found, Page, Search, page},
+    index::{add, fill},
+    matching::{Candidate, matching},
+};
