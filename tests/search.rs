@@ -376,7 +376,7 @@ async fn retracted_records_are_no_candidates_and_a_partial_one_must_say_somethin
 }
 
 #[tokio::test]
-async fn a_store_of_the_first_schema_is_searched_as_if_it_had_always_been() {
+async fn a_store_from_before_the_search_is_searched_as_if_it_had_always_been() {
     let folder = tempfile::tempdir().unwrap();
     let start = || TestServer::with(common::config_at(folder.path()), Parts::default());
     let server = start().await;
@@ -399,13 +399,13 @@ async fn a_store_of_the_first_schema_is_searched_as_if_it_had_always_been() {
     let connection = rusqlite::Connection::open(folder.path().join("attache.db")).unwrap();
     connection
         .execute_batch(
-            "DROP TABLE search; DROP TABLE search_trigrams; DROP TABLE search_words; PRAGMA user_version = 1",
+            "DROP TABLE search; DROP TABLE search_trigrams; DROP TABLE search_words; PRAGMA user_version = 3",
         )
         .unwrap();
     drop(connection);
 
     let server = start().await;
-    assert!(folder.path().join("attache.schema-1.bak").exists(), "the file is kept as it was");
+    assert!(folder.path().join("attache.schema-3.bak").exists(), "the file is kept as it was");
     for (request, answer) in asked.into_iter().zip(before) {
         assert_eq!(search(&server, request).await, answer);
     }
