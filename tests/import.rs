@@ -2,6 +2,8 @@
 //!
 //! They are no part of the project: `../shared/data`. A test whose file is absent says so and ends.
 
+mod common;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -15,6 +17,7 @@ use attache::{
     },
     pb::v1::{self, ImportItem, Intent, RecordKind, import_item::Item, report::Content},
 };
+use common::TestServer;
 use serde_json::Value;
 
 fn data(path: &str) -> Option<PathBuf> {
@@ -359,4 +362,114 @@ fn a_file_that_cannot_be_read_ends_the_command_before_any_server_is_asked() {
     let sound = "id,start_date,end_date,visitor,from\n1,2001-01-01,2001-01-01,A,France\n";
     assert_eq!(import("historyatstate-visits", "d.csv", sound).0, 3, "a sound file is sent");
     fs::remove_dir_all(&folder).unwrap();
+}
+
+/// What a server answers to a whole import: outcomes by word, and where it stands then.
+async fn served(server: &TestServer, import: &Import, run: &str) -> (BTreeMap<String, usize>, v1::GetLogInfoResponse) {
+    let batches = Batches::of(import, Run { id: run.into(), validate_only: false }).map(|b| b.request);
+    let requests: Vec<v1::ImportReportsRequest> = batches.collect();
+    let mut answers = server.filing().import_reports(tokio_stream::iter(requests)).await.unwrap().into_inner();
+    let mut outcomes = BTreeMap::new();
+    while let Some(answer) = answers.message().await.unwrap() {
+        for result in answer.results {
+            let word = match result.outcome.unwrap() {
+                v1::import_result::Outcome::Result(result) => result.outcome().as_str_name().to_owned(),
+                v1::import_result::Outcome::Refusal(refusal) => refusal.message,
+            };
+            *outcomes.entry(word.trim_start_matches("FILING_OUTCOME_").to_owned()).or_default() += 1;
+        }
+    }
+    let info = server.log().get_log_info(v1::GetLogInfoRequest {}).await.unwrap().into_inner();
+    (outcomes, info)
+}
+
+#[tokio::test]
+async fn each_file_is_recorded_to_the_row_and_importing_it_again_makes_no_event() {
+    let sets = [
+        (Kind::Visits, "historyatstate-visits/visits.csv", "csv"),
+        (Kind::Travels, "historyatstate-travels/president-travels", "xml"),
+        (Kind::UkTreaties, "uk-treaties/uk_treaties_defence.jsonl", "jsonl"),
+        (Kind::Mme, "exercises/mme_v7_first1200.csv", "csv"),
+    ];
+    let server = TestServer::start().await;
+    for (kind, path, ending) in sets {
+        let Some(path) = data(path) else { continue };
+        let import = read(kind, &files(&path, ending));
+        let rows = counts(&import).taken;
+        let (first, then) = served(&server, &import, "first").await;
+        assert_eq!(first, BTreeMap::from([("RECORDED".to_owned(), rows)]), "{}", kind.word());
+        let (second, now) = served(&server, &import, "second").await;
+        assert_eq!(second, BTreeMap::from([("NO_CHANGE".to_owned(), rows)]), "{}", kind.word());
+        assert_eq!(now.token, then.token, "{}: nothing was recorded", kind.word());
+    }
+    server.stop().await;
+}
+
+/// The list of visits as a server knew it at a time.
+async fn known_at(server: &TestServer, time: jiff::Timestamp) -> BTreeMap<String, Said> {
+    let position = v1::as_of::Position::Time(prost_types::Timestamp { seconds: time.as_second(), nanos: 0 });
+    let mut request = v1::ListVisitsRequest {
+        as_of: Some(v1::AsOf { position: Some(position) }),
+        page_size: 1000,
+        ..Default::default()
+    };
+    let mut standing = Standing::new();
+    loop {
+        let page = server.registry().list_visits(request.clone()).await.unwrap().into_inner();
+        standing.extend(page.visits.into_iter().map(|v| (v.name.clone(), v)));
+        if page.next_page_token.is_empty() {
+            return said(&standing);
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_replayed_the_history_knows_the_list_of_any_day_and_tells_each_correction() {
+    let Some(file) = data("historyatstate-visits/visits_revisions.jsonl") else { return };
+    let import = read(Kind::VisitsHistory, &files(&file, ""));
+    let text = fs::read_to_string(&file).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let clock = std::sync::Arc::new(common::FakeClock::on("2026-11-23"));
+    let parts = attache::serve::Parts { clock, ..attache::serve::Parts::default() };
+    let server = TestServer::with(common::config(), parts).await;
+    let (first, then) = served(&server, &import, "run").await;
+    // Interrupted and run again from the start: answered as the first time, and nothing is filed.
+    let (second, now) = served(&server, &import, "run").await;
+    assert_eq!((first.clone(), then.token), (second, now.token));
+    assert!(
+        first
+            .keys()
+            .all(|word| ["RECORDED", "CORRECTED", "EXTENDED", "RETRACTED", "RESTORED", "NO_CHANGE"]
+                .contains(&word.as_str())),
+        "{first:?}"
+    );
+
+    for day in ["2016-01-01", "2019-01-01", "2020-11-20", "2021-06-01", "2025-01-01"] {
+        let time: jiff::Timestamp = format!("{day}T00:00:00Z").parse().unwrap();
+        let recorded =
+            |line: &&Value| line["recorded_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap() <= time;
+        let known: Vec<Value> = lines.iter().filter(recorded).cloned().collect();
+        assert_eq!(known_at(&server, time).await, listed(&known), "{day}");
+    }
+
+    let request = v1::WatchEventsRequest {
+        start: Some(v1::watch_events_request::Start::Oldest(())),
+        until: Some(v1::watch_events_request::Until::CaughtUp(())),
+        event_types: vec![v1::EventType::Corrected.into(), v1::EventType::Retracted.into()],
+        ..Default::default()
+    };
+    let mut watch = server.feed().watch_events(request).await.unwrap().into_inner();
+    let mut told = BTreeMap::new();
+    while let Some(frame) = watch.message().await.unwrap() {
+        let Some(v1::watch_events_response::Frame::Batch(batch)) = frame.frame else { continue };
+        for event in batch.events {
+            *told.entry(event.r#type().as_str_name().trim_start_matches("EVENT_TYPE_").to_owned()).or_insert(0) += 1;
+        }
+    }
+    for word in ["CORRECTED", "RETRACTED"] {
+        assert_eq!(told.get(word), first.get(word), "each {word} is told as such, once");
+    }
+    assert_eq!(told["RETRACTED"], 2 + 13, "removed, or the id given to another visit");
+    server.stop().await;
 }
