@@ -84,7 +84,8 @@ class Client:
 
     def prepare(self, rpc, fields):
         method = self.methods[rpc]
-        make = self.channel.unary_stream if method.server_streaming else self.channel.unary_unary
+        sends = "stream" if method.client_streaming else "unary"
+        make = getattr(self.channel, f"{sends}_{'stream' if method.server_streaming else 'unary'}")
         stub = make(
             f"/{method.containing_service.full_name}/{rpc}",
             request_serializer=lambda request: request.SerializeToString(),
@@ -101,6 +102,17 @@ class Client:
             raise Refused(error) from None
         self.called.add(rpc)
         return answer
+
+    def exchange(self, rpc, requests):
+        """Every answer to a stream of requests; raises Refused."""
+        stub, _ = self.prepare(rpc, {})
+        prepared = [self.prepare(rpc, fields)[1] for fields in requests]
+        try:
+            answers = list(stub(iter(prepared), timeout=DEADLINE_S, wait_for_ready=True))
+        except grpc.RpcError as error:
+            raise Refused(error) from None
+        self.called.add(rpc)
+        return answers
 
     def watch(self, **fields):
         """A stream of frames; `cancel()` breaks it off. Iterating raises Refused."""

@@ -220,6 +220,38 @@ def check_filing(client):
     return filed
 
 
+def check_import(client):
+    def item(id_, **more):
+        return {"report": {"record": f"visits/foreign-py-{id_}", "visit": CONTENT["visit"] | more}}
+
+    def batch(id_, *items):
+        return {"request_id": f"foreign-py-{id_}", "items": list(items), "source": source("list", "DATASET")}
+
+    batches = [batch("1", item("row-1"), item("row-2", start={"edtf": "soon"}), item("row-3")), batch("2", item("row-2"))]
+    with promise("an import answers every batch, and every item in it"):
+        first = client.exchange("ImportReports", batches)
+        assert [a.request_id for a in first] == ["foreign-py-1", "foreign-py-2"]
+        assert [[r.WhichOneof("outcome") for r in a.results] for a in first] == [["result", "refusal", "result"], ["result"]]
+        refused = first[0].results[1].refusal
+        assert word(refused, "reason") == "ERROR_REASON_FIELD_INVALID", refused
+        assert list(refused.fields) == ["report.visit.start.edtf"], refused
+        client.call("GetVisit", name="visits/foreign-py-row-2", at_least=first[1].token)
+    with promise("an import that is sent again is answered as the first time, and files nothing"):
+        again = client.exchange("ImportReports", batches)
+        assert [list(a.results) for a in again] == [list(a.results) for a in first]
+        assert client.call("GetLogInfo").revision == first[1].revision
+    with promise("what is derived holds on the day that is asked for"):
+        name = SAMPLE_AGREEMENT
+        then = client.call("GetAgreement", name=name, valid_at="2024-06-01").agreement.info.status
+        assert word(then, "agreement_status") == "AGREEMENT_STATUS_IN_FORCE", then
+        assert word(then, "certainty") == "CERTAINTY_INFERRED", then
+        now = client.call("GetAgreement", name=name).agreement.info.status
+        assert word(now, "agreement_status") == "AGREEMENT_STATUS_EXPIRED", now
+        expired = [{"agreement_statuses": ["AGREEMENT_STATUS_EXPIRED"]}]
+        assert name in [a.name for a in client.call("ListAgreements", filters=expired).agreements]
+        assert name not in [a.name for a in client.call("ListAgreements", filters=expired, valid_at="2024-06-01").agreements]
+
+
 def check_lookups(client):
     for kind, (get, list_, field) in KINDS.items():
         name = f"{field}/foreign-py-{kind}"
@@ -625,6 +657,7 @@ def main():
         check_log(client)
         check_sample(client)
         filed = check_filing(client)
+        check_import(client)
         check_lookups(client)
         check_accounts(client, filed)
         check_search(client)
