@@ -259,7 +259,6 @@ mod tests {
             agreement_statuses: vec![],
             occurred: Some(OccurredRange { from: "2023".into(), until: "2024-06".into(), definite_only: true }),
             disputed: Some(true),
-            ..Filter::default()
         };
         assert_eq!(filters(line), vec![expected]);
     }

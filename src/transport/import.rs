@@ -66,7 +66,9 @@ fn reason_of(batch: &ImportReportsRequest) -> Result<RetractionReason> {
 }
 
 /// The good items as steps, with their index, and what is wrong with the others.
-fn sort_out(batch: &ImportReportsRequest, now_us: i64) -> Result<(Vec<(u32, Step)>, Vec<ImportResult>)> {
+type Sorted = (Vec<(u32, Step)>, Vec<ImportResult>);
+
+fn sort_out(batch: &ImportReportsRequest, now_us: i64) -> Result<Sorted> {
     if batch.items.is_empty() {
         return Err(Error::field(Reason::FieldInvalid, "items", "is required"));
     }
@@ -99,7 +101,7 @@ fn parse_item(item: &ImportItem, shared: Option<&Source>, now_us: i64) -> Result
             if report.is_of_the_future(now_us) {
                 return Err(Error::field(Reason::FieldInvalid, "report.source.published", "lies in the future"));
             }
-            Ok(Step::File(report))
+            Ok(Step::File(Box::new(report)))
         }
         Some(Item::Withdraw(name)) => name
             .parse()

@@ -40,7 +40,7 @@ impl Drafting<'_> {
         match &request.act {
             Act::File { reports, preconditions, intent } => {
                 self.check_preconditions(preconditions)?;
-                let steps: Vec<Step> = reports.iter().cloned().map(Step::File).collect();
+                let steps: Vec<Step> = reports.iter().cloned().map(Box::new).map(Step::File).collect();
                 self.steps(steps.iter(), *intent, RetractionReason::Unspecified)
             }
             Act::Import { steps, intent, reason } => self.import(steps, *intent, *reason),

@@ -91,7 +91,7 @@ pub enum Act {
 #[derive(Debug, Clone)]
 pub enum Step {
     /// File a report.
-    File(Report),
+    File(Box<Report>),
     /// Withdraw one, if it stands.
     Withdraw(ReportName),
 }
