@@ -17,7 +17,7 @@ pub trait Clock: Send + Sync + Debug + 'static {
     /// Microseconds since 1970-01-01 UTC.
     fn now_us(&self) -> i64;
 
-    /// Waits until it is that late.
+    /// Waits until it is that late, or until the clock was set back: who waited for a day looks again at which it is.
     fn wait_until(&self, us: i64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
@@ -35,11 +35,14 @@ impl Clock for SystemClock {
     fn wait_until(&self, us: i64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         // The time of day jumps, and sleeping machines wake late: it is looked at again and again.
         Box::pin(async move {
-            loop {
-                match u64::try_from(us.saturating_sub(self.now_us())) {
-                    Ok(left) if left > 0 => tokio::time::sleep(Duration::from_micros(left).min(LOOK_AGAIN)).await,
-                    _ => return,
+            let mut seen = self.now_us();
+            while let Ok(left @ 1..) = u64::try_from(us.saturating_sub(seen)) {
+                tokio::time::sleep(Duration::from_micros(left).min(LOOK_AGAIN)).await;
+                let now = self.now_us();
+                if now < seen {
+                    return;
                 }
+                seen = now;
             }
         })
     }

@@ -184,7 +184,7 @@ async fn an_outcome_says_what_the_filing_did_to_the_record() {
             said("a", |v| v.start = day("2023-10")),
             Intent::Unspecified,
             FilingOutcome::Recorded,
-            vec![EventType::Recorded],
+            vec![EventType::Recorded, EventType::VisitBegan],
         ),
         (
             "the same again",
@@ -376,7 +376,7 @@ async fn a_ruling_stands_until_it_is_lifted() {
     let recorded = server.file(vec![said("a", |v| v.start = Some(date("2023-10-06")))]).await;
     let answer = server.filing().retract_record(ruling("editor")).await.unwrap().into_inner();
     assert_eq!(answer.result.unwrap().outcome(), FilingOutcome::Retracted);
-    assert_eq!(types(&answer.events), [EventType::Retracted]);
+    assert_eq!(types(&answer.events), [EventType::Retracted, EventType::MilestoneWithdrawn]);
     assert_eq!(answer.events[0].reason(), RetractionReason::Fabricated);
     // The same ruling again.
     let again = server.filing().retract_record(ruling("editor")).await.unwrap().into_inner();
@@ -417,7 +417,8 @@ async fn a_ruling_stands_until_it_is_lifted() {
 
     let restored = lift(None).await;
     assert_eq!(restored.result.unwrap().outcome(), FilingOutcome::Restored);
-    assert_eq!(types(&restored.events), [EventType::Restored]);
+    let by_date = [EventType::VisitBegan, EventType::VisitConcluded];
+    assert_eq!(types(&restored.events), [&[EventType::Restored][..], &by_date].concat());
     let visit = get(&server, None).await.unwrap();
     assert_eq!((visit.start.unwrap().edtf, visit.end.unwrap().edtf), ("2023-10-07".into(), "2023-10-08".into()));
     assert_eq!(visit.info.unwrap().account_count, 2);
@@ -440,7 +441,7 @@ async fn a_record_without_reports_stands_again_when_one_comes_and_not_by_lifting
     assert_eq!(reason(&get(&server, None).await.unwrap_err()), "RECORD_RETRACTED");
     let back = server.file(vec![said("b", |v| v.start = Some(date("2023-10-07")))]).await;
     assert_eq!(back.results[0].outcome(), FilingOutcome::Restored);
-    assert_eq!(types(&back.events), [EventType::Restored]);
+    assert_eq!(types(&back.events), [EventType::Restored, EventType::VisitBegan]);
     assert_eq!(get(&server, None).await.unwrap().start.unwrap().edtf, "2023-10-07");
     server.stop().await;
 }
@@ -461,7 +462,9 @@ async fn one_wrong_report_leaves_out_all_of_its_filing() {
     let answer = file(&server, request).await.unwrap();
     let names: Vec<_> = answer.results.iter().map(|r| r.report.as_str()).collect();
     assert_eq!(names, ["visits/one/reports/shared", "visits/two/reports/own"]);
-    let revisions: Vec<_> = answer.events.iter().map(|e| (e.revision, e.index)).collect();
-    assert_eq!(revisions, [(answer.revision, 0), (answer.revision, 1)], "one revision, in the order of first mention");
+    let told: Vec<_> = answer.events.iter().map(|e| (e.revision, e.index, e.subject.as_str())).collect();
+    let expected = [(0, "visits/one"), (1, "visits/one"), (2, "visits/two"), (3, "visits/two")];
+    let expected = expected.map(|(index, subject)| (answer.revision, index, subject));
+    assert_eq!(told, expected, "one revision, in the order of first mention; each is recorded, and began by its date");
     server.stop().await;
 }

@@ -193,6 +193,13 @@ const FILTERS: &[(&str, &str)] = &[
     (r#"{"places": ["places/l1"]}"#, "v1 l2"),
     (r#"{"disputed": true}"#, "v5"),
     (r#"{"disputed": false, "statesAll": ["AZ", "KZ"]}"#, "v1 v2 m1 a1 e1"),
+    // On the registry's day, 2024-01-02. What has begun and whose end nobody states may be underway still.
+    (r#"{"statuses": ["STATUS_UNDERWAY"]}"#, "v1 v5 m2 e1"),
+    (r#"{"statuses": ["STATUS_CONCLUDED", "STATUS_ANNOUNCED"]}"#, "v3 e2"),
+    (r#"{"statuses": ["STATUS_UNKNOWN"]}"#, "v2 v4 m1 e3"),
+    (r#"{"agreementStatuses": ["AGREEMENT_STATUS_SIGNED"]}"#, "a1 a2"),
+    (r#"{"agreementStatuses": ["AGREEMENT_STATUS_UNKNOWN", "AGREEMENT_STATUS_IN_FORCE"]}"#, "a3"),
+    (r#"{"statuses": ["STATUS_UNDERWAY"], "hosts": ["AZ"]}"#, "v1 v5 e1"),
     // Dates: "maybe" matches, unless it must be certain; what has no date never does.
     (r#"{"occurred": {"from": "2023-10-06", "until": "2023-10-06"}}"#, "v1 m2 a1"),
     (r#"{"occurred": {"from": "2023-10-06", "until": "2023-10-06", "definiteOnly": true}}"#, "v1 a1"),

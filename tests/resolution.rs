@@ -842,12 +842,12 @@ fn what_is_dated_in_the_future_waits() {
 fn under_a_retraction_ruling_filings_are_stored_and_told_when_it_is_lifted() {
     let registry = day();
     registry.file(vec![source("a").visit(on("2023-10-06"))]);
-    assert_eq!(types(&registry.retract(VISIT).unwrap()), [EventType::Retracted]);
+    assert_eq!(types(&registry.retract(VISIT).unwrap()), [EventType::Retracted, EventType::MilestoneWithdrawn]);
     let stored = registry.file(vec![source("b").visit(json!({ "level": "VISIT_LEVEL_MINISTER" }))]);
     assert_eq!((stored.results[0].outcome(), stored.events.len()), (FilingOutcome::Stored, 0));
     assert!(registry.record(VISIT).is_none());
     assert_eq!(registry.retract(VISIT).unwrap().revision, 0, "the same ruling stands already");
-    assert_eq!(types(&registry.restore(VISIT).unwrap()), [EventType::Restored]);
+    assert_eq!(types(&registry.restore(VISIT).unwrap()), [EventType::Restored, EventType::VisitBegan]);
     let Some(Kind::Visit(visit)) = registry.record(VISIT).unwrap().kind else { panic!("a visit") };
     assert_eq!((visit.level(), visit.start.unwrap().edtf.as_str()), (VisitLevel::Minister, "2023-10-06"));
     common::replay(&registry.told());
@@ -858,9 +858,11 @@ fn a_record_whose_last_report_is_withdrawn_is_retracted_and_restored_by_the_next
     let registry = day();
     registry.file(vec![source("a").visit(on("2023-10-06"))]);
     let gone = registry.withdraw("visits/v/reports/a").unwrap();
-    assert_eq!((types(&gone), gone.results[0].outcome()), (vec![EventType::Retracted], FilingOutcome::Retracted));
+    assert_eq!(types(&gone), [EventType::Retracted, EventType::MilestoneWithdrawn]);
+    assert_eq!(gone.results[0].outcome(), FilingOutcome::Retracted);
     assert!(common::is_not_found(&registry.withdraw("visits/v/reports/a").unwrap_err()));
-    assert_eq!(types(&registry.file(vec![source("b").visit(on("2023-10-06"))])), [EventType::Restored]);
+    let back = registry.file(vec![source("b").visit(on("2023-10-06"))]);
+    assert_eq!(types(&back), [EventType::Restored, EventType::VisitBegan]);
     common::replay(&registry.told());
 }
 

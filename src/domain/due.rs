@@ -140,7 +140,8 @@ fn agreement(record: &v1::Record, agreement: &v1::Agreement, view: View<'_>) -> 
     facts
 }
 
-/// By the beginning of its validity, where nobody states an entry into force. Under the key that one would have.
+/// By the beginning of its validity, or its conclusion if that came later, where nobody states an entry into force. Under
+/// the key that one would have.
 fn in_force(a: &v1::Agreement, view: View<'_>, status_on: &dyn Fn(Day) -> AgreementStatus) -> Option<Fact> {
     if a.actions.iter().any(|x| x.r#type() == ActionType::EnteredIntoForce) {
         return None;

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{Head, OPEN, list, log::StoredEntry, read, search};
 use crate::{
+    clock,
     domain::{
         date::Day,
         facets::Facets,
@@ -299,6 +300,9 @@ impl At<'_> {
             None => change.name.parse::<name::RecordName>().map_or(v1::RecordKind::Unspecified, |n| n.kind()),
         };
         let (newest_first, oldest_first) = list::sort_keys(facets.occurred);
+        // What only fell due changed nothing of the record: it keeps its update time.
+        let info = change.record.as_ref().and_then(record::info);
+        let updated_at_us = info.and_then(|i| i.update_time.as_ref()).map(clock::micros);
         let sql = "INSERT INTO versions (record, from_revision, to_revision, kind, name, newest_first, oldest_first,
                    updated_at_us, facets, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         let row = params![
@@ -309,7 +313,7 @@ impl At<'_> {
             change.name,
             newest_first,
             oldest_first,
-            self.recorded_at_us,
+            updated_at_us.unwrap_or(self.recorded_at_us),
             list::encode_facets(&facets),
             change.record.as_ref().map(prost::Message::encode_to_vec),
         ];

@@ -86,7 +86,7 @@ impl Drafting<'_> {
                 resolved.push((place, resolution));
             }
         }
-        let overlay = overlay(&resolved);
+        let overlay = self.overlay(&resolved)?;
         for place in self.dependents(payload, &resolved, &overlay)? {
             let resolution = place.resolve();
             resolved.push((place, resolution));
@@ -187,20 +187,23 @@ impl Drafting<'_> {
         found.extend(overlay.values().flatten().cloned());
         Ok(found)
     }
-}
 
-fn overlay(resolved: &[(Place, Option<Resolution>)]) -> Overlay {
-    let agreements = resolved.iter().filter(|(p, _)| p.name.kind() == RecordKind::Agreement);
-    agreements
-        .map(|(place, resolution)| {
-            let record = resolution.as_ref().map(|r| {
-                let mut record = record::from_dynamic(RecordKind::Agreement, &r.record);
-                record::seal(&mut record, place.name.as_str(), v1::RecordInfo::default());
-                record
-            });
-            (place.name.to_string(), record)
-        })
-        .collect()
+    /// The agreements among what is resolved, each with when the registry learnt of it.
+    fn overlay(&self, resolved: &[(Place, Option<Resolution>)]) -> Result<Overlay> {
+        let mut overlay = Overlay::new();
+        for (place, resolution) in resolved.iter().filter(|(p, _)| p.name.kind() == RecordKind::Agreement) {
+            let Some(resolution) = resolution else {
+                overlay.insert(place.name.to_string(), None);
+                continue;
+            };
+            let known = read::record_at(self.connection, &place.name, self.head.revision)?;
+            let create_time = Some(clock::timestamp(known.map_or(self.now_us, |row| row.created_at_us)));
+            let mut record = record::from_dynamic(RecordKind::Agreement, &resolution.record);
+            record::seal(&mut record, place.name.as_str(), v1::RecordInfo { create_time, ..v1::RecordInfo::default() });
+            overlay.insert(place.name.to_string(), Some(record));
+        }
+        Ok(overlay)
+    }
 }
 
 /// Tells the results that share a record what became of it.

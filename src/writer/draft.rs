@@ -51,9 +51,15 @@ impl Drafting<'_> {
         }
     }
 
-    /// The day on which what is filed rests: that of the first entry is its own.
+    /// The day on which what is filed rests: that of the first entry is its own. While a history is replayed it is at
+    /// least that of the entry, to which the writer has moved the registry's; not so for what is only validated.
     pub fn today(&self) -> Day {
-        if self.head.day.is_some() { self.head.today() } else { crate::clock::day(self.now_us) }
+        let own = crate::clock::day(self.now_us);
+        match self.head.day {
+            None => own,
+            Some(_) if self.head.replaying => self.head.today().max(own),
+            Some(_) => self.head.today(),
+        }
     }
 
     fn steps<'s>(

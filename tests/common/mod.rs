@@ -78,8 +78,14 @@ impl Clock for FakeClock {
     fn wait_until(&self, us: i64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         let mut moved = self.moved.subscribe();
         Box::pin(async move {
-            while self.now_us.load(Ordering::SeqCst) < us {
+            let mut seen = self.now_us.load(Ordering::SeqCst);
+            while seen < us {
                 moved.changed().await.expect("the clock outlives those who wait");
+                let now = self.now_us.load(Ordering::SeqCst);
+                if now < seen {
+                    return;
+                }
+                seen = now;
             }
         })
     }

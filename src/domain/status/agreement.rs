@@ -2,7 +2,7 @@
 
 use jiff::{Span as Months, civil};
 
-use super::{Holds, View, first, over, reached, shown};
+use super::{Holds, View, first, known_by, over, reached, shown};
 use crate::{
     domain::{
         date::{self, Answer, Day, Span},
@@ -53,12 +53,8 @@ impl Expiry {
 }
 
 /// What holds of an agreement on a day.
-pub(super) fn derive(
-    agreement: &v1::Agreement,
-    view: View<'_>,
-    known_by: Option<Day>,
-) -> (AgreementStatus, DerivedStatus) {
-    let seen = Seen { agreement, view, known_by };
+pub(super) fn derive(agreement: &v1::Agreement, view: View<'_>) -> (AgreementStatus, DerivedStatus) {
+    let seen = Seen::of(agreement, view);
     let rungs: [(AgreementStatus, &dyn Fn() -> Holds); 9] = [
         (AgreementStatus::Terminated, &|| seen.terminated()),
         (AgreementStatus::Superseded, &|| seen.superseded()),
@@ -79,7 +75,7 @@ pub(super) fn derive(
 /// tacitly and nobody has denounced it.
 #[must_use]
 pub fn expiry(agreement: &v1::Agreement, view: View<'_>) -> Option<Expiry> {
-    let seen = Seen { agreement, view, known_by: None };
+    let seen = Seen::of(agreement, view);
     if seen.is_tacit() && seen.denounced_on().is_none() {
         return None;
     }
@@ -89,23 +85,35 @@ pub fn expiry(agreement: &v1::Agreement, view: View<'_>) -> Option<Expiry> {
 /// The latest last day of the term that runs on a day, tacit renewals included.
 #[must_use]
 pub fn term_end(agreement: &v1::Agreement, view: View<'_>) -> Option<Day> {
-    Seen { agreement, view, known_by: None }.term().expiry.as_ref().and_then(Expiry::latest)
+    Seen::of(agreement, view).term().expiry.as_ref().and_then(Expiry::latest)
 }
 
 /// The denunciation of the whole that first has effect, and from when.
 #[must_use]
 pub fn denounced_from(agreement: &v1::Agreement) -> Option<(&v1::AgreementAction, &v1::EdtfDate)> {
-    let seen = Seen { agreement, view: View::alone(0), known_by: None };
+    let seen = Seen::of(agreement, View::alone(0));
     let effective = seen.denunciations().filter_map(|a| Some((a, a.effective_date.as_ref()?)));
     effective.min_by_key(|(_, d)| date::span_of(d).latest.unwrap_or(Day::MAX))
 }
 
-/// When an agreement began to run, as far as it says: its entry into force, else the start of its validity.
+/// When an agreement began to run, as far as it says, and whether that is inferred: its entry into force; else the start
+/// of its validity, or its conclusion if that came later. What is not concluded never begins.
 #[must_use]
 pub fn began(agreement: &v1::Agreement) -> Option<(&v1::EdtfDate, bool)> {
+    let latest = |d: &&v1::EdtfDate| date::span_of(d).latest.unwrap_or(Day::MAX);
     let entered = agreement.actions.iter().filter(|a| a.r#type() == ActionType::EnteredIntoForce);
-    let entered = entered.filter_map(effect).min_by_key(|d| date::span_of(d).latest);
-    entered.map(|d| (d, false)).or_else(|| dated(agreement.validity.as_ref()?.start.as_ref()?))
+    if let Some(entered) = entered.filter_map(effect).min_by_key(latest) {
+        return Some((entered, false));
+    }
+    let (start, inferred) = dated(agreement.validity.as_ref()?.start.as_ref()?)?;
+    let concluding = || agreement.actions.iter().filter(|a| record::is_concluding(a.r#type()));
+    match concluding().filter_map(|a| a.date.as_ref()).min_by_key(latest) {
+        Some(concluded) if latest(&concluded) <= latest(&start) => Some((start, inferred)),
+        // One without a date is taken to lie before the validity that it brought about.
+        _ if concluding().any(|a| a.date.is_none()) => Some((start, true)),
+        Some(concluded) => Some((concluded, inferred)),
+        None => None,
+    }
 }
 
 /// From when an act has effect.
@@ -139,6 +147,10 @@ struct Term {
 }
 
 impl<'a> Seen<'a> {
+    fn of(agreement: &'a v1::Agreement, view: View<'a>) -> Self {
+        Self { agreement, view, known_by: known_by(agreement.info.as_ref()) }
+    }
+
     fn acts(&self, types: &'a [ActionType]) -> impl Iterator<Item = &'a v1::AgreementAction> {
         self.agreement.actions.iter().filter(|a| types.contains(&a.r#type()))
     }
@@ -220,10 +232,13 @@ impl<'a> Seen<'a> {
             let effective = self.acts(types).filter(|a| self.has_come(effect(a)) == Answer::Yes);
             effective.map(|a| effect(a).and_then(|d| date::span_of(d).latest)).max()
         };
+        let perhaps_resumed = self.acts(&[ActionType::Resumed]).any(|a| self.has_come(effect(a)) == Answer::Maybe);
         match (last(&[ActionType::Suspended]), last(&[ActionType::Resumed])) {
-            (None, _) => self.act(&[ActionType::Suspended], "suspended"),
             (Some(suspended), Some(resumed)) if resumed >= suspended => Holds::No,
-            (Some(_), _) => self.act(&[ActionType::Suspended], "suspended"),
+            _ => match self.act(&[ActionType::Suspended], "suspended") {
+                Holds::Yes { why, .. } if perhaps_resumed => Holds::possible(format!("{why}; perhaps resumed since")),
+                suspended => suspended,
+            },
         }
     }
 
@@ -258,15 +273,17 @@ impl<'a> Seen<'a> {
     fn validity_began(&self) -> Holds {
         let start = self.agreement.validity.as_ref().and_then(|v| v.start.as_ref()).and_then(dated);
         let Some((start, inferred)) = start else { return Holds::No };
-        let answer = reached(date::span_of(start), self.view.day);
-        let undated = |a: &v1::AgreementAction| effect(a).is_none();
         let concluding = || self.agreement.actions.iter().filter(|a| record::is_concluding(a.r#type()));
-        let done = concluding().any(|a| self.has_come(a.date.as_ref()) == Answer::Yes);
+        let concluded = |wanted: Answer| concluding().any(|a| self.has_come(a.date.as_ref()) == wanted);
+        let done = concluded(Answer::Yes);
         // One without a date is taken to lie before the validity that it brought about.
-        let presumed = concluding().any(undated);
-        if answer == Answer::No || !(done || presumed) {
-            return Holds::No;
-        }
+        let presumed = concluding().any(|a| a.date.is_none());
+        let answer = match reached(date::span_of(start), self.view.day) {
+            Answer::No => Answer::No,
+            answer if done || presumed => answer,
+            _ if concluded(Answer::Maybe) => Answer::Maybe,
+            _ => Answer::No,
+        };
         let words = if inferred { " (inferred)" } else { "" };
         Holds::by(answer, format!("concluded, and its validity began {}{words}", start.edtf), inferred || !done)
     }
@@ -317,7 +334,8 @@ impl<'a> Seen<'a> {
     fn renewed_by_another(&self, term: &mut Term) {
         for other in successors_of(self.agreement, RelationType::Renews, self.view.successors) {
             let concluded = |a: &v1::AgreementAction| {
-                record::is_concluding(a.r#type()) && self.has_come(a.date.as_ref()) == Answer::Yes
+                let known = Seen::of(other, self.view);
+                record::is_concluding(a.r#type()) && known.has_come(a.date.as_ref()) == Answer::Yes
             };
             if !other.actions.iter().any(concluded) {
                 continue;
@@ -371,11 +389,13 @@ impl<'a> Seen<'a> {
             term.expiry = None;
             return;
         };
-        // Whole terms at once, then the last one: a short period over centuries is no long walk.
-        let skipped = (until.saturating_sub(latest) / 31 / months).max(0);
-        latest = later(latest, skipped.saturating_mul(months));
+        // Counted from the stated end, whose day of the month every term keeps. A term is no longer than so many times
+        // 31 days, so those before are over; the few that are left are walked.
+        let first = latest;
+        let mut terms = (until.saturating_sub(first) / 31 / months).max(0);
         while latest < until {
-            let next = later(latest, months);
+            terms += 1;
+            let next = later(first, terms.saturating_mul(months));
             if next <= latest {
                 break;
             }

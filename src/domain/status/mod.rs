@@ -31,14 +31,13 @@ impl View<'_> {
 /// What holds of a record; `None` for persons, organizations and places.
 #[must_use]
 pub fn derive(record: &v1::Record, view: View<'_>) -> Option<DerivedStatus> {
-    let known_by = known_by(record);
     match record.kind.as_ref()? {
         Kind::Visit(_) | Kind::Meeting(_) | Kind::Exercise(_) => {
-            let (status, held) = occasion::derive(record, view.day, known_by)?;
+            let (status, held) = occasion::derive(record, view.day, known_by(super::record::info(record)))?;
             Some(DerivedStatus { status: status.into(), ..held })
         }
         Kind::Agreement(agreement) => {
-            let (status, held) = agreement::derive(agreement, view, known_by);
+            let (status, held) = agreement::derive(agreement, view);
             Some(DerivedStatus { agreement_status: status.into(), ..held })
         }
         Kind::Person(_) | Kind::Organization(_) | Kind::Place(_) => None,
@@ -46,8 +45,8 @@ pub fn derive(record: &v1::Record, view: View<'_>) -> Option<DerivedStatus> {
 }
 
 /// The day on which the registry first learnt of a record: what it says without a date had happened by then.
-fn known_by(record: &v1::Record) -> Option<Day> {
-    let created = super::record::info(record)?.create_time.as_ref()?;
+fn known_by(info: Option<&v1::RecordInfo>) -> Option<Day> {
+    let created = info?.create_time.as_ref()?;
     i32::try_from(created.seconds.div_euclid(86_400)).ok()
 }
 
