@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod list;
 pub mod log;
+pub mod merges;
 pub mod read;
 mod schema;
 pub mod verify;
