@@ -10,6 +10,8 @@ pub const MAX_RECORD_BYTES: usize = 128 * 1024;
 pub const MAX_ENTRY_BYTES: usize = 896 * 1024;
 /// A batch of the log, in bytes: what one message of the journal may hold.
 pub const MAX_BATCH_BYTES: usize = 900 * 1024;
+/// Names that are merged into one record.
+pub const MAX_MERGED_NAMES: usize = 32;
 /// Reports in one filing.
 pub const MAX_REPORTS_PER_FILING: usize = 1000;
 /// Items in one batch of our own import: a revision that is still quick to read.
@@ -167,6 +169,7 @@ pub const TOLD: &[(&str, usize)] = &[
     ("frame_bytes", MAX_FRAME_BYTES),
     ("frame_events", MAX_BATCH_EVENTS),
     ("matches", MAX_MATCHES),
+    ("merged_names", MAX_MERGED_NAMES),
     ("page_candidates", MAX_PAGE_CANDIDATES),
     ("page_elements", MAX_PAGE_SIZE),
     ("query_chars", MAX_QUERY_CHARS),

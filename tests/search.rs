@@ -399,13 +399,13 @@ async fn a_store_from_before_the_search_is_searched_as_if_it_had_always_been() {
     let connection = rusqlite::Connection::open(folder.path().join("attache.db")).unwrap();
     connection
         .execute_batch(
-            "DROP TABLE search; DROP TABLE search_trigrams; DROP TABLE search_words; PRAGMA user_version = 3",
+            "DROP TABLE search; DROP TABLE search_trigrams; DROP TABLE search_words; PRAGMA user_version = 4",
         )
         .unwrap();
     drop(connection);
 
     let server = start().await;
-    assert!(folder.path().join("attache.schema-3.bak").exists(), "the file is kept as it was");
+    assert!(folder.path().join("attache.schema-4.bak").exists(), "the file is kept as it was");
     for (request, answer) in asked.into_iter().zip(before) {
         assert_eq!(search(&server, request).await, answer);
     }

@@ -24,6 +24,7 @@ mod kinds;
 mod list;
 mod log;
 mod matching;
+mod merge;
 pub mod output;
 mod position;
 mod relationship;
@@ -90,6 +91,10 @@ pub enum Command {
     Retract(Box<retract::RetractArgs>),
     /// Lift the rulings that retracted a record
     Restore(Box<retract::RestoreArgs>),
+    /// Merge a name into another by a ruling: both were proved to be one
+    Merge(Box<merge::MergeArgs>),
+    /// Lift a merge
+    Unmerge(Box<merge::UnmergeArgs>),
     /// Show a record
     Get(Box<get::GetArgs>),
     /// List records of one kind, or sources
@@ -158,6 +163,8 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Import(args) => import::run(&args).await,
         Command::Retract(args) => retract::run(&args).await,
         Command::Restore(args) => retract::restore(&args).await,
+        Command::Merge(args) => merge::run(&args).await,
+        Command::Unmerge(args) => merge::unmerge(&args).await,
         Command::Get(args) => get::run(&args).await,
         Command::List(args) => list::run(&args).await,
         Command::Search(args) => search::run(&args).await,

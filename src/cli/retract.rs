@@ -168,7 +168,8 @@ async fn record(args: &RetractArgs, client: &Filing, out: &mut Out) -> Result<()
     out.line(ruling("recorded", answer.revision, &answer.token, args.dry_run))
 }
 
-fn ruling(done: &str, revision: u64, token: &str, dry_run: bool) -> String {
+/// The last line of a ruling that was made or lifted.
+pub(super) fn ruling(done: &str, revision: u64, token: &str, dry_run: bool) -> String {
     match (dry_run, revision) {
         (true, _) => "checked; nothing was changed (--dry-run)".to_owned(),
         (false, 0) => format!("nothing to change; position {token}"),
@@ -192,12 +193,8 @@ impl RetractArgs {
     }
 
     fn ruling(&self) -> RetractRecordRequest {
-        let source = Source {
-            name: self.source.clone().unwrap_or_default(),
-            publisher: self.publisher.as_deref().map(attribution),
-            kind: SourceKind::Editor as i32,
-            ..Source::default()
-        };
+        let text = |given: &Option<String>| given.clone().unwrap_or_default();
+        let source = editor(&text(&self.source), &text(&self.publisher));
         RetractRecordRequest {
             name: self.name.clone(),
             reason: self.reason,
@@ -209,13 +206,23 @@ impl RetractArgs {
     }
 }
 
+/// The source of a ruling.
+pub(super) fn editor(name: &str, publisher: &str) -> Source {
+    Source {
+        name: name.to_owned(),
+        publisher: Some(attribution(publisher)),
+        kind: SourceKind::Editor as i32,
+        ..Source::default()
+    }
+}
+
 fn attribution(name: &str) -> Attribution {
     let organization = name.starts_with("organizations/").then(|| name.to_owned());
     Attribution { name_as_stated: organization.is_none().then(|| name.to_owned()), organization }
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "requests carry it as optional")]
-fn fresh_id() -> Option<String> {
+pub(super) fn fresh_id() -> Option<String> {
     Some(Uuid::now_v7().to_string())
 }
 

@@ -40,8 +40,13 @@ pub struct Before {
     pub create_time: Option<Timestamp>,
     /// The milestones that stand.
     pub milestones: Vec<Milestone>,
+    /// Events of its milestones that stand of another record too: this one does not withdraw them.
+    pub shared: Vec<(u64, u32)>,
     /// The names merged into it, sorted, as this revision leaves them.
     pub merged_names: Vec<String>,
+    /// Of a record with merged names: what its parts are, each by itself. A milestone that stands in one of them is not
+    /// withdrawn because another part says otherwise.
+    pub parts: Vec<Resolution>,
 }
 
 /// The filing that is decided.
@@ -71,6 +76,23 @@ pub struct Context {
     pub reason: RetractionReason,
     /// The names of the reports of this record that the revision files, replaces or withdraws.
     pub reports: Vec<String>,
+    /// The merge that the revision makes or lifts, of a record that takes part in it.
+    pub joint: Option<Joint>,
+}
+
+/// A merge that is made or lifted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joint {
+    /// MERGED or UNMERGED.
+    pub event_type: EventType,
+    /// The other name that takes part.
+    pub other: String,
+}
+
+impl Joint {
+    fn outcome(&self) -> FilingOutcome {
+        if self.event_type == EventType::Merged { FilingOutcome::Merged } else { FilingOutcome::Unmerged }
+    }
 }
 
 /// Why a record is decided.
@@ -124,13 +146,14 @@ pub fn decide(name: &RecordName, before: &Before, after: Option<Resolution>, con
 
 fn retract(name: &RecordName, old: &v1::Record, before: &Before, context: &Context) -> Decision {
     let mut teller = Teller::new(name, old, context);
-    teller.tell(EventType::Retracted, EventClass::Registry, |e| {
+    let event_type = context.joint.as_ref().map_or(EventType::Retracted, |j| j.event_type);
+    teller.tell(event_type, EventClass::Registry, |e| {
         e.reason = context.reason.into();
         e.reports.clone_from(&context.reports);
     });
-    teller.withdraw(before.milestones.iter());
+    teller.withdraw(before.milestones.iter(), &before.shared);
     Decision {
-        outcome: FilingOutcome::Retracted,
+        outcome: context.joint.as_ref().map_or(FilingOutcome::Retracted, Joint::outcome),
         change: Some(RecordChange { name: name.to_string(), record: None, milestones: Vec::new() }),
         events: teller.events,
         disputed: Vec::new(),
@@ -152,6 +175,9 @@ fn stand(
     let disputed_then: BTreeSet<&str> = old_info.disputed_fields.iter().map(String::as_str).collect();
 
     let (outcome, event_type, changed_paths) = match old {
+        _ if let Some(joint) = &context.joint => {
+            (joint.outcome(), joint.event_type, old.map(|old| all_paths(old, &new, after)).unwrap_or_default())
+        }
         None if before.create_time.is_some() => (FilingOutcome::Restored, EventType::Restored, Vec::new()),
         None => (FilingOutcome::Recorded, EventType::Recorded, Vec::new()),
         Some(old) => {
@@ -164,7 +190,7 @@ fn stand(
         }
     };
     check_size(name, &new)?;
-    let plan = plan_milestones(&new, &before.milestones, context);
+    let plan = plan_milestones(name, &new, before, context);
     let difference =
         |a: &BTreeSet<&str>, b: &BTreeSet<&str>| a.difference(b).map(ToString::to_string).collect::<Vec<_>>();
     let (disputed, settled) = (difference(&disputed_now, &disputed_then), difference(&disputed_then, &disputed_now));
@@ -180,10 +206,21 @@ fn stand(
             teller.tell(event_type, EventClass::Registry, |e| e.fields.clone_from(fields));
         }
     }
-    let milestones = teller.follow(plan, after);
+    let milestones = teller.follow(plan, after, &before.shared);
     let events = teller.events;
     let change = RecordChange { name: name.to_string(), record: Some(new), milestones };
     Ok(Decision { outcome, change: Some(change), events, disputed, settled })
+}
+
+/// The paths in which a record that stood differs now, those of what the registry says of it included.
+fn all_paths(old: &v1::Record, new: &v1::Record, after: &Resolution) -> Vec<String> {
+    let mut paths = compare_records(old, after).paths;
+    let info = |record| record::info(record).cloned().unwrap_or_default();
+    let (old, new) = (info(old), info(new));
+    paths.extend((old.status != new.status).then(|| STATUS_PATH.to_owned()));
+    paths.extend((old.merged_names != new.merged_names).then(|| MERGED_PATH.to_owned()));
+    paths.sort();
+    paths
 }
 
 /// Which event tells how a record that stood differs now, and the paths that differ; `None` if it does not.
@@ -215,12 +252,12 @@ fn classify(
 
 /// Nothing of the record changed, but something fell due: it is told without a registry event.
 fn tell_due(name: &RecordName, old: &v1::Record, before: &Before, after: &Resolution, context: &Context) -> Decision {
-    let plan = plan_milestones(old, &before.milestones, context);
+    let plan = plan_milestones(name, old, before, context);
     if plan.fresh.is_empty() && plan.fallen.is_empty() {
         return Decision::nothing();
     }
     let mut teller = Teller::new(name, old, context);
-    let milestones = teller.follow(plan, after);
+    let milestones = teller.follow(plan, after, &before.shared);
     let change = RecordChange { name: name.to_string(), record: Some(old.clone()), milestones };
     let events = teller.events;
     Decision { change: Some(change), events, ..Decision::nothing() }
@@ -237,6 +274,33 @@ fn check_size(name: &RecordName, record: &v1::Record) -> Result<()> {
 
 /// The path of the derived status among changed paths.
 pub const STATUS_PATH: &str = "info.status";
+/// The path of the merged names among changed paths.
+pub const MERGED_PATH: &str = "info.merged_names";
+
+/// The facts that stand in a record that its reports resolve to, and in each of its parts: what is told of it, or was
+/// and is not withdrawn.
+#[must_use]
+pub fn standing_facts(
+    name: &RecordName,
+    before: &Before,
+    after: &Resolution,
+    context: &Context,
+) -> BTreeSet<(EventType, String)> {
+    let resolutions = std::iter::once(after).chain(&before.parts);
+    resolutions.flat_map(|r| facts_of(name, before, r, context)).collect()
+}
+
+fn facts_of(
+    name: &RecordName,
+    before: &Before,
+    after: &Resolution,
+    context: &Context,
+) -> impl Iterator<Item = (EventType, String)> {
+    let mut record = record::from_dynamic(name.kind(), &after.record);
+    seal(&mut record, name, before, after, context);
+    let view = View { day: context.today, successors: &context.successors };
+    milestone::facts(&record, view).into_iter().map(|f| (f.event_type, f.element))
+}
 
 fn seal(new: &mut v1::Record, name: &RecordName, before: &Before, after: &Resolution, context: &Context) {
     record::seal(new, name.as_str(), v1::RecordInfo::default());
@@ -344,11 +408,13 @@ struct Plan {
     fresh: Vec<Fact>,
 }
 
-fn plan_milestones(record: &v1::Record, before: &[Milestone], context: &Context) -> Plan {
+fn plan_milestones(name: &RecordName, record: &v1::Record, before: &Before, context: &Context) -> Plan {
     let mut plan = Plan { standing: Vec::new(), revised: Vec::new(), fallen: Vec::new(), fresh: Vec::new() };
     let facts = milestone::facts(record, View { day: context.today, successors: &context.successors });
-    for old in before {
+    let in_a_part: BTreeSet<_> = before.parts.iter().flat_map(|p| facts_of(name, before, p, context)).collect();
+    for old in &before.milestones {
         match facts.iter().find(|f| f.event_type == old.r#type() && f.element == old.element) {
+            None if in_a_part.contains(&(old.r#type(), old.element.clone())) => plan.standing.push(old.clone()),
             None => plan.fallen.push(old.clone()),
             Some(fact) => {
                 let digest = fact.digest();
@@ -359,7 +425,7 @@ fn plan_milestones(record: &v1::Record, before: &[Milestone], context: &Context)
             }
         }
     }
-    let told = |f: &Fact| before.iter().any(|m| m.r#type() == f.event_type && m.element == f.element);
+    let told = |f: &Fact| before.milestones.iter().any(|m| m.r#type() == f.event_type && m.element == f.element);
     plan.fresh = facts.into_iter().filter(|f| !told(f) && f.is_worth_telling(context.since)).collect();
     plan
 }
@@ -402,9 +468,12 @@ impl<'a> Teller<'a> {
             principal: self.context.principal.clone(),
             ..v1::Event::default()
         };
+        if let Some(joint) = self.context.joint.as_ref().filter(|j| j.event_type == event_type) {
+            event.other_name.clone_from(&joint.other);
+        }
         fill(&mut event);
         event.headline = headline::headline(&event, self.record);
-        self.events.push(StoredEvent { event: Some(event), change: 0, original_revision: 0 });
+        self.events.push(StoredEvent { event: Some(event), ..StoredEvent::default() });
         index
     }
 
@@ -419,8 +488,8 @@ impl<'a> Teller<'a> {
     }
 
     /// Tells what fell and what is new of a plan; the milestones that stand then.
-    fn follow(&mut self, plan: Plan, after: &Resolution) -> Vec<Milestone> {
-        self.withdraw(plan.fallen.iter());
+    fn follow(&mut self, plan: Plan, after: &Resolution, shared: &[(u64, u32)]) -> Vec<Milestone> {
+        self.withdraw(plan.fallen.iter(), shared);
         let mut milestones = plan.standing;
         for fact in plan.fresh {
             let index = self.tell_fact(&fact, &after.leaves, &after.reports);
@@ -430,13 +499,14 @@ impl<'a> Teller<'a> {
                 revision: self.context.revision,
                 index,
                 detail_digest: fact.digest(),
+                subject: String::new(),
             });
         }
         milestones
     }
 
-    fn withdraw<'m>(&mut self, fallen: impl Iterator<Item = &'m Milestone>) {
-        for milestone in fallen {
+    fn withdraw<'m>(&mut self, fallen: impl Iterator<Item = &'m Milestone>, shared: &[(u64, u32)]) {
+        for milestone in fallen.filter(|m| !shared.contains(&(m.revision, m.index))) {
             self.tell(EventType::MilestoneWithdrawn, EventClass::Cooperation, |e| {
                 e.withdraws = event_id(milestone.revision, milestone.index);
                 e.withdrawn_type = milestone.r#type;
@@ -444,6 +514,7 @@ impl<'a> Teller<'a> {
             });
             if let Some(last) = self.events.last_mut() {
                 last.original_revision = milestone.revision;
+                last.original_subject.clone_from(&milestone.subject);
             }
         }
     }

@@ -20,7 +20,7 @@ use crate::pb::v1::{self, ExerciseRole, RecordKind, record::Kind};
 pub enum Tag {
     /// The kind of record.
     Kind = 1,
-    /// The record's name.
+    /// The record's name, and those merged into it.
     Name = 2,
     /// A state taking part.
     State = 3,
@@ -104,6 +104,9 @@ impl Facets {
         let kind = record::kind(record);
         facets.add(Tag::Kind, (kind as i32).to_string());
         facets.add(Tag::Name, record::name_of(record));
+        for merged in record::info(record).iter().flat_map(|i| &i.merged_names) {
+            facets.add(Tag::Name, merged);
+        }
         let disputed = record::info(record).is_some_and(|i| !i.disputed_fields.is_empty());
         facets.add(Tag::Disputed, disputed.to_string());
         facets.set_status(record::info(record).and_then(|i| i.status.as_ref()));

@@ -61,6 +61,11 @@ fn what(event: &v1::Event, record: &v1::Record) -> String {
         EventType::Disputed => format!("accounts disagree on {}", fields()),
         EventType::Settled => format!("settled: {}", fields()),
         EventType::Retracted => format!("retracted ({})", word(event.reason().as_str_name(), "RETRACTION_REASON_")),
+        EventType::Merged | EventType::Unmerged => {
+            let verb = word(event.r#type().as_str_name(), "EVENT_TYPE_");
+            let with = if event.r#type() == EventType::Merged { "with" } else { "from" };
+            format!("{verb} {with} {}", event.other_name)
+        }
         EventType::MilestoneWithdrawn => {
             format!("{} does not stand any more", word(event.withdrawn_type().as_str_name(), "EVENT_TYPE_"))
         }

@@ -6,6 +6,7 @@ pub mod decide;
 pub mod due;
 pub mod error;
 pub mod facets;
+pub mod family;
 pub mod filter;
 pub mod fold;
 pub mod headline;

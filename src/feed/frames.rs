@@ -35,6 +35,8 @@ fn carries_record(event: &v1::Event) -> bool {
             | EventType::Updated
             | EventType::Corrected
             | EventType::Extended
+            | EventType::Merged
+            | EventType::Unmerged
             | EventType::Disputed
             | EventType::Settled
     )

@@ -3,7 +3,7 @@
 use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Head, OPEN, list, log::StoredEntry, read, search};
+use super::{Head, OPEN, list, log::StoredEntry, merges, read, search};
 use crate::{
     clock,
     domain::{
@@ -15,7 +15,7 @@ use crate::{
     },
     limits::REQUEST_ID_RETENTION,
     pb::{
-        log::{self, EntryHeader, EntryPayload, RecordChange, Ruling, filing::Act},
+        log::{self, EntryHeader, EntryPayload, Merge, RecordChange, Ruling, filing::Act},
         v1::{self, record::Kind},
     },
 };
@@ -42,8 +42,10 @@ pub fn entry(
             Some(Act::Withdraw(name)) => at.end_report(name)?,
             Some(Act::Retract(ruling)) => at.retract(ruling)?,
             Some(Act::Restore(lifted)) => at.lift(&lifted.record, &lifted.source)?,
+            Some(Act::Merge(merge)) => at.merge(merge)?,
+            Some(Act::Unmerge(loser)) => at.unmerge(loser)?,
             // Entries of later versions are refused by their format before they come here.
-            Some(Act::Merge(_) | Act::Unmerge(_)) | None => {}
+            None => {}
         }
     }
     for change in &payload.changes {
@@ -224,6 +226,20 @@ impl At<'_> {
         self.run(&sql, params![self.record(record)?, source, self.revision])
     }
 
+    fn merge(&self, merge: &Merge) -> Result<()> {
+        let source = merge.source.clone().unwrap_or_default();
+        let publisher = source.publisher.as_ref().map(attribution_key).unwrap_or_default();
+        self.unmerge(&merge.loser)?;
+        let sql = "INSERT INTO merges (loser, survivor, from_revision, to_revision, body) VALUES (?1, ?2, ?3, ?4, ?5)";
+        self.run(sql, params![merge.loser, merge.survivor, self.revision, OPEN, merge.encode_to_vec()])?;
+        self.source(&source, &publisher)
+    }
+
+    fn unmerge(&self, loser: &str) -> Result<()> {
+        let sql = format!("UPDATE merges SET to_revision = ?2 WHERE loser = ?1 AND to_revision = {OPEN}");
+        self.run(&sql, params![loser, self.revision])
+    }
+
     fn change(&self, change: &RecordChange) -> Result<()> {
         let record = self.record(&change.name)?;
         let end = format!("UPDATE versions SET to_revision = ?2 WHERE record = ?1 AND to_revision = {OPEN}");
@@ -232,9 +248,10 @@ impl At<'_> {
         self.version(record, change)?;
         self.run("DELETE FROM milestones WHERE record = ?1", [record])?;
         for m in &change.milestones {
-            let sql = "INSERT INTO milestones (record, type, element, revision, event_index, detail_digest)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-            self.run(sql, params![record, m.r#type, m.element, m.revision, m.index, m.detail_digest])?;
+            let sql = "INSERT INTO milestones (record, type, element, subject, revision, event_index, detail_digest)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            let row = params![record, m.r#type, m.element, m.subject, m.revision, m.index, m.detail_digest];
+            self.run(sql, row)?;
         }
         Ok(())
     }
@@ -251,7 +268,9 @@ impl At<'_> {
         let mut others: Vec<String> = Vec::new();
         for record in before.iter().chain(&change.record) {
             if let Some(Kind::Agreement(agreement)) = &record.kind {
-                others.extend(status::succeeded(agreement).map(|(_, target)| target.to_owned()));
+                for (_, target) in status::succeeded(agreement) {
+                    others.push(merges::survivor_of(self.connection, target, self.revision)?);
+                }
             }
         }
         others.sort();

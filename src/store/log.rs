@@ -157,6 +157,11 @@ pub fn revision(connection: &Connection, entry: &StoredEntry, payload: &EntryPay
         let (name, _) = changes.get(change).ok_or_else(|| corrupt(entry.revision))?;
         let mut original = Vec::new();
         if stored.original_revision > 0 {
+            let told_of: Option<RecordName> = match stored.original_subject.as_str() {
+                "" => None,
+                other => Some(other.parse().map_err(|_| corrupt(entry.revision))?),
+            };
+            let name = told_of.as_ref().unwrap_or(name);
             for revision in [stored.original_revision - 1, stored.original_revision] {
                 let record = read::record_at(connection, name, revision)?.and_then(|r| r.record);
                 original.extend(record.map(|r| Arc::new(Facets::of(&r))));

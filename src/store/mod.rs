@@ -7,6 +7,7 @@ pub mod apply;
 pub mod coverage;
 pub mod list;
 pub mod log;
+pub mod merges;
 pub mod read;
 mod schema;
 pub mod search;

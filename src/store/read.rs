@@ -2,12 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 
-use super::{OPEN, from_sqlite};
+use super::{OPEN, from_sqlite, merges};
 use crate::{
     domain::{
         date::Day,
         error::{Error, Reason, Result},
         facets::Tag,
+        family::Family,
         name::RecordName,
     },
     pb::{
@@ -157,32 +158,52 @@ fn to_report(
     Ok(ReportRow { report, until_revision })
 }
 
-/// The active reports of a record as of a revision, in no order.
+/// The active reports of a record as of a revision, those filed under names merged into it included, in no order.
 ///
 /// # Errors
 ///
 /// If the store cannot be read.
 pub fn active_reports(connection: &Connection, name: &RecordName, revision: u64) -> Result<Vec<ReportRow>> {
-    let sql = format!(
-        "SELECT {REPORT_COLUMNS} FROM reports WHERE record = (SELECT id FROM records WHERE name = ?1)
-         AND from_revision <= ?2 AND to_revision > ?2"
-    );
-    let found = rows(connection, &sql, (name.as_str(), revision), report_row)?;
-    found.into_iter().map(|r| to_report(r, revision)).collect()
+    active_reports_of(connection, &merges::family(connection, name, revision)?, revision)
 }
 
-/// Every version of the reports of a record up to a revision, in the order of recording.
+/// The active reports that are filed under the names of a family as of a revision, in no order.
 ///
 /// # Errors
 ///
 /// If the store cannot be read.
-pub fn all_reports(connection: &Connection, name: &RecordName, revision: u64) -> Result<Vec<ReportRow>> {
+pub fn active_reports_of(connection: &Connection, family: &Family, revision: u64) -> Result<Vec<ReportRow>> {
+    let sql = format!(
+        "SELECT {REPORT_COLUMNS} FROM reports WHERE record = (SELECT id FROM records WHERE name = ?1)
+         AND from_revision <= ?2 AND to_revision > ?2"
+    );
+    reports_by(connection, &sql, family, revision)
+}
+
+/// Every version of the reports that are or were filed under the names of a family up to a revision, in the order of
+/// recording.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn all_reports_of(connection: &Connection, family: &Family, revision: u64) -> Result<Vec<ReportRow>> {
     let sql = format!(
         "SELECT {REPORT_COLUMNS} FROM reports WHERE record = (SELECT id FROM records WHERE name = ?1)
          AND from_revision <= ?2 ORDER BY from_revision, name"
     );
-    let found = rows(connection, &sql, (name.as_str(), revision), report_row)?;
-    found.into_iter().map(|r| to_report(r, revision)).collect()
+    let mut found = reports_by(connection, &sql, family, revision)?;
+    found.sort_by(|a, b| (a.report.revision, &a.report.name).cmp(&(b.report.revision, &b.report.name)));
+    Ok(found)
+}
+
+fn reports_by(connection: &Connection, sql: &str, family: &Family, revision: u64) -> Result<Vec<ReportRow>> {
+    let mut found = Vec::new();
+    for name in family.names() {
+        for read in rows(connection, sql, (name.as_str(), revision), report_row)? {
+            found.push(to_report(read, revision)?);
+        }
+    }
+    Ok(found)
 }
 
 /// The active report of a name, now.
@@ -273,7 +294,7 @@ pub fn rulings(connection: &Connection, name: &RecordName) -> Result<Vec<Ruling>
 ///
 /// If the store cannot be read.
 pub fn milestones(connection: &Connection, name: &RecordName) -> Result<Vec<Milestone>> {
-    let sql = "SELECT type, element, revision, event_index, detail_digest FROM milestones
+    let sql = "SELECT type, element, revision, event_index, detail_digest, subject FROM milestones
                WHERE record = (SELECT id FROM records WHERE name = ?1) ORDER BY revision, event_index";
     rows(connection, sql, [name.as_str()], |r| {
         Ok(Milestone {
@@ -282,19 +303,36 @@ pub fn milestones(connection: &Connection, name: &RecordName) -> Result<Vec<Mile
             revision: r.get(2)?,
             index: r.get(3)?,
             detail_digest: r.get(4)?,
+            subject: r.get(5)?,
         })
     })
 }
 
-/// The revisions about a record after one, up to another, oldest first.
+/// The events of a record's milestones that stand of another record too, with that record's name.
 ///
 /// # Errors
 ///
 /// If the store cannot be read.
-pub fn history(connection: &Connection, name: &RecordName, after: u64, through: u64, limit: usize) -> Result<Vec<u64>> {
+pub fn shared_milestones(connection: &Connection, name: &RecordName) -> Result<Vec<(String, (u64, u32))>> {
+    let sql = "SELECT r.name, m.revision, m.event_index FROM milestones m
+               JOIN milestones o ON o.revision = m.revision AND o.event_index = m.event_index AND o.record <> m.record
+               JOIN records r ON r.id = o.record WHERE m.record = (SELECT id FROM records WHERE name = ?1)";
+    rows(connection, sql, [name.as_str()], |r| Ok((r.get(0)?, (r.get(1)?, r.get(2)?))))
+}
+
+/// The revisions about the names of a family after one, up to another, oldest first.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn history(connection: &Connection, family: &Family, after: u64, through: u64, limit: usize) -> Result<Vec<u64>> {
     let sql = "SELECT revision FROM history WHERE record = (SELECT id FROM records WHERE name = ?1)
                AND revision > ?2 AND revision <= ?3 ORDER BY revision LIMIT ?4";
-    rows(connection, sql, (name.as_str(), after, through, limit), |r| r.get(0))
+    let mut found = std::collections::BTreeSet::new();
+    for name in family.names() {
+        found.extend(rows(connection, sql, (name.as_str(), after, through, limit), |r| r.get::<_, u64>(0))?);
+    }
+    Ok(found.into_iter().take(limit).collect())
 }
 
 /// The digest and revision of a remembered request.

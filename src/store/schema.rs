@@ -17,7 +17,8 @@ const MIGRATIONS: &[Step] = &[
     Step::sql(include_str!("schema/001_first.sql")),
     Step::sql(include_str!("schema/002_clock.sql")),
     Step::sql(include_str!("schema/003_coverage.sql")),
-    Step::filled(include_str!("schema/004_search.sql"), fill_search),
+    Step::sql(include_str!("schema/004_merges.sql")),
+    Step::filled(include_str!("schema/005_search.sql"), fill_search),
 ];
 
 /// What makes a file of one version one of the next.

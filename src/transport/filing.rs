@@ -18,11 +18,12 @@ use crate::{
     },
     limits::{MAX_REPORTS_PER_FILING, MAX_REQUEST_ID_CHARS},
     pb::{
-        log::Ruling,
+        log::{Merge, Ruling},
         v1::{
-            FileReportsRequest, FileReportsResponse, FilingResult, ImportReportsRequest, Intent, RestoreRecordRequest,
-            RestoreRecordResponse, RetractRecordRequest, RetractRecordResponse, RetractReportsRequest,
-            RetractReportsResponse, RetractionReason, SourceKind, filing_service_server::FilingService,
+            FileReportsRequest, FileReportsResponse, FilingResult, ImportReportsRequest, Intent, MergeRecordsRequest,
+            MergeRecordsResponse, RestoreRecordRequest, RestoreRecordResponse, RetractRecordRequest,
+            RetractRecordResponse, RetractReportsRequest, RetractReportsResponse, RetractionReason, Source, SourceKind,
+            UnmergeRecordsRequest, UnmergeRecordsResponse, filing_service_server::FilingService,
             retract_reports_request::Selection as Asked,
         },
     },
@@ -154,9 +155,39 @@ impl FilingService for Filing {
             token: answer.head.token().encode(),
         }))
     }
+
+    async fn merge_records(&self, request: Request<MergeRecordsRequest>) -> Answered<MergeRecordsResponse> {
+        let deadline = time_left(&request);
+        let request = request.into_inner();
+        check_request_id(request.request_id.as_ref())?;
+        let act = parse_merge(&request)?;
+        let answer =
+            self.file(act, &request, request.request_id.as_ref(), request.validate_only, Timed::now(deadline)).await?;
+        Ok(Response::new(MergeRecordsResponse {
+            result: one(answer.results),
+            events: answer.events,
+            revision: answer.revision,
+            token: answer.head.token().encode(),
+        }))
+    }
+
+    async fn unmerge_records(&self, request: Request<UnmergeRecordsRequest>) -> Answered<UnmergeRecordsResponse> {
+        let deadline = time_left(&request);
+        let request = request.into_inner();
+        check_request_id(request.request_id.as_ref())?;
+        let act = Act::Unmerge { loser: parse_name(&request.loser, "loser")? };
+        let answer =
+            self.file(act, &request, request.request_id.as_ref(), request.validate_only, Timed::now(deadline)).await?;
+        Ok(Response::new(UnmergeRecordsResponse {
+            results: answer.results,
+            events: answer.events,
+            revision: answer.revision,
+            token: answer.head.token().encode(),
+        }))
+    }
 }
 
-/// A ruling has exactly one result.
+/// A ruling on one record has exactly one result.
 fn one(results: Vec<FilingResult>) -> Option<FilingResult> {
     results.into_iter().next()
 }
@@ -285,23 +316,52 @@ fn parse_retraction(request: &RetractRecordRequest) -> Result<Act> {
     let record = parse_name(&request.name, "name")?;
     let reason = parse_reason(request.reason)?;
     let mut violations = Vec::new();
-    let source = match &request.source {
-        None => return Err(Error::field(Reason::FieldInvalid, "source", "is required")),
-        Some(source) => parse_source(source, "source", &mut violations),
-    };
-    if source.kind() != SourceKind::Editor {
-        let description = "of a ruling is EDITOR".to_owned();
-        violations.push(Violation { field: "source.kind".to_owned(), description });
-    }
-    let note = request.note.clone().unwrap_or_default();
-    if !note.is_empty()
-        && let Err(description) = check::check_text(&note, &[Constraint::Text(MAX_LONG_TEXT)])
-    {
-        violations.push(Violation { field: "note".to_owned(), description });
-    }
+    let (source, note) = parse_ruling(request.source.as_ref(), request.note.as_deref(), &mut violations)?;
     if !violations.is_empty() {
         return Err(Error::violations(Reason::FieldInvalid, violations));
     }
     let ruling = Ruling { record: record.to_string(), source: Some(source), reason: reason.into(), note }.into();
     Ok(Act::Retract { record, ruling })
+}
+
+/// What every ruling has: its source and why.
+fn parse_ruling(
+    source: Option<&Source>,
+    note: Option<&str>,
+    violations: &mut Vec<Violation>,
+) -> Result<(Source, String)> {
+    let source = match source {
+        None => return Err(Error::field(Reason::FieldInvalid, "source", "is required")),
+        Some(source) => parse_source(source, "source", violations),
+    };
+    if source.kind() != SourceKind::Editor {
+        let description = "of a ruling is EDITOR".to_owned();
+        violations.push(Violation { field: "source.kind".to_owned(), description });
+    }
+    let note = note.unwrap_or_default().to_owned();
+    if !note.is_empty()
+        && let Err(description) = check::check_text(&note, &[Constraint::Text(MAX_LONG_TEXT)])
+    {
+        violations.push(Violation { field: "note".to_owned(), description });
+    }
+    Ok((source, note))
+}
+
+fn parse_merge(request: &MergeRecordsRequest) -> Result<Act> {
+    let loser = parse_name(&request.loser, "loser")?;
+    let survivor = parse_name(&request.survivor, "survivor")?;
+    let mut violations = Vec::new();
+    let mut wrong = |description: String| violations.push(Violation { field: "survivor".to_owned(), description });
+    if loser == survivor {
+        wrong(format!("is {loser} itself"));
+    } else if loser.kind() != survivor.kind() {
+        let (own, other) = (name::collection(loser.kind()), name::collection(survivor.kind()));
+        wrong(format!("is one of {other}, and {loser} one of {own}: only records of one kind are the same"));
+    }
+    let (source, note) = parse_ruling(request.source.as_ref(), request.note.as_deref(), &mut violations)?;
+    if !violations.is_empty() {
+        return Err(Error::violations(Reason::FieldInvalid, violations));
+    }
+    let merge = Merge { loser: loser.to_string(), survivor: survivor.to_string(), source: Some(source), note };
+    Ok(Act::Merge { loser, survivor, merge: Box::new(merge) })
 }

@@ -17,6 +17,7 @@ use crate::{
     domain::{
         date::{self, Day},
         error::{Error, Reason, Result},
+        family::Family,
         filter::Filters,
         mask::Mask,
         name::{KINDS, RecordName, collection},
@@ -28,7 +29,7 @@ use crate::{
     pb::v1::{self, RecordKind, SourceKind, record::Kind, registry_service_server::RegistryService},
     store::{
         list::{self, Order, Place, Query},
-        log, read,
+        log, merges, read,
     },
     tasks::blocking,
 };
@@ -159,8 +160,9 @@ macro_rules! paged {
 pub(super) use paged;
 
 impl App {
-    /// A record that stands at a revision; reads the store.
-    fn standing(&self, name: &RecordName, revision: u64) -> Result<v1::Record> {
+    /// The record that stands for a name at a revision; reads the store.
+    fn standing(&self, asked: &RecordName, revision: u64) -> Result<v1::Record> {
+        let name = &self.store.read(|c| merges::survivor(c, asked, revision))?;
         let row = self.store.read(|c| read::record_at(c, name, revision))?;
         let row = row.ok_or_else(|| Error::not_found(name.as_str()))?;
         match row.record {
@@ -182,10 +184,10 @@ impl App {
         Ok(record)
     }
 
-    /// Whether the registry knows a name at a revision, standing or retracted.
-    fn known(&self, name: &RecordName, revision: u64) -> Result<()> {
+    /// The name of the record, standing or retracted, that a name belongs to at a revision, with all its names.
+    fn known(&self, name: &RecordName, revision: u64) -> Result<Family> {
         match self.store.read(|c| read::record_at(c, name, revision))? {
-            Some(_) => Ok(()),
+            Some(_) => self.store.read(|c| merges::family(c, &merges::survivor(c, name, revision)?, revision)),
             None => Err(Error::not_found(name.as_str())),
         }
     }
@@ -336,8 +338,8 @@ impl Registry {
         let valid_at = day_asked(r.valid_at.as_deref())?;
         let at = self.0.at(r.as_of.as_ref(), r.at_least.as_deref(), wait).await?;
         let (store, revision) = (self.0.store.clone(), at.revision);
-        let (records, missing) = blocking(move || {
-            let (mut records, mut missing) = (Vec::new(), Vec::new());
+        let (records, missing, merged) = blocking(move || {
+            let (mut records, mut missing, mut merged) = (Vec::new(), Vec::new(), Vec::new());
             let mut bytes = 0;
             for name in names {
                 if bytes > MAX_PAGE_BYTES {
@@ -345,7 +347,12 @@ impl Registry {
                     let why = format!("the records are larger than an answer holds; the first {fit} names fit");
                     return Err(Error::field(Reason::TooLarge, "names", why).with("limit", fit));
                 }
-                match store.read(|c| read::record_at(c, &name, revision))?.and_then(|row| row.record) {
+                let record = store.read(|c| merges::survivor(c, &name, revision))?;
+                if record != name {
+                    let answered = v1::MergedName { name: name.to_string(), record: record.to_string() };
+                    merged.extend((!merged.contains(&answered)).then_some(answered));
+                }
+                match store.read(|c| read::record_at(c, &record, revision))?.and_then(|row| row.record) {
                     Some(mut record) => {
                         if let Some(day) = valid_at {
                             store.read(|c| list::derive_at(c, &mut record, day, revision))?;
@@ -357,10 +364,10 @@ impl Registry {
                     None => missing.push(name.to_string()),
                 }
             }
-            Ok((records, missing))
+            Ok((records, missing, merged))
         })
         .await?;
-        Ok(v1::BatchGetRecordsResponse { records, missing, token: at.token.encode() })
+        Ok(v1::BatchGetRecordsResponse { records, missing, token: at.token.encode(), merged })
     }
 
     async fn reports(&self, mut r: v1::ListReportsRequest, wait: Option<Duration>) -> Result<v1::ListReportsResponse> {
@@ -368,14 +375,15 @@ impl Registry {
         let parent = parse_name(&r.parent, "parent")?;
         let at = self.page_at(&paged, r.as_of.as_ref(), r.at_least.as_deref(), wait).await?;
         let (app, revision, withdrawn) = (Arc::clone(&self.0), at.revision, r.show_withdrawn);
-        let rows = blocking(move || {
-            app.known(&parent, revision)?;
+        let (record, rows) = blocking(move || {
+            let family = app.known(&parent, revision)?;
+            let record = family.name().to_string();
             if withdrawn {
-                return app.store.read(|c| read::all_reports(c, &parent, revision));
+                return Ok((record, app.store.read(|c| read::all_reports_of(c, &family, revision))?));
             }
-            let mut rows = app.store.read(|c| read::active_reports(c, &parent, revision))?;
+            let mut rows = app.store.read(|c| read::active_reports_of(c, &family, revision))?;
             rows.sort_by_cached_key(|row| Report::from_stored(row.report.clone()).ok().map(|r| r.rank()));
-            Ok(rows)
+            Ok((record, rows))
         })
         .await?;
         let skip = paged.token.as_ref().map_or(0, |t| usize::try_from(t.key).unwrap_or(0));
@@ -392,6 +400,7 @@ impl Registry {
             reports: rows.into_iter().take(end).skip(skip).map(listed).collect(),
             next_page_token: next.unwrap_or_default(),
             token: at.token.encode(),
+            record,
         })
     }
 
@@ -436,8 +445,11 @@ impl Registry {
         let (app, revision) = (Arc::clone(&self.0), at.revision);
         let (record, fields) = blocking(move || {
             let record = app.standing(&name, revision)?;
-            let rows = app.store.read(|c| read::active_reports(c, &name, revision))?;
-            let reports = rows.into_iter().map(|row| Report::from_stored(row.report)).collect::<Result<Vec<_>>>()?;
+            let family = app.known(&name, revision)?;
+            let rows = app.store.read(|c| read::active_reports_of(c, &family, revision))?;
+            let mut reports =
+                rows.into_iter().map(|row| Report::from_stored(row.report)).collect::<Result<Vec<_>>>()?;
+            reports.retain(|report| !family.holds(&report.name.record));
             let fields = resolve::resolve(&reports).map(|r| explain::fields(&r)).unwrap_or_default();
             Ok((record, fields))
         })
@@ -456,27 +468,28 @@ impl Registry {
         let (app, revision, size) = (Arc::clone(&self.0), at.revision, paged.size);
         let after = paged.token.as_ref().map_or(0, |t| u64::try_from(t.key).unwrap_or(0));
         let epoch = at.token.epoch;
-        let (more, revisions) = blocking(move || {
-            app.known(&name, revision)?;
-            let mut found = app.store.read(|c| read::history(c, &name, after, revision, size + 1))?;
+        let (record, more, revisions) = blocking(move || {
+            let family = app.known(&name, revision)?;
+            let mut found = app.store.read(|c| read::history(c, &family, after, revision, size + 1))?;
             let more = found.len() > size;
             found.truncate(size);
             let asked = found.len();
             let (mut summaries, mut bytes) = (Vec::new(), 0);
             for revision in found {
-                let summary = summary(&app, &name, revision, epoch)?;
+                let summary = summary(&app, &family, revision, epoch)?;
                 bytes += summary.encoded_len();
                 summaries.push(summary);
                 if bytes >= MAX_PAGE_BYTES {
                     break;
                 }
             }
-            Ok((more || summaries.len() < asked, summaries))
+            Ok((family.name().to_string(), more || summaries.len() < asked, summaries))
         })
         .await?;
         let last = revisions.last().map_or(0, |s| i64::try_from(s.revision).unwrap_or(i64::MAX));
         let next = more.then(|| next_page(&at.token, paged.request, last, ""));
-        Ok(v1::ListRevisionsResponse { revisions, next_page_token: next.unwrap_or_default(), token: at.token.encode() })
+        let next_page_token = next.unwrap_or_default();
+        Ok(v1::ListRevisionsResponse { revisions, next_page_token, token: at.token.encode(), record })
     }
 }
 
@@ -490,10 +503,10 @@ fn within_a_page(sizes: impl Iterator<Item = usize>) -> usize {
     sizes.take_while(fits).count()
 }
 
-/// What one revision did to a record; reads the store.
+/// What one revision did to the names of a record; reads the store.
 fn summary(
     app: &App,
-    name: &RecordName,
+    family: &Family,
     revision: u64,
     epoch: crate::domain::token::Epoch,
 ) -> Result<v1::RevisionSummary> {
@@ -505,6 +518,6 @@ fn summary(
         time: Some(clock::timestamp(entry.recorded_at_us)),
         token: Token::at(epoch, revision, &entry.hash).encode(),
         principal: entry.header()?.principal,
-        events: events.filter(|e| e.subject == name.as_str()).collect(),
+        events: events.filter(|e| family.names().any(|n| e.subject == n.as_str())).collect(),
     })
 }

@@ -1,22 +1,23 @@
 //! Deciding every record that an entry touches, and those that depend on them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::draft::Drafting;
 use crate::{
     clock,
     domain::{
         date::Day,
-        decide::{self, Before, Cause, Context, Decision},
+        decide::{self, Before, Cause, Context, Decision, Joint},
         error::Result,
-        name::RecordName,
+        family::Family,
+        name::{RecordName, ReportName},
         record,
         report::Report,
         resolve::{self, Resolution},
         status,
     },
     pb::{
-        log::EntryPayload,
+        log::{EntryPayload, Milestone},
         v1::{self, FilingOutcome, Intent, RecordKind, RetractionReason, record::Kind},
     },
     store::read,
@@ -24,27 +25,34 @@ use crate::{
 
 /// A record that an entry touches.
 pub(super) struct Place {
-    pub name: RecordName,
-    /// Its active reports afterwards.
+    /// Its name and those merged into it, as the entry leaves them.
+    pub family: Family,
+    /// The active reports filed under any of these names afterwards.
     pub active: Vec<Report>,
     /// The reports that change, by name.
     pub changed: Vec<String>,
     /// Why it is decided.
     pub cause: Cause,
-    /// A ruling of this entry retracts it.
-    pub falls: bool,
-    /// This entry lifts the rulings that retracted it.
-    pub rulings_lifted: bool,
+    /// A ruling about one of its names is made or lifted.
+    pub ruling: bool,
+    /// The merge that is made or lifted.
+    pub joint: Option<Joint>,
+    /// The milestones that it begins with, if not those that stand of it: a merge hands them over.
+    pub milestones: Option<Vec<Milestone>>,
 }
 
 impl Place {
-    pub fn of(name: &RecordName, active: Vec<Report>, cause: Cause) -> Self {
-        Self { name: name.clone(), active, changed: Vec::new(), cause, falls: false, rulings_lifted: false }
+    pub fn of(family: Family, active: Vec<Report>, cause: Cause) -> Self {
+        Self { family, active, changed: Vec::new(), cause, ruling: false, joint: None, milestones: None }
     }
 
-    /// A record that a ruling of this entry retracts.
-    pub fn falls(name: &RecordName) -> Self {
-        Self { falls: true, ..Self::of(name, Vec::new(), Cause::Filing) }
+    /// A record whose rulings the entry changes.
+    pub fn ruled(family: Family, active: Vec<Report>) -> Self {
+        Self { ruling: true, ..Self::of(family, active, Cause::Filing) }
+    }
+
+    pub fn name(&self) -> &RecordName {
+        self.family.name()
     }
 
     pub fn changes(&mut self, report: &str) {
@@ -53,8 +61,29 @@ impl Place {
         }
     }
 
-    fn resolve(&self) -> Option<Resolution> {
-        if self.falls { None } else { resolve::resolve(&self.active) }
+    /// What its reports resolve to, less those that a ruling holds.
+    pub fn resolve(&self) -> Option<Resolution> {
+        if self.family.is_ruled() {
+            return None;
+        }
+        self.resolve_those(|name| !self.family.holds(name))
+    }
+
+    fn resolve_those(&self, counts: impl Fn(&RecordName) -> bool) -> Option<Resolution> {
+        let counted: Vec<Report> = self.active.iter().filter(|r| counts(&r.name.record)).cloned().collect();
+        resolve::resolve(&counted)
+    }
+
+    /// What each part of it would be by itself.
+    fn parts(&self) -> Vec<Resolution> {
+        let part =
+            |names: BTreeSet<RecordName>| self.resolve_those(|name| names.contains(name) && !self.family.holds(name));
+        self.family.parts().into_iter().filter_map(part).collect()
+    }
+
+    /// Whether a ruling keeps one of its reports from counting.
+    fn holds_any(&self) -> bool {
+        self.active.iter().any(|r| self.family.is_ruled() || self.family.holds(&r.name.record))
     }
 }
 
@@ -69,24 +98,26 @@ pub(super) struct Plan {
 }
 
 /// Agreements as this entry leaves them, as far as others depend on them; `None` does not stand.
-type Overlay = BTreeMap<String, Option<v1::Record>>;
+pub(super) type Overlay = BTreeMap<String, Option<v1::Record>>;
 
 impl Drafting<'_> {
     /// Decides the places in their order, then the agreements whose status depends on theirs.
     pub fn conclude(&self, payload: &mut EntryPayload, places: Vec<Place>, plan: &Plan) -> Result<()> {
         let mut resolved: Vec<(Place, Option<Resolution>)> = Vec::with_capacity(places.len());
         for place in places {
-            let stored_only = self.is_under_ruling(&place)?;
-            let resolution = place.resolve();
-            if stored_only {
-                // Decided for its bound alone: what is stored now must not be too large to stand again later.
-                self.decide(payload, &place, resolution, plan, &Overlay::new())?;
+            if place.holds_any() {
+                // Decided for its bound alone: what is stored now must not be too large to count again later.
+                self.decide(payload, &place, place.resolve_those(|_| true), plan, &Overlay::new())?;
+            }
+            if place.family.is_ruled() && !place.ruling {
                 share(payload, &place, FilingOutcome::Stored, None);
             } else {
+                let resolution = place.resolve();
                 resolved.push((place, resolution));
             }
         }
         let overlay = self.overlay(&resolved)?;
+        self.hand_over(payload, &mut resolved, plan, &overlay)?;
         for place in self.dependents(payload, &resolved, &overlay)? {
             let resolution = place.resolve();
             resolved.push((place, resolution));
@@ -100,13 +131,6 @@ impl Drafting<'_> {
         Ok(())
     }
 
-    fn is_under_ruling(&self, place: &Place) -> Result<bool> {
-        if place.falls || place.rulings_lifted {
-            return Ok(false);
-        }
-        Ok(!read::rulings(self.connection, &place.name)?.is_empty())
-    }
-
     /// The agreements that a changed one supersedes or renews, or did before.
     fn dependents(
         &self,
@@ -115,9 +139,9 @@ impl Drafting<'_> {
         overlay: &Overlay,
     ) -> Result<Vec<Place>> {
         let mut targets: Vec<String> = Vec::new();
-        for (place, _) in resolved.iter().filter(|(p, _)| p.name.kind() == RecordKind::Agreement) {
-            let before = read::record_at(self.connection, &place.name, self.head.revision)?.and_then(|r| r.record);
-            let after = overlay.get(place.name.as_str()).cloned().flatten();
+        for (place, _) in resolved.iter().filter(|(p, _)| p.name().kind() == RecordKind::Agreement) {
+            let before = read::record_at(self.connection, place.name(), self.head.revision)?.and_then(|r| r.record);
+            let after = overlay.get(place.name().as_str()).cloned().flatten();
             for record in before.iter().chain(&after) {
                 if let Some(Kind::Agreement(agreement)) = &record.kind {
                     targets.extend(status::succeeded(agreement).map(|(_, target)| target.to_owned()));
@@ -128,14 +152,18 @@ impl Drafting<'_> {
         targets.dedup();
         let decided: HashSet<&str> = resolved
             .iter()
-            .map(|(p, _)| p.name.as_str())
+            .map(|(p, _)| p.name().as_str())
             .chain(payload.changes.iter().map(|c| c.name.as_str()))
             .collect();
-        let mut places = Vec::new();
-        for target in targets.iter().filter(|t| !decided.contains(t.as_str())) {
+        let mut places: Vec<Place> = Vec::new();
+        for target in &targets {
             let Ok(name) = target.parse::<RecordName>() else { continue };
-            let place = Place::of(&name, self.active(&name)?, Cause::Circumstance);
-            if !place.active.is_empty() && !self.is_under_ruling(&place)? {
+            let place = self.standing(&name, Cause::Circumstance)?;
+            // Two names may lead to it; one that is decided takes along those that lead to it.
+            let taken = decided.contains(place.name().as_str())
+                || decided.contains(target.as_str())
+                || places.iter().any(|p| p.name() == place.name());
+            if !taken && !place.active.is_empty() && !place.family.is_ruled() {
                 places.push(place);
             }
         }
@@ -150,12 +178,32 @@ impl Drafting<'_> {
         plan: &Plan,
         overlay: &Overlay,
     ) -> Result<Decision> {
-        let row = read::record_at(self.connection, &place.name, self.head.revision)?;
+        let (before, context) = self.frame(payload, place, plan, overlay)?;
+        decide::decide(place.name(), &before, resolution, &context)
+    }
+
+    /// What a place is decided by.
+    pub fn frame(
+        &self,
+        payload: &EntryPayload,
+        place: &Place,
+        plan: &Plan,
+        overlay: &Overlay,
+    ) -> Result<(Before, Context)> {
+        let name = place.name();
+        let row = read::record_at(self.connection, name, self.head.revision)?;
+        let milestones = match &place.milestones {
+            Some(milestones) => milestones.clone(),
+            None => read::milestones(self.connection, name)?,
+        };
+        let merged_names = place.family.merged();
         let before = Before {
             create_time: row.as_ref().map(|r| clock::timestamp(r.created_at_us)),
             record: row.and_then(|r| r.record),
-            milestones: read::milestones(self.connection, &place.name)?,
-            merged_names: Vec::new(),
+            shared: self.shared_milestones(payload, name)?,
+            parts: if merged_names.is_empty() || milestones.is_empty() { Vec::new() } else { place.parts() },
+            milestones,
+            merged_names,
         };
         let context = Context {
             revision: self.head.revision + 1,
@@ -164,14 +212,15 @@ impl Drafting<'_> {
             today: plan.today,
             since: plan.since,
             cause: place.cause,
-            successors: self.successors(&place.name, &before.merged_names, overlay)?,
+            successors: self.successors(name, &before.merged_names, overlay)?,
             log: format!("attache/{}", self.head.epoch),
             principal: self.principal.to_owned(),
             intent: plan.intent,
             reason: plan.reason,
             reports: place.changed.clone(),
+            joint: place.joint.clone(),
         };
-        decide::decide(&place.name, &before, resolution, &context)
+        Ok((before, context))
     }
 
     /// The agreements that supersede or renew this one, as the entry leaves them.
@@ -191,16 +240,18 @@ impl Drafting<'_> {
     /// The agreements among what is resolved, each with when the registry learnt of it.
     fn overlay(&self, resolved: &[(Place, Option<Resolution>)]) -> Result<Overlay> {
         let mut overlay = Overlay::new();
-        for (place, resolution) in resolved.iter().filter(|(p, _)| p.name.kind() == RecordKind::Agreement) {
+        for (place, resolution) in resolved.iter().filter(|(p, _)| p.name().kind() == RecordKind::Agreement) {
             let Some(resolution) = resolution else {
-                overlay.insert(place.name.to_string(), None);
+                overlay.insert(place.name().to_string(), None);
                 continue;
             };
-            let known = read::record_at(self.connection, &place.name, self.head.revision)?;
+            let known = read::record_at(self.connection, place.name(), self.head.revision)?;
             let create_time = Some(clock::timestamp(known.map_or(self.now_us, |row| row.created_at_us)));
             let mut record = record::from_dynamic(RecordKind::Agreement, &resolution.record);
-            record::seal(&mut record, place.name.as_str(), v1::RecordInfo { create_time, ..v1::RecordInfo::default() });
-            overlay.insert(place.name.to_string(), Some(record));
+            let merged_names = place.family.merged();
+            let info = v1::RecordInfo { create_time, merged_names, ..v1::RecordInfo::default() };
+            record::seal(&mut record, place.name().as_str(), info);
+            overlay.insert(place.name().to_string(), Some(record));
         }
         Ok(overlay)
     }
@@ -209,10 +260,15 @@ impl Drafting<'_> {
 /// Tells the results that share a record what became of it.
 fn share(payload: &mut EntryPayload, place: &Place, outcome: FilingOutcome, decision: Option<&Decision>) {
     let changed: HashSet<&str> = place.changed.iter().map(String::as_str).collect();
-    // A ruling has one result, without a report.
-    let is_ruling = |r: &v1::FilingResult| r.report.is_empty() && r.record == place.name.as_str();
+    // A ruling has one result of each record, without a report.
+    let is_ruling = |r: &v1::FilingResult| r.report.is_empty() && r.record == place.name().as_str();
+    let filed_under = |report: &str| report.parse::<ReportName>().map(|r| r.record).ok();
     for result in &mut payload.results {
-        if changed.contains(result.report.as_str()) || is_ruling(result) {
+        if changed.contains(result.report.as_str())
+            && filed_under(&result.report).is_some_and(|name| place.family.holds(&name))
+        {
+            result.outcome = FilingOutcome::Stored.into();
+        } else if changed.contains(result.report.as_str()) || is_ruling(result) {
             result.outcome = outcome.into();
             if let Some(decision) = decision {
                 result.disputed.clone_from(&decision.disputed);

@@ -4,10 +4,7 @@ use std::collections::HashMap;
 
 use prost::Message as _;
 
-use super::{
-    conclude::{Place, Plan},
-    draft::Drafting,
-};
+use super::{conclude::Plan, draft::Drafting};
 use crate::{
     domain::{
         date::{self, Day},
@@ -55,7 +52,7 @@ impl Drafting<'_> {
         if payload.changes.iter().any(|c| c.name == name.as_str()) {
             return Ok(());
         }
-        let place = Place::of(&name, self.active(&name)?, Cause::Circumstance);
+        let place = self.standing(&name, Cause::Circumstance)?;
         self.conclude(payload, vec![place], plan)
     }
 }

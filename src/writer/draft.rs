@@ -21,7 +21,7 @@ use crate::{
         log::{EntryPayload, Filing, LiftedRuling, Ruling, filing},
         v1::{self, FilingOutcome, Intent, RetractionReason},
     },
-    store::{Head, read},
+    store::{Head, merges, read},
 };
 
 /// The place of the entry that is being drafted.
@@ -47,6 +47,8 @@ impl Drafting<'_> {
             Act::Withdraw { selection, reason } => self.withdraw(selection, *reason),
             Act::Retract { record, ruling } => self.retract(record, ruling),
             Act::Restore { record, source } => self.restore(record, source.as_deref()),
+            Act::Merge { loser, survivor, merge } => self.merge(loser, survivor, merge),
+            Act::Unmerge { loser } => self.unmerge(loser),
             Act::Day { to } => self.day(*to),
         }
     }
@@ -98,9 +100,13 @@ impl Drafting<'_> {
                 }
             };
             let before = refused.len();
-            let about = |step: &Step| error.resource.as_deref() == Some(step.report_name().record.as_str());
-            let new = steps.iter().enumerate().filter(|(i, s)| about(s) && refused.iter().all(|(r, _)| r != i));
-            let new: Vec<_> = new.map(|(i, _)| (i, error.clone())).collect();
+            let mut new = Vec::new();
+            for (i, step) in steps.iter().enumerate().filter(|(i, _)| refused.iter().all(|(r, _)| r != i)) {
+                let record = self.survivor(&step.report_name().record)?;
+                if error.resource.as_deref() == Some(record.as_str()) {
+                    new.push((i, error.clone()));
+                }
+            }
             refused.extend(new);
             if refused.len() == before {
                 return Err(error);
@@ -110,20 +116,22 @@ impl Drafting<'_> {
 
     fn file(&self, report: &Report, payload: &mut EntryPayload, touched: &mut Vec<Place>) -> Result<()> {
         let stored = report.to_stored();
+        let record = self.survivor(&report.name.record)?;
         let standing = self.standing_etag(touched, report)?;
         let mut result = v1::FilingResult {
             report: stored.name.clone(),
-            record: stored.record.clone(),
+            record: record.to_string(),
             etag: stored.etag.clone(),
             outcome: FilingOutcome::NoChange.into(),
             warnings: self.source_warning(report)?,
             ..v1::FilingResult::default()
         };
+        result.warnings.extend(merged_warning(&report.name.record, &record));
         result.warnings.extend(warn::dates(report));
         if standing.is_none_or(|etag| etag != stored.etag) {
             let place = self.touch(touched, &report.name.record)?;
             result.warnings.extend(warn::resemblances(report, &place.active));
-            result.warnings.extend(warn::same_occasion(self.connection, report, self.head.revision)?);
+            result.warnings.extend(warn::same_occasion(self.connection, report, &record, self.head.revision)?);
             place.active.retain(|r| r.name != report.name);
             place.active.push(report.clone());
             place.changes(&stored.name);
@@ -135,6 +143,7 @@ impl Drafting<'_> {
 
     fn withdraw_one(&self, name: &ReportName, payload: &mut EntryPayload, touched: &mut Vec<Place>) -> Result<()> {
         let text = name.to_string();
+        let record = self.survivor(&name.record)?;
         if read::active_report(self.connection, &text)?.is_some() {
             let place = self.touch(touched, &name.record)?;
             place.active.retain(|r| r.name != *name);
@@ -143,8 +152,9 @@ impl Drafting<'_> {
         }
         payload.results.push(v1::FilingResult {
             report: text,
-            record: name.record.to_string(),
+            record: record.to_string(),
             outcome: FilingOutcome::NoChange.into(),
+            warnings: merged_warning(&name.record, &record).into_iter().collect(),
             ..v1::FilingResult::default()
         });
         Ok(())
@@ -152,7 +162,7 @@ impl Drafting<'_> {
 
     /// The etag of the report that this one would replace: one of the same filing, else the store's.
     fn standing_etag(&self, touched: &[Place], report: &Report) -> Result<Option<String>> {
-        match touched.iter().find(|t| t.name == report.name.record) {
+        match touched.iter().find(|t| t.family.has(&report.name.record)) {
             Some(place) => Ok(place.active.iter().find(|r| r.name == report.name).map(|r| r.to_stored().etag)),
             None => Ok(read::active_report(self.connection, &report.name.to_string())?.map(|row| row.report.etag)),
         }
@@ -216,60 +226,76 @@ impl Drafting<'_> {
         self.steps(steps.iter(), Intent::Unspecified, reason)
     }
 
-    fn retract(&self, record: &RecordName, ruling: &Ruling) -> Result<EntryPayload> {
-        if read::record_at(self.connection, record, self.head.revision)?.is_none() {
-            return Err(Error::not_found(record.as_str()));
-        }
-        let mut payload = ruling_payload(record, FilingOutcome::Retracted);
-        if read::rulings(self.connection, record)?.contains(ruling) {
+    fn retract(&self, name: &RecordName, ruling: &Ruling) -> Result<EntryPayload> {
+        self.check_known(name)?;
+        let place = self.standing(name, Cause::Filing)?;
+        let mut payload = ruling_payload(name, place.name(), FilingOutcome::Retracted);
+        if read::rulings(self.connection, name)?.contains(ruling) {
             return Ok(payload);
         }
         payload.filings.push(Filing { act: Some(filing::Act::Retract(ruling.clone())) });
-        self.rule(&mut payload, Place::falls(record), ruling.reason())?;
-        payload.results[0].outcome = FilingOutcome::Retracted.into();
+        let whole = place.name() == name;
+        let place = Place::ruled(place.family.rule(name, true), place.active);
+        self.rule(&mut payload, vec![place], ruling.reason())?;
+        if whole {
+            payload.results[0].outcome = FilingOutcome::Retracted.into();
+        }
         Ok(payload)
     }
 
-    fn rule(&self, payload: &mut EntryPayload, place: Place, reason: RetractionReason) -> Result<()> {
+    pub fn rule(&self, payload: &mut EntryPayload, places: Vec<Place>, reason: RetractionReason) -> Result<()> {
         let plan = Plan { intent: Intent::Unspecified, reason, today: self.today(), since: self.today() };
-        self.conclude(payload, vec![place], &plan)
+        self.conclude(payload, places, &plan)
     }
 
-    fn restore(&self, record: &RecordName, source: Option<&str>) -> Result<EntryPayload> {
-        if read::record_at(self.connection, record, self.head.revision)?.is_none() {
-            return Err(Error::not_found(record.as_str()));
-        }
-        let rulings = read::rulings(self.connection, record)?;
+    fn restore(&self, name: &RecordName, source: Option<&str>) -> Result<EntryPayload> {
+        self.check_known(name)?;
+        let place = self.standing(name, Cause::Filing)?;
+        let rulings = read::rulings(self.connection, name)?;
         let source_of = |r: &Ruling| r.source.as_ref().map(|s| s.name.clone()).unwrap_or_default();
         let lifted: Vec<String> =
             rulings.iter().map(source_of).filter(|s| source.is_none_or(|only| only == s)).collect();
-        let mut payload = ruling_payload(record, FilingOutcome::NoChange);
+        let mut payload = ruling_payload(name, place.name(), FilingOutcome::NoChange);
         for source in &lifted {
-            let lift = LiftedRuling { record: record.to_string(), source: source.clone() };
+            let lift = LiftedRuling { record: name.to_string(), source: source.clone() };
             payload.filings.push(Filing { act: Some(filing::Act::Restore(lift)) });
         }
         if !lifted.is_empty() && lifted.len() == rulings.len() {
-            let place = Place { rulings_lifted: true, ..Place::of(record, self.active(record)?, Cause::Filing) };
-            self.rule(&mut payload, place, RetractionReason::Unspecified)?;
+            let place = Place::ruled(place.family.rule(name, false), place.active);
+            self.rule(&mut payload, vec![place], RetractionReason::Unspecified)?;
         }
         Ok(payload)
     }
 
+    pub fn check_known(&self, name: &RecordName) -> Result<()> {
+        match read::record_at(self.connection, name, self.head.revision)? {
+            Some(_) => Ok(()),
+            None => Err(Error::not_found(name.as_str())),
+        }
+    }
+
     fn touch<'t>(&self, touched: &'t mut Vec<Place>, name: &RecordName) -> Result<&'t mut Place> {
-        let place = match touched.iter().position(|t| t.name == *name) {
+        let place = match touched.iter().position(|t| t.family.has(name)) {
             Some(place) => place,
             None => {
-                touched.push(Place::of(name, self.active(name)?, Cause::Filing));
+                touched.push(self.standing(name, Cause::Filing)?);
                 touched.len() - 1
             }
         };
         Ok(&mut touched[place])
     }
 
-    /// The active reports of a record.
-    pub fn active(&self, name: &RecordName) -> Result<Vec<Report>> {
-        let rows = read::active_reports(self.connection, name, self.head.revision)?;
-        rows.into_iter().map(|row| Report::from_stored(row.report)).collect()
+    /// The record that stands for a name.
+    pub fn survivor(&self, name: &RecordName) -> Result<RecordName> {
+        merges::survivor(self.connection, name, self.head.revision)
+    }
+
+    /// The record that stands for a name, with its reports, before the entry.
+    pub fn standing(&self, name: &RecordName, cause: Cause) -> Result<Place> {
+        let family = merges::family(self.connection, &self.survivor(name)?, self.head.revision)?;
+        let rows = read::active_reports_of(self.connection, &family, self.head.revision)?;
+        let active = rows.into_iter().map(|row| Report::from_stored(row.report)).collect::<Result<_>>()?;
+        Ok(Place::of(family, active, cause))
     }
 }
 
@@ -284,9 +310,18 @@ fn left_out(step: &Step, error: &Error) -> v1::FilingResult {
     }
 }
 
-fn ruling_payload(record: &RecordName, outcome: FilingOutcome) -> EntryPayload {
-    let result =
-        v1::FilingResult { record: record.to_string(), outcome: outcome.into(), ..v1::FilingResult::default() };
+/// Says that a name is not that of the record any more.
+pub(super) fn merged_warning(name: &RecordName, record: &RecordName) -> Option<String> {
+    (name != record).then(|| format!("{name} was merged into {record}, which stands for it"))
+}
+
+fn ruling_payload(name: &RecordName, record: &RecordName, outcome: FilingOutcome) -> EntryPayload {
+    let result = v1::FilingResult {
+        record: record.to_string(),
+        outcome: outcome.into(),
+        warnings: merged_warning(name, record).into_iter().collect(),
+        ..v1::FilingResult::default()
+    };
     EntryPayload { results: vec![result], ..EntryPayload::default() }
 }
 

@@ -15,7 +15,7 @@ use crate::{
         report::Report,
     },
     pb::{
-        log::Ruling,
+        log::{Merge, Ruling},
         v1::{self, Intent, RetractionReason},
     },
     store::{Head, read::CursorRow},
@@ -77,6 +77,20 @@ pub enum Act {
     Day {
         /// To this day.
         to: Day,
+    },
+    /// Merge a name into another by a ruling.
+    Merge {
+        /// The name that is merged.
+        loser: RecordName,
+        /// The name that stands, of the same kind, not the same.
+        survivor: RecordName,
+        /// The ruling, its source checked.
+        merge: Box<Merge>,
+    },
+    /// Lift a merge.
+    Unmerge {
+        /// The name that had been merged.
+        loser: RecordName,
     },
     /// Lift rulings.
     Restore {

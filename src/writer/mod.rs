@@ -9,6 +9,7 @@ mod day;
 mod draft;
 mod group;
 pub mod job;
+mod merge;
 mod warn;
 
 use std::{sync::Arc, time::Duration};

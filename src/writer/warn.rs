@@ -9,6 +9,7 @@ use crate::{
         error::Result,
         facets::{Facets, Tag},
         filter::{Clause, Filter, Filters, Mode, Range},
+        name::RecordName,
         record,
         report::Report,
         resolve::{compare::field, identity::enum_word},
@@ -69,9 +70,13 @@ pub(super) fn dates(report: &Report) -> Vec<String> {
     hints
 }
 
-/// Other visits of the same states on that day.
-pub(super) fn same_occasion(connection: &Connection, report: &Report, revision: u64) -> Result<Vec<String>> {
-    let name = &report.name.record;
+/// Visits of the same states on that day, other than the record that the report counts to.
+pub(super) fn same_occasion(
+    connection: &Connection,
+    report: &Report,
+    name: &RecordName,
+    revision: u64,
+) -> Result<Vec<String>> {
     if name.kind() != RecordKind::Visit {
         return Ok(Vec::new());
     }

@@ -246,6 +246,20 @@ mod tests {
         ) -> Result<Response<v1::RestoreRecordResponse>, Status> {
             Err(Status::unimplemented(""))
         }
+
+        async fn merge_records(
+            &self,
+            _: Request<v1::MergeRecordsRequest>,
+        ) -> Result<Response<v1::MergeRecordsResponse>, Status> {
+            Err(Status::unimplemented(""))
+        }
+
+        async fn unmerge_records(
+            &self,
+            _: Request<v1::UnmergeRecordsRequest>,
+        ) -> Result<Response<v1::UnmergeRecordsResponse>, Status> {
+            Err(Status::unimplemented(""))
+        }
     }
 
     fn batches(many: usize) -> impl Iterator<Item = Batch> {
