@@ -39,6 +39,8 @@ pub const START_US: i64 = 1_704_153_600_000_000;
 pub struct FakeClock {
     now_us: AtomicI64,
     moved: tokio::sync::watch::Sender<()>,
+    /// How often somebody began to wait for a later time.
+    waits: tokio::sync::watch::Sender<u64>,
 }
 
 impl Default for FakeClock {
@@ -49,7 +51,11 @@ impl Default for FakeClock {
 
 impl FakeClock {
     pub fn at_us(now_us: i64) -> Self {
-        Self { now_us: AtomicI64::new(now_us), moved: tokio::sync::watch::Sender::new(()) }
+        Self {
+            now_us: AtomicI64::new(now_us),
+            moved: tokio::sync::watch::Sender::new(()),
+            waits: tokio::sync::watch::Sender::new(0),
+        }
     }
 
     /// Begins at six in the morning (UTC) of a day.
@@ -60,6 +66,14 @@ impl FakeClock {
     pub fn advance(&self, by: Duration) {
         self.now_us.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
         self.moved.send_replace(());
+    }
+
+    /// Jumps, and waits until the one who waits has looked and waits again: for what must not happen.
+    pub async fn jump_in_vain(&self, day: &str) {
+        let mut waits = self.waits.subscribe();
+        waits.mark_unchanged();
+        self.jump_to(day);
+        waits.changed().await.expect("the clock outlives those who wait");
     }
 
     /// Jumps to six in the morning (UTC) of a day, forwards or back.
@@ -77,6 +91,7 @@ impl Clock for FakeClock {
 
     fn wait_until(&self, us: i64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         let mut moved = self.moved.subscribe();
+        self.waits.send_modify(|waits| *waits += 1);
         Box::pin(async move {
             let mut seen = self.now_us.load(Ordering::SeqCst);
             while seen < us {

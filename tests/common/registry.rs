@@ -61,22 +61,36 @@ pub struct Registry {
     thread: Option<WriterThread>,
     runtime: tokio::runtime::Runtime,
     told: Arc<Mutex<Vec<Revision>>>,
-    _folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
 }
 
 impl Registry {
     /// An empty one, on this day.
     pub fn on(day: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::open(Arc::new(tempfile::tempdir().expect("a folder")), Arc::default(), day)
+    }
+
+    /// The same store, opened again on this day; what was told before is kept.
+    pub fn reopened(self, day: &str) -> Self {
+        let (folder, told) = (Arc::clone(&self.folder), Arc::clone(&self.told));
+        drop(self);
+        Self::open(folder, told, day)
+    }
+
+    fn open(folder: Arc<tempfile::TempDir>, told: Arc<Mutex<Vec<Revision>>>, day: &str) -> Self {
         let (store, write) =
             store::open(folder.path(), &Options { sync: Sync::Off, max_bytes: None }).expect("a new store");
-        let told = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&told);
         let publish = Box::new(move |revisions: Vec<Revision>, _| heard.lock().unwrap().extend(revisions));
         let clock = Arc::new(TestClock::at(day));
         let (writer, thread) = writer::start(write, Arc::new(journal::Embedded), clock, publish).expect("a new writer");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        Self { store, writer, thread: Some(thread), runtime, told, _folder: folder }
+        Self { store, writer, thread: Some(thread), runtime, told, folder }
+    }
+
+    /// Where the store stands.
+    pub fn head(&self) -> store::Head {
+        self.store.head()
     }
 
     pub fn act(&self, act: Act) -> Result<Answer, Error> {
@@ -90,9 +104,10 @@ impl Registry {
     }
 
     fn act_at(&self, act: Act, recorded_at_us: Option<i64>) -> Result<Answer, Error> {
+        let principal = if matches!(act, Act::Day { .. }) { attache::clock::CLOCK } else { "tester" };
         let request = Request {
             act,
-            principal: "tester".into(),
+            principal: principal.into(),
             request_id: String::new(),
             digest: [0; 32],
             validate_only: false,
