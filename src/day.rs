@@ -21,6 +21,9 @@ use crate::{
 /// How long to wait before asking again after the writer refused.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How long to wait before looking again at a clock that is too far ahead.
+const LOOK_AGAIN: Duration = Duration::from_secs(20);
+
 /// Moves the registry's day with the clock until it is stopped.
 pub async fn run(store: Store, writer: Writer, clock: Arc<dyn Clock>, any_jump: bool, stop: CancellationToken) {
     tokio::select! {
@@ -31,14 +34,16 @@ pub async fn run(store: Store, writer: Writer, clock: Arc<dyn Clock>, any_jump: 
 
 async fn follow(store: &Store, writer: &Writer, clock: &dyn Clock, any_jump: bool) {
     let mut heads = store.follow_head();
+    let mut refused = None;
     loop {
         // An empty log has no day, and one that is replayed has its own.
         let live = |head: &Head| head.day.is_some() && !head.replaying;
         let Ok(head) = heads.wait_for(live).await.map(|head| *head) else { return };
-        let now = clock.now_us();
-        let today = clock::day(now);
-        match head.day.map(|day| today.saturating_sub(day)) {
-            Some(days) if days > MAX_DAY_JUMP && !any_jump => {
+        let today = clock::day(clock.now_us());
+        let midnight = (i64::from(today) + 1) * DAY_US;
+        let days = head.day.map_or(0, |day| today.saturating_sub(day));
+        if head.pending.is_none() && days > MAX_DAY_JUMP && !any_jump {
+            if refused.replace(today) != Some(today) {
                 let day = head.day.map(date::show).unwrap_or_default();
                 tracing::error!(
                     registry = day,
@@ -47,18 +52,23 @@ async fn follow(store: &Store, writer: &Writer, clock: &dyn Clock, any_jump: boo
                      correct the clock, or start with --accept-day-jump"
                 );
             }
-            Some(days) if days > 0 || head.pending.is_some() => {
-                // A day that was begun is finished, even if the clock was set back since.
-                let to = head.pending.map_or(today, |(day, _)| day.max(today));
-                if let Err(error) = advance(writer, to).await {
-                    tracing::warn!(%error, "the registry's day could not be moved yet");
-                    tokio::time::sleep(RETRY).await;
-                }
-                continue;
+            // The clock may be set back meanwhile, so that its next midnight is far.
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = clock.wait_until(midnight) => {}
             }
-            _ => {}
+            continue;
         }
-        clock.wait_until((i64::from(today) + 1) * DAY_US).await;
+        if head.pending.is_some() || days > 0 {
+            // A day that was begun is finished, even if the clock was set back since.
+            let to = head.pending.map_or(today, |(day, _)| day);
+            if let Err(error) = advance(writer, to).await {
+                tracing::warn!(%error, "the registry's day could not be moved yet");
+                tokio::time::sleep(RETRY).await;
+            }
+            continue;
+        }
+        clock.wait_until(midnight).await;
     }
 }
 

@@ -18,6 +18,10 @@ pub const MAX_REPORTS_PER_FILING: usize = 1000;
 pub const MAX_IMPORT_BATCH_ITEMS: usize = 100;
 /// Items of one batch of our own import, in bytes: an entry holds each with its record and events, some times as much.
 pub const MAX_IMPORT_BATCH_BYTES: usize = 128 * 1024;
+/// Answers of an import that wait for a client that does not read.
+pub const IMPORT_ANSWERS: usize = 1;
+/// How often a batch is decided again without those of its items that have no room.
+pub const MAX_IMPORT_ROUNDS: usize = 16;
 /// A request message, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 /// Characters of a request id.

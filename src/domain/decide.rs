@@ -189,7 +189,9 @@ fn stand(
             }
         }
     };
-    check_size(name, &new)?;
+    if context.cause == Cause::Filing {
+        check_size(name, &new)?;
+    }
     let plan = plan_milestones(name, &new, before, context);
     let difference =
         |a: &BTreeSet<&str>, b: &BTreeSet<&str>| a.difference(b).map(ToString::to_string).collect::<Vec<_>>();
@@ -413,21 +415,31 @@ fn plan_milestones(name: &RecordName, record: &v1::Record, before: &Before, cont
     let facts = milestone::facts(record, View { day: context.today, successors: &context.successors });
     let in_a_part: BTreeSet<_> = before.parts.iter().flat_map(|p| facts_of(name, before, p, context)).collect();
     for old in &before.milestones {
-        match facts.iter().find(|f| f.event_type == old.r#type() && f.element == old.element) {
-            None if in_a_part.contains(&(old.r#type(), old.element.clone())) => plan.standing.push(old.clone()),
-            None => plan.fallen.push(old.clone()),
-            Some(fact) => {
-                let digest = fact.digest();
-                if digest != old.detail_digest {
-                    plan.revised.push(old.clone());
-                }
-                plan.standing.push(Milestone { detail_digest: digest, ..old.clone() });
-            }
+        let same = facts.iter().find(|f| f.event_type == old.r#type() && f.element == old.element);
+        let Some(fact) = same.or_else(|| told_otherwise(old, &before.milestones, &facts)) else {
+            let stands = in_a_part.contains(&(old.r#type(), old.element.clone()));
+            if stands { &mut plan.standing } else { &mut plan.fallen }.push(old.clone());
+            continue;
+        };
+        let detail_digest = fact.digest();
+        if detail_digest != old.detail_digest {
+            plan.revised.push(old.clone());
         }
+        plan.standing.push(Milestone { element: fact.element.clone(), detail_digest, ..old.clone() });
     }
-    let told = |f: &Fact| before.milestones.iter().any(|m| m.r#type() == f.event_type && m.element == f.element);
+    let told = |f: &Fact| plan.standing.iter().any(|m| m.r#type() == f.event_type && m.element == f.element);
     plan.fresh = facts.into_iter().filter(|f| !told(f) && f.is_worth_telling(context.since)).collect();
     plan
+}
+
+/// The fact that tells what an agreement's milestone told, under another key: it begins and ends once, whether that
+/// follows from a date or is stated later.
+fn told_otherwise<'f>(old: &Milestone, before: &[Milestone], facts: &'f [Fact]) -> Option<&'f Fact> {
+    if !matches!(old.r#type(), EventType::AgreementInForce | EventType::AgreementTerminated) {
+        return None;
+    }
+    let is_told = |f: &Fact| before.iter().any(|m| m.r#type() == f.event_type && m.element == f.element);
+    facts.iter().find(|f| f.event_type == old.r#type() && !is_told(f))
 }
 
 /// The id of an event.

@@ -6,6 +6,7 @@
 use super::{
     date::{self, Day},
     milestone::Fact,
+    record,
     status::{self, View},
 };
 use crate::pb::v1::{
@@ -60,6 +61,8 @@ pub fn days(record: &v1::Record, view: View<'_>) -> Vec<Day> {
         }
         _ => {}
     }
+    // What has no date had happened when the registry learnt of the record.
+    days.extend(status::known_by(record::info(record)));
     dates.extend(&stages);
     for span in dates.into_iter().map(date::span_of) {
         for day in [span.earliest, span.latest].into_iter().flatten() {

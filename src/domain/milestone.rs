@@ -43,7 +43,7 @@ impl Fact {
         detail: Detail,
         path: String,
     ) -> Self {
-        let due = date.and_then(|d| date::span_of(d).earliest);
+        let due = date.map(date::span_of).and_then(|span| span.earliest.or(span.latest));
         let basis = EventBasis::Stated;
         Self { event_type, element, occurred: date.cloned(), detail, path, basis, due, tell_until: None }
     }
@@ -173,6 +173,11 @@ fn statements(statements: &[v1::Statement]) -> impl Iterator<Item = Fact> {
     })
 }
 
+/// Acts that change how an agreement runs, from the day on which they have effect.
+fn takes_effect(act: ActionType) -> bool {
+    matches!(act, ActionType::EnteredIntoForce | ActionType::Terminated | ActionType::Suspended | ActionType::Resumed)
+}
+
 fn action(action: &v1::AgreementAction) -> Option<Fact> {
     let event_type = match action.r#type() {
         ActionType::Initialled => EventType::AgreementInitialled,
@@ -202,10 +207,13 @@ fn action(action: &v1::AgreementAction) -> Option<Fact> {
     };
     let (detail, path) = (Detail::Action(action.clone()), format!("actions[{}]", action.key));
     let mut fact = Fact::stated(event_type, action.key.clone(), action.date.as_ref(), detail, path);
-    if event_type == EventType::AgreementInForce {
-        // A start counts from its latest possible day, as the status does.
-        let effect = action.effective_date.as_ref().or(action.date.as_ref());
-        fact.due = effect.and_then(|d| date::span_of(d).latest);
+    if takes_effect(action.r#type())
+        && let Some(effect) = action.effective_date.as_ref().or(action.date.as_ref())
+    {
+        // It counts from its latest possible day, as the status does.
+        let span = date::span_of(effect);
+        fact.due = span.latest.or(span.earliest);
+        fact.occurred = action.date.clone().or_else(|| Some(effect.clone()));
     }
     Some(fact)
 }

@@ -109,7 +109,12 @@ fn report(row: &mut Fields, states: &States) -> Result<v1::Report, String> {
     let (id, words) = (row.require("id")?, row.require("title")?);
     let mut lines = Vec::new();
     let parties = parties(row, states, &mut lines)?;
-    let actions = actions(row, &mut lines)?;
+    let mut actions = actions(row, &mut lines)?;
+    if parties.len() > 2 {
+        // The register's own state leaves; the others go on.
+        let own = || vec![v1::Party { state: "GB".to_owned(), organization: None }];
+        actions.iter_mut().filter(|a| a.r#type() == ActionType::Withdrawn).for_each(|a| a.parties = own());
+    }
     let (registration, mut external_ids) = references(row, &mut lines);
     external_ids.insert(0, external_id("uk-treaties-online", &id));
     external_ids.extend(row.take("uuid").map(|uuid| external_id("uk-treaties-online-uuid", uuid)));

@@ -2,9 +2,10 @@
 //!
 //! The next batch is read when the last is answered: a client that sends faster waits in its own flow-control window.
 
-use std::{collections::HashSet, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::HashSet, pin::Pin, time::Duration};
 
-use tokio_stream::{Stream, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Status, Streaming};
 
 use super::filing::{Filing, Timed, check_request_id, parse_intent, parse_reason, too_many};
@@ -15,7 +16,7 @@ use crate::{
         name::{self, ReportName},
         report::Report,
     },
-    limits::MAX_REPORTS_PER_FILING,
+    limits::{IMPORT_ANSWERS, MAX_REPORTS_PER_FILING},
     pb::v1::{
         FilingOutcome, FilingResult, ImportItem, ImportRefusal, ImportReportsRequest, ImportReportsResponse,
         ImportResult, RetractionReason, Source, import_item::Item, import_result::Outcome,
@@ -26,17 +27,57 @@ use crate::{
 /// The answers of an import, one for each batch; an error is the last.
 pub(super) type Answers = Pin<Box<dyn Stream<Item = std::result::Result<ImportReportsResponse, Status>> + Send>>;
 
-/// Answers each batch as it comes.
+/// Answers each batch as it comes, until the client is done, its deadline passes, or the server drains.
 pub(super) fn answers(filing: Filing, batches: Streaming<ImportReportsRequest>, deadline: Option<Duration>) -> Answers {
-    let filing = Arc::new(filing);
+    let (answers, told) = mpsc::channel(IMPORT_ANSWERS);
+    let tasks = filing.0.tasks.clone();
+    tasks.spawn("import", import(filing, batches, deadline, answers));
+    Box::pin(ReceiverStream::new(told))
+}
+
+async fn import(
+    filing: Filing,
+    mut batches: Streaming<ImportReportsRequest>,
+    deadline: Option<Duration>,
+    answers: mpsc::Sender<std::result::Result<ImportReportsResponse, Status>>,
+) {
     let began = clock::ticks();
-    Box::pin(batches.then(move |batch| {
-        let filing = Arc::clone(&filing);
-        async move {
-            let left = deadline.map(|deadline| deadline.saturating_sub(began.elapsed()));
-            Ok(answer(&filing, batch?, left).await?)
+    let left = || deadline.map(|deadline| deadline.saturating_sub(began.elapsed()));
+    loop {
+        let answered = match next(&filing, &mut batches, left()).await {
+            Ok(None) => return,
+            Ok(Some(batch)) => answer(&filing, batch, left()).await.map_err(Status::from),
+            Err(status) => Err(status),
+        };
+        let ended = answered.is_err();
+        // A client that went away wants no more answers; what it sent before is filed.
+        if answers.send(answered).await.is_err() || ended {
+            return;
         }
-    }))
+    }
+}
+
+/// The next batch; `None` once the client is done.
+async fn next(
+    filing: &Filing,
+    batches: &mut Streaming<ImportReportsRequest>,
+    left: Option<Duration>,
+) -> std::result::Result<Option<ImportReportsRequest>, Status> {
+    let too_late = async {
+        match left {
+            Some(left) => tokio::time::sleep(left).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = filing.0.hub.draining().cancelled() => {
+            let why = "the server is shutting down; what was answered stands, resume elsewhere with the next batch";
+            Err(Error::new(Reason::Draining, why).into())
+        }
+        batch = batches.message() => batch,
+        () = too_late => Err(Error::new(Reason::Deadline, "the deadline passed before the next batch came").into()),
+    }
 }
 
 async fn answer(filing: &Filing, batch: ImportReportsRequest, left: Option<Duration>) -> Result<ImportReportsResponse> {

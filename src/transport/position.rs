@@ -69,7 +69,7 @@ impl App {
 
     fn before_the_log(&self) -> Error {
         let oldest = Token::at(self.store.head().epoch, 0, &GENESIS).encode();
-        let why = "is before the log began; what held in the world then is asked for with the filter's `occurred`";
+        let why = "is before the log began; what held in the world then is asked for with `valid_at`";
         Error::field(Reason::HistoryTrimmed, "as_of.time", why).with("oldest_token", oldest)
     }
 

@@ -1,5 +1,8 @@
 //! Deciding one filing inside the open transaction: from what is asked to what the entry will say.
 
+use std::collections::BTreeMap;
+
+use prost::Message as _;
 use prost_reflect::Value;
 use rusqlite::Connection;
 
@@ -16,7 +19,7 @@ use crate::{
         name::{RecordName, ReportName},
         report::Report,
     },
-    limits::MAX_REPORTS_PER_FILING,
+    limits::{MAX_IMPORT_ROUNDS, MAX_REPORTS_PER_FILING},
     pb::{
         log::{EntryPayload, Filing, LiftedRuling, Ruling, filing},
         v1::{self, FilingOutcome, Intent, RetractionReason},
@@ -64,6 +67,11 @@ impl Drafting<'_> {
         }
     }
 
+    /// The registry's day before: while it is being moved, what fell due on the way is still worth telling.
+    pub fn since(&self) -> Day {
+        self.head.day.unwrap_or_else(|| self.today())
+    }
+
     fn steps<'s>(
         &self,
         steps: impl Iterator<Item = &'s Step>,
@@ -78,40 +86,41 @@ impl Drafting<'_> {
                 Step::Withdraw(name) => self.withdraw_one(name, &mut payload, &mut touched)?,
             }
         }
-        let plan = Plan { intent, reason, today: self.today(), since: self.today() };
+        let plan = Plan { intent, reason, today: self.today(), since: self.since() };
         self.conclude(&mut payload, touched, &plan)?;
         Ok(payload)
     }
 
-    /// As far as it can be: what its record has no room for is left out, and its result says so.
+    /// As far as it can be: what its record, or the entry, has no room for is left out, and its result says so.
     fn import(&self, steps: &[Step], intent: Intent, reason: RetractionReason) -> Result<EntryPayload> {
-        let mut refused: Vec<(usize, Error)> = Vec::new();
-        loop {
-            let kept = steps.iter().enumerate().filter(|(i, _)| refused.iter().all(|(r, _)| r != i));
-            let error = match self.steps(kept.map(|(_, step)| step), intent, reason) {
+        let mut refused: BTreeMap<usize, Error> = BTreeMap::new();
+        for _ in 0..MAX_IMPORT_ROUNDS {
+            let kept: Vec<usize> = (0..steps.len()).filter(|i| !refused.contains_key(i)).collect();
+            let error = match self.steps(kept.iter().map(|i| &steps[*i]), intent, reason) {
                 Err(error) if error.reason == Reason::TooLarge => error,
                 Err(error) => return Err(error),
+                Ok(payload) if payload.encoded_len() > super::MAX_PAYLOAD_BYTES && kept.len() > 1 => {
+                    let why = "does not fit into one revision with what stands before it: send it in the next batch";
+                    let rest = kept[kept.len() / 2..].iter().map(|i| (*i, Error::new(Reason::TooLarge, why)));
+                    refused.extend(rest);
+                    continue;
+                }
                 Ok(mut payload) => {
-                    refused.sort_by_key(|(index, _)| *index);
                     for (index, error) in &refused {
                         payload.results.insert((*index).min(payload.results.len()), left_out(&steps[*index], error));
                     }
                     return Ok(payload);
                 }
             };
-            let before = refused.len();
-            let mut new = Vec::new();
-            for (i, step) in steps.iter().enumerate().filter(|(i, _)| refused.iter().all(|(r, _)| r != i)) {
-                let record = self.survivor(&step.report_name().record)?;
-                if error.resource.as_deref() == Some(record.as_str()) {
-                    new.push((i, error.clone()));
-                }
-            }
-            refused.extend(new);
-            if refused.len() == before {
+            let about = |i: &usize| error.resource.as_deref() == Some(steps[*i].report_name().record.as_str());
+            let new: Vec<usize> = kept.into_iter().filter(about).collect();
+            if new.is_empty() {
                 return Err(error);
             }
+            refused.extend(new.into_iter().map(|i| (i, error.clone())));
         }
+        let why = format!("more than {MAX_IMPORT_ROUNDS} records of the batch have no room: send smaller batches");
+        Err(Error::new(Reason::TooLarge, why))
     }
 
     fn file(&self, report: &Report, payload: &mut EntryPayload, touched: &mut Vec<Place>) -> Result<()> {
@@ -244,7 +253,7 @@ impl Drafting<'_> {
     }
 
     pub fn rule(&self, payload: &mut EntryPayload, places: Vec<Place>, reason: RetractionReason) -> Result<()> {
-        let plan = Plan { intent: Intent::Unspecified, reason, today: self.today(), since: self.today() };
+        let plan = Plan { intent: Intent::Unspecified, reason, today: self.today(), since: self.since() };
         self.conclude(payload, places, &plan)
     }
 

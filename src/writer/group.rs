@@ -137,10 +137,12 @@ impl Group {
         let before = self.store.head();
         let now_us = self.clock.now_us();
         let first = jobs.first().and_then(|job| day_before(&before, now_us, &job.request));
-        let Some(move_day) = first else {
-            let asked: Vec<Asked<'_>> = jobs.iter().map(|job| (&job.request, &job.span)).collect();
-            return self.try_requests(before, now_us, &asked);
-        };
+        let asked: Vec<Asked<'_>> = jobs.iter().map(|job| (&job.request, &job.span)).collect();
+        let Some(move_day) = first else { return self.try_requests(before, now_us, &asked) };
+        // What is refused or changes nothing moves no day.
+        if !self.would_append(before, now_us, &asked[..1])? {
+            return self.try_requests(before, now_us, &asked[..1]);
+        }
         match self.try_requests(before, now_us, &[(&move_day, &tracing::Span::current())])? {
             Tried::Done { mut answers, .. } => match answers.pop() {
                 Some(Err(error)) => Err(error),
@@ -148,6 +150,12 @@ impl Group {
             },
             Tried::Conflict => Ok(Tried::Conflict),
         }
+    }
+
+    fn would_append(&self, before: Head, now_us: i64, asked: &[Asked<'_>]) -> Result<bool> {
+        let trial = Transaction::new_unchecked(&self.store.connection, TransactionBehavior::Immediate)
+            .map_err(|e| from_sqlite(&e))?;
+        Ok(prepare(&trial, before, now_us, asked)?.appends)
     }
 
     fn try_requests(&mut self, before: Head, now_us: i64, asked: &[Asked<'_>]) -> Result<Tried> {

@@ -72,14 +72,15 @@ pub(super) fn derive(agreement: &v1::Agreement, view: View<'_>) -> (AgreementSta
 }
 
 /// The last day of an agreement's validity, renewals by that day included; `None` if it has none, or if it is renewed
-/// tacitly and nobody has denounced it.
+/// tacitly and nobody has denounced it, or renewed for a time that is not stated.
 #[must_use]
 pub fn expiry(agreement: &v1::Agreement, view: View<'_>) -> Option<Expiry> {
     let seen = Seen::of(agreement, view);
     if seen.is_tacit() && seen.denounced_on().is_none() {
         return None;
     }
-    seen.term().expiry
+    let term = seen.term();
+    term.expiry.filter(|_| !term.open)
 }
 
 /// The latest last day of the term that runs on a day, tacit renewals included.
@@ -126,6 +127,8 @@ fn dated(date: &v1::InferableDate) -> Option<(&v1::EdtfDate, bool)> {
 }
 
 const DENUNCIATIONS: [ActionType; 2] = [ActionType::Denounced, ActionType::Withdrawn];
+/// Acts by which some of many parties may end or stop it among themselves (Vienna Convention, art. 58).
+const ENDINGS: [ActionType; 2] = [ActionType::Terminated, ActionType::Suspended];
 const CONSENTS: [ActionType; 4] =
     [ActionType::Ratified, ActionType::Accepted, ActionType::Approved, ActionType::Acceded];
 
@@ -163,7 +166,8 @@ impl<'a> Seen<'a> {
 
     /// Whether an act of these types has effect.
     fn act(&self, types: &'a [ActionType], words: &str) -> Holds {
-        let found = |wanted: Answer| self.acts(types).find(|a| self.has_come(effect(a)) == wanted);
+        let of_all = || self.acts(types).filter(|a| !ENDINGS.contains(&a.r#type()) || self.is_of_the_whole(a));
+        let found = |wanted: Answer| of_all().find(|a| self.has_come(effect(a)) == wanted);
         let act =
             found(Answer::Yes).map(|a| (a, Answer::Yes)).or_else(|| found(Answer::Maybe).map(|a| (a, Answer::Maybe)));
         act.map_or(Holds::No, |(a, answer)| Holds::by(answer, format!("{words} {}", shown(effect(a))), false))
@@ -171,10 +175,13 @@ impl<'a> Seen<'a> {
 
     /// Denunciations that end the whole: by one of two parties, or by all; one of many only leaves.
     fn denunciations(&self) -> impl Iterator<Item = &'a v1::AgreementAction> {
+        self.acts(&DENUNCIATIONS).filter(|a| self.is_of_the_whole(a))
+    }
+
+    /// Whether an act counts for all parties, not for some of many among themselves.
+    fn is_of_the_whole(&self, act: &v1::AgreementAction) -> bool {
         let parties = self.agreement.parties.len();
-        let ends_it =
-            move |a: &&v1::AgreementAction| a.parties.is_empty() || parties <= 2 || a.parties.len() + 1 >= parties;
-        self.agreement.actions.iter().filter(|a| DENUNCIATIONS.contains(&a.r#type())).filter(ends_it)
+        act.parties.is_empty() || parties <= 2 || act.parties.len() + 1 >= parties
     }
 
     /// The latest day on which it was denounced, if it was by the day asked about.
@@ -229,7 +236,8 @@ impl<'a> Seen<'a> {
 
     fn suspended(&self) -> Holds {
         let last = |types: &'a [ActionType]| {
-            let effective = self.acts(types).filter(|a| self.has_come(effect(a)) == Answer::Yes);
+            let whole = self.acts(types).filter(|a| self.is_of_the_whole(a));
+            let effective = whole.filter(|a| self.has_come(effect(a)) == Answer::Yes);
             effective.map(|a| effect(a).and_then(|d| date::span_of(d).latest)).max()
         };
         let perhaps_resumed = self.acts(&[ActionType::Resumed]).any(|a| self.has_come(effect(a)) == Answer::Maybe);
@@ -243,14 +251,14 @@ impl<'a> Seen<'a> {
     }
 
     fn denounced(&self) -> Holds {
-        let declared =
-            self.denunciations().map(|a| (a, self.has_come(a.date.as_ref()))).find(|(_, a)| *a != Answer::No);
-        let Some((act, answer)) = declared else { return Holds::No };
+        let declared: Vec<_> = self.denunciations().map(|a| (a, self.has_come(a.date.as_ref()))).collect();
+        let answered = |wanted: Answer| declared.iter().find(|(_, answer)| *answer == wanted);
+        let Some((act, answer)) = answered(Answer::Yes).or_else(|| answered(Answer::Maybe)) else { return Holds::No };
         let effect = act.effective_date.as_ref().map_or_else(
             || "; from when it has effect is not stated".to_owned(),
             |d| format!(", with effect from {}", d.edtf),
         );
-        Holds::by(answer, format!("denounced {}{effect}", shown(act.date.as_ref())), false)
+        Holds::by(*answer, format!("denounced {}{effect}", shown(act.date.as_ref())), false)
     }
 
     /// Entered into force, or concluded and its validity has begun.
@@ -360,11 +368,17 @@ impl<'a> Seen<'a> {
         renewals.sort_by_key(|a| effect(a).and_then(|d| date::span_of(d).latest));
         for act in renewals {
             let Some(latest) = term.expiry.as_ref().and_then(Expiry::latest) else { continue };
-            let Some(from) = effect(act).and_then(|d| date::span_of(d).latest) else { continue };
+            let Some(from) = effect(act).and_then(|d| date::span_of(d).latest) else {
+                // Nobody says when: it may have been for any time.
+                term.renewed = Some("renewed on a day that is not stated".to_owned());
+                term.open = true;
+                continue;
+            };
             match self.period() {
                 Some(months) if latest < later(from, months) => {
                     term.renewed = Some(format!("renewed {}", shown(effect(act))));
-                    term.lengthen(latest, months);
+                    // After a lapse the new term runs from the renewal.
+                    term.lengthen(latest.max(from), months);
                 }
                 None if latest <= later(from, 12) => {
                     term.renewed = Some(format!("renewed {}", shown(effect(act))));

@@ -45,7 +45,8 @@ pub fn derive(record: &v1::Record, view: View<'_>) -> Option<DerivedStatus> {
 }
 
 /// The day on which the registry first learnt of a record: what it says without a date had happened by then.
-fn known_by(info: Option<&v1::RecordInfo>) -> Option<Day> {
+#[must_use]
+pub fn known_by(info: Option<&v1::RecordInfo>) -> Option<Day> {
     let created = info?.create_time.as_ref()?;
     i32::try_from(created.seconds.div_euclid(86_400)).ok()
 }

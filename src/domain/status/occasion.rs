@@ -73,7 +73,11 @@ impl<'a> Occasion<'a> {
     }
 
     fn last_day(&self) -> Option<(&'a v1::EdtfDate, bool)> {
-        self.end.map(|d| (d, false)).or(self.planned_end.map(|d| (d, true)))
+        // A plan that ends before what then was began is overtaken.
+        let began = self.start.and_then(|d| date::span_of(d).earliest);
+        let overtaken =
+            |d: &&v1::EdtfDate| began.zip(date::span_of(d).latest).is_some_and(|(first, last)| last < first);
+        self.end.map(|d| (d, false)).or(self.planned_end.filter(|d| !overtaken(d)).map(|d| (d, true)))
     }
 
     /// When a stage was reached: its date, else before the source said so, and what cannot be before the start is not.
