@@ -46,7 +46,18 @@ pub struct Before {
     pub merged_names: Vec<String>,
     /// Of a record with merged names: what its parts are, each by itself. A milestone that stands in one of them is not
     /// withdrawn because another part says otherwise.
-    pub parts: Vec<Resolution>,
+    pub parts: Vec<Part>,
+}
+
+/// A part of a record with merged names: what it would be without one of the merges.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// One of its names.
+    pub name: RecordName,
+    /// The others.
+    pub merged_names: Vec<String>,
+    /// What the reports filed under them resolve to.
+    pub resolution: Resolution,
 }
 
 /// The filing that is decided.
@@ -192,7 +203,7 @@ fn stand(
     if context.cause == Cause::Filing {
         check_size(name, &new)?;
     }
-    let plan = plan_milestones(name, &new, before, context);
+    let plan = plan_milestones(&new, before, context);
     let difference =
         |a: &BTreeSet<&str>, b: &BTreeSet<&str>| a.difference(b).map(ToString::to_string).collect::<Vec<_>>();
     let (disputed, settled) = (difference(&disputed_now, &disputed_then), difference(&disputed_then, &disputed_now));
@@ -254,7 +265,7 @@ fn classify(
 
 /// Nothing of the record changed, but something fell due: it is told without a registry event.
 fn tell_due(name: &RecordName, old: &v1::Record, before: &Before, after: &Resolution, context: &Context) -> Decision {
-    let plan = plan_milestones(name, old, before, context);
+    let plan = plan_milestones(old, before, context);
     if plan.fresh.is_empty() && plan.fallen.is_empty() {
         return Decision::nothing();
     }
@@ -288,8 +299,18 @@ pub fn standing_facts(
     after: &Resolution,
     context: &Context,
 ) -> BTreeSet<(EventType, String)> {
-    let resolutions = std::iter::once(after).chain(&before.parts);
-    resolutions.flat_map(|r| facts_of(name, before, r, context)).collect()
+    let mut facts = facts_in_parts(before, context);
+    facts.extend(facts_of(name, before, after, context));
+    facts
+}
+
+fn facts_in_parts(before: &Before, context: &Context) -> BTreeSet<(EventType, String)> {
+    let of_part = |part: &Part| {
+        let (create_time, merged_names) = (before.create_time, part.merged_names.clone());
+        let alone = Before { create_time, merged_names, ..Before::default() };
+        facts_of(&part.name, &alone, &part.resolution, context).collect::<Vec<_>>()
+    };
+    before.parts.iter().flat_map(of_part).collect()
 }
 
 fn facts_of(
@@ -410,10 +431,10 @@ struct Plan {
     fresh: Vec<Fact>,
 }
 
-fn plan_milestones(name: &RecordName, record: &v1::Record, before: &Before, context: &Context) -> Plan {
+fn plan_milestones(record: &v1::Record, before: &Before, context: &Context) -> Plan {
     let mut plan = Plan { standing: Vec::new(), revised: Vec::new(), fallen: Vec::new(), fresh: Vec::new() };
     let facts = milestone::facts(record, View { day: context.today, successors: &context.successors });
-    let in_a_part: BTreeSet<_> = before.parts.iter().flat_map(|p| facts_of(name, before, p, context)).collect();
+    let in_a_part = facts_in_parts(before, context);
     for old in &before.milestones {
         let same = facts.iter().find(|f| f.event_type == old.r#type() && f.element == old.element);
         let Some(fact) = same.or_else(|| told_otherwise(old, &before.milestones, &facts)) else {

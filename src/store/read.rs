@@ -320,6 +320,17 @@ pub fn shared_milestones(connection: &Connection, name: &RecordName) -> Result<V
     rows(connection, sql, [name.as_str()], |r| Ok((r.get(0)?, (r.get(1)?, r.get(2)?))))
 }
 
+/// The records of whose milestones an event is.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn holders(connection: &Connection, (revision, index): (u64, u32)) -> Result<Vec<String>> {
+    let sql = "SELECT r.name FROM milestones m JOIN records r ON r.id = m.record
+               WHERE m.revision = ?1 AND m.event_index = ?2";
+    rows(connection, sql, (revision, index), |r| r.get(0))
+}
+
 /// The revisions about the names of a family after one, up to another, oldest first.
 ///
 /// # Errors

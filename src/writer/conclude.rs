@@ -7,7 +7,7 @@ use crate::{
     clock,
     domain::{
         date::Day,
-        decide::{self, Before, Cause, Context, Decision, Joint},
+        decide::{self, Before, Cause, Context, Decision, Joint, Part},
         error::Result,
         family::Family,
         name::{RecordName, ReportName},
@@ -75,9 +75,12 @@ impl Place {
     }
 
     /// What each part of it would be by itself.
-    fn parts(&self) -> Vec<Resolution> {
-        let part =
-            |names: BTreeSet<RecordName>| self.resolve_those(|name| names.contains(name) && !self.family.holds(name));
+    fn parts(&self) -> Vec<Part> {
+        let part = |names: BTreeSet<RecordName>| {
+            let resolution = self.resolve_those(|name| names.contains(name) && !self.family.holds(name))?;
+            let merged_names = names.iter().skip(1).map(ToString::to_string).collect();
+            Some(Part { name: names.first()?.clone(), merged_names, resolution })
+        };
         self.family.parts().into_iter().filter_map(part).collect()
     }
 
@@ -200,7 +203,7 @@ impl Drafting<'_> {
         let before = Before {
             create_time: row.as_ref().map(|r| clock::timestamp(r.created_at_us)),
             record: row.and_then(|r| r.record),
-            shared: self.shared_milestones(payload, name)?,
+            shared: self.shared_milestones(payload, place)?,
             parts: if merged_names.is_empty() || milestones.is_empty() { Vec::new() } else { place.parts() },
             milestones,
             merged_names,

@@ -97,6 +97,8 @@ impl Drafting<'_> {
                 loser.milestones = Some(Vec::new());
                 survivor.milestones = Some(of_record(survivor.name(), all));
             }
+            // What does not stand, and did not, tells nothing: the record withdraws what falls with it.
+            Some(EventType::Unmerged) if one.is_none() => loser.milestones = Some(Vec::new()),
             Some(EventType::Unmerged) => {
                 let all = self.told(survivor.name())?;
                 (loser.milestones, survivor.milestones) = (Some(all.clone()), Some(all.clone()));
@@ -105,10 +107,13 @@ impl Drafting<'_> {
                 let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|m| is_told_of(m, &loser.family));
                 let keep =
                     |own: &[Milestone], others: &[Milestone], facts: &BTreeSet<Key>, elsewhere: &BTreeSet<Key>| {
-                        let told: HashSet<Key> = own.iter().map(key).collect();
-                        // One that stands of the other record alone goes there; one that stands of none is withdrawn here.
-                        let stays = |m: &&Milestone| facts.contains(&key(m)) || !elsewhere.contains(&key(m));
-                        let comes = |m: &&Milestone| facts.contains(&key(m)) && !told.contains(&key(m));
+                        // One that stands of the other record alone, and which that has not told itself, goes there; one
+                        // that goes nowhere stays, to be withdrawn if it does not stand.
+                        let goes = |m: &Milestone, facts: &BTreeSet<Key>, told: &[Milestone]| {
+                            facts.contains(&key(m)) && !told.iter().any(|t| key(t) == key(m))
+                        };
+                        let stays = |m: &&Milestone| facts.contains(&key(m)) || !goes(m, elsewhere, others);
+                        let comes = |m: &&Milestone| goes(m, facts, own);
                         own.iter().filter(stays).chain(others.iter().filter(comes)).cloned().collect::<Vec<_>>()
                     };
                 loser.milestones = Some(of_record(loser.name(), keep(&own, &others, &parted, &rest)));
@@ -140,11 +145,24 @@ impl Drafting<'_> {
     }
 
     /// Events of a record's milestones that stand of another record too, as far as the entry is decided.
-    pub fn shared_milestones(&self, payload: &EntryPayload, name: &RecordName) -> Result<Vec<(u64, u32)>> {
-        let mut shared = read::shared_milestones(self.connection, name)?;
+    pub fn shared_milestones(&self, payload: &EntryPayload, place: &Place) -> Result<Vec<(u64, u32)>> {
+        let mut shared = match &place.milestones {
+            None => read::shared_milestones(self.connection, place.name())?,
+            Some(milestones) => {
+                let mut shared = Vec::new();
+                for m in milestones {
+                    let event = (m.revision, m.index);
+                    let holders = read::holders(self.connection, event)?;
+                    shared.extend(holders.into_iter().filter(|h| h != place.name().as_str()).map(|h| (h, event)));
+                }
+                shared
+            }
+        };
         shared.retain(|(other, event)| {
             let changed = payload.changes.iter().find(|c| c.name == *other);
-            changed.is_none_or(|c| c.milestones.iter().any(|m| (m.revision, m.index) == *event))
+            // Between the two of a merge they were shared out already.
+            let is_joint = place.joint.as_ref().is_some_and(|j| j.other == *other);
+            !is_joint && changed.is_none_or(|c| c.milestones.iter().any(|m| (m.revision, m.index) == *event))
         });
         Ok(shared.into_iter().map(|(_, event)| event).collect())
     }

@@ -25,7 +25,7 @@ use attache::{
     journal,
     pb::{
         self,
-        log::Ruling,
+        log::{Merge, Ruling},
         v1::{self, EventClass, EventType, Intent, RetractionReason, event::Detail},
     },
     store::{self, Options, Store, Sync, read},
@@ -165,6 +165,28 @@ impl Registry {
         !self.store.read(|c| read::rulings(c, &name)).expect("a readable store").is_empty()
     }
 
+    pub fn merge(&self, loser: &str, survivor: &str) -> Result<Answer, Error> {
+        let source =
+            v1::Source { name: "sources/merger".into(), kind: v1::SourceKind::Editor.into(), ..Default::default() };
+        let merge = Merge { loser: loser.into(), survivor: survivor.into(), source: Some(source), note: String::new() };
+        let name = |text: &str| text.parse().expect("the name of a record");
+        self.act(Act::Merge { loser: name(loser), survivor: name(survivor), merge: Box::new(merge) })
+    }
+
+    pub fn unmerge(&self, loser: &str) -> Result<Answer, Error> {
+        self.act(Act::Unmerge { loser: loser.parse().expect("the name of a record") })
+    }
+
+    /// The events of the milestones that the store says stand, by type and element.
+    pub fn milestone_events(&self, name: &str) -> BTreeMap<(EventType, String), BTreeSet<String>> {
+        let name: RecordName = name.parse().expect("the name of a record");
+        let mut events: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
+        for m in self.store.read(|c| read::milestones(c, &name)).expect("a readable store") {
+            events.entry((m.r#type(), m.element.clone())).or_default().insert(event_id(m.revision, m.index));
+        }
+        events
+    }
+
     /// The milestones that the store says stand: (type, element).
     pub fn milestones(&self, name: &str) -> BTreeSet<(EventType, String)> {
         let name: RecordName = name.parse().expect("the name of a record");
@@ -251,7 +273,9 @@ pub fn element(event: &v1::Event) -> String {
 }
 
 /// The registry events of which a revision has exactly one for each record.
-const EXCLUSIVE: [EventType; 6] = [
+const EXCLUSIVE: [EventType; 8] = [
+    EventType::Merged,
+    EventType::Unmerged,
     EventType::Retracted,
     EventType::Restored,
     EventType::Recorded,
