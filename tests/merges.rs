@@ -21,6 +21,7 @@ use tonic::Status;
 use tonic_types::StatusExt as _;
 
 type Answer<T> = Result<T, Status>;
+type Change = fn(&mut v1::MergeRecordsRequest);
 
 fn merging(loser: &str, survivor: &str) -> v1::MergeRecordsRequest {
     v1::MergeRecordsRequest {
@@ -345,7 +346,7 @@ async fn what_cannot_be_one_is_refused() {
 async fn a_merge_is_a_ruling_with_an_editors_source() {
     let server = three().await;
     let long = "x".repeat(4001);
-    let changes: [(&str, fn(&mut v1::MergeRecordsRequest)); 4] = [
+    let changes: [(&str, Change); 4] = [
         ("source", |r| r.source = None),
         ("source.kind", |r| r.source.as_mut().unwrap().kind = v1::SourceKind::Secondary.into()),
         ("source.name", |r| r.source.as_mut().unwrap().name = "merger".into()),

@@ -401,6 +401,35 @@ def check_ruling(client):
         refuses(refusal(client, "GetVisit", name=name), "NOT_FOUND", "RECORD_RETRACTED")
 
 
+def check_merge(client):
+    loser, survivor = "visits/foreign-py-loser", "visits/foreign-py-survivor"
+    ruling = {"loser": loser, "survivor": survivor, "source": source("merger", kind="EDITOR")}
+    file_reports(client, report(loser, source("e")))
+    file_reports(client, report(survivor, source("f")))
+    with promise("two names merged are one record, which answers for both"):
+        assert client.call("MergeRecords", **ruling, validate_only=True).revision == 0
+        merged = client.call("MergeRecords", **ruling)
+        assert word(merged.result, "outcome") == "FILING_OUTCOME_MERGED" and merged.result.record == survivor
+        assert [(e.subject, e.other_name) for e in merged.events[:2]] == [(loser, survivor), (survivor, loser)]
+        visit = client.call("GetVisit", name=loser, at_least=merged.token).visit
+        assert (visit.name, list(visit.info.merged_names), visit.info.account_count) == (survivor, [loser], 2), visit
+        batch = client.call("BatchGetRecords", names=[loser])
+        assert [(m.name, m.record) for m in batch.merged] == [(loser, survivor)]
+        assert client.call("MergeRecords", **ruling).revision == 0
+    with promise("filing under the old name goes on working, and a circle is refused"):
+        filed = file_reports(client, report(loser, source("g")))
+        assert filed.results[0].record == survivor and filed.results[0].warnings, filed
+        circle = refusal(client, "MergeRecords", **{**ruling, "loser": survivor, "survivor": loser})
+        refuses(circle, "INVALID_ARGUMENT", "FIELD_INVALID")
+    with promise("a merge that is lifted leaves two records"):
+        parted = client.call("UnmergeRecords", loser=loser)
+        assert [r.record for r in parted.results] == [loser, survivor]
+        names = (loser, survivor)
+        counts = [client.call("GetVisit", name=n, at_least=parted.token).visit.info.account_count for n in names]
+        assert counts == [2, 1], counts
+        assert client.call("UnmergeRecords", loser=loser).revision == 0
+
+
 def check_cursors(client, filed):
     cursor, info = "foreign-py-cursor", client.call("GetLogInfo")
     with promise("a cursor is kept, only moves forward, and is compared before it is set"):
@@ -662,6 +691,7 @@ def main():
         check_accounts(client, filed)
         check_search(client)
         check_ruling(client)
+        check_merge(client)
         check_cursors(client, filed)
         check_errors(client)
         check_watch(client)
