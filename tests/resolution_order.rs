@@ -8,7 +8,11 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use attache::domain::report::Report;
+use attache::domain::{
+    record,
+    report::Report,
+    status::{self, View},
+};
 use common::{Registry, replay, reports};
 use proptest::{
     prelude::*,
@@ -17,7 +21,7 @@ use proptest::{
 use serde_json::{Value as Json, json};
 
 /// The records that a history is about.
-const RECORDS: [&str; 2] = ["visits/v", "agreements/a"];
+const RECORDS: [&str; 4] = ["visits/v", "agreements/a", "agreements/b", "exercises/e"];
 /// The sources that report on each.
 const SOURCES: usize = 5;
 /// How many histories with the same end are compared.
@@ -190,10 +194,12 @@ impl Draw<'_> {
     }
 
     fn action(&mut self) -> Json {
-        let types = ["SIGNED", "ENDORSED", "RATIFIED", "ENTERED_INTO_FORCE", "REGISTERED"];
+        let types =
+            ["SIGNED", "ENDORSED", "RATIFIED", "ENTERED_INTO_FORCE", "REGISTERED", "RENEWED", "SUSPENDED", "DENOUNCED"];
         let mut action = json!({ "type": format!("ACTION_TYPE_{}", self.of(&types)) });
         self.maybe(&mut action, "verbAsStated", Self::words);
         self.maybe(&mut action, "date", Self::date);
+        self.maybe(&mut action, "effectiveDate", Self::date);
         self.maybe(&mut action, "parties", |d| d.list(2, Self::party));
         self.maybe(&mut action, "place", Self::place);
         self.maybe(&mut action, "signatories", |d| {
@@ -216,23 +222,53 @@ impl Draw<'_> {
         );
         self.maybe(&mut agreement, "parties", |d| d.list(3, Self::party));
         self.maybe(&mut agreement, "actions", |d| d.list(3, Self::action));
-        self.maybe(
-            &mut agreement,
-            "validity",
-            |d| json!({ "end": { "date": d.date(), "basis": d.of(&["BASIS_STATED", "BASIS_INFERRED"]) } }),
-        );
+        self.maybe(&mut agreement, "validity", |d| {
+            let mut validity = json!({});
+            d.maybe(&mut validity, "start", Self::inferable);
+            d.maybe(&mut validity, "end", Self::inferable);
+            validity
+        });
+        self.maybe(&mut agreement, "renewal", |d| {
+            json!({ "kind": d.of(&["RENEWAL_KIND_TACIT", "RENEWAL_KIND_EXPRESS"]), "periodMonths": 1 + d.number(20) })
+        });
         self.maybe(&mut agreement, "relations", |d| {
-            d.list(2, |d| json!({ "type": d.of(&["RELATION_TYPE_AMENDS", "RELATION_TYPE_RENEWS"]), "target": "agreements/b" }))
+            let kinds = ["RELATION_TYPE_AMENDS", "RELATION_TYPE_RENEWS", "RELATION_TYPE_SUPERSEDES"];
+            let targets = ["agreements/b", "agreements/a"];
+            d.list(2, |d| json!({ "type": d.of(&kinds), "target": d.of(&targets) }))
         });
         self.maybe(&mut agreement, "series", |d| d.of(&["one", "two"]).into());
         agreement
+    }
+
+    fn inferable(&mut self) -> Json {
+        json!({ "date": self.date(), "basis": self.of(&["BASIS_STATED", "BASIS_INFERRED"]) })
+    }
+
+    fn exercise(&mut self) -> Json {
+        let mut exercise = self.common();
+        // Its focus takes the place of topics.
+        exercise.as_object_mut().expect("fields").remove("topics");
+        for date in ["plannedStart", "plannedEnd", "start", "end"] {
+            self.maybe(&mut exercise, date, Self::date);
+        }
+        self.maybe(&mut exercise, "series", |d| d.of(&["one", "two"]).into());
+        self.maybe(&mut exercise, "participants", |d| {
+            let roles = ["EXERCISE_ROLE_HOST", "EXERCISE_ROLE_OBSERVER"];
+            d.list(3, |d| json!({ "state": d.of(&["AZ", "KZ"]), "role": d.of(&roles) }))
+        });
+        self.maybe(&mut exercise, "progress", |d| d.list(3, Self::progress));
+        exercise
     }
 
     /// What a source states of a record, with the block it is filed with.
     fn report(&mut self, record: &str, source: usize) -> Report {
         let source = self.source(source);
         let kind = record.split_once("s/").expect("a collection").0;
-        let content = if kind == "visit" { self.visit() } else { self.agreement() };
+        let content = match kind {
+            "visit" => self.visit(),
+            "agreement" => self.agreement(),
+            _ => self.exercise(),
+        };
         let mut report = json!({ "record": record, kind: content });
         if source["kind"] == "SOURCE_KIND_EDITOR" {
             self.maybe(&mut report, "considered", |d| {
@@ -342,6 +378,17 @@ fn live(steps: &[Step], draw: &mut Draw<'_>) -> Registry {
     registry
 }
 
+/// The status that stands is the one that the registry derives of what stands, whatever was filed last.
+fn check_status(registry: &Registry) -> Result<(), TestCaseError> {
+    let standing: Vec<_> = RECORDS.iter().filter_map(|name| registry.record(name)).collect();
+    for record in &standing {
+        let view = View { day: registry.head().today(), successors: &standing };
+        let stored = record::info(record).and_then(|i| i.status.clone());
+        prop_assert_eq!(status::derive(record, view), stored, "{}", record::name_of(record));
+    }
+    Ok(())
+}
+
 /// What must be the same: the record without what tells when, and where every field comes from.
 fn outcome(registry: &Registry, name: &str) -> (String, Vec<String>) {
     let record = registry.record(name).map(|r| common::stated(&r));
@@ -356,6 +403,7 @@ fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
     for _ in 0..HISTORIES {
         let steps = end.history(draw);
         let registry = live(&steps, draw);
+        check_status(&registry)?;
         let standing = replay(&registry.told());
         for (name, told) in standing {
             prop_assert_eq!(told, registry.milestones(&name), "{}", name);
