@@ -81,7 +81,8 @@ fn a_filing_between_parts_is_told_once_and_rests_on_the_day_that_comes() {
     let registry = filed();
     assert!(!part(&registry));
     let examined = began(&registry)[0].clone();
-    let told = |answer: attache::writer::Answer| answer.events.iter().map(|e| e.r#type()).collect::<Vec<_>>();
+    let told =
+        |answer: attache::writer::Answer| answer.events.iter().map(attache::pb::v1::Event::r#type).collect::<Vec<_>>();
     // What was not examined yet moves out of the day; what was moves back before it; something new begins on it.
     let postponed = registry.file(vec![visit("v299", "2024-03-01")]);
     assert_eq!(told(postponed), [EventType::Corrected]);

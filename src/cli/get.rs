@@ -26,7 +26,7 @@ pub struct GetArgs {
     /// As it was known then: an instant with offset, or a token
     #[arg(long, value_name = "TIME|TOKEN", value_parser = position::parse)]
     known_at: Option<Position>,
-    /// With the status of this day: YYYY-MM-DD; today if absent
+    /// With the status of this day: YYYY-MM-DD; if absent the registry's day, or its day as of --known-at
     #[arg(long, value_name = "DAY", value_parser = dates::day, conflicts_with = "explain")]
     valid_at: Option<String>,
     /// Show of each field where its value comes from, and what every other account says

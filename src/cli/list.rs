@@ -67,7 +67,7 @@ pub struct ListArgs {
     /// As it was known then: an instant with offset, or a token
     #[arg(long, value_name = "TIME|TOKEN", value_parser = position::parse)]
     known_at: Option<Position>,
-    /// With the status of this day: YYYY-MM-DD; today if absent
+    /// With the status of this day: YYYY-MM-DD; if absent the registry's day, or its day as of --known-at
     #[arg(long, value_name = "DAY", value_parser = dates::day)]
     valid_at: Option<String>,
     /// Sources of this kind, such as primary-official

@@ -30,10 +30,12 @@ pub fn read(files: &[File]) -> Result<Import, Error> {
 
 fn values(file: &File, text: &str, rows: &mut Vec<Row>) -> Result<(), Error> {
     let mut stream = Deserializer::from_str(text).into_iter::<Value>();
+    let (mut counted, mut line) = (0, 1_u64);
     loop {
         let start = stream.byte_offset();
         let start = start + text[start..].len() - text[start..].trim_start().len();
-        let line = text[..start].bytes().filter(|b| *b == b'\n').count() as u64 + 1;
+        line += text[counted..start].bytes().filter(|b| *b == b'\n').count() as u64;
+        counted = start;
         match stream.next() {
             None => return Ok(()),
             Some(Ok(value)) => value_rows(file, line, value, rows)?,

@@ -149,6 +149,23 @@ mod tests {
     }
 
     #[test]
+    fn milestones_that_stood_before_there_were_merges_stand_after() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut connection, file) = open(&folder);
+        let merges = MIGRATIONS.iter().position(|step| step.sql.contains("CREATE TABLE merges")).unwrap();
+        migrate_by(&MIGRATIONS[..merges], &mut connection, &file).unwrap();
+        let before = "INSERT INTO records VALUES (1, 'visits/v', 0);
+                      INSERT INTO milestones VALUES (1, 20, 'e', 3, 4, x'05')";
+        connection.execute_batch(before).unwrap();
+        migrate_by(MIGRATIONS, &mut connection, &file).unwrap();
+        let name = "visits/v".parse().unwrap();
+        let kept = crate::store::read::milestones(&connection, &name).unwrap();
+        let [m] = kept.as_slice() else { panic!("{kept:?}") };
+        assert_eq!((m.r#type, m.element.as_str(), m.revision, m.index, m.subject.as_str()), (20, "e", 3, 4, ""));
+        assert_eq!(m.detail_digest, [5]);
+    }
+
+    #[test]
     fn a_file_of_a_newer_version_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let (mut connection, file) = open(&folder);

@@ -156,7 +156,9 @@ impl Page {
         }
         let more = usize::try_from(group.count).unwrap_or(usize::MAX).saturating_sub(SHOWN);
         if more > 0 {
-            self.line(format_args!("    and {more} more: attache list agreements shows them"));
+            self.line(format_args!(
+                "    and {more} more: attache list agreements --all with --state for each shows them"
+            ));
         }
     }
 

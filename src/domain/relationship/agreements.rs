@@ -28,8 +28,12 @@ const ORDER: [AgreementStatus; 11] = [
 ];
 
 /// What runs until its end.
-const RUNNING: [AgreementStatus; 3] =
-    [AgreementStatus::InForce, AgreementStatus::ProvisionallyApplied, AgreementStatus::Denounced];
+const RUNNING: [AgreementStatus; 4] = [
+    AgreementStatus::InForce,
+    AgreementStatus::ProvisionallyApplied,
+    AgreementStatus::Denounced,
+    AgreementStatus::Suspended,
+];
 
 /// Agreements taken so far.
 #[derive(Debug, Clone, Default)]
