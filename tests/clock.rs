@@ -654,6 +654,19 @@ async fn a_replayed_history_has_its_own_days_until_the_first_live_filing() {
 }
 
 #[tokio::test]
+async fn the_clock_sleeps_while_a_history_of_these_days_is_replayed() {
+    let (server, clock) = on("2024-01-20").await;
+    for day in 10..20 {
+        // Had the clock moved the day, it would be today's, and an earlier time be refused.
+        let when = format!("2024-01-{day}T00:00:00Z");
+        replayed(&server, visit(&format!("v{day}"), "2024-01-01", ""), &when).await.unwrap();
+        assert_eq!(info(&server).await.day, format!("2024-01-{day}"));
+        clock.jump_to(&format!("2024-01-{}", day + 11));
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_filing_that_is_only_validated_in_a_replay_rests_on_its_own_day() {
     let (server, _clock) = on("2024-01-02").await;
     replayed(&server, visit("v", "2015-01-01", ""), "2015-01-01T00:00:00Z").await.unwrap();

@@ -120,6 +120,31 @@ fn a_restart_between_parts_goes_on_where_it_was() {
     replay(&registry.told());
 }
 
+/// Examined, found to stay as it is, and put off: else a day with many such records would examine them for ever.
+#[test]
+fn what_is_examined_and_does_not_change_is_not_examined_again() {
+    let called_off = |n: usize| {
+        let source = json!({
+            "name": "sources/desk", "publisher": { "nameAsStated": "Desk" }, "kind": "SOURCE_KIND_SECONDARY"
+        });
+        let progress = json!([{ "type": "PROGRESS_TYPE_CANCELLED", "date": { "edtf": "2024-01-01" } }]);
+        let visit = json!({ "start": { "edtf": DUE }, "progress": progress });
+        let report = json!({ "record": format!("visits/off-{n}"), "source": source, "visit": visit });
+        reports(&json!({ "reports": [report] }).to_string()).remove(0)
+    };
+    let registry = Registry::on(BEFORE);
+    for from in [0, 600] {
+        registry.file((from..from + 600).map(called_off).collect());
+    }
+    let before = registry.head().revision;
+    let registry = registry.reopened(DUE);
+    assert!(!part(&registry), "there are more of them than one part examines");
+    assert!(part(&registry));
+    let told = registry.told().into_iter().filter(|r| r.number > before).map(|r| r.events.len());
+    assert_eq!(told.collect::<Vec<_>>(), [0, 0]);
+    assert_eq!(registry.head().day, Some(day(DUE)));
+}
+
 #[test]
 fn a_day_that_was_begun_is_finished_before_a_later_one() {
     let registry = filed();
