@@ -74,16 +74,25 @@ impl SharedLog {
     }
 
     fn land(&self, batch: Vec<u8>) {
+        let place = self.len() as u64;
+        // Another may take the place in between; then the next one.
+        if !self.land_after(place, &batch) {
+            self.land(batch);
+        }
+    }
+
+    /// Lands if this is the next place: looked at and taken at once, as a stream does.
+    fn land_after(&self, after: Position, batch: &[u8]) -> bool {
         let wakes = {
             let mut log = self.0.lock().unwrap();
-            log.batches.push(batch);
+            if log.batches.len() as u64 != after {
+                return false;
+            }
+            log.batches.push(batch.to_vec());
             log.wakes.clone()
         };
         wakes.iter().for_each(|wake| wake());
-    }
-
-    fn is_next(&self, after: Position) -> bool {
-        self.0.lock().unwrap().batches.len() as u64 == after
+        true
     }
 }
 
@@ -95,11 +104,10 @@ impl Journal for SharedLog {
             Some(Fault::UnknownLost | Fault::UnknownLate) => return Append::Unknown,
             _ => {}
         }
-        if !self.is_next(after) {
+        if !self.land_after(after, batch) {
             self.0.lock().unwrap().conflicts += 1;
             return Append::Conflict;
         }
-        self.land(batch.to_vec());
         if fault == Some(Fault::UnknownLanded) { Append::Unknown } else { Append::Appended }
     }
 
@@ -115,11 +123,8 @@ impl Journal for SharedLog {
                 return if there == batch { Settled::Ours } else { Settled::Theirs };
             }
         }
-        if !self.is_next(after) {
-            return Settled::NotYet;
-        }
-        self.land(batch.to_vec());
-        Settled::Ours
+        // Taken meanwhile by another: the next question finds it there.
+        if self.land_after(after, batch) { Settled::Ours } else { Settled::NotYet }
     }
 
     fn head(&self) -> Result<Option<Position>, Unavailable> {
