@@ -8,21 +8,18 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::{self, CLOCK, Clock, DAY_US},
+    clock::{self, Clock, DAY_US},
     domain::{
         date::{self, Day},
         error::Result,
     },
     limits::MAX_DAY_JUMP,
     store::{Head, Store},
-    writer::{Act, Request, Writer},
+    writer::{Request, Writer},
 };
 
 /// How long to wait before asking again after the writer refused.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// How long to wait before looking again at a clock that is too far ahead.
-const LOOK_AGAIN: Duration = Duration::from_secs(20);
 
 /// Moves the registry's day with the clock until it is stopped.
 pub async fn run(store: Store, writer: Writer, clock: Arc<dyn Clock>, any_jump: bool, stop: CancellationToken) {
@@ -52,14 +49,7 @@ async fn follow(store: &Store, writer: &Writer, clock: &dyn Clock, any_jump: boo
                      correct the clock, or start with --accept-day-jump"
                 );
             }
-            // The clock may be set back meanwhile, so that its next midnight is far.
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
-                () = clock.wait_until(midnight) => {}
-            }
-            continue;
-        }
-        if head.pending.is_some() || days > 0 {
+        } else if head.pending.is_some() || days > 0 {
             // A day that was begun is finished, even if the clock was set back since.
             let to = head.pending.map_or(today, |(day, _)| day);
             if let Err(error) = advance(writer, to).await {
@@ -79,15 +69,7 @@ async fn follow(store: &Store, writer: &Writer, clock: &dyn Clock, any_jump: boo
 /// What the writer says; what was moved so far stands.
 pub async fn advance(writer: &Writer, to: Day) -> Result<()> {
     loop {
-        let request = Request {
-            act: Act::Day { to },
-            principal: CLOCK.to_owned(),
-            request_id: String::new(),
-            digest: [0; 32],
-            validate_only: false,
-            recorded_at_us: None,
-        };
-        let answer = writer.file(request, None).await?;
+        let answer = writer.file(Request::day(to, None), None).await?;
         let moved = answer.head.day.is_some_and(|day| day >= to);
         if moved || answer.revision == 0 {
             return Ok(());

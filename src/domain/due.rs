@@ -33,37 +33,19 @@ pub fn facts(record: &v1::Record, view: View<'_>) -> Vec<Fact> {
 /// The days on which facts or status may change: those of every date, the day after, and those of warnings.
 #[must_use]
 pub fn days(record: &v1::Record, view: View<'_>) -> Vec<Day> {
-    let mut dates: Vec<&v1::EdtfDate> = Vec::new();
+    let mut dates = status::dates_of(record);
     let mut days = Vec::new();
-    let of_progress = |p: &'_ v1::Progress| [p.date.clone(), p.stated_as_of.clone()];
-    let mut stages = Vec::new();
-    match &record.kind {
-        Some(Kind::Visit(m)) => {
-            dates.extend([&m.planned_start, &m.planned_end, &m.start, &m.end].into_iter().flatten());
-            stages.extend(m.progress.iter().flat_map(of_progress).flatten());
+    if let Some(Kind::Agreement(a)) = &record.kind {
+        dates.extend(a.actions.iter().flat_map(|x| [&x.date, &x.effective_date]).flatten());
+        let validity = a.validity.iter().flat_map(|v| [&v.start, &v.end]).flatten();
+        dates.extend(validity.filter_map(|d| d.date.as_ref()));
+        if let Some(last) = status::term_end(a, view) {
+            days.extend(EXPIRING_DAYS.map(|before| last.saturating_sub(before)));
+            days.extend([last, last.saturating_add(1)]);
         }
-        Some(Kind::Meeting(m)) => {
-            dates.extend([&m.planned_start, &m.planned_end, &m.start, &m.end].into_iter().flatten());
-            stages.extend(m.progress.iter().flat_map(of_progress).flatten());
-        }
-        Some(Kind::Exercise(m)) => {
-            dates.extend([&m.planned_start, &m.planned_end, &m.start, &m.end].into_iter().flatten());
-            stages.extend(m.progress.iter().flat_map(of_progress).flatten());
-        }
-        Some(Kind::Agreement(a)) => {
-            dates.extend(a.actions.iter().flat_map(|x| [&x.date, &x.effective_date]).flatten());
-            let validity = a.validity.iter().flat_map(|v| [&v.start, &v.end]).flatten();
-            dates.extend(validity.filter_map(|d| d.date.as_ref()));
-            if let Some(last) = status::term_end(a, view) {
-                days.extend(EXPIRING_DAYS.map(|before| last.saturating_sub(before)));
-                days.extend([last, last.saturating_add(1)]);
-            }
-        }
-        _ => {}
     }
     // What has no date had happened when the registry learnt of the record.
     days.extend(status::known_by(record::info(record)));
-    dates.extend(&stages);
     for span in dates.into_iter().map(date::span_of) {
         for day in [span.earliest, span.latest].into_iter().flatten() {
             days.extend([day, day.saturating_add(1)]);

@@ -1,5 +1,7 @@
 //! Applying an entry: the store's rows are a function of the entries alone, on every replica.
 
+use std::collections::BTreeSet;
+
 use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -16,7 +18,7 @@ use crate::{
     limits::REQUEST_ID_RETENTION,
     pb::{
         log::{self, EntryHeader, EntryPayload, Merge, RecordChange, Ruling, filing::Act},
-        v1::{self, record::Kind},
+        v1,
     },
 };
 
@@ -265,17 +267,9 @@ impl At<'_> {
             return Ok(());
         }
         let before = read::body_at(self.connection, &change.name, self.revision - 1)?;
-        let mut others: Vec<String> = Vec::new();
-        for record in before.iter().chain(&change.record) {
-            if let Some(Kind::Agreement(agreement)) = &record.kind {
-                for (_, target) in status::succeeded(agreement) {
-                    others.push(merges::survivor_of(self.connection, target, self.revision)?);
-                }
-            }
-        }
-        others.sort();
-        others.dedup();
-        for other in &others {
+        let targets = status::succeeded_by_any(before.iter().chain(&change.record));
+        let survivor = |target: &str| merges::survivor_of(self.connection, target, self.revision);
+        for other in &targets.into_iter().map(survivor).collect::<Result<BTreeSet<String>>>()? {
             let standing = read::body_at(self.connection, other, self.revision)?;
             if standing.is_some() {
                 self.deadline(other, standing.as_ref())?;

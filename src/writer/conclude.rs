@@ -141,18 +141,12 @@ impl Drafting<'_> {
         resolved: &[(Place, Option<Resolution>)],
         overlay: &Overlay,
     ) -> Result<Vec<Place>> {
-        let mut targets: Vec<String> = Vec::new();
+        let mut targets: BTreeSet<String> = BTreeSet::new();
         for (place, _) in resolved.iter().filter(|(p, _)| p.name().kind() == RecordKind::Agreement) {
             let before = read::record_at(self.connection, place.name(), self.head.revision)?.and_then(|r| r.record);
-            let after = overlay.get(place.name().as_str()).cloned().flatten();
-            for record in before.iter().chain(&after) {
-                if let Some(Kind::Agreement(agreement)) = &record.kind {
-                    targets.extend(status::succeeded(agreement).map(|(_, target)| target.to_owned()));
-                }
-            }
+            let after = overlay.get(place.name().as_str()).and_then(Option::as_ref);
+            targets.extend(status::succeeded_by_any(before.iter().chain(after)).into_iter().map(str::to_owned));
         }
-        targets.sort();
-        targets.dedup();
         let decided: HashSet<&str> = resolved
             .iter()
             .map(|(p, _)| p.name().as_str())

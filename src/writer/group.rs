@@ -14,7 +14,7 @@ use super::{
     unknown,
 };
 use crate::{
-    clock::{CLOCK, Clock, DAY_US, day},
+    clock::{Clock, DAY_US, day},
     domain::{
         error::{Error, Reason, Result},
         report::etag,
@@ -336,14 +336,7 @@ fn day_before(head: &Head, now_us: i64, request: &Request) -> Option<Request> {
         return None;
     }
     let midnight = i64::from(at) * DAY_US;
-    Some(Request {
-        act: Act::Day { to: at },
-        principal: CLOCK.to_owned(),
-        request_id: String::new(),
-        digest: [0; 32],
-        validate_only: false,
-        recorded_at_us: Some(midnight.max(head.recorded_at_us)),
-    })
+    Some(Request::day(at, Some(midnight.max(head.recorded_at_us))))
 }
 
 /// Decides each request in a savepoint of its own.

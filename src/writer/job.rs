@@ -8,6 +8,7 @@ use std::sync::{
 use tokio::sync::oneshot;
 
 use crate::{
+    clock::CLOCK,
     domain::{
         date::Day,
         error::Result,
@@ -36,6 +37,21 @@ pub struct Request {
     pub validate_only: bool,
     /// When it was recorded, in microseconds since 1970, if the filer supplies it.
     pub recorded_at_us: Option<i64>,
+}
+
+impl Request {
+    /// The next part of a move of the registry's day, by the clock; `recorded_at_us` while a history is replayed.
+    #[must_use]
+    pub fn day(to: Day, recorded_at_us: Option<i64>) -> Self {
+        Self {
+            act: Act::Day { to },
+            principal: CLOCK.to_owned(),
+            request_id: String::new(),
+            digest: [0; 32],
+            validate_only: false,
+            recorded_at_us,
+        }
+    }
 }
 
 /// The act of a filing.

@@ -1,5 +1,7 @@
 //! The status of agreements: from their acts, validity, renewals and successors.
 
+use std::collections::BTreeSet;
+
 use jiff::{Span as Months, civil};
 
 use super::{Holds, View, first, known_by, over, reached, shown};
@@ -15,6 +17,15 @@ use crate::{
 pub fn succeeded(agreement: &v1::Agreement) -> impl Iterator<Item = (RelationType, &str)> {
     let succeeds = |r: &&v1::AgreementRelation| matches!(r.r#type(), RelationType::Supersedes | RelationType::Renews);
     agreement.relations.iter().filter(succeeds).map(|r| (r.r#type(), r.target.as_str()))
+}
+
+/// The names that any of these agreements supersedes or renews, sorted, each once; other kinds have none.
+pub fn succeeded_by_any<'a>(records: impl IntoIterator<Item = &'a v1::Record>) -> BTreeSet<&'a str> {
+    let agreements = records.into_iter().filter_map(|r| match &r.kind {
+        Some(Kind::Agreement(agreement)) => Some(agreement),
+        _ => None,
+    });
+    agreements.flat_map(succeeded).map(|(_, target)| target).collect()
 }
 
 /// Those among `others` that stand in this relation to an agreement or to a name merged into it, by name.

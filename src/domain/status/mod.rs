@@ -6,8 +6,10 @@
 mod agreement;
 mod occasion;
 
-pub use self::agreement::{Expiry, began, denounced_from, expiry, succeeded, successors_of, term_end};
-pub use self::occasion::{end_of, start_of};
+pub use self::agreement::{
+    Expiry, began, denounced_from, expiry, succeeded, succeeded_by_any, successors_of, term_end,
+};
+pub use self::occasion::{dates_of, end_of, start_of};
 use super::date::{self, Day, Span};
 use crate::pb::v1::{self, Certainty, DerivedStatus, record::Kind};
 

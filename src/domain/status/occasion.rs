@@ -52,6 +52,16 @@ pub fn end_of(record: &v1::Record) -> Option<(&v1::EdtfDate, bool)> {
     of(record, 0, None)?.last_day()
 }
 
+/// Every date of a visit, meeting or exercise and of its stages; none of other kinds.
+#[must_use]
+pub fn dates_of(record: &v1::Record) -> Vec<&v1::EdtfDate> {
+    let Some(Occasion { start, end, planned_start, planned_end, progress, .. }) = of(record, 0, None) else {
+        return Vec::new();
+    };
+    let stages = progress.iter().flat_map(|p| [p.date.as_ref(), p.stated_as_of.as_ref()]);
+    [start, end, planned_start, planned_end].into_iter().chain(stages).flatten().collect()
+}
+
 /// What holds of a visit, meeting or exercise on a day; `None` for other kinds.
 pub(super) fn derive(record: &v1::Record, day: Day, known_by: Option<Day>) -> Option<(Status, DerivedStatus)> {
     let occasion = of(record, day, known_by)?;
