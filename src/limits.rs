@@ -127,6 +127,10 @@ pub const MIN_FRAME_BYTES: usize = 1024;
 pub const MAX_FRAME_BYTES: usize = 1024 * 1024;
 /// Frames that wait for a client that does not read.
 pub const FRAME_QUEUE: usize = 2;
+/// What the encoder of a watch keeps while it is idle, in bytes.
+pub const WATCH_BUFFER_BYTES: usize = 256;
+/// Bytes of frames that are handed to HTTP/2 at once, if so many are ready.
+pub const WATCH_YIELD_BYTES: usize = 32 * 1024;
 /// The interval of progress if the request does not say.
 pub const DEFAULT_PROGRESS: Duration = Duration::from_secs(5);
 /// The shortest interval of progress.

@@ -19,7 +19,10 @@ use crate::{
     journal::{Embedded, Journal},
     limits::{REPLAY_PAGE_REVISIONS, RING_BYTES},
     sample,
-    store::{self, Options, Store, Sync, log},
+    store::{
+        self, Options, Store, Sync,
+        log::{self, Depth},
+    },
     tasks::{Tasks, blocking},
     transport::{self, App, listener},
     writer::{self, Writer, WriterThread},
@@ -120,7 +123,7 @@ fn refill(store: &Store, hub: &Hub) -> Result<()> {
         if entries.last().is_some_and(|e| e.revision < head.revision) {
             return Ok(Vec::new());
         }
-        log::revisions(c, &entries)
+        log::revisions(c, &entries, Depth::Whole)
     })?;
     hub.publish(revisions, head);
     Ok(())

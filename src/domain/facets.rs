@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use prost::Message as _;
 use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
 
 use super::{
@@ -227,6 +228,56 @@ impl Facets {
                 }
             }
         }
+    }
+}
+
+/// Facets in their stored form.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Stored {
+    #[prost(message, repeated, tag = "1")]
+    terms: Vec<StoredTerm>,
+    #[prost(bool, tag = "2")]
+    dated: bool,
+    #[prost(int32, optional, tag = "3")]
+    earliest: Option<i32>,
+    #[prost(int32, optional, tag = "4")]
+    latest: Option<i32>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct StoredTerm {
+    #[prost(uint32, tag = "1")]
+    tag: u32,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+
+impl Facets {
+    /// The stored form.
+    #[must_use]
+    pub fn to_stored(&self) -> Vec<u8> {
+        let term = |(tag, value): &Term| StoredTerm { tag: u32::from(*tag as u8), value: value.clone() };
+        let span = self.occurred;
+        let stored = Stored {
+            terms: self.terms.iter().map(term).collect(),
+            dated: span.is_some(),
+            earliest: span.and_then(|s| s.earliest),
+            latest: span.and_then(|s| s.latest),
+        };
+        stored.encode_to_vec()
+    }
+
+    /// Reads the stored form.
+    ///
+    /// # Errors
+    ///
+    /// If it is none.
+    pub fn from_stored(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
+        let stored = Stored::decode(bytes)?;
+        let tag = |number: u32| u8::try_from(number).ok().and_then(Tag::from_number);
+        let terms = stored.terms.into_iter().filter_map(|t| Some((tag(t.tag)?, t.value))).collect();
+        let occurred = stored.dated.then_some(Span { earliest: stored.earliest, latest: stored.latest });
+        Ok(Self { terms, occurred })
     }
 }
 

@@ -1,15 +1,17 @@
 //! A revision as the feed tells it: its events, with the records before and after.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
 
 use super::{facets::Facets, filter::Filters, token::Hash};
-use crate::pb::v1::{self, EventType};
+use crate::pb::{v1::EventType, wire::EventHead};
 
 /// A record at one side of a change.
 #[derive(Debug, Clone)]
 pub struct State {
-    /// The record.
-    pub record: Arc<v1::Record>,
+    /// The record, encoded.
+    pub record: Bytes,
     /// What filters ask of it.
     pub facets: Arc<Facets>,
 }
@@ -26,12 +28,16 @@ pub struct Change {
 /// An event of a revision.
 #[derive(Debug, Clone)]
 pub struct Told {
-    /// The event, without records.
-    pub event: v1::Event,
+    /// The event, encoded, without records.
+    pub event: Bytes,
+    /// What selecting it asks of it.
+    pub head: EventHead,
     /// Index into [`Revision::changes`].
     pub change: usize,
     /// Of MILESTONE_WITHDRAWN: the facets around the original event, whose filters it passes too.
     pub original: Vec<Arc<Facets>>,
+    /// The event as most subscribers get it, an element of their batch: encoded by the first, and shared by the others.
+    pub element: OnceLock<Bytes>,
 }
 
 /// One revision, ready to be told.
@@ -47,7 +53,7 @@ pub struct Revision {
     pub changes: Vec<Change>,
     /// Its events by index.
     pub events: Vec<Told>,
-    /// Its size as stored, in bytes.
+    /// What it takes of memory, in bytes, near enough to bound a ring by.
     pub bytes: usize,
 }
 
@@ -62,14 +68,17 @@ impl Revision {
     /// one that passed.
     #[must_use]
     pub fn passes(&self, told: &Told, filters: &Filters, types: &[EventType]) -> bool {
-        let event = &told.event;
-        let withdraws = event.r#type() == EventType::MilestoneWithdrawn && types.contains(&event.withdrawn_type());
-        if !types.is_empty() && !types.contains(&event.r#type()) && !withdraws {
+        let head = &told.head;
+        let withdraws = head.r#type() == EventType::MilestoneWithdrawn && types.contains(&head.withdrawn_type());
+        if !types.is_empty() && !types.contains(&head.r#type()) && !withdraws {
             return false;
+        }
+        if filters.0.is_empty() {
+            return true;
         }
         let change = &self.changes[told.change];
         let sides = change.before.iter().chain(&change.after).map(|s| &s.facets);
-        filters.0.is_empty() || sides.chain(&told.original).any(|f| filters.matches(f))
+        sides.chain(&told.original).any(|f| filters.matches(f))
     }
 
     /// Whether the record of this event does not match any more after it.

@@ -65,7 +65,7 @@ impl Interest {
         self.in_all.iter().copied().for_each(&mut wake);
         if !self.by_type.is_empty() {
             // An event that withdraws another goes to those who want the other.
-            let types = revision.events.iter().flat_map(|e| [e.event.r#type(), e.event.withdrawn_type()]);
+            let types = revision.events.iter().flat_map(|e| [e.head.r#type(), e.head.withdrawn_type()]);
             types.filter_map(|t| self.by_type.get(&t)).flatten().copied().for_each(&mut wake);
         }
         if self.by_term.is_empty() {

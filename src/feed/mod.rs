@@ -12,7 +12,7 @@ mod subscription;
 use std::time::Duration;
 
 pub use self::{
-    frames::{Selection, dress},
+    frames::{Selection, WireFrame, event},
     hub::{Hub, Polled, Subscriber},
     subscription::{Frames, Options, Plan, Start, Until, subscribe},
 };

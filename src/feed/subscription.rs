@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::Stream;
 
 use super::{
-    frames::{Packer, Selection, frame},
+    frames::{Packer, Selection, WireFrame, frame},
     hub::{Hub, Polled, Subscriber},
 };
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
     store::{
         Head, Store,
         list::{self, Order, Place, Query},
-        log,
+        log::{self, Depth},
     },
     tasks::{Tasks, blocking},
 };
@@ -105,7 +105,7 @@ pub struct Plan {
 
 /// The frames of a watch. Dropping it frees everything.
 pub struct Frames {
-    queue: mpsc::Receiver<v1::WatchEventsResponse>,
+    queue: mpsc::Receiver<WireFrame>,
     /// The error the watch ends with; `None` once its last frame has said that it ends.
     ending: Arc<Mutex<Option<Error>>>,
     /// Its place among the streams, kept until the transport lets go of it: a client that does not read keeps no more
@@ -114,7 +114,7 @@ pub struct Frames {
 }
 
 impl Stream for Frames {
-    type Item = Result<v1::WatchEventsResponse>;
+    type Item = Result<WireFrame>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.queue.poll_recv(context).map(|frame| match frame {
@@ -200,7 +200,7 @@ enum Goal {
 struct Watch {
     subscriber: Subscriber,
     store: Store,
-    frames: mpsc::Sender<v1::WatchEventsResponse>,
+    frames: mpsc::Sender<WireFrame>,
     plan: Plan,
     /// The position up to which everything that matches was delivered.
     at: Token,
@@ -379,7 +379,7 @@ impl Watch {
         let mut packer = Packer::new(self.at.epoch, options.max_events, options.max_bytes, self.at.clone());
         for revision in revisions {
             let first = self.amid.take().map_or(0, |(next, _)| next);
-            for frame in packer.add(revision, first, &self.plan.selection) {
+            for frame in packer.add(revision, first, &self.plan.selection)? {
                 self.send(frame).await?;
             }
             self.at = Token::at(self.at.epoch, revision.number, &revision.hash);
@@ -406,10 +406,11 @@ impl Watch {
             Until::Through(last) => last,
             _ => u64::MAX >> 1,
         };
+        let depth = if self.plan.selection.takes_all() { Depth::Told } else { Depth::Whole };
         let revisions = blocking(move || {
             store.read(|c| {
                 let entries = log::entries(c, after, through, limit, REPLAY_PAGE_BYTES)?;
-                log::revisions(c, &entries)
+                log::revisions(c, &entries, depth)
             })
         })
         .await?;
@@ -507,7 +508,7 @@ impl Watch {
     }
 
     /// Hands a frame to the transport, and waits until it takes it.
-    async fn send(&mut self, frame: v1::WatchEventsResponse) -> Step {
+    async fn send(&mut self, frame: WireFrame) -> Step {
         let stall = self.subscriber.hub().settings().stall_timeout;
         match tokio::time::timeout(stall, self.frames.send(frame)).await {
             Ok(Ok(())) => {}

@@ -138,7 +138,7 @@ impl At<'_> {
             bytes_before + entry.payload.len(),
             entry.hash,
             entry.header,
-            entry.payload,
+            entry.payload.as_ref(),
             day,
         ];
         self.run(sql, row)
@@ -327,7 +327,7 @@ impl At<'_> {
             newest_first,
             oldest_first,
             updated_at_us.unwrap_or(self.recorded_at_us),
-            list::encode_facets(&facets),
+            facets.to_stored(),
             change.record.as_ref().map(prost::Message::encode_to_vec),
         ];
         self.run(sql, row)?;

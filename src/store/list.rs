@@ -1,14 +1,13 @@
 //! Lists: records that match a filter, in an order, as of a revision, page by page.
 
-use prost::Message as _;
 use rusqlite::{Connection, types::Value};
 
-use super::read::{self, decode, rows};
+use super::read::{self, decode, decode_facets, rows};
 use crate::{
     domain::{
         date::{Day, Span},
         error::Result,
-        facets::{Facets, Tag},
+        facets::Tag,
         filter::Filters,
         record,
         status::{self, View},
@@ -215,47 +214,4 @@ fn candidates(connection: &Connection, query: &Query<'_>, after: Option<&Place>)
 
 fn candidate(row: &rusqlite::Row<'_>) -> rusqlite::Result<Candidate> {
     Ok(Candidate { place: Place { key: row.get(0)?, name: row.get(1)? }, facets: row.get(2)?, body: row.get(3)? })
-}
-
-/// Facets in their stored form.
-#[derive(Clone, PartialEq, prost::Message)]
-struct FacetsRow {
-    #[prost(message, repeated, tag = "1")]
-    terms: Vec<TermRow>,
-    #[prost(bool, tag = "2")]
-    dated: bool,
-    #[prost(int32, optional, tag = "3")]
-    earliest: Option<i32>,
-    #[prost(int32, optional, tag = "4")]
-    latest: Option<i32>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct TermRow {
-    #[prost(uint32, tag = "1")]
-    tag: u32,
-    #[prost(string, tag = "2")]
-    value: String,
-}
-
-/// The stored form of facets.
-#[must_use]
-pub fn encode_facets(facets: &Facets) -> Vec<u8> {
-    let terms = facets.terms.iter().map(|(tag, value)| TermRow { tag: u32::from(*tag as u8), value: value.clone() });
-    let span = facets.occurred;
-    FacetsRow {
-        terms: terms.collect(),
-        dated: span.is_some(),
-        earliest: span.and_then(|s| s.earliest),
-        latest: span.and_then(|s| s.latest),
-    }
-    .encode_to_vec()
-}
-
-pub(super) fn decode_facets(bytes: &[u8]) -> Result<Facets> {
-    let row: FacetsRow = decode(bytes)?;
-    let tag = |number: u32| u8::try_from(number).ok().and_then(Tag::from_number);
-    let terms = row.terms.into_iter().filter_map(|t| Some((tag(t.tag)?, t.value))).collect();
-    let occurred = row.dated.then_some(Span { earliest: row.earliest, latest: row.latest });
-    Ok(Facets { terms, occurred })
 }

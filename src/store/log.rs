@@ -1,7 +1,8 @@
 //! The log in the store: entries, their chain, and revisions read back for the feed.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _};
 
@@ -10,12 +11,13 @@ use crate::{
     domain::{
         date::Day,
         error::{Error, Reason, Result},
-        facets::Facets,
-        name::RecordName,
         revision::{Change, Revision, State, Told},
         token::{GENESIS, Hash},
     },
-    pb::log::{EntryHeader, EntryPayload},
+    pb::{
+        log::{EntryHeader, EntryPayload},
+        wire::{EventHead, Payload},
+    },
 };
 
 /// The chain's next hash: BLAKE3 of the previous hash and the header as stored.
@@ -38,7 +40,7 @@ pub struct StoredEntry {
     /// The header as encoded.
     pub header: Vec<u8>,
     /// The payload as encoded; empty if redacted.
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
 }
 
 impl StoredEntry {
@@ -57,7 +59,7 @@ impl StoredEntry {
     ///
     /// `ENTRY_CORRUPT`.
     pub fn payload(&self) -> Result<EntryPayload> {
-        EntryPayload::decode(self.payload.as_slice()).map_err(|_| corrupt(self.revision))
+        EntryPayload::decode(self.payload.clone()).map_err(|_| corrupt(self.revision))
     }
 }
 
@@ -124,8 +126,18 @@ pub(super) fn stored_entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredEn
         hash: row.get(1)?,
         recorded_at_us: row.get(2)?,
         header: row.get(3)?,
-        payload: row.get(4)?,
+        payload: Bytes::from(row.get::<_, Vec<u8>>(4)?),
     })
+}
+
+/// How much of each revision is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// All that filters and `include_previous` ask for.
+    Whole,
+    /// The events and the records after them, which is what a subscriber without filters gets: not one record is looked
+    /// up. The facets are left empty, and the records before are left out.
+    Told,
 }
 
 /// The revisions of these entries, for the feed.
@@ -133,8 +145,8 @@ pub(super) fn stored_entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredEn
 /// # Errors
 ///
 /// If an entry or a record that it points to cannot be read.
-pub fn revisions(connection: &Connection, entries: &[StoredEntry]) -> Result<Vec<Revision>> {
-    entries.iter().map(|entry| revision(connection, entry, &entry.payload()?)).collect()
+pub fn revisions(connection: &Connection, entries: &[StoredEntry], depth: Depth) -> Result<Vec<Revision>> {
+    entries.iter().map(|entry| revision(connection, entry, depth)).collect()
 }
 
 /// One revision for the feed, with the records before and after it.
@@ -142,45 +154,58 @@ pub fn revisions(connection: &Connection, entries: &[StoredEntry]) -> Result<Vec
 /// # Errors
 ///
 /// If a record that it points to cannot be read.
-pub fn revision(connection: &Connection, entry: &StoredEntry, payload: &EntryPayload) -> Result<Revision> {
+pub fn revision(connection: &Connection, entry: &StoredEntry, depth: Depth) -> Result<Revision> {
+    let payload = Payload::decode(entry.payload.clone()).map_err(|_| corrupt(entry.revision))?;
+    let mut bytes = REVISION_BYTES + entry.payload.len();
     let mut changes = Vec::with_capacity(payload.changes.len());
     for change in &payload.changes {
-        let name: RecordName = change.name.parse().map_err(|_| corrupt(entry.revision))?;
-        let before = read::record_at(connection, &name, entry.revision - 1)?.and_then(|r| r.record).map(state);
-        let after = change.record.clone().map(state);
-        changes.push((name, Change { before, after }));
+        let (before, after) = match depth {
+            Depth::Told => (None, change.record.clone().map(|record| State { record, facets: Arc::default() })),
+            Depth::Whole => (
+                read::state_at(connection, &change.name, entry.revision - 1)?,
+                read::state_at(connection, &change.name, entry.revision)?,
+            ),
+        };
+        bytes += before.iter().chain(&after).map(state_bytes).sum::<usize>();
+        changes.push(Change { before, after });
     }
     let mut events = Vec::with_capacity(payload.events.len());
-    for stored in &payload.events {
-        let event = stored.event.clone().ok_or_else(|| corrupt(entry.revision))?;
+    for stored in payload.events {
+        let event = stored.event.ok_or_else(|| corrupt(entry.revision))?;
+        let head = EventHead::decode(event.clone()).map_err(|_| corrupt(entry.revision))?;
         let change = usize::try_from(stored.change).unwrap_or(usize::MAX);
-        let (name, _) = changes.get(change).ok_or_else(|| corrupt(entry.revision))?;
+        let name = &payload.changes.get(change).ok_or_else(|| corrupt(entry.revision))?.name;
         let mut original = Vec::new();
-        if stored.original_revision > 0 {
-            let told_of: Option<RecordName> = match stored.original_subject.as_str() {
-                "" => None,
-                other => Some(other.parse().map_err(|_| corrupt(entry.revision))?),
-            };
-            let name = told_of.as_ref().unwrap_or(name);
+        if stored.original_revision > 0 && depth == Depth::Whole {
+            let told_of = if stored.original_subject.is_empty() { name } else { &stored.original_subject };
             for revision in [stored.original_revision - 1, stored.original_revision] {
-                let record = read::record_at(connection, name, revision)?.and_then(|r| r.record);
-                original.extend(record.map(|r| Arc::new(Facets::of(&r))));
+                original.extend(read::state_at(connection, told_of, revision)?.map(|s| s.facets));
             }
         }
-        events.push(Told { event, change, original });
+        // The element that will be shared holds it once more.
+        bytes += EVENT_BYTES + event.len();
+        events.push(Told { event, head, change, original, element: OnceLock::new() });
     }
     Ok(Revision {
         number: entry.revision,
         hash: entry.hash,
         recorded_at_us: entry.recorded_at_us,
-        changes: changes.into_iter().map(|(_, c)| c).collect(),
+        changes,
         events,
-        bytes: entry.payload.len(),
+        bytes,
     })
 }
 
-fn state(record: crate::pb::v1::Record) -> State {
-    State { facets: Arc::new(Facets::of(&record)), record: Arc::new(record) }
+/// What a revision takes of memory beside what it holds, about.
+const REVISION_BYTES: usize = 256;
+/// What an event takes of memory beside its bytes, about.
+const EVENT_BYTES: usize = 160;
+/// What a term of facets takes of memory beside its text, about.
+const TERM_BYTES: usize = 48;
+
+/// What a state takes of memory, about; the record once more, for the element that will be shared.
+fn state_bytes(state: &State) -> usize {
+    2 * state.record.len() + state.facets.terms.iter().map(|(_, value)| TERM_BYTES + value.len()).sum::<usize>()
 }
 
 /// The last revision recorded at or before a time; `None` if the log began later.

@@ -1,5 +1,8 @@
 //! Point reads: records, reports, sources, rulings, milestones, as of a revision.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 
 use super::{OPEN, from_sqlite, merges};
@@ -7,9 +10,10 @@ use crate::{
     domain::{
         date::Day,
         error::{Error, Reason, Result},
-        facets::Tag,
+        facets::{Facets, Tag},
         family::Family,
         name::RecordName,
+        revision::State,
     },
     pb::{
         log::{Milestone, Ruling},
@@ -63,6 +67,22 @@ pub(super) fn row<T>(
 /// Reads a message that this program wrote.
 pub(super) fn decode<M: prost::Message + Default>(bytes: &[u8]) -> Result<M> {
     M::decode(bytes).map_err(|e| Error::new(Reason::EntryCorrupt, format!("a stored message cannot be read: {e}")))
+}
+
+/// Reads the facets of a version.
+pub(super) fn decode_facets(bytes: &[u8]) -> Result<Facets> {
+    Facets::from_stored(bytes)
+        .map_err(|e| Error::new(Reason::EntryCorrupt, format!("stored facets cannot be read: {e}")))
+}
+
+/// A record's version as of a revision, as the feed tells it; `None` if it does not stand.
+pub(super) fn state_at(connection: &Connection, name: &str, revision: u64) -> Result<Option<State>> {
+    let sql = "SELECT v.body, v.facets FROM records r JOIN versions v ON v.record = r.id
+               WHERE r.name = ?1 AND v.from_revision <= ?2 ORDER BY v.from_revision DESC LIMIT 1";
+    let found: Option<(Option<Vec<u8>>, Vec<u8>)> =
+        row(connection, sql, (name, revision), |r| Ok((r.get(0)?, r.get(1)?)))?;
+    let Some((Some(body), facets)) = found else { return Ok(None) };
+    Ok(Some(State { record: Bytes::from(body), facets: Arc::new(decode_facets(&facets)?) }))
 }
 
 /// A record as of a revision; `None` if there was none yet.

@@ -1,14 +1,20 @@
-//! The codec of every service: prost, but what cannot be decoded gets the catalogue's code and reason.
+//! The codecs of the services: prost, but what cannot be decoded gets the catalogue's code and reason; and, where an
+//! answer is encoded already, its bytes as they are.
 
 use std::marker::PhantomData;
 
+use bytes::BufMut as _;
 use prost::Message;
 use tonic::{
     Status,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
 use super::status;
+use crate::{
+    feed::WireFrame,
+    limits::{WATCH_BUFFER_BYTES, WATCH_YIELD_BYTES},
+};
 
 /// Named by the generated code (`codec_path` in `build.rs`).
 #[derive(Debug, Clone, Copy)]
@@ -63,5 +69,53 @@ impl<U: Message + Default> Decoder for Decode<U> {
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         U::decode(buf).map(Some).map_err(|error| status::undecodable(&error))
+    }
+}
+
+/// The codec of the watch: its frames are encoded already.
+#[derive(Debug, Clone, Copy)]
+pub struct WatchCodec<T, U>(PhantomData<(T, U)>);
+
+impl<T, U> Default for WatchCodec<T, U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<U> Codec for WatchCodec<WireFrame, U>
+where
+    U: Message + Default + Send + 'static,
+{
+    type Encode = WireFrame;
+    type Decode = U;
+    type Encoder = Copy;
+    type Decoder = Decode<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        Copy
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        Decode(PhantomData)
+    }
+}
+
+/// Copies frames.
+#[derive(Debug)]
+pub struct Copy;
+
+impl Encoder for Copy {
+    type Item = WireFrame;
+    type Error = Status;
+
+    fn encode(&mut self, frame: WireFrame, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buf.reserve(frame.size());
+        frame.pieces().for_each(|piece| buf.put_slice(piece));
+        Ok(())
+    }
+
+    /// Most watches are idle most of the time: their buffer is small until there is something to tell.
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(WATCH_BUFFER_BYTES, WATCH_YIELD_BYTES)
     }
 }

@@ -11,6 +11,7 @@ use super::{
     page::{self, PageToken},
     position::{At, patience},
     request::time_left,
+    served::feed_service_server::FeedService,
 };
 use crate::{
     clock,
@@ -21,18 +22,17 @@ use crate::{
         name::{self, KINDS},
         token::{Phase, Token},
     },
-    feed::{self, Options, Plan, Selection, Start, Until},
+    feed::{self, Options, Plan, Selection, Start, Until, WireFrame},
     limits::{
         DEFAULT_BATCH_EVENTS, DEFAULT_FRAME_BYTES, DEFAULT_PROGRESS, MAX_BATCH_EVENTS, MAX_FRAME_BYTES, MAX_PAGE_BYTES,
         MAX_PAGE_CANDIDATES, MAX_PROGRESS, MIN_FRAME_BYTES, MIN_PROGRESS, REPLAY_PAGE_BYTES, REPLAY_PAGE_REVISIONS,
     },
     pb::v1::{
         self, CommitCursorRequest, CommitCursorResponse, Cursor, EventType, GetCursorRequest, GetCursorResponse,
-        ListEventsRequest, ListEventsResponse, WatchEventsRequest, WatchEventsResponse,
-        feed_service_server::FeedService, list_events_request, watch_events_request,
+        ListEventsRequest, ListEventsResponse, WatchEventsRequest, list_events_request, watch_events_request,
     },
     store::{
-        log,
+        log::{self, Depth},
         read::{self, CursorRow},
     },
     tasks::blocking,
@@ -48,7 +48,7 @@ type Answered<T> = std::result::Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl FeedService for Feed {
-    type WatchEventsStream = Pin<Box<dyn Stream<Item = std::result::Result<WatchEventsResponse, Status>> + Send>>;
+    type WatchEventsStream = Pin<Box<dyn Stream<Item = std::result::Result<WireFrame, Status>> + Send>>;
 
     async fn watch_events(&self, request: Request<WatchEventsRequest>) -> Answered<Self::WatchEventsStream> {
         let wait = time_left(&request);
@@ -307,23 +307,24 @@ fn collect(
     size: usize,
 ) -> Result<(Vec<v1::Event>, Option<EventPlace>)> {
     let (mut after, mut first) = from;
+    let depth = if selection.takes_all() { Depth::Told } else { Depth::Whole };
     let mut events = Vec::new();
     let (mut examined, mut bytes) = (0, 0);
     while after < through {
         let revisions = store.read(|c| {
             let entries = log::entries(c, after, through, REPLAY_PAGE_REVISIONS, REPLAY_PAGE_BYTES)?;
-            log::revisions(c, &entries)
+            log::revisions(c, &entries, depth)
         })?;
         if revisions.is_empty() {
             break;
         }
         for revision in &revisions {
-            for told in revision.events.iter().filter(|t| t.event.index >= first) {
+            for told in revision.events.iter().filter(|t| t.head.index >= first) {
                 if events.len() >= size || bytes >= MAX_PAGE_BYTES || examined >= MAX_PAGE_CANDIDATES {
-                    return Ok((events, Some((revision.number - 1, told.event.index))));
+                    return Ok((events, Some((revision.number - 1, told.head.index))));
                 }
                 examined += 1;
-                if let Some(event) = feed::dress(revision, told, selection) {
+                if let Some(event) = feed::event(revision, told, selection)? {
                     bytes += event.encoded_len();
                     events.push(event);
                 }

@@ -28,14 +28,22 @@ use crate::{
     pb::{
         self,
         v1::{
-            feed_service_server::FeedServiceServer, filing_service_server::FilingServiceServer,
-            log_service_server::LogServiceServer, registry_service_server::RegistryServiceServer,
+            filing_service_server::FilingServiceServer, log_service_server::LogServiceServer,
+            registry_service_server::RegistryServiceServer,
         },
     },
     store::Store,
     tasks::Tasks,
     writer::Writer,
 };
+
+/// The feed's service as `build.rs` makes it: its watch answers with bytes.
+#[allow(clippy::all, clippy::pedantic, missing_docs, rustdoc::all)]
+mod served {
+    include!(concat!(env!("OUT_DIR"), "/attache.v1.FeedService.rs"));
+}
+
+use self::served::feed_service_server::FeedServiceServer;
 
 /// Without authentication everybody is this principal.
 pub const LOCAL: &str = "local";

@@ -27,7 +27,7 @@ use crate::{
     pb::log::{Batch, Entry, EntryHeader, EntryKind, EntryPayload},
     store::{
         Head, WriteStore, apply, from_sqlite, is_full,
-        log::{self, StoredEntry},
+        log::{self, Depth, StoredEntry},
         read::{self, CursorRow},
     },
 };
@@ -228,7 +228,7 @@ impl Group {
         let told = self.store.reopen().map_err(Error::from).and_then(|head| {
             let entries =
                 log::entries(&self.store.connection, before.revision, head.revision, usize::MAX >> 1, usize::MAX)?;
-            Ok((head, log::revisions(&self.store.connection, &entries)?))
+            Ok((head, log::revisions(&self.store.connection, &entries, Depth::Whole)?))
         });
         match told {
             Ok((head, revisions)) => {
@@ -285,8 +285,8 @@ impl Group {
             .map_err(|e| from_sqlite(&e))?;
         let mut revisions = Vec::with_capacity(batch.entries.len());
         for entry in batch.entries {
-            let (stored, payload) = append_entry(&transaction, &mut head, entry)?;
-            revisions.push(log::revision(&transaction, &stored, &payload)?);
+            let (stored, _) = append_entry(&transaction, &mut head, entry)?;
+            revisions.push(log::revision(&transaction, &stored, Depth::Whole)?);
         }
         apply::write_head(&transaction, &head).map_err(|e| from_sqlite(&e))?;
         transaction.commit().map_err(|e| from_sqlite(&e))?;
@@ -439,7 +439,7 @@ fn decide_one(connection: &Connection, head: &mut Head, now_us: i64, request: &R
     };
     let entry = Entry { header: header.encode_to_vec(), payload: bytes };
     let (stored, payload) = append_entry(connection, head, entry.clone())?;
-    let revision = Box::new(log::revision(connection, &stored, &payload)?);
+    let revision = Box::new(log::revision(connection, &stored, Depth::Whole)?);
     tracing::debug!(revision = head.revision, events = payload.events.len(), "decided");
     Ok(Decided::Entry { answer: answer(&payload, head.revision, *head), entry, revision })
 }
@@ -528,7 +528,7 @@ fn append_entry(connection: &Connection, head: &mut Head, entry: Entry) -> Resul
         hash: log::chain(&head.hash, &entry.header),
         recorded_at_us: header.recorded_at_us,
         header: entry.header,
-        payload: entry.payload,
+        payload: entry.payload.into(),
     };
     let after = head.after(&stored, &header, &payload)?;
     apply::entry(connection, &stored, &header, &payload, &after).map_err(|e| from_sqlite(&e))?;

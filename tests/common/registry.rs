@@ -19,7 +19,7 @@ use attache::{
         record,
         report::Report,
         resolve::{Resolution, resolve},
-        revision::Revision,
+        revision::{Revision, State, Told},
         status::View,
     },
     journal,
@@ -31,6 +31,7 @@ use attache::{
     store::{self, Options, Store, Sync, read},
     writer::{self, Act, Answer, Request, Selection, Writer, WriterThread},
 };
+use prost::Message as _;
 
 /// A clock that moves a second with each look.
 #[derive(Debug)]
@@ -201,7 +202,7 @@ impl Registry {
 
     /// Every event so far, in order.
     pub fn events(&self) -> Vec<v1::Event> {
-        self.told().into_iter().flat_map(|r| r.events).map(|t| t.event).collect()
+        self.told().into_iter().flat_map(|r| r.events).map(|t| event_of(&t)).collect()
     }
 }
 
@@ -293,23 +294,23 @@ pub fn replay(revisions: &[Revision]) -> BTreeMap<String, BTreeSet<(EventType, S
     for (place, revision) in revisions.iter().enumerate() {
         assert_eq!(revision.number, place as u64 + 1, "revisions have no gap");
         for (index, told) in revision.events.iter().enumerate() {
-            assert_eq!(told.event.id, event_id(revision.number, index as u32), "events are numbered in order");
+            assert_eq!(event_of(told).id, event_id(revision.number, index as u32), "events are numbered in order");
         }
         let subjects = if is_day(revision) { of_a_day(revision) } else { of_a_filing(revision) };
         let before: BTreeMap<String, BTreeSet<(EventType, String)>> =
             standing.iter().map(|(name, told)| (name.clone(), told.keys().cloned().collect())).collect();
-        for told in revision.events.iter().filter(|t| t.event.event_class() == EventClass::Cooperation) {
-            tell(standing.entry(told.event.subject.clone()).or_default(), &told.event);
+        for told in revision.events.iter().filter(|t| event_of(t).event_class() == EventClass::Cooperation) {
+            tell(standing.entry(event_of(told).subject.clone()).or_default(), &event_of(told));
         }
-        let ends = revision.changes.iter().filter_map(|c| c.after.as_ref()).map(|s| (*s.record).clone());
+        let ends = revision.changes.iter().filter_map(|c| c.after.as_ref()).map(|s| record_of(s));
         let untouched = records.iter().filter(|(name, _)| !subjects.contains(name)).map(|(_, record)| record.clone());
         let others: Vec<v1::Record> = untouched.chain(ends).collect();
         let view = View { day: day_of(revision), successors: &others };
         for (name, change) in subjects.iter().zip(&revision.changes) {
-            let whole = change.after.as_ref().map(|s| (*s.record).clone());
+            let whole = change.after.as_ref().map(|s| record_of(s));
             let (was, is) = (&change.before, &change.after);
-            let was = was.as_ref().map(|s| stated(&s.record));
-            let is = is.as_ref().map(|s| stated(&s.record));
+            let was = was.as_ref().map(|s| stated(&record_of(s)));
+            let is = is.as_ref().map(|s| stated(&record_of(s)));
             assert_eq!(
                 was,
                 records.remove(name).map(|r| stated(&r)),
@@ -338,7 +339,7 @@ fn day_of(revision: &Revision) -> i32 {
 }
 
 fn is_day(revision: &Revision) -> bool {
-    revision.events.first().is_some_and(|t| t.event.principal == attache::clock::CLOCK)
+    revision.events.first().is_some_and(|t| event_of(t).principal == attache::clock::CLOCK)
 }
 
 /// The records of a filing, in the order of its changes: the events of one stand together, one of the exclusive first. Of
@@ -346,7 +347,7 @@ fn is_day(revision: &Revision) -> bool {
 fn of_a_filing(revision: &Revision) -> Vec<String> {
     let mut subjects: Vec<String> = Vec::new();
     for told in &revision.events {
-        let event = &told.event;
+        let event = &event_of(told);
         let is_first = subjects.last() != Some(&event.subject);
         if is_first {
             assert!(!subjects.contains(&event.subject), "the events of one record stand together: {}", event.id);
@@ -369,19 +370,20 @@ fn of_a_filing(revision: &Revision) -> Vec<String> {
 
 /// Whether the record is the same, though something about it was told.
 fn is_unchanged(change: &attache::domain::revision::Change) -> bool {
-    let record = |side: &Option<attache::domain::revision::State>| side.as_ref().map(|s| (*s.record).clone());
+    let record = |side: &Option<State>| side.as_ref().map(|s| record_of(s));
     record(&change.before) == record(&change.after)
 }
 
 /// The records of a move of the day, in the order of its changes: what changed comes before what fell due.
 fn of_a_day(revision: &Revision) -> Vec<String> {
-    let classes: Vec<bool> = revision.events.iter().map(|t| t.event.event_class() == EventClass::Cooperation).collect();
+    let classes: Vec<bool> =
+        revision.events.iter().map(|t| event_of(t).event_class() == EventClass::Cooperation).collect();
     assert!(classes.is_sorted(), "the changes of a day come first: {}", revision.number);
     let mut subjects = vec![String::new(); revision.changes.len()];
     for told in &revision.events {
-        subjects[told.change].clone_from(&told.event.subject);
-        if !classes[told.event.index as usize] {
-            assert_eq!(told.event.r#type(), EventType::Updated, "a day updates: {}", told.event.id);
+        subjects[told.change].clone_from(&event_of(told).subject);
+        if !classes[event_of(told).index as usize] {
+            assert_eq!(event_of(told).r#type(), EventType::Updated, "a day updates: {}", event_of(told).id);
         }
     }
     assert!(subjects.iter().all(|s| !s.is_empty()), "every changed record is told: {}", revision.number);
@@ -389,8 +391,8 @@ fn of_a_day(revision: &Revision) -> Vec<String> {
 }
 
 fn check_type(revision: &Revision, name: &str, was: bool, is: bool) {
-    let of_record = |told: &&attache::domain::revision::Told| told.event.subject == name;
-    let first = revision.events.iter().find(of_record).expect("it was told").event.r#type();
+    let of_record = |told: &&Told| event_of(told).subject == name;
+    let first = revision.events.iter().find(of_record).map(event_of).expect("it was told").r#type();
     let fits: &[EventType] = match (was, is) {
         (true, false) => &[EventType::Retracted],
         (false, _) => &[EventType::Recorded, EventType::Restored],
@@ -410,6 +412,14 @@ fn tell(standing: &mut BTreeMap<(EventType, String), String>, event: &v1::Event)
         assert!(!standing.contains_key(&key), "{} tells again what stands: {key:?}", event.id);
         standing.insert(key, event.id.clone());
     }
+}
+
+fn event_of(told: &Told) -> v1::Event {
+    v1::Event::decode(told.event.clone()).expect("an event that was told can be read")
+}
+
+fn record_of(state: &State) -> v1::Record {
+    v1::Record::decode(state.record.clone()).expect("a record that was told can be read")
 }
 
 /// Whether an error says that there is no such thing.

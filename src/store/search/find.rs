@@ -23,8 +23,8 @@ use crate::{
     pb::{self, v1},
     store::{
         from_sqlite,
-        list::{Place, decode_facets},
-        read::{decode, row, rows},
+        list::Place,
+        read::{decode, decode_facets, row, rows},
     },
 };
 

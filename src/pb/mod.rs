@@ -13,6 +13,8 @@ mod attache {
     }
 }
 
+pub mod wire;
+
 /// The log's own messages.
 pub use attache::log::v1 as log;
 /// The contract.

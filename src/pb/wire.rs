@@ -1,0 +1,187 @@
+//! Messages as bytes: what was encoded once is told again by putting its bytes beside others, never by reading it.
+//!
+//! In protobuf the fields of a message may stand in any order, and the encoding of a message is the concatenation of its
+//! fields (its specification, "Message Structure" and "Last One Wins"). So a frame is made of encoded events, an event of
+//! an encoded event and an encoded record, and a response of an encoded record.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+
+/// The numbers of the fields that are put together here; a test holds them against the descriptors.
+pub mod number {
+    /// `Event.record`.
+    pub const EVENT_RECORD: u32 = 15;
+    /// `Event.previous`.
+    pub const EVENT_PREVIOUS: u32 = 16;
+    /// `Event.left_filter`.
+    pub const EVENT_LEFT_FILTER: u32 = 27;
+    /// `EventBatch.events`.
+    pub const BATCH_EVENTS: u32 = 1;
+    /// `EventBatch.continued`.
+    pub const BATCH_CONTINUED: u32 = 2;
+    /// `WatchEventsResponse.token`.
+    pub const FRAME_TOKEN: u32 = 1;
+    /// `WatchEventsResponse.batch`.
+    pub const FRAME_BATCH: u32 = 3;
+}
+
+/// What an entry's payload tells the feed: its changes and events, their messages left as bytes.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Payload {
+    /// `EntryPayload.changes`.
+    #[prost(message, repeated, tag = "2")]
+    pub changes: Vec<Change>,
+    /// `EntryPayload.events`.
+    #[prost(message, repeated, tag = "3")]
+    pub events: Vec<Stored>,
+}
+
+/// `RecordChange`, less its milestones.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Change {
+    /// The record's name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// The record afterwards, encoded.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub record: Option<Bytes>,
+}
+
+/// `StoredEvent`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Stored {
+    /// The event, encoded.
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    pub event: Option<Bytes>,
+    /// Index of its change.
+    #[prost(uint32, tag = "2")]
+    pub change: u32,
+    /// Of a withdrawal: the revision of the event that it withdraws.
+    #[prost(uint64, tag = "3")]
+    pub original_revision: u64,
+    /// The record that event was about, if not this one.
+    #[prost(string, tag = "4")]
+    pub original_subject: String,
+}
+
+/// What selecting an event asks of it.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct EventHead {
+    /// `Event.type`.
+    #[prost(enumeration = "super::v1::EventType", tag = "3")]
+    pub r#type: i32,
+    /// `Event.index`.
+    #[prost(uint32, tag = "8")]
+    pub index: u32,
+    /// `Event.withdrawn_type`.
+    #[prost(enumeration = "super::v1::EventType", tag = "22")]
+    pub withdrawn_type: i32,
+}
+
+/// The bytes of a field's key and length, before content of `length` bytes.
+#[must_use]
+pub fn prefix_len(number: u32, length: usize) -> usize {
+    key_len(number) + encoded_len_varint(length as u64)
+}
+
+/// Writes the key and length of a field whose content of `length` bytes follows.
+pub fn put_prefix(into: &mut BytesMut, number: u32, length: usize) {
+    encode_key(number, WireType::LengthDelimited, into);
+    encode_varint(length as u64, into);
+}
+
+/// Writes a field of text, bytes or an encoded message.
+pub fn put(into: &mut BytesMut, number: u32, content: &[u8]) {
+    put_prefix(into, number, content.len());
+    into.put_slice(content);
+}
+
+/// The size of a field of text, bytes or an encoded message.
+#[must_use]
+pub fn field_len(number: u32, content: &[u8]) -> usize {
+    prefix_len(number, content.len()) + content.len()
+}
+
+/// Writes a field that is true.
+pub fn put_true(into: &mut BytesMut, number: u32) {
+    encode_key(number, WireType::Varint, into);
+    encode_varint(1, into);
+}
+
+/// The size of a field that is true.
+#[must_use]
+pub fn true_len(number: u32) -> usize {
+    key_len(number) + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+    use prost_reflect::MessageDescriptor;
+
+    use super::*;
+    use crate::pb::{self, log, v1};
+
+    fn tag(message: &MessageDescriptor, field: &str) -> u32 {
+        message.get_field_by_name(field).unwrap_or_else(|| panic!("{field}")).number()
+    }
+
+    #[test]
+    fn the_numbers_are_those_of_the_contract() {
+        let of = |message: &str, field: &str| tag(&pb::descriptor(message), field);
+        let stated = [
+            (number::EVENT_RECORD, of("Event", "record")),
+            (number::EVENT_PREVIOUS, of("Event", "previous")),
+            (number::EVENT_LEFT_FILTER, of("Event", "left_filter")),
+            (number::BATCH_EVENTS, of("EventBatch", "events")),
+            (number::BATCH_CONTINUED, of("EventBatch", "continued")),
+            (number::FRAME_TOKEN, of("WatchEventsResponse", "token")),
+            (number::FRAME_BATCH, of("WatchEventsResponse", "batch")),
+        ];
+        for (here, there) in stated {
+            assert_eq!(here, there);
+        }
+    }
+
+    #[test]
+    fn a_payload_read_as_bytes_says_what_it_says_read_whole() {
+        let event = v1::Event {
+            r#type: v1::EventType::MilestoneWithdrawn.into(),
+            index: 7,
+            withdrawn_type: v1::EventType::VisitBegan.into(),
+            headline: "A visit".into(),
+            ..Default::default()
+        };
+        let record = v1::Record {
+            kind: Some(v1::record::Kind::Visit(v1::Visit { name: "visits/a".into(), ..Default::default() })),
+        };
+        let whole = log::EntryPayload {
+            changes: vec![
+                log::RecordChange {
+                    name: "visits/a".into(),
+                    record: Some(record.clone()),
+                    milestones: vec![log::Milestone::default()],
+                },
+                log::RecordChange { name: "visits/b".into(), record: None, milestones: vec![] },
+            ],
+            events: vec![log::StoredEvent {
+                event: Some(event.clone()),
+                change: 1,
+                original_revision: 9,
+                original_subject: "visits/c".into(),
+            }],
+            remaining: 3,
+            ..Default::default()
+        };
+        let read = Payload::decode(whole.encode_to_vec().as_slice()).unwrap();
+        assert_eq!(read.changes[0].name, "visits/a");
+        assert_eq!(v1::Record::decode(read.changes[0].record.clone().unwrap()).unwrap(), record);
+        assert_eq!((read.changes[1].name.as_str(), &read.changes[1].record), ("visits/b", &None));
+        let stored = &read.events[0];
+        assert_eq!((stored.change, stored.original_revision, stored.original_subject.as_str()), (1, 9, "visits/c"));
+        let bytes = stored.event.clone().unwrap();
+        assert_eq!(v1::Event::decode(bytes.clone()).unwrap(), event);
+        let head = EventHead::decode(bytes).unwrap();
+        assert_eq!((head.r#type, head.index, head.withdrawn_type), (event.r#type, 7, event.withdrawn_type));
+    }
+}
