@@ -14,6 +14,18 @@ const PROTOS: [&str; 6] = [
     "attache/log/v1/log.proto",
 ];
 
+/// What the server answers with bytes that are encoded already.
+const ENCODED: [&str; 8] = [
+    "WatchEvents",
+    "GetVisit",
+    "GetMeeting",
+    "GetAgreement",
+    "GetExercise",
+    "GetPerson",
+    "GetOrganization",
+    "GetPlace",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-changed=build.rs");
@@ -27,38 +39,43 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("attache.binpb"), &encoded)?;
 
     let files = prost_types_set(&encoded)?;
-    tonic_build::manual::Builder::new().build_client(false).compile(&[feed_service(&files)?]);
+    tonic_build::manual::Builder::new()
+        .build_client(false)
+        .compile(&[served(&files, "FeedService")?, served(&files, "RegistryService")?]);
     tonic_prost_build::configure()
         .codec_path("crate::transport::codec::CatalogueCodec")
         .compile_fds_with_config(files, prost_build::Config::new())?;
     Ok(())
 }
 
-/// The feed's service as it is served: as it is generated, but the watch answers with frames that are encoded already.
-fn feed_service(files: &prost_types::FileDescriptorSet) -> Result<tonic_build::manual::Service, Box<dyn Error>> {
-    let services = files.file.iter().flat_map(|file| &file.service);
-    let service = services.into_iter().find(|s| s.name() == "FeedService").ok_or("there is no FeedService")?;
+/// A service as it is served: as it is generated, but what answers with one record, or with frames, answers with bytes.
+fn served(files: &prost_types::FileDescriptorSet, name: &str) -> Result<tonic_build::manual::Service, Box<dyn Error>> {
+    let mut services = files.file.iter().flat_map(|file| &file.service);
+    let service = services.find(|s| s.name() == name).ok_or_else(|| format!("there is no {name}"))?;
     let rust_type = |full: &str| format!("crate::pb::v1::{}", full.trim_start_matches(".attache.v1."));
-    let mut built = tonic_build::manual::Service::builder().name("FeedService").package("attache.v1");
+    let mut built = tonic_build::manual::Service::builder().name(name).package("attache.v1");
     for method in &service.method {
-        let name = method.name().chars().fold(String::new(), |mut name, c| {
-            if c.is_uppercase() && !name.is_empty() {
-                name.push('_');
-            }
-            name.extend(c.to_lowercase());
-            name
-        });
-        let own = tonic_build::manual::Method::builder().name(name).route_name(method.name());
+        let own = tonic_build::manual::Method::builder().name(snake_case(method.name())).route_name(method.name());
         let own = own.input_type(rust_type(method.input_type()));
-        built = built.method(if method.server_streaming() {
-            let own = own.output_type("crate::feed::WireFrame").server_streaming();
-            own.codec_path("crate::transport::codec::WatchCodec").build()
+        let own = if method.server_streaming() { own.server_streaming() } else { own };
+        let output = rust_type(method.output_type());
+        built = built.method(if ENCODED.contains(&method.name()) {
+            own.output_type("crate::pb::wire::Encoded").codec_path("crate::transport::codec::EncodedCodec").build()
         } else {
-            let own = own.output_type(rust_type(method.output_type()));
-            own.codec_path("crate::transport::codec::CatalogueCodec").build()
+            own.output_type(output).codec_path("crate::transport::codec::CatalogueCodec").build()
         });
     }
     Ok(built.build())
+}
+
+fn snake_case(name: &str) -> String {
+    name.chars().fold(String::new(), |mut snake, c| {
+        if c.is_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.extend(c.to_lowercase());
+        snake
+    })
 }
 
 fn prost_types_set(encoded: &[u8]) -> Result<prost_types::FileDescriptorSet, prost::DecodeError> {

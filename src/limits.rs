@@ -127,10 +127,10 @@ pub const MIN_FRAME_BYTES: usize = 1024;
 pub const MAX_FRAME_BYTES: usize = 1024 * 1024;
 /// Frames that wait for a client that does not read.
 pub const FRAME_QUEUE: usize = 2;
-/// What the encoder of a watch keeps while it is idle, in bytes.
-pub const WATCH_BUFFER_BYTES: usize = 256;
-/// Bytes of frames that are handed to HTTP/2 at once, if so many are ready.
-pub const WATCH_YIELD_BYTES: usize = 32 * 1024;
+/// What the stream of an answer that is encoded already keeps while it is idle, in bytes.
+pub const ENCODED_BUFFER_BYTES: usize = 256;
+/// Bytes of such answers that are handed to HTTP/2 at once, if so many are ready.
+pub const ENCODED_YIELD_BYTES: usize = 32 * 1024;
 /// The interval of progress if the request does not say.
 pub const DEFAULT_PROGRESS: Duration = Duration::from_secs(5);
 /// The shortest interval of progress.
@@ -163,6 +163,10 @@ pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 pub const READ_CONNECTIONS: u32 = 8;
 /// Page cache of each connection to the store, in KiB.
 pub const PAGE_CACHE_KIB: i64 = 16 * 1024;
+/// Records in memory that are asked for often, in bytes.
+pub const HOT_BYTES: usize = 48 * 1024 * 1024;
+/// Places of the table that says when a name changed last; names that share one are read from the store more often.
+pub const HOT_PLACES: usize = 64 * 1024;
 /// Pages of the write-ahead log before it is copied back.
 pub const WAL_AUTOCHECKPOINT_PAGES: i64 = 4000;
 /// How long a connection waits for a lock of the store.

@@ -5,7 +5,10 @@ mod common;
 use std::{collections::BTreeSet, sync::Arc};
 
 use attache::{
-    domain::name::{KINDS, collection},
+    domain::{
+        name::{KINDS, collection},
+        token::Token,
+    },
     pb::{
         self,
         v1::{
@@ -981,4 +984,39 @@ async fn pages_of_another_day_are_those_of_one_list() {
     }
     assert_eq!((seen.len(), seen.iter().collect::<BTreeSet<_>>().len()), (30, 30));
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_is_asked_for_all_the_time_is_the_one_of_the_position_it_is_answered_with() {
+    let server = TestServer::start().await;
+    let stated = |number: usize| visit("hot", "AZ", &["KZ"], "2024", |v| v.summary = Some(number.to_string()));
+    server.file(vec![stated(0)]).await;
+    let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let readers: Vec<_> = (0..4)
+        .map(|_| {
+            let (mut registry, done) = (server.registry(), Arc::clone(&done));
+            tokio::spawn(async move {
+                let mut seen = BTreeSet::new();
+                while !done.load(std::sync::atomic::Ordering::Acquire) {
+                    let request = v1::GetVisitRequest { name: "visits/hot".into(), ..Default::default() };
+                    let got = registry.get_visit(request).await.unwrap().into_inner();
+                    seen.insert((Token::decode(&got.token, "token").unwrap().revision, got.visit.unwrap().summary));
+                }
+                seen
+            })
+        })
+        .collect();
+    for number in 1..200 {
+        server.file(vec![stated(number)]).await;
+    }
+    done.store(true, std::sync::atomic::Ordering::Release);
+    // The filing of `number` is revision `number` + 1, and the only one.
+    for reader in readers {
+        for (revision, summary) in reader.await.unwrap() {
+            assert_eq!(summary.unwrap(), (revision - 1).to_string(), "as of revision {revision}");
+        }
+    }
+    let mut registry = server.registry();
+    let got = registry.get_visit(v1::GetVisitRequest { name: "visits/hot".into(), ..Default::default() });
+    assert_eq!(got.await.unwrap().into_inner().visit.unwrap().summary.as_deref(), Some("199"));
 }

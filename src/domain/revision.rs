@@ -19,6 +19,8 @@ pub struct State {
 /// What a revision did to one record.
 #[derive(Debug, Clone)]
 pub struct Change {
+    /// The record's name.
+    pub name: String,
     /// The record before; `None` if it did not stand.
     pub before: Option<State>,
     /// The record after; `None` if it does not stand.

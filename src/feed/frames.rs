@@ -16,7 +16,7 @@ use crate::{
     },
     pb::{
         v1::{self, EventType, watch_events_response::Frame},
-        wire::{self, EventHead, number},
+        wire::{self, Encoded, EventHead, number},
     },
 };
 
@@ -38,23 +38,6 @@ impl Selection {
     #[must_use]
     pub fn takes_all(&self) -> bool {
         self.filters.0.is_empty() && !self.include_previous
-    }
-}
-
-/// A `WatchEventsResponse`, encoded, in pieces.
-#[derive(Debug, Clone, Default)]
-pub struct WireFrame(Vec<Bytes>);
-
-impl WireFrame {
-    /// Its pieces, in order.
-    pub fn pieces(&self) -> impl Iterator<Item = &Bytes> {
-        self.0.iter()
-    }
-
-    /// Its size in bytes.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.0.iter().map(Bytes::len).sum()
     }
 }
 
@@ -161,7 +144,7 @@ impl Packer {
     }
 
     /// Adds a revision from the event `from` on; whole frames come out.
-    pub fn add(&mut self, revision: &Revision, from: u32, selection: &Selection) -> Result<Vec<WireFrame>> {
+    pub fn add(&mut self, revision: &Revision, from: u32, selection: &Selection) -> Result<Vec<Encoded>> {
         let mut events = Vec::with_capacity(revision.events.len());
         for told in revision.events.iter().filter(|t| t.head.index >= from) {
             events.extend(dress(revision, told, selection)?.map(|element| (told.head.index, element)));
@@ -187,7 +170,7 @@ impl Packer {
     }
 
     /// A revision that alone exceeds the limits: consecutive frames, all but the last marked `continued`.
-    fn split(&mut self, events: Vec<(u32, Bytes)>, whole: &Token) -> Vec<WireFrame> {
+    fn split(&mut self, events: Vec<(u32, Bytes)>, whole: &Token) -> Vec<Encoded> {
         let mut frames = Vec::new();
         for (index, element) in events {
             let size = element.len();
@@ -203,19 +186,19 @@ impl Packer {
     }
 
     /// What is collected, as a frame; nothing if nothing is.
-    pub fn flush(&mut self) -> Option<WireFrame> {
+    pub fn flush(&mut self) -> Option<Encoded> {
         let at = self.at.clone();
         (!self.events.is_empty()).then(|| self.take(&at, false))
     }
 
-    fn take(&mut self, token: &Token, continued: bool) -> WireFrame {
+    fn take(&mut self, token: &Token, continued: bool) -> Encoded {
         self.bytes = 0;
         batch(token, std::mem::take(&mut self.events), continued)
     }
 }
 
 /// A frame of elements.
-fn batch(token: &Token, elements: Vec<Bytes>, continued: bool) -> WireFrame {
+fn batch(token: &Token, elements: Vec<Bytes>, continued: bool) -> Encoded {
     let token = token.encode();
     let mut length: usize = elements.iter().map(Bytes::len).sum();
     if continued {
@@ -232,11 +215,11 @@ fn batch(token: &Token, elements: Vec<Bytes>, continued: bool) -> WireFrame {
         wire::put_true(&mut after, number::BATCH_CONTINUED);
         pieces.push(after.freeze());
     }
-    WireFrame(pieces)
+    Encoded::of(pieces)
 }
 
 /// A frame at a position.
-pub(super) fn frame(token: &Token, frame: Frame) -> WireFrame {
+pub(super) fn frame(token: &Token, frame: Frame) -> Encoded {
     let message = v1::WatchEventsResponse { token: token.encode(), frame: Some(frame) };
-    WireFrame(vec![message.encode_to_vec().into()])
+    Encoded::of(vec![message.encode_to_vec().into()])
 }

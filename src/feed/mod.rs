@@ -12,7 +12,7 @@ mod subscription;
 use std::time::Duration;
 
 pub use self::{
-    frames::{Selection, WireFrame, event},
+    frames::{Selection, event},
     hub::{Hub, Polled, Subscriber},
     subscription::{Frames, Options, Plan, Start, Until, subscribe},
 };

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::Stream;
 
 use super::{
-    frames::{Packer, Selection, WireFrame, frame},
+    frames::{Packer, Selection, frame},
     hub::{Hub, Polled, Subscriber},
 };
 use crate::{
@@ -26,7 +26,10 @@ use crate::{
     },
     journal::Position,
     limits::{FRAME_QUEUE, GOING_AWAY_RETRY, REPLAY_PAGE_BYTES, SNAPSHOT_PAGE_RECORDS},
-    pb::v1::{self, EventClass, EventType, watch_events_response::Frame},
+    pb::{
+        v1::{self, EventClass, EventType, watch_events_response::Frame},
+        wire::Encoded,
+    },
     store::{
         Head, Store,
         list::{self, Order, Place, Query},
@@ -105,7 +108,7 @@ pub struct Plan {
 
 /// The frames of a watch. Dropping it frees everything.
 pub struct Frames {
-    queue: mpsc::Receiver<WireFrame>,
+    queue: mpsc::Receiver<Encoded>,
     /// The error the watch ends with; `None` once its last frame has said that it ends.
     ending: Arc<Mutex<Option<Error>>>,
     /// Its place among the streams, kept until the transport lets go of it: a client that does not read keeps no more
@@ -114,7 +117,7 @@ pub struct Frames {
 }
 
 impl Stream for Frames {
-    type Item = Result<WireFrame>;
+    type Item = Result<Encoded>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.queue.poll_recv(context).map(|frame| match frame {
@@ -200,7 +203,7 @@ enum Goal {
 struct Watch {
     subscriber: Subscriber,
     store: Store,
-    frames: mpsc::Sender<WireFrame>,
+    frames: mpsc::Sender<Encoded>,
     plan: Plan,
     /// The position up to which everything that matches was delivered.
     at: Token,
@@ -508,7 +511,7 @@ impl Watch {
     }
 
     /// Hands a frame to the transport, and waits until it takes it.
-    async fn send(&mut self, frame: WireFrame) -> Step {
+    async fn send(&mut self, frame: Encoded) -> Step {
         let stall = self.subscriber.hub().settings().stall_timeout;
         match tokio::time::timeout(stall, self.frames.send(frame)).await {
             Ok(Ok(())) => {}

@@ -5,7 +5,7 @@
 //! an encoded event and an encoded record, and a response of an encoded record.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint, key_len};
 
 /// The numbers of the fields that are put together here; a test holds them against the descriptors.
 pub mod number {
@@ -23,6 +23,53 @@ pub mod number {
     pub const FRAME_TOKEN: u32 = 1;
     /// `WatchEventsResponse.batch`.
     pub const FRAME_BATCH: u32 = 3;
+    /// The record of every `Get…Response`.
+    pub const GOT_RECORD: u32 = 1;
+    /// `token` of every `Get…Response`.
+    pub const GOT_TOKEN: u32 = 2;
+}
+
+/// An encoded message, in pieces.
+#[derive(Debug, Clone, Default)]
+pub struct Encoded(Vec<Bytes>);
+
+impl Encoded {
+    /// The message whose encoding these are, in order.
+    #[must_use]
+    pub fn of(pieces: Vec<Bytes>) -> Self {
+        Self(pieces)
+    }
+
+    /// A record with the position it was read at, as every `Get…Response` has them; `None` if these are not the bytes of a
+    /// record.
+    #[must_use]
+    pub fn answer(record: &Bytes, token: &str) -> Option<Self> {
+        let content = content(record)?;
+        let mut before = BytesMut::with_capacity(prefix_len(number::GOT_RECORD, content.len()));
+        put_prefix(&mut before, number::GOT_RECORD, content.len());
+        let mut after = BytesMut::with_capacity(field_len(number::GOT_TOKEN, token.as_bytes()));
+        put(&mut after, number::GOT_TOKEN, token.as_bytes());
+        Some(Self(vec![before.freeze(), content, after.freeze()]))
+    }
+
+    /// Its pieces, in order.
+    pub fn pieces(&self) -> impl Iterator<Item = &Bytes> {
+        self.0.iter()
+    }
+
+    /// Its size in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.0.iter().map(Bytes::len).sum()
+    }
+}
+
+/// The record of one kind that a `Record` is, encoded.
+fn content(record: &Bytes) -> Option<Bytes> {
+    let mut rest = record.clone();
+    let (_, wire_type) = decode_key(&mut rest).ok()?;
+    let length = decode_varint(&mut rest).ok()?;
+    (wire_type == WireType::LengthDelimited && length == rest.len() as u64).then_some(rest)
 }
 
 /// What an entry's payload tells the feed: its changes and events, their messages left as bytes.
@@ -120,7 +167,10 @@ mod tests {
     use prost_reflect::MessageDescriptor;
 
     use super::*;
-    use crate::pb::{self, log, v1};
+    use crate::{
+        domain::name::{self, KINDS},
+        pb::{self, log, v1},
+    };
 
     fn tag(message: &MessageDescriptor, field: &str) -> u32 {
         message.get_field_by_name(field).unwrap_or_else(|| panic!("{field}")).number()
@@ -140,6 +190,12 @@ mod tests {
         ];
         for (here, there) in stated {
             assert_eq!(here, there);
+        }
+        for kind in KINDS {
+            let message = name::message(kind);
+            let got = pb::descriptor(&format!("Get{message}Response"));
+            let record = got.fields().find(|f| f.kind().as_message().is_some_and(|m| m.name() == message)).unwrap();
+            assert_eq!((record.number(), tag(&got, "token")), (number::GOT_RECORD, number::GOT_TOKEN), "{message}");
         }
     }
 

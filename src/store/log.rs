@@ -167,7 +167,7 @@ pub fn revision(connection: &Connection, entry: &StoredEntry, depth: Depth) -> R
             ),
         };
         bytes += before.iter().chain(&after).map(state_bytes).sum::<usize>();
-        changes.push(Change { before, after });
+        changes.push(Change { name: change.name.clone(), before, after });
     }
     let mut events = Vec::with_capacity(payload.events.len());
     for stored in payload.events {

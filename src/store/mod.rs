@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod coverage;
+mod hot;
 pub mod list;
 pub mod log;
 pub mod merges;
@@ -19,17 +20,21 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use tokio::sync::watch;
 
+use self::hot::Hot;
 pub use self::schema::OPEN;
 use crate::{
     clock,
     domain::{
         date::{self, Day},
         error::{Error, Reason},
+        name::RecordName,
+        revision::Revision,
         token::{Epoch, GENESIS, Hash, Phase, Token},
     },
     journal::Position,
@@ -206,6 +211,7 @@ impl Default for Options {
 pub struct Store {
     pool: Pool<SqliteConnectionManager>,
     head: watch::Receiver<Head>,
+    hot: Arc<Hot>,
     options: Options,
     /// Held as long as anybody uses the store.
     _lock: Arc<File>,
@@ -216,6 +222,7 @@ pub struct WriteStore {
     /// The connection.
     pub connection: Connection,
     head: watch::Sender<Head>,
+    hot: Arc<Hot>,
     path: PathBuf,
     options: Options,
 }
@@ -251,8 +258,9 @@ pub fn open(folder: &Path, options: &Options) -> Result<(Store, WriteStore), Sto
             c.pragma_update(None, "cache_size", -PAGE_CACHE_KIB)
         });
     let pool = Pool::builder().max_size(READ_CONNECTIONS).min_idle(Some(1)).build(manager)?;
-    let store = Store { pool, head: receiver, options: options.clone(), _lock: Arc::new(lock) };
-    Ok((store, WriteStore { connection, head: sender, path, options: options.clone() }))
+    let hot = Arc::new(Hot::new());
+    let store = Store { pool, head: receiver, hot: Arc::clone(&hot), options: options.clone(), _lock: Arc::new(lock) };
+    Ok((store, WriteStore { connection, head: sender, hot, path, options: options.clone() }))
 }
 
 fn connect_writer(path: &Path, options: &Options) -> Result<Connection, StoreError> {
@@ -373,6 +381,28 @@ impl Store {
         read(&connection)
     }
 
+    /// The record that stands under a name as of a revision, encoded, if it is in memory; never blocks on the disk.
+    #[must_use]
+    pub fn hot(&self, name: &RecordName, revision: u64) -> Option<Bytes> {
+        self.hot.get(name.as_str(), revision)
+    }
+
+    /// The record that stands under a name as of a revision, encoded, and kept in memory if that revision is the newest;
+    /// `None` if none stands under that very name.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn standing(&self, name: &RecordName, revision: u64) -> Result<Option<Bytes>, Error> {
+        let body = self.read(|c| read::encoded_at(c, name, revision))?;
+        if let Some(body) = &body
+            && revision == self.head().revision
+        {
+            self.hot.keep(name.as_str(), revision, body.clone());
+        }
+        Ok(body)
+    }
+
     /// The revision of a token that came in the field `field`, if it belongs to this log and is applied here.
     ///
     /// # Errors
@@ -426,8 +456,11 @@ impl WriteStore {
         *self.head.borrow()
     }
 
-    /// Makes a committed position visible to readers.
-    pub fn advance(&self, head: Head) {
+    /// Makes a committed position visible to readers, with the revisions that lead to it.
+    pub fn advance(&self, head: Head, revisions: &[Revision]) {
+        for revision in revisions {
+            revision.changes.iter().for_each(|change| self.hot.changed(&change.name, revision.number));
+        }
         self.head.send_replace(head);
     }
 

@@ -65,7 +65,11 @@ pub(super) fn row<T>(
 }
 
 /// Reads a message that this program wrote.
-pub(super) fn decode<M: prost::Message + Default>(bytes: &[u8]) -> Result<M> {
+///
+/// # Errors
+///
+/// `ENTRY_CORRUPT`.
+pub fn decode<M: prost::Message + Default>(bytes: &[u8]) -> Result<M> {
     M::decode(bytes).map_err(|e| Error::new(Reason::EntryCorrupt, format!("a stored message cannot be read: {e}")))
 }
 
@@ -99,6 +103,14 @@ pub fn record_at(connection: &Connection, name: &RecordName, revision: u64) -> R
     let Some((body, from_revision, created_at_us)) = found else { return Ok(None) };
     let record = body.as_deref().map(decode::<v1::Record>).transpose()?;
     Ok(Some(RecordRow { record, from_revision, created_at_us }))
+}
+
+/// A record as of a revision, encoded; `None` if none stands under that name.
+pub(super) fn encoded_at(connection: &Connection, name: &RecordName, revision: u64) -> Result<Option<Bytes>> {
+    let sql = "SELECT v.body FROM records r JOIN versions v ON v.record = r.id
+               WHERE r.name = ?1 AND v.from_revision <= ?2 ORDER BY v.from_revision DESC LIMIT 1";
+    let body: Option<Option<Vec<u8>>> = row(connection, sql, (name.as_str(), revision), |r| r.get(0))?;
+    Ok(body.flatten().map(Bytes::from))
 }
 
 /// The body of a record as of a revision; `None` if it does not stand. In SQLite's own words, for applying.

@@ -12,8 +12,8 @@ use tonic::{
 
 use super::status;
 use crate::{
-    feed::WireFrame,
-    limits::{WATCH_BUFFER_BYTES, WATCH_YIELD_BYTES},
+    limits::{ENCODED_BUFFER_BYTES, ENCODED_YIELD_BYTES},
+    pb::wire::Encoded,
 };
 
 /// Named by the generated code (`codec_path` in `build.rs`).
@@ -72,21 +72,21 @@ impl<U: Message + Default> Decoder for Decode<U> {
     }
 }
 
-/// The codec of the watch: its frames are encoded already.
+/// The codec of answers that are encoded already.
 #[derive(Debug, Clone, Copy)]
-pub struct WatchCodec<T, U>(PhantomData<(T, U)>);
+pub struct EncodedCodec<T, U>(PhantomData<(T, U)>);
 
-impl<T, U> Default for WatchCodec<T, U> {
+impl<T, U> Default for EncodedCodec<T, U> {
     fn default() -> Self {
         Self(PhantomData)
     }
 }
 
-impl<U> Codec for WatchCodec<WireFrame, U>
+impl<U> Codec for EncodedCodec<Encoded, U>
 where
     U: Message + Default + Send + 'static,
 {
-    type Encode = WireFrame;
+    type Encode = Encoded;
     type Decode = U;
     type Encoder = Copy;
     type Decoder = Decode<U>;
@@ -100,22 +100,22 @@ where
     }
 }
 
-/// Copies frames.
+/// Copies answers.
 #[derive(Debug)]
 pub struct Copy;
 
 impl Encoder for Copy {
-    type Item = WireFrame;
+    type Item = Encoded;
     type Error = Status;
 
-    fn encode(&mut self, frame: WireFrame, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buf.reserve(frame.size());
-        frame.pieces().for_each(|piece| buf.put_slice(piece));
+    fn encode(&mut self, answer: Encoded, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buf.reserve(answer.size());
+        answer.pieces().for_each(|piece| buf.put_slice(piece));
         Ok(())
     }
 
-    /// Most watches are idle most of the time: their buffer is small until there is something to tell.
+    /// An answer reserves what it needs, and most watches are idle most of the time: their buffer is small until then.
     fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(WATCH_BUFFER_BYTES, WATCH_YIELD_BYTES)
+        BufferSettings::new(ENCODED_BUFFER_BYTES, ENCODED_YIELD_BYTES)
     }
 }

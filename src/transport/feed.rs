@@ -22,14 +22,17 @@ use crate::{
         name::{self, KINDS},
         token::{Phase, Token},
     },
-    feed::{self, Options, Plan, Selection, Start, Until, WireFrame},
+    feed::{self, Options, Plan, Selection, Start, Until},
     limits::{
         DEFAULT_BATCH_EVENTS, DEFAULT_FRAME_BYTES, DEFAULT_PROGRESS, MAX_BATCH_EVENTS, MAX_FRAME_BYTES, MAX_PAGE_BYTES,
         MAX_PAGE_CANDIDATES, MAX_PROGRESS, MIN_FRAME_BYTES, MIN_PROGRESS, REPLAY_PAGE_BYTES, REPLAY_PAGE_REVISIONS,
     },
-    pb::v1::{
-        self, CommitCursorRequest, CommitCursorResponse, Cursor, EventType, GetCursorRequest, GetCursorResponse,
-        ListEventsRequest, ListEventsResponse, WatchEventsRequest, list_events_request, watch_events_request,
+    pb::{
+        v1::{
+            self, CommitCursorRequest, CommitCursorResponse, Cursor, EventType, GetCursorRequest, GetCursorResponse,
+            ListEventsRequest, ListEventsResponse, WatchEventsRequest, list_events_request, watch_events_request,
+        },
+        wire::Encoded,
     },
     store::{
         log::{self, Depth},
@@ -48,7 +51,7 @@ type Answered<T> = std::result::Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl FeedService for Feed {
-    type WatchEventsStream = Pin<Box<dyn Stream<Item = std::result::Result<WireFrame, Status>> + Send>>;
+    type WatchEventsStream = Pin<Box<dyn Stream<Item = std::result::Result<Encoded, Status>> + Send>>;
 
     async fn watch_events(&self, request: Request<WatchEventsRequest>) -> Answered<Self::WatchEventsStream> {
         let wait = time_left(&request);

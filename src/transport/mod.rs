@@ -27,23 +27,21 @@ use crate::{
     journal::Journal,
     pb::{
         self,
-        v1::{
-            filing_service_server::FilingServiceServer, log_service_server::LogServiceServer,
-            registry_service_server::RegistryServiceServer,
-        },
+        v1::{filing_service_server::FilingServiceServer, log_service_server::LogServiceServer},
     },
     store::Store,
     tasks::Tasks,
     writer::Writer,
 };
 
-/// The feed's service as `build.rs` makes it: its watch answers with bytes.
+/// The services that `build.rs` makes once more: some of their methods answer with bytes.
 #[allow(clippy::all, clippy::pedantic, missing_docs, rustdoc::all)]
 mod served {
     include!(concat!(env!("OUT_DIR"), "/attache.v1.FeedService.rs"));
+    include!(concat!(env!("OUT_DIR"), "/attache.v1.RegistryService.rs"));
 }
 
-use self::served::feed_service_server::FeedServiceServer;
+use self::served::{feed_service_server::FeedServiceServer, registry_service_server::RegistryServiceServer};
 
 /// Without authentication everybody is this principal.
 pub const LOCAL: &str = "local";

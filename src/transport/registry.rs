@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use prost::Message as _;
 use tonic::{Request, Response, Status};
 
@@ -11,6 +12,7 @@ use super::{
     page::{self, PageToken},
     position::At,
     request::time_left,
+    served::registry_service_server::RegistryService,
 };
 use crate::{
     clock,
@@ -26,7 +28,10 @@ use crate::{
         token::Token,
     },
     limits::{MAX_BATCH_GET_NAMES, MAX_PAGE_BYTES, MAX_PAGE_CANDIDATES},
-    pb::v1::{self, RecordKind, SourceKind, record::Kind, registry_service_server::RegistryService},
+    pb::{
+        v1::{self, RecordKind, SourceKind, record::Kind},
+        wire::Encoded,
+    },
     store::{
         list::{self, Order, Place, Query},
         log, merges, read,
@@ -66,7 +71,7 @@ impl Registry {
     }
 
     /// One record by name.
-    async fn get(&self, kind: RecordKind, asked: Asked<'_>, wait: Option<Duration>) -> Result<(Kind, String)> {
+    async fn get(&self, kind: RecordKind, asked: Asked<'_>, wait: Option<Duration>) -> Result<Encoded> {
         let name = parse_name(asked.name, "name")?;
         if name.kind() != kind {
             let why = format!("{name} is not one of {}", collection(kind));
@@ -76,9 +81,16 @@ impl Registry {
         let valid_at = day_asked(asked.valid_at)?;
         let at = self.0.at(asked.as_of, asked.at_least, wait).await?;
         let app = Arc::clone(&self.0);
-        let record = blocking(move || app.standing_on(&name, at.revision, valid_at)).await?;
-        let kind = mask.apply(record).kind.ok_or_else(|| Error::internal("an empty record is stored"))?;
-        Ok((kind, at.token.encode()))
+        let record = if mask.is_all() && valid_at.is_none() {
+            match app.store.hot(&name, at.revision) {
+                Some(record) => record,
+                None => blocking(move || app.standing(&name, at.revision)).await?,
+            }
+        } else {
+            let record = blocking(move || app.standing_on(&name, at.revision, valid_at)).await?;
+            mask.apply(record).encode_to_vec().into()
+        };
+        Encoded::answer(&record, &at.token.encode()).ok_or_else(|| Error::internal("what is stored is not a record"))
     }
 
     async fn list(
@@ -160,24 +172,26 @@ macro_rules! paged {
 pub(super) use paged;
 
 impl App {
-    /// The record that stands for a name at a revision; reads the store.
-    fn standing(&self, asked: &RecordName, revision: u64) -> Result<v1::Record> {
+    /// The record that stands for a name at a revision, encoded; reads the store.
+    fn standing(&self, asked: &RecordName, revision: u64) -> Result<Bytes> {
+        // A name that is merged into another has no record of its own.
+        if let Some(record) = self.store.standing(asked, revision)? {
+            return Ok(record);
+        }
         let name = &self.store.read(|c| merges::survivor(c, asked, revision))?;
+        if let Some(record) = self.store.standing(name, revision)? {
+            return Ok(record);
+        }
         let row = self.store.read(|c| read::record_at(c, name, revision))?;
         let row = row.ok_or_else(|| Error::not_found(name.as_str()))?;
-        match row.record {
-            Some(record) => Ok(record),
-            None => {
-                let last = self.store.token_at(row.from_revision - 1)?.encode();
-                let message = format!("{name} is retracted; as_of the token {last} it stood");
-                Err(Error::new(Reason::RecordRetracted, message).with_resource(name.as_str()).with("last_token", last))
-            }
-        }
+        let last = self.store.token_at(row.from_revision - 1)?.encode();
+        let message = format!("{name} is retracted; as_of the token {last} it stood");
+        Err(Error::new(Reason::RecordRetracted, message).with_resource(name.as_str()).with("last_token", last))
     }
 
     /// A record that stands at a revision, with the status that it has on a day; reads the store.
     fn standing_on(&self, name: &RecordName, revision: u64, valid_at: Option<Day>) -> Result<v1::Record> {
-        let mut record = self.standing(name, revision)?;
+        let mut record = read::decode(&self.standing(name, revision)?)?;
         if let Some(day) = valid_at {
             self.store.read(|c| list::derive_at(c, &mut record, day, revision))?;
         }
@@ -195,13 +209,13 @@ impl App {
 
 /// The pair of methods of one kind.
 macro_rules! kind_methods {
-    ($($kind:ident, $get:ident, $GetReq:ident, $GetRes:ident, $field:ident,
+    ($($kind:ident, $get:ident, $GetReq:ident,
        $list:ident, $ListReq:ident, $ListRes:ident, $fields:ident $(, $valid_at:ident)?;)*) => {
         // async_trait sees methods only after this macro made them, so the whole impl is made here.
         #[tonic::async_trait]
         impl RegistryService for Registry {
             $(
-                async fn $get(&self, request: Request<v1::$GetReq>) -> Answered<v1::$GetRes> {
+                async fn $get(&self, request: Request<v1::$GetReq>) -> Answered<Encoded> {
                     let wait = time_left(&request);
                     let r = request.into_inner();
                     let asked = Asked {
@@ -211,9 +225,7 @@ macro_rules! kind_methods {
                         at_least: r.at_least.as_deref(),
                         valid_at: None$(.or(r.$valid_at.as_deref()))?,
                     };
-                    let (kind, token) = self.get(RecordKind::$kind, asked, wait).await?;
-                    let $field = match kind { Kind::$kind(found) => Some(found), _ => None };
-                    Ok(Response::new(v1::$GetRes { $field, token }))
+                    Ok(Response::new(self.get(RecordKind::$kind, asked, wait).await?))
                 }
 
                 async fn $list(&self, request: Request<v1::$ListReq>) -> Answered<v1::$ListRes> {
@@ -303,19 +315,19 @@ macro_rules! kind_methods {
 }
 
 kind_methods! {
-    Visit, get_visit, GetVisitRequest, GetVisitResponse, visit,
+    Visit, get_visit, GetVisitRequest,
         list_visits, ListVisitsRequest, ListVisitsResponse, visits, valid_at;
-    Meeting, get_meeting, GetMeetingRequest, GetMeetingResponse, meeting,
+    Meeting, get_meeting, GetMeetingRequest,
         list_meetings, ListMeetingsRequest, ListMeetingsResponse, meetings, valid_at;
-    Agreement, get_agreement, GetAgreementRequest, GetAgreementResponse, agreement,
+    Agreement, get_agreement, GetAgreementRequest,
         list_agreements, ListAgreementsRequest, ListAgreementsResponse, agreements, valid_at;
-    Exercise, get_exercise, GetExerciseRequest, GetExerciseResponse, exercise,
+    Exercise, get_exercise, GetExerciseRequest,
         list_exercises, ListExercisesRequest, ListExercisesResponse, exercises, valid_at;
-    Person, get_person, GetPersonRequest, GetPersonResponse, person,
+    Person, get_person, GetPersonRequest,
         list_persons, ListPersonsRequest, ListPersonsResponse, persons;
-    Organization, get_organization, GetOrganizationRequest, GetOrganizationResponse, organization,
+    Organization, get_organization, GetOrganizationRequest,
         list_organizations, ListOrganizationsRequest, ListOrganizationsResponse, organizations;
-    Place, get_place, GetPlaceRequest, GetPlaceResponse, place,
+    Place, get_place, GetPlaceRequest,
         list_places, ListPlacesRequest, ListPlacesResponse, places;
 }
 
@@ -444,7 +456,7 @@ impl Registry {
         let at = self.0.at(r.as_of.as_ref(), r.at_least.as_deref(), wait).await?;
         let (app, revision) = (Arc::clone(&self.0), at.revision);
         let (record, fields) = blocking(move || {
-            let record = app.standing(&name, revision)?;
+            let record: v1::Record = read::decode(&app.standing(&name, revision)?)?;
             let family = app.known(&name, revision)?;
             let rows = app.store.read(|c| read::active_reports_of(c, &family, revision))?;
             let mut reports =

@@ -197,7 +197,7 @@ impl Group {
     }
 
     fn committed(&mut self, prepared: Prepared) -> Tried {
-        self.store.advance(prepared.head);
+        self.store.advance(prepared.head, &prepared.revisions);
         (self.publish)(prepared.revisions, prepared.head);
         Tried::Done { answers: prepared.answers, taken: prepared.taken }
     }
@@ -232,7 +232,7 @@ impl Group {
         });
         match told {
             Ok((head, revisions)) => {
-                self.store.advance(head);
+                self.store.advance(head, &revisions);
                 (self.publish)(revisions, head);
             }
             Err(error) => self.fail(error),
@@ -271,7 +271,7 @@ impl Group {
             self.fail(error.clone());
         }
         let (head, revisions) = applied?;
-        self.store.advance(head);
+        self.store.advance(head, &revisions);
         (self.publish)(revisions, head);
         Ok(())
     }
