@@ -101,6 +101,21 @@ impl Facets {
     /// The facets of a record as the registry holds it.
     #[must_use]
     pub fn of(record: &v1::Record) -> Self {
+        Self::with_references(record, record::to_dynamic(record).as_ref())
+    }
+
+    /// The facets of a record whose content is at hand by reflection too.
+    #[must_use]
+    pub fn with_references(record: &v1::Record, content: Option<&DynamicMessage>) -> Self {
+        let mut facets = Self::without_references(record);
+        content.into_iter().for_each(|content| facets.references(content));
+        facets
+    }
+
+    /// The facets of a record, but for the persons, organizations and places it refers to: those alone are found by
+    /// reflection, which takes most of the time.
+    #[must_use]
+    pub fn without_references(record: &v1::Record) -> Self {
         let mut facets = Self { terms: BTreeSet::new(), occurred: record::occurred(record).map(|d| date::span_of(&d)) };
         let kind = record::kind(record);
         facets.add(Tag::Kind, (kind as i32).to_string());
@@ -131,9 +146,6 @@ impl Facets {
             Some(Kind::Organization(m)) => m.state.iter().for_each(|s| facets.add(Tag::State, s)),
             Some(Kind::Place(m)) => m.state.iter().for_each(|s| facets.add(Tag::State, s)),
             None => {}
-        }
-        if let Some(dynamic) = record::to_dynamic(record) {
-            facets.references(&dynamic);
         }
         facets
     }

@@ -24,7 +24,9 @@ use crate::{
 
 type Result<T> = rusqlite::Result<T>;
 
-/// Applies one entry inside the open transaction; `head` is where the store stands after it.
+/// Applies one entry inside the open transaction; `head` is where the store stands after it. Answers what the search
+/// index has to be told of it with [`search::add`], before the transaction is committed: told once for a whole group,
+/// it is written once.
 ///
 /// # Errors
 ///
@@ -35,7 +37,7 @@ pub fn entry(
     header: &EntryHeader,
     payload: &EntryPayload,
     head: &Head,
-) -> Result<()> {
+) -> Result<Vec<search::Addition>> {
     let at = At { connection, revision: stored.revision, recorded_at_us: stored.recorded_at_us, today: head.today() };
     at.log(stored, payload.events.len(), head.day)?;
     for filing in &payload.filings {
@@ -50,8 +52,9 @@ pub fn entry(
             None => {}
         }
     }
+    let mut additions = Vec::with_capacity(payload.changes.len());
     for change in &payload.changes {
-        at.change(change)?;
+        additions.extend(at.change(change)?);
     }
     if let Some(day) = &payload.day {
         at.examined(day)?;
@@ -62,7 +65,7 @@ pub fn entry(
     if !header.request_id.is_empty() {
         at.remember(header)?;
     }
-    Ok(())
+    Ok(additions)
 }
 
 /// Writes where the store stands.
@@ -242,12 +245,12 @@ impl At<'_> {
         self.run(&sql, params![loser, self.revision])
     }
 
-    fn change(&self, change: &RecordChange) -> Result<()> {
+    fn change(&self, change: &RecordChange) -> Result<Option<search::Addition>> {
         let record = self.record(&change.name)?;
         let end = format!("UPDATE versions SET to_revision = ?2 WHERE record = ?1 AND to_revision = {OPEN}");
         self.run(&end, params![record, self.revision])?;
         self.run("INSERT INTO history (record, revision) VALUES (?1, ?2)", params![record, self.revision])?;
-        self.version(record, change)?;
+        let addition = self.version(record, change)?;
         self.run("DELETE FROM milestones WHERE record = ?1", [record])?;
         for m in &change.milestones {
             let sql = "INSERT INTO milestones (record, type, element, subject, revision, event_index, detail_digest)
@@ -255,7 +258,7 @@ impl At<'_> {
             let row = params![record, m.r#type, m.element, m.subject, m.revision, m.index, m.detail_digest];
             self.run(sql, row)?;
         }
-        Ok(())
+        Ok(addition)
     }
 
     /// Keeps when the clock must look at a record again; and at those it supersedes or renews, which may run otherwise
@@ -306,8 +309,9 @@ impl At<'_> {
         Ok(())
     }
 
-    fn version(&self, record: i64, change: &RecordChange) -> Result<()> {
-        let facets = change.record.as_ref().map(Facets::of).unwrap_or_default();
+    fn version(&self, record: i64, change: &RecordChange) -> Result<Option<search::Addition>> {
+        let content = change.record.as_ref().and_then(record::to_dynamic);
+        let facets = change.record.as_ref().map(|r| Facets::with_references(r, content.as_ref())).unwrap_or_default();
         let kind = match &change.record {
             Some(standing) => record::kind(standing),
             None => change.name.parse::<name::RecordName>().map_or(v1::RecordKind::Unspecified, |n| n.kind()),
@@ -332,14 +336,11 @@ impl At<'_> {
         ];
         self.run(sql, row)?;
         let version = self.connection.last_insert_rowid();
-        if let Some(standing) = &change.record {
-            search::add(self.connection, version, self.revision, standing)?;
-        }
         for (tag, value) in &facets.terms {
             let term = self.term(*tag as u8, value)?;
             self.run("INSERT INTO version_terms (term, version) VALUES (?1, ?2)", params![term, version])?;
         }
-        Ok(())
+        Ok(content.map(|content| search::Addition::of(version, self.revision, &content)))
     }
 
     fn term(&self, tag: u8, value: &str) -> Result<i64> {

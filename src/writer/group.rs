@@ -29,6 +29,7 @@ use crate::{
         Head, WriteStore, apply, from_sqlite, is_full,
         log::{self, Depth, StoredEntry},
         read::{self, CursorRow},
+        search,
     },
 };
 
@@ -284,10 +285,13 @@ impl Group {
         let transaction = Transaction::new_unchecked(&self.store.connection, TransactionBehavior::Immediate)
             .map_err(|e| from_sqlite(&e))?;
         let mut revisions = Vec::with_capacity(batch.entries.len());
+        let mut index = Vec::new();
         for entry in batch.entries {
-            let (stored, _) = append_entry(&transaction, &mut head, entry)?;
+            let (stored, additions) = append_entry(&transaction, &mut head, entry)?;
             revisions.push(log::revision(&transaction, &stored, Depth::Whole)?);
+            index.extend(additions);
         }
+        search::add(&transaction, &index).map_err(|e| from_sqlite(&e))?;
         apply::write_head(&transaction, &head).map_err(|e| from_sqlite(&e))?;
         transaction.commit().map_err(|e| from_sqlite(&e))?;
         Ok((head, revisions))
@@ -345,22 +349,26 @@ fn prepare(connection: &Connection, before: Head, now_us: i64, asked: &[Asked<'_
     let mut entries = Vec::new();
     let mut revisions = Vec::new();
     let mut answers: Vec<Result<Answer>> = Vec::new();
+    let mut index = Vec::new();
     let mut bytes = 0;
     let mut taken = 0;
+    let savepoint = |sql: &str| {
+        let done = connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+        done.map(drop).map_err(|e| from_sqlite(&e))
+    };
+    let undo = || savepoint("ROLLBACK TO filing").and_then(|()| savepoint("RELEASE filing"));
     for (request, span) in asked {
         if taken > 0 && day_before(&head, now_us, request).is_some() {
             break;
         }
-        let savepoint = |sql: &str| connection.execute_batch(sql).map_err(|e| from_sqlite(&e));
         savepoint("SAVEPOINT filing")?;
         let mut next = head;
         let one = span.in_scope(|| decide_one(connection, &mut next, now_us, request));
-        let undo = "ROLLBACK TO filing; RELEASE filing";
         match one {
-            Ok(Decided::Entry { answer, entry, revision }) if !request.validate_only => {
+            Ok(Decided::Entry { answer, entry, revision, additions }) if !request.validate_only => {
                 let size = entry.encoded_len() + ENTRY_FRAMING_BYTES;
                 if !entries.is_empty() && bytes + size > MAX_BATCH_BYTES - BATCH_FRAMING_BYTES {
-                    savepoint(undo)?;
+                    undo()?;
                     break;
                 }
                 savepoint("RELEASE filing")?;
@@ -368,25 +376,27 @@ fn prepare(connection: &Connection, before: Head, now_us: i64, asked: &[Asked<'_
                 head = next;
                 entries.push(entry);
                 revisions.push(*revision);
+                index.extend(additions);
                 answers.push(Ok(answer));
             }
             Ok(Decided::Entry { answer, .. }) => {
-                savepoint(undo)?;
+                undo()?;
                 answers.push(Ok(Answer { revision: 0, head, ..answer }));
             }
             Ok(Decided::Nothing(answer)) => {
-                savepoint(undo)?;
+                undo()?;
                 answers.push(Ok(Answer { head, ..answer }));
             }
             // Without room nothing of the transaction can stand.
             Err(error) if error.reason == Reason::StorageFull => return Err(error),
             Err(error) => {
-                savepoint(undo)?;
+                undo()?;
                 answers.push(Err(error));
             }
         }
         taken += 1;
     }
+    search::add(connection, &index).map_err(|e| from_sqlite(&e))?;
     let appends = !entries.is_empty();
     let batch = Batch {
         format: FORMAT,
@@ -404,7 +414,7 @@ fn prepare(connection: &Connection, before: Head, now_us: i64, asked: &[Asked<'_
 }
 
 enum Decided {
-    Entry { answer: Answer, entry: Entry, revision: Box<Revision> },
+    Entry { answer: Answer, entry: Entry, revision: Box<Revision>, additions: Vec<search::Addition> },
     Nothing(Answer),
 }
 
@@ -438,10 +448,10 @@ fn decide_one(connection: &Connection, head: &mut Head, now_us: i64, request: &R
         recorded_at_supplied: request.recorded_at_us.is_some(),
     };
     let entry = Entry { header: header.encode_to_vec(), payload: bytes };
-    let (stored, payload) = append_entry(connection, head, entry.clone())?;
+    let (stored, additions) = apply_entry(connection, head, entry.clone(), &header, &payload)?;
     let revision = Box::new(log::revision(connection, &stored, Depth::Whole)?);
     tracing::debug!(revision = head.revision, events = payload.events.len(), "decided");
-    Ok(Decided::Entry { answer: answer(&payload, head.revision, *head), entry, revision })
+    Ok(Decided::Entry { answer: answer(&payload, head.revision, *head), entry, revision, additions })
 }
 
 /// When the entry is recorded: now, or when a history that is replayed says.
@@ -509,8 +519,12 @@ fn check_batch(batch: &Batch, position: Position, before: Head) -> Result<Head> 
     Ok(Head { epoch, position, ..before })
 }
 
-/// Chains and applies one entry, and moves the head past it.
-fn append_entry(connection: &Connection, head: &mut Head, entry: Entry) -> Result<(StoredEntry, EntryPayload)> {
+/// Checks one entry of a batch that another writer made, and applies it.
+fn append_entry(
+    connection: &Connection,
+    head: &mut Head,
+    entry: Entry,
+) -> Result<(StoredEntry, Vec<search::Addition>)> {
     let corrupt = |why: &str| Error::new(Reason::EntryCorrupt, format!("entry {}: {why}", head.revision + 1));
     let header = EntryHeader::decode(entry.header.as_slice()).map_err(|_| corrupt("the header cannot be read"))?;
     if header.revision != head.revision + 1 || header.recorded_at_us < head.recorded_at_us {
@@ -523,6 +537,17 @@ fn append_entry(connection: &Connection, head: &mut Head, entry: Entry) -> Resul
         return Err(corrupt("the payload is not the one that was chained"));
     }
     let payload = EntryPayload::decode(entry.payload.as_slice()).map_err(|_| corrupt("the payload cannot be read"))?;
+    apply_entry(connection, head, entry, &header, &payload)
+}
+
+/// Chains and applies one entry, and moves the head past it.
+fn apply_entry(
+    connection: &Connection,
+    head: &mut Head,
+    entry: Entry,
+    header: &EntryHeader,
+    payload: &EntryPayload,
+) -> Result<(StoredEntry, Vec<search::Addition>)> {
     let stored = StoredEntry {
         revision: header.revision,
         hash: log::chain(&head.hash, &entry.header),
@@ -530,8 +555,8 @@ fn append_entry(connection: &Connection, head: &mut Head, entry: Entry) -> Resul
         header: entry.header,
         payload: entry.payload.into(),
     };
-    let after = head.after(&stored, &header, &payload)?;
-    apply::entry(connection, &stored, &header, &payload, &after).map_err(|e| from_sqlite(&e))?;
+    let after = head.after(&stored, header, payload)?;
+    let additions = apply::entry(connection, &stored, header, payload, &after).map_err(|e| from_sqlite(&e))?;
     *head = after;
-    Ok((stored, payload))
+    Ok((stored, additions))
 }

@@ -86,7 +86,7 @@ pub(super) fn same_occasion(
     if visit.hosts.is_empty() || visit.guests.is_empty() {
         return Ok(Vec::new());
     }
-    let facets = Facets::of(&stated);
+    let facets = Facets::without_references(&stated);
     let all = |tag| Clause { tag, mode: Mode::All, values: facets.values(tag).map(str::to_owned).collect() };
     let range = Range { from: span.earliest, until: span.latest, definite_only: false };
     let filter = Filter { clauses: vec![all(Tag::Host), all(Tag::Guest)], occurred: Some(range) };

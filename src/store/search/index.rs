@@ -1,6 +1,9 @@
 //! Writing the index.
 
+use std::collections::HashSet;
+
 use prost::Message as _;
+use prost_reflect::DynamicMessage;
 use rusqlite::{Connection, params};
 
 use crate::{
@@ -11,27 +14,56 @@ use crate::{
     pb::v1,
 };
 
-/// Adds a version of a record.
+/// What the index is told of a version of a record.
+#[derive(Debug)]
+pub struct Addition {
+    version: i64,
+    revision: u64,
+    indexed: Indexed,
+}
+
+impl Addition {
+    /// Of a version, by its content.
+    #[must_use]
+    pub fn of(version: i64, revision: u64, content: &DynamicMessage) -> Self {
+        Self { version, revision, indexed: Indexed::of(content) }
+    }
+}
+
+/// Adds versions, in their order. FTS5 writes what it has collected at every savepoint, as a segment that must be merged
+/// later: all of a transaction together is one.
 ///
 /// # Errors
 ///
 /// If SQLite refuses.
-pub fn add(connection: &Connection, version: i64, revision: u64, record: &v1::Record) -> rusqlite::Result<()> {
-    let Some(content) = record::to_dynamic(record) else { return Ok(()) };
-    let indexed = Indexed::of(&content);
+pub fn add(connection: &Connection, additions: &[Addition]) -> rusqlite::Result<()> {
     let column =
         |sounds: &std::collections::BTreeSet<String>| sounds.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
     let sql = "INSERT INTO search (rowid, names, stated, summaries) VALUES (?1, ?2, ?3, ?4)";
-    let row = params![version, column(&indexed.names), column(&indexed.stated), column(&indexed.summaries)];
-    connection.prepare_cached(sql)?.execute(row)?;
-    words(connection, &indexed, revision)
+    let mut insert = connection.prepare_cached(sql)?;
+    let mut seen = HashSet::new();
+    for Addition { version, revision, indexed } in additions {
+        insert.execute(params![
+            version,
+            column(&indexed.names),
+            column(&indexed.stated),
+            column(&indexed.summaries)
+        ])?;
+        words(connection, indexed, *revision, &mut seen)?;
+    }
+    Ok(())
 }
 
-/// Adds the sounds that are new.
-fn words(connection: &Connection, indexed: &Indexed, revision: u64) -> rusqlite::Result<()> {
+/// Adds the sounds that are new; those `seen` are known to be there.
+fn words<'a>(
+    connection: &Connection,
+    indexed: &'a Indexed,
+    revision: u64,
+    seen: &mut HashSet<&'a str>,
+) -> rusqlite::Result<()> {
     let mut known = connection.prepare_cached("SELECT 1 FROM search_words WHERE sound = ?1")?;
     for sound in indexed.sounds().into_iter().filter(|s| similar::has_trigrams(s)) {
-        if !known.exists([sound])? {
+        if seen.insert(sound) && !known.exists([sound])? {
             word(connection, sound, revision)?;
         }
     }
@@ -63,7 +95,9 @@ pub fn fill(connection: &Connection) -> rusqlite::Result<()> {
         let body: Vec<u8> = row.get(2)?;
         let record = v1::Record::decode(body.as_slice())
             .map_err(|e| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Blob, Box::new(e)))?;
-        add(connection, row.get(0)?, row.get(1)?, &record)?;
+        let content = record::to_dynamic(&record);
+        let addition = content.map(|c| Ok::<_, rusqlite::Error>(Addition::of(row.get(0)?, row.get(1)?, &c)));
+        add(connection, addition.transpose()?.as_slice())?;
     }
     Ok(())
 }

@@ -9,6 +9,6 @@ mod matching;
 
 pub use self::{
     find::{Found, Page, Search, page},
-    index::{add, fill},
+    index::{Addition, add, fill},
     matching::{Candidate, matching},
 };
