@@ -132,27 +132,36 @@ pub fn derive_at(connection: &Connection, record: &mut v1::Record, day: Day, rev
     Ok(())
 }
 
-/// Records of a kind that match and whose latest day lies in a range, both inclusive, by that day: a short walk along
-/// one index, for hints. At most `limit`.
+/// The names of records of a kind that match and whose latest day lies in a range, both inclusive, by that day, as of a
+/// revision: a short walk along one index, for hints. At most `limit`.
 ///
 /// # Errors
 ///
 /// If the store cannot be read.
-pub fn ended_within(connection: &Connection, query: &Query<'_>, from: Day, until: Day) -> Result<Vec<v1::Record>> {
+pub fn ended_within(
+    connection: &Connection,
+    kind: v1::RecordKind,
+    filters: &Filters,
+    (from, until): (Day, Day),
+    revision: u64,
+    limit: usize,
+) -> Result<Vec<String>> {
     let sql = format!(
-        "SELECT newest_first, name, facets, body FROM versions WHERE kind = ?1 AND newest_first BETWEEN ?2 AND ?3
+        "SELECT name, facets FROM versions WHERE kind = ?1 AND newest_first BETWEEN ?2 AND ?3
          AND from_revision <= ?4 AND to_revision > ?4 AND body IS NOT NULL ORDER BY newest_first LIMIT {CHUNK}"
     );
-    let kind = query.kind.map_or(0, |k| k as i32);
-    let range = (kind, -i64::from(until), -i64::from(from), query.revision);
-    let found = rows(connection, &sql, range, candidate)?;
-    let mut records = Vec::new();
-    for candidate in found {
-        if records.len() < query.limit && query.filters.matches(&decode_facets(&candidate.facets)?) {
-            records.push(decode(&candidate.body)?);
+    let range = (kind as i32, -i64::from(until), -i64::from(from), revision);
+    let found = rows(connection, &sql, range, |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+    let mut names = Vec::new();
+    for (name, facets) in found {
+        if names.len() >= limit {
+            break;
+        }
+        if filters.matches(&decode_facets(&facets)?) {
+            names.push(name);
         }
     }
-    Ok(records)
+    Ok(names)
 }
 
 struct Candidate {

@@ -15,7 +15,7 @@ use crate::{
         resolve::{compare::field, identity::enum_word},
     },
     pb::v1::{RecordKind, record::Kind},
-    store::list::{self, Order, Query},
+    store::list,
 };
 
 /// Lists whose elements have keys, and the word that makes two of them resemble each other.
@@ -91,18 +91,10 @@ pub(super) fn same_occasion(
     let range = Range { from: span.earliest, until: span.latest, definite_only: false };
     let filter = Filter { clauses: vec![all(Tag::Host), all(Tag::Guest)], occurred: Some(range) };
     let filters = Filters(vec![filter]);
-    let query = Query {
-        kind: Some(RecordKind::Visit),
-        filters: &filters,
-        revision,
-        order: Order::Newest,
-        limit: MAX_HINTS,
-        after: None,
-        valid_at: None,
-    };
     // A longer visit that only overlaps the day is missed; it is a hint, and every filing pays for it.
     let (Some(from), Some(until)) = (span.earliest, span.latest) else { return Ok(Vec::new()) };
-    let found = list::ended_within(connection, &query, from, until + HINT_DAYS)?;
-    let names = found.iter().map(record::name_of).filter(|n| *n != name.as_str());
+    let days = (from, until.saturating_add(HINT_DAYS));
+    let found = list::ended_within(connection, RecordKind::Visit, &filters, days, revision, MAX_HINTS)?;
+    let names = found.iter().filter(|n| *n != name.as_str());
     Ok(names.map(|n| format!("a visit of the same states on that day exists: {n}")).collect())
 }
