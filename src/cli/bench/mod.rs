@@ -5,6 +5,8 @@
 //! itself. Percentiles are of single calls, never averages of averages.
 
 pub mod draw;
+mod file;
+mod fill;
 pub mod generate;
 mod list;
 mod load;
@@ -38,6 +40,10 @@ enum Action {
     Search(Box<search::SearchArgs>),
     /// Subscribe many times at once: to a replay of the log, or to what is filed meanwhile
     Watch(Box<watch::WatchArgs>),
+    /// File made-up visits, and withdraw them
+    File(Box<file::FileArgs>),
+    /// Fill the registry with made-up records, like those of a real one
+    Fill(Box<fill::FillArgs>),
 }
 
 /// Runs one of them.
@@ -51,5 +57,7 @@ pub async fn run(args: &BenchArgs) -> Result<(), CliError> {
         Action::List(args) => list::run(args).await,
         Action::Search(args) => search::run(args).await,
         Action::Watch(args) => watch::run(args).await,
+        Action::File(args) => file::run(args).await,
+        Action::Fill(args) => fill::run(args).await,
     }
 }
