@@ -72,7 +72,7 @@ pub async fn run(args: &FileArgs) -> Result<(), CliError> {
         run: Arc::clone(&run),
     };
     let works = connections.iter().map(|c| (0..args.load.streams).map(|_| filer(c)).collect()).collect();
-    let rate = (args.rate > 0).then(|| f64::from(args.rate));
+    let rate = (args.rate > 0).then_some(args.rate);
     let measured = load::run(&args.load, rate, works).await;
     let withdrawn = if args.keep { Ok(0) } else { withdraw(first, &run).await };
     let kept = if args.keep { run.source_name() } else { String::new() };

@@ -87,11 +87,9 @@ pub trait Work: Send + 'static {
 /// Keeps a load going on the connections, each call after the answer to the one before on the same stream; or, with a
 /// rate, each when it is due. A call that is late for that was kept waiting by the ones before, which counts as latency.
 /// Ends at the end or at Ctrl-C, when the last call is answered.
-pub async fn run<W: Work>(args: &LoadArgs, rate: Option<f64>, works: Vec<Vec<W>>) -> Measured {
-    let warm_up = Duration::from_secs(args.warm_up.into());
-    let end = warm_up + Duration::from_secs(args.seconds.into());
+pub async fn run<W: Work>(args: &LoadArgs, rate: Option<u32>, works: Vec<Vec<W>>) -> Measured {
     let stop = CancellationToken::new();
-    let run = Arc::new(Run { began: clock::ticks(), warm_up, end, rate, taken: AtomicU64::new(0), stop: stop.clone() });
+    let run = Arc::new(Run::new(args.warm_up, args.seconds, rate, stop.clone()));
     let (tasks, interrupt) = (Tasks::default(), Interrupt::listen().await);
     let mut parts = Vec::with_capacity(works.len());
     for works in works {
@@ -102,7 +100,7 @@ pub async fn run<W: Work>(args: &LoadArgs, rate: Option<f64>, works: Vec<Vec<W>>
         }
         parts.push(measured);
     }
-    let bar = bar(end.as_secs(), "{wide_bar} {pos}/{len} s");
+    let bar = bar(run.end.as_secs(), "{wide_bar} {pos}/{len} s");
     until_drained(&tasks, &stop, interrupt, || bar.set_position(run.began.elapsed().as_secs())).await;
     bar.finish_and_clear();
     let mut total = sum(&parts);
@@ -164,37 +162,74 @@ struct Run {
     began: Ticks,
     warm_up: Duration,
     end: Duration,
-    /// Calls a second, of all streams together.
-    rate: Option<f64>,
-    /// Of the calls at a rate so many were taken by a stream.
-    taken: AtomicU64,
+    /// Calls that are due at a time of their own.
+    paced: Option<Paced>,
     stop: CancellationToken,
 }
 
+/// A rate, of all streams together.
+struct Paced {
+    per_second: u32,
+    /// The first call after the warm-up.
+    first: u64,
+    /// The first call that is too late.
+    end: u64,
+    /// The next call that a stream takes.
+    next: AtomicU64,
+}
+
+impl Paced {
+    fn due(&self, call: u64) -> Duration {
+        Duration::from_secs_f64(call as f64 / f64::from(self.per_second))
+    }
+}
+
 impl Run {
+    fn new(warm_up: u32, seconds: u32, rate: Option<u32>, stop: CancellationToken) -> Self {
+        let call = |second: u32, rate: u32| u64::from(second) * u64::from(rate);
+        let paced = rate.map(|rate| Paced {
+            per_second: rate,
+            first: call(warm_up, rate),
+            end: call(warm_up + seconds, rate),
+            next: AtomicU64::new(0),
+        });
+        let warm_up = Duration::from_secs(warm_up.into());
+        let end = warm_up + Duration::from_secs(seconds.into());
+        Self { began: clock::ticks(), warm_up, end, paced, stop }
+    }
+
     /// Waits for the next call; since when it is due, from the beginning.
     async fn next(&self) -> Option<Duration> {
         let now = self.began.elapsed();
         if self.stop.is_cancelled() || now >= self.end {
             return None;
         }
-        let Some(rate) = self.rate else { return Some(now) };
-        let due = Duration::from_secs_f64(self.taken.fetch_add(1, Ordering::Relaxed) as f64 / rate);
-        if due >= self.end {
-            return None;
-        }
+        let Some(paced) = &self.paced else { return Some(now) };
+        let due = self.take(paced, now)?;
         tokio::select! {
             () = tokio::time::sleep(due.saturating_sub(now)) => Some(due),
             () = self.stop.cancelled() => None,
         }
     }
 
+    /// When the next call is due. What the warm-up did not get done is left: at a rate that is too high it would fill the
+    /// whole run.
+    fn take(&self, paced: &Paced, now: Duration) -> Option<Duration> {
+        if now >= self.warm_up {
+            paced.next.fetch_max(paced.first, Ordering::Relaxed);
+        }
+        let call = paced.next.fetch_add(1, Ordering::Relaxed);
+        (call < paced.end).then(|| paced.due(call))
+    }
+
     /// How many calls were due by the end, and found no stream that was free.
     fn unsent(&self) -> u64 {
-        let Some(rate) = self.rate.filter(|_| !self.stop.is_cancelled()) else { return 0 };
-        let behind = self.end.saturating_sub(Duration::from_secs_f64(self.taken.load(Ordering::Relaxed) as f64 / rate));
-        let calls = behind.as_nanos() / Duration::from_secs_f64(1.0 / rate).as_nanos().max(1);
-        u64::try_from(calls).unwrap_or(u64::MAX)
+        match &self.paced {
+            Some(paced) if !self.stop.is_cancelled() => {
+                paced.end.saturating_sub(paced.next.load(Ordering::Relaxed).max(paced.first))
+            }
+            _ => 0,
+        }
     }
 }
 
@@ -219,5 +254,31 @@ async fn stream<W: Work>(run: Arc<Run>, mut work: W, measured: Arc<Mutex<Measure
         if failed {
             tokio::time::sleep(PAUSE_AFTER_ERROR).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(run: &Run, now: u64) -> Option<Duration> {
+        run.take(run.paced.as_ref().unwrap(), Duration::from_secs(now))
+    }
+
+    #[test]
+    fn calls_are_due_at_the_rate_until_the_end() {
+        let run = Run::new(0, 1, Some(4), CancellationToken::new());
+        let due: Vec<_> = std::iter::from_fn(|| due(&run, 0)).map(|due| due.as_millis()).collect();
+        assert_eq!(due, [0, 250, 500, 750]);
+        assert_eq!(run.unsent(), 0);
+    }
+
+    #[test]
+    fn what_the_warm_up_left_is_not_measured_and_what_the_run_left_is_told() {
+        let run = Run::new(1, 2, Some(10), CancellationToken::new());
+        assert_eq!(due(&run, 0), Some(Duration::ZERO));
+        assert_eq!(run.unsent(), 20, "of the run, not of the warm-up");
+        assert_eq!(due(&run, 2), Some(Duration::from_secs(1)), "a second late, which is its latency");
+        assert_eq!(run.unsent(), 19);
     }
 }

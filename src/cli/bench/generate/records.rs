@@ -92,7 +92,7 @@ pub fn visit(draw: &mut Draw, seed: u64, number: u64) -> Made<Visit> {
         hosts: vec![Side { state: host.into(), head: host_head, ..Side::default() }],
         guests: vec![guest],
         start: Some(begins),
-        end: (is_day && draw.chance(70)).then(|| exactly(start.saturating_add(days.days()))),
+        end: (is_day && draw.chance(92)).then(|| exactly(start.saturating_add(days.days()))),
         places: vec![stated_place(draw)],
         itinerary: if is_day && draw.chance(30) { itinerary(draw, start) } else { Vec::new() },
         topics: topics(draw),
