@@ -37,8 +37,9 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ("import", &["domain", "pb", "limits"], "pure: bytes of outside formats in, items of the contract out"),
     (
         "cli",
-        &["pb", "clock", "domain", "import"],
-        "a client: it sees the contract alone, reads dates and tokens as it defines them, and measures time",
+        &["pb", "clock", "domain", "import", "tasks"],
+        "a client: it sees the contract alone, reads dates and tokens as it defines them, and measures time; `tasks` for \
+         the streams of a load",
     ),
     ("config", &["cli", "feed", "limits"], "flags over file over defaults; of `cli` the arguments of `serve`"),
     ("telemetry", &["config"], "set up once, from the configuration"),

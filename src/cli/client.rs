@@ -114,6 +114,12 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// The channel itself, for calls that read their answers in a way of their own.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     /// Lookups.
     #[must_use]
     pub fn registry(&self) -> Registry {

@@ -49,6 +49,15 @@ pub enum CliError {
         /// Of how many.
         rows: usize,
     },
+    /// Calls of a measurement failed; what was measured is printed.
+    #[error("{failed} calls failed; what they were told stands above")]
+    CallsFailed {
+        /// How many.
+        failed: u64,
+    },
+    /// Ctrl-C ended what should have been finished.
+    #[error("interrupted")]
+    Interrupted,
     /// Standard output or a file cannot be written.
     #[error("cannot write: {0}")]
     Output(io::Error),
@@ -65,7 +74,11 @@ impl CliError {
             Self::Closed => EXIT_OK,
             Self::Usage(_) => EXIT_USAGE,
             Self::Unreachable { .. } | Self::Unhealthy(_) => EXIT_UNAVAILABLE,
-            Self::Broken(_) | Self::Output(_) | Self::RowsRefused { .. } => EXIT_REFUSED,
+            Self::Broken(_)
+            | Self::Output(_)
+            | Self::RowsRefused { .. }
+            | Self::CallsFailed { .. }
+            | Self::Interrupted => EXIT_REFUSED,
             Self::Refused(status) if is_retryable(status) => EXIT_UNAVAILABLE,
             Self::Refused(status) if status.code() == Code::NotFound => EXIT_NOT_FOUND,
             Self::Refused(_) => EXIT_REFUSED,

@@ -2,6 +2,7 @@
 //!
 //! Commands print through [`output`] alone, and fail with a [`CliError`], which knows its exit code.
 
+pub mod bench;
 mod client;
 mod cloud_events;
 mod columns;
@@ -117,6 +118,8 @@ pub enum Command {
     Log(Box<log::LogArgs>),
     /// Ask whether the server and each of its services serve
     Health(Box<health::HealthArgs>),
+    /// Measure what a server does in a second
+    Bench(bench::BenchArgs),
     /// Show or keep a consumer's position
     Cursor(cursor::CursorArgs),
     /// Print a completion script for a shell
@@ -176,6 +179,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Export(args) => export::run(&args).await,
         Command::Log(args) => log::run(&args).await,
         Command::Health(args) => health::run(&args).await,
+        Command::Bench(args) => bench::run(&args).await,
         Command::Cursor(args) => cursor::run(&args).await,
         Command::Completions(args) => completions::run(&args),
         Command::Descriptors(args) => completions::descriptors(&args),

@@ -4,7 +4,7 @@
 //! the rows come to is told to the row.
 
 mod args;
-mod send;
+pub mod send;
 mod tally;
 
 use indicatif::{ProgressBar, ProgressStyle};
