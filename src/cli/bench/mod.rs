@@ -1,7 +1,7 @@
 //! `attache bench`: what this server, on this machine and with this store, does in a second.
 //!
-//! [`load`] keeps calls going and [`measure`] keeps what they took; each command says only what one call is, and
-//! [`result`] prints it. Answers are not decoded further than needed ([`skim`]): a load that is busy decoding measures
+//! `load` keeps calls going and `measure` keeps what they took; each command says only what one call is, and
+//! `result` prints it. Answers are not decoded further than needed (`skim`): a load that is busy decoding measures
 //! itself. Percentiles are of single calls, never averages of averages.
 
 pub mod draw;
