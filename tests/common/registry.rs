@@ -302,12 +302,12 @@ pub fn replay(revisions: &[Revision]) -> BTreeMap<String, BTreeSet<(EventType, S
         for told in revision.events.iter().filter(|t| event_of(t).event_class() == EventClass::Cooperation) {
             tell(standing.entry(event_of(told).subject.clone()).or_default(), &event_of(told));
         }
-        let ends = revision.changes.iter().filter_map(|c| c.after.as_ref()).map(|s| record_of(s));
+        let ends = revision.changes.iter().filter_map(|c| c.after.as_ref()).map(record_of);
         let untouched = records.iter().filter(|(name, _)| !subjects.contains(name)).map(|(_, record)| record.clone());
         let others: Vec<v1::Record> = untouched.chain(ends).collect();
         let view = View { day: day_of(revision), successors: &others };
         for (name, change) in subjects.iter().zip(&revision.changes) {
-            let whole = change.after.as_ref().map(|s| record_of(s));
+            let whole = change.after.as_ref().map(record_of);
             let (was, is) = (&change.before, &change.after);
             let was = was.as_ref().map(|s| stated(&record_of(s)));
             let is = is.as_ref().map(|s| stated(&record_of(s)));
@@ -370,7 +370,7 @@ fn of_a_filing(revision: &Revision) -> Vec<String> {
 
 /// Whether the record is the same, though something about it was told.
 fn is_unchanged(change: &attache::domain::revision::Change) -> bool {
-    let record = |side: &Option<State>| side.as_ref().map(|s| record_of(s));
+    let record = |side: &Option<State>| side.as_ref().map(record_of);
     record(&change.before) == record(&change.after)
 }
 
