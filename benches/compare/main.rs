@@ -23,6 +23,7 @@ use std::{
 };
 
 use attache::{
+    cli::bench::draw::{Draw, Odds},
     config::{Config, DataDir, LogFormat},
     feed,
     pb::v1::{
@@ -34,7 +35,6 @@ use attache::{
 };
 use bytes::Bytes;
 use prost::Message as _;
-use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint, Server, server::TcpIncoming};
 
@@ -157,17 +157,8 @@ async fn position(channel: &Channel, revision: u64) -> String {
 
 /// The requests of a round, drawn by Zipf's law with an exponent; 0 is uniform. The ranks are scattered over the names.
 fn names(exponent: f64) -> Vec<Bytes> {
-    let mut random = StdRng::seed_from_u64(7);
-    let mut sums: Vec<f64> = Vec::with_capacity(RECORDS);
-    for rank in 1..=RECORDS {
-        sums.push(sums.last().unwrap_or(&0.0) + (rank as f64).powf(-exponent));
-    }
-    let all = *sums.last().unwrap();
-    let draw = |random: &mut StdRng| {
-        let at = random.random_range(0.0..all);
-        sums.partition_point(|sum| *sum < at) * 7919 % RECORDS
-    };
-    (0..LOOKUPS).map(|_| get(draw(&mut random))).collect()
+    let (odds, mut draw) = (Odds::zipf(RECORDS, exponent), Draw::new(7));
+    (0..LOOKUPS).map(|_| get(odds.next(&mut draw) * 7919 % RECORDS)).collect()
 }
 
 async fn lookups(channels: &[Channel], path: &'static str, requests: &Arc<Vec<Bytes>>) -> f64 {

@@ -25,7 +25,8 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
-const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+/// More than a server of this contract sends in one message.
+pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The client of lookups.
 pub type Registry = RegistryServiceClient<Channel>;

@@ -18,6 +18,7 @@ use crate::{
         v1::{self, EventType, watch_events_response::Frame},
         wire::{self, Encoded, EventHead, number},
     },
+    store::log::Depth,
 };
 
 /// What a subscriber wants of each event.
@@ -34,10 +35,10 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Whether it asks nothing that only the records before and their facets can answer.
+    /// How much of each revision it needs: without filters nobody asks for facets.
     #[must_use]
-    pub fn takes_all(&self) -> bool {
-        self.filters.0.is_empty() && !self.include_previous
+    pub fn depth(&self) -> Depth {
+        if self.filters.0.is_empty() && !self.include_previous { Depth::Told } else { Depth::Whole }
     }
 }
 

@@ -33,7 +33,7 @@ use crate::{
     store::{
         Head, Store,
         list::{self, Order, Place, Query},
-        log::{self, Depth},
+        log,
     },
     tasks::{Tasks, blocking},
 };
@@ -409,7 +409,7 @@ impl Watch {
             Until::Through(last) => last,
             _ => u64::MAX >> 1,
         };
-        let depth = if self.plan.selection.takes_all() { Depth::Told } else { Depth::Whole };
+        let depth = self.plan.selection.depth();
         let revisions = blocking(move || {
             store.read(|c| {
                 let entries = log::entries(c, after, through, limit, REPLAY_PAGE_BYTES)?;

@@ -107,19 +107,21 @@ pub fn record_at(connection: &Connection, name: &RecordName, revision: u64) -> R
 
 /// A record as of a revision, encoded; `None` if none stands under that name.
 pub(super) fn encoded_at(connection: &Connection, name: &RecordName, revision: u64) -> Result<Option<Bytes>> {
-    let sql = "SELECT v.body FROM records r JOIN versions v ON v.record = r.id
-               WHERE r.name = ?1 AND v.from_revision <= ?2 ORDER BY v.from_revision DESC LIMIT 1";
-    let body: Option<Option<Vec<u8>>> = row(connection, sql, (name.as_str(), revision), |r| r.get(0))?;
-    Ok(body.flatten().map(Bytes::from))
+    let body = stored_body(connection, name.as_str(), revision).map_err(|e| from_sqlite(&e))?;
+    Ok(body.map(Bytes::from))
 }
 
 /// The body of a record as of a revision; `None` if it does not stand. In SQLite's own words, for applying.
 pub(super) fn body_at(connection: &Connection, name: &str, revision: u64) -> rusqlite::Result<Option<v1::Record>> {
+    stored_body(connection, name, revision)?.map(|body| decoded(&body)).transpose()
+}
+
+fn stored_body(connection: &Connection, name: &str, revision: u64) -> rusqlite::Result<Option<Vec<u8>>> {
     let sql = "SELECT v.body FROM records r JOIN versions v ON v.record = r.id
                WHERE r.name = ?1 AND v.from_revision <= ?2 ORDER BY v.from_revision DESC LIMIT 1";
     let body: Option<Option<Vec<u8>>> =
         connection.prepare_cached(sql)?.query_row((name, revision), |r| r.get(0)).optional()?;
-    body.flatten().map(|body| decoded(&body)).transpose()
+    Ok(body.flatten())
 }
 
 fn decoded(body: &[u8]) -> rusqlite::Result<v1::Record> {

@@ -74,15 +74,15 @@ impl<U: Message + Default> Decoder for Decode<U> {
 
 /// The codec of answers that are encoded already.
 #[derive(Debug, Clone, Copy)]
-pub struct EncodedCodec<T, U>(PhantomData<(T, U)>);
+pub struct EncodedCodec<U>(PhantomData<U>);
 
-impl<T, U> Default for EncodedCodec<T, U> {
+impl<U> Default for EncodedCodec<U> {
     fn default() -> Self {
         Self(PhantomData)
     }
 }
 
-impl<U> Codec for EncodedCodec<Encoded, U>
+impl<U> Codec for EncodedCodec<U>
 where
     U: Message + Default + Send + 'static,
 {

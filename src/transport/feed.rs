@@ -35,7 +35,7 @@ use crate::{
         wire::Encoded,
     },
     store::{
-        log::{self, Depth},
+        log,
         read::{self, CursorRow},
     },
     tasks::blocking,
@@ -310,7 +310,7 @@ fn collect(
     size: usize,
 ) -> Result<(Vec<v1::Event>, Option<EventPlace>)> {
     let (mut after, mut first) = from;
-    let depth = if selection.takes_all() { Depth::Told } else { Depth::Whole };
+    let depth = selection.depth();
     let mut events = Vec::new();
     let (mut examined, mut bytes) = (0, 0);
     while after < through {

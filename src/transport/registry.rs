@@ -179,7 +179,9 @@ impl App {
             return Ok(record);
         }
         let name = &self.store.read(|c| merges::survivor(c, asked, revision))?;
-        if let Some(record) = self.store.standing(name, revision)? {
+        if name != asked
+            && let Some(record) = self.store.standing(name, revision)?
+        {
             return Ok(record);
         }
         let row = self.store.read(|c| read::record_at(c, name, revision))?;

@@ -19,6 +19,12 @@ impl Draw {
         Self(salt ^ number.wrapping_mul(0xd134_2543_de82_ef95))
     }
 
+    /// The sequence of one of the streams of a connection.
+    #[must_use]
+    pub fn of_stream(seed: u64, connection: usize, stream: u16) -> Self {
+        Self::of(seed, connection as u64 * 1_000_000 + u64::from(stream))
+    }
+
     /// The next 64 bits.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

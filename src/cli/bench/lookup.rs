@@ -105,10 +105,9 @@ impl Targets {
 
 fn streams(connection: &Connection, at: usize, streams: u16, targets: &Arc<Targets>) -> Vec<Lookup> {
     let methods: Vec<_> = Kind::ALL.map(|kind| (kind, method(connection, kind))).into();
-    let number = |stream: u16| at as u64 * 1_000_000 + u64::from(stream);
     let lookup = |stream| Lookup {
         methods: methods.clone(),
-        draw: Draw::of(SEED, number(stream)),
+        draw: Draw::of_stream(SEED, at, stream),
         targets: Arc::clone(targets),
     };
     (0..streams).map(lookup).collect()

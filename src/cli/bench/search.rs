@@ -57,7 +57,7 @@ pub async fn run(args: &SearchArgs) -> Result<(), CliError> {
     let queries = Arc::new(queries);
     let search = |connection: &Connection, at: usize, stream: u16| Search {
         method: Method::new(connection.channel(), SERVICE_NAME, "SearchRecords"),
-        draw: Draw::of(SEED, at as u64 * 1_000_000 + u64::from(stream)),
+        draw: Draw::of_stream(SEED, at, stream),
         queries: Arc::clone(&queries),
         page_size: args.page_size,
     };

@@ -14,8 +14,7 @@ use tonic::{
     transport::Channel,
 };
 
-/// More than a server of this contract sends in one message.
-const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+use crate::cli::client::MAX_MESSAGE_BYTES;
 
 /// A message as far as it was read, and how many bytes it had.
 #[derive(Debug, Clone, Default)]

@@ -95,9 +95,9 @@ pub fn fill(connection: &Connection) -> rusqlite::Result<()> {
         let body: Vec<u8> = row.get(2)?;
         let record = v1::Record::decode(body.as_slice())
             .map_err(|e| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Blob, Box::new(e)))?;
-        let content = record::to_dynamic(&record);
-        let addition = content.map(|c| Ok::<_, rusqlite::Error>(Addition::of(row.get(0)?, row.get(1)?, &c)));
-        add(connection, addition.transpose()?.as_slice())?;
+        if let Some(content) = record::to_dynamic(&record) {
+            add(connection, &[Addition::of(row.get(0)?, row.get(1)?, &content)])?;
+        }
     }
     Ok(())
 }
