@@ -275,7 +275,7 @@ fn connect_writer(path: &Path, options: &Options) -> Result<Connection, StoreErr
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "cache_size", -PAGE_CACHE_KIB)?;
-    // What a savepoint may have to undo is kept in memory: it is bounded by a group, and would else go to a file.
+    // What a statement may have to undo is kept in memory: it is one row or a few, and would else go to a file.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES)?;
     if let Some(bytes) = options.max_bytes {

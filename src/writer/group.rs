@@ -3,44 +3,37 @@
 use std::{sync::Arc, time::Duration};
 
 use prost::Message as _;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Transaction, TransactionBehavior};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Answer, KeepCursor, MAX_PAYLOAD_BYTES, Publish,
-    draft::Drafting,
-    job::{Act, Job, Request},
+    Answer, KeepCursor, Publish,
+    follow::{append_entry, check_batch},
+    job::Job,
+    prepare::{Asked, Prepared, Spoilt, day_before, prepare},
     unknown,
 };
 use crate::{
-    clock::{Clock, DAY_US, day},
+    clock::Clock,
     domain::{
         error::{Error, Reason, Result},
         report::etag,
-        resolve::RESOLVER_VERSION,
         revision::Revision,
-        token::{Epoch, GENESIS},
     },
     journal::{Append, Journal, Position, Settled},
-    limits::{MAX_BATCH_BYTES, MAX_CONFLICTS},
-    pb::log::{Batch, Entry, EntryHeader, EntryKind, EntryPayload},
+    limits::MAX_CONFLICTS,
+    pb::log::Batch,
     store::{
         Head, WriteStore, apply, from_sqlite, is_full,
-        log::{self, Depth, StoredEntry},
+        log::{self, Depth},
         read::{self, CursorRow},
         search,
     },
 };
 
-/// The format of batches that this version writes and reads.
-const FORMAT: u32 = 1;
 /// Batches read from the journal at once.
 const FOLLOW_BATCHES: usize = 64;
-/// What a batch adds to its entries at most: format, epoch, ids and hash.
-const BATCH_FRAMING_BYTES: usize = 1024;
-/// What a batch adds to each entry at most: its tag and length.
-const ENTRY_FRAMING_BYTES: usize = 11;
 /// The longest pause between two questions for an unknown outcome.
 const MAX_SETTLE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -54,18 +47,6 @@ pub(super) struct Group {
     fault: watch::Sender<Option<Error>>,
     /// The server shuts down: what is in doubt stays so.
     stopping: CancellationToken,
-}
-
-/// A group whose transaction is ready for the journal.
-struct Prepared {
-    /// The answer to each job, in order.
-    answers: Vec<Result<Answer>>,
-    /// How many jobs were taken; the others exceed the batch.
-    taken: usize,
-    head: Head,
-    batch: Vec<u8>,
-    revisions: Vec<Revision>,
-    appends: bool,
 }
 
 enum Tried {
@@ -156,13 +137,25 @@ impl Group {
     fn would_append(&self, before: Head, now_us: i64, asked: &[Asked<'_>]) -> Result<bool> {
         let trial = Transaction::new_unchecked(&self.store.connection, TransactionBehavior::Immediate)
             .map_err(|e| from_sqlite(&e))?;
-        Ok(prepare(&trial, before, now_us, asked)?.appends)
+        prepare(&trial, before, now_us, asked).map(|prepared| prepared.appends).map_err(|spoilt| spoilt.error)
     }
 
     fn try_requests(&mut self, before: Head, now_us: i64, asked: &[Asked<'_>]) -> Result<Tried> {
         let transaction = Transaction::new_unchecked(&self.store.connection, TransactionBehavior::Immediate)
             .map_err(|e| from_sqlite(&e))?;
-        let prepared = prepare(&transaction, before, now_us, asked)?;
+        let prepared = match prepare(&transaction, before, now_us, asked) {
+            Ok(prepared) => prepared,
+            Err(spoilt) => match *spoilt {
+                // Without room nobody's entry can be applied.
+                Spoilt { error, .. } if error.reason == Reason::StorageFull => return Err(error),
+                Spoilt { at: 0, error } => return Ok(Tried::Done { answers: vec![Err(error)], taken: 1 }),
+                // Nothing of the transaction stands; those before it are decided again, without it.
+                Spoilt { at, .. } => {
+                    drop(transaction);
+                    return self.try_requests(before, now_us, &asked[..at]);
+                }
+            },
+        };
         if !prepared.appends && matches!(self.journal.head(), Ok(None)) {
             // Nobody else writes: what appends nothing needs no place in the order.
             drop(transaction);
@@ -326,237 +319,4 @@ impl Group {
         apply::cursor(&self.store.connection, principal, name, &row).map_err(|e| from_sqlite(&e))?;
         Ok(row)
     }
-}
-
-/// A request and the span that its lines are written in.
-type Asked<'a> = (&'a Request, &'a tracing::Span);
-
-/// The move of the registry's day that must come before a filing, while a history is replayed: the clock sleeps then.
-/// The first filing that ends the replay is one of them.
-fn day_before(head: &Head, now_us: i64, request: &Request) -> Option<Request> {
-    let at = day(request.recorded_at_us.unwrap_or(now_us).max(head.recorded_at_us));
-    let is_clock = matches!(request.act, Act::Day { .. });
-    if !head.replaying || is_clock || request.validate_only || head.day.is_none_or(|today| at <= today) {
-        return None;
-    }
-    let midnight = i64::from(at) * DAY_US;
-    Some(Request::day(at, Some(midnight.max(head.recorded_at_us))))
-}
-
-/// Decides each request in a savepoint of its own.
-fn prepare(connection: &Connection, before: Head, now_us: i64, asked: &[Asked<'_>]) -> Result<Prepared> {
-    let mut head = Head { position: before.position + 1, ..before };
-    let mut entries = Vec::new();
-    let mut revisions = Vec::new();
-    let mut answers: Vec<Result<Answer>> = Vec::new();
-    let mut index = Vec::new();
-    let mut bytes = 0;
-    let mut taken = 0;
-    let savepoint = |sql: &str| {
-        let done = connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
-        done.map(drop).map_err(|e| from_sqlite(&e))
-    };
-    let undo = || savepoint("ROLLBACK TO filing").and_then(|()| savepoint("RELEASE filing"));
-    for (request, span) in asked {
-        if taken > 0 && day_before(&head, now_us, request).is_some() {
-            break;
-        }
-        savepoint("SAVEPOINT filing")?;
-        let mut next = head;
-        let one = span.in_scope(|| decide_one(connection, &mut next, now_us, request));
-        match one {
-            Ok(Decided::Entry { answer, entry, revision, additions }) if !request.validate_only => {
-                let size = entry.encoded_len() + ENTRY_FRAMING_BYTES;
-                if !entries.is_empty() && bytes + size > MAX_BATCH_BYTES - BATCH_FRAMING_BYTES {
-                    undo()?;
-                    break;
-                }
-                savepoint("RELEASE filing")?;
-                bytes += size;
-                head = next;
-                entries.push(entry);
-                revisions.push(*revision);
-                index.extend(additions);
-                answers.push(Ok(answer));
-            }
-            Ok(Decided::Entry { answer, .. }) => {
-                undo()?;
-                answers.push(Ok(Answer { revision: 0, head, ..answer }));
-            }
-            Ok(Decided::Nothing(answer)) => {
-                undo()?;
-                answers.push(Ok(Answer { head, ..answer }));
-            }
-            // Without room nothing of the transaction can stand.
-            Err(error) if error.reason == Reason::StorageFull => return Err(error),
-            Err(error) => {
-                undo()?;
-                answers.push(Err(error));
-            }
-        }
-        taken += 1;
-    }
-    search::add(connection, &index).map_err(|e| from_sqlite(&e))?;
-    let appends = !entries.is_empty();
-    let batch = Batch {
-        format: FORMAT,
-        epoch: before.epoch.as_bytes().to_vec(),
-        batch_id: uuid::Uuid::now_v7().as_bytes().to_vec(),
-        first_revision: before.revision + 1,
-        previous_hash: before.hash.to_vec(),
-        entries,
-    };
-    // Answers name the position at which the whole group is visible.
-    for answer in answers.iter_mut().flatten().filter(|a| a.revision == 0) {
-        answer.head = head;
-    }
-    Ok(Prepared { answers, taken, head, batch: batch.encode_to_vec(), revisions, appends })
-}
-
-enum Decided {
-    Entry { answer: Answer, entry: Entry, revision: Box<Revision>, additions: Vec<search::Addition> },
-    Nothing(Answer),
-}
-
-fn decide_one(connection: &Connection, head: &mut Head, now_us: i64, request: &Request) -> Result<Decided> {
-    if let Some(answer) = replay(connection, head, request)? {
-        return Ok(Decided::Nothing(answer));
-    }
-    let recorded_at_us = recorded_at(head, now_us, request)?;
-    let drafting = Drafting { connection, head: *head, now_us: recorded_at_us, principal: &request.principal };
-    let payload = drafting.draft(request)?;
-    if payload.filings.is_empty() && payload.day.is_none() {
-        return Ok(Decided::Nothing(answer(&payload, 0, *head)));
-    }
-    let bytes = payload.encode_to_vec();
-    if bytes.len() > MAX_PAYLOAD_BYTES {
-        let message = format!(
-            "the filing makes an entry of {} bytes; one holds {MAX_PAYLOAD_BYTES}: file fewer reports at once",
-            bytes.len()
-        );
-        return Err(Error::new(Reason::TooLarge, message).with("limit", MAX_PAYLOAD_BYTES));
-    }
-    let header = EntryHeader {
-        revision: head.revision + 1,
-        recorded_at_us,
-        principal: request.principal.clone(),
-        request_id: request.request_id.clone(),
-        request_digest: request.digest.to_vec(),
-        resolver_version: RESOLVER_VERSION,
-        payload_digest: blake3::hash(&bytes).as_bytes().to_vec(),
-        kind: if payload.day.is_some() { EntryKind::Day } else { EntryKind::Filing }.into(),
-        recorded_at_supplied: request.recorded_at_us.is_some(),
-    };
-    let entry = Entry { header: header.encode_to_vec(), payload: bytes };
-    let (stored, additions) = apply_entry(connection, head, entry.clone(), &header, &payload)?;
-    let revision = Box::new(log::revision(connection, &stored, Depth::Whole)?);
-    tracing::debug!(revision = head.revision, events = payload.events.len(), "decided");
-    Ok(Decided::Entry { answer: answer(&payload, head.revision, *head), entry, revision, additions })
-}
-
-/// When the entry is recorded: now, or when a history that is replayed says.
-fn recorded_at(head: &Head, now_us: i64, request: &Request) -> Result<i64> {
-    let Some(supplied) = request.recorded_at_us else { return Ok(now_us.max(head.recorded_at_us)) };
-    let refused = |why: String| Err(Error::field(Reason::FieldInvalid, "recorded_at", why));
-    if !head.replaying {
-        return refused("is accepted only while every earlier entry of the log has a supplied time".to_owned());
-    }
-    if supplied < head.recorded_at_us {
-        let newest = jiff::Timestamp::from_microsecond(head.recorded_at_us).map(|t| t.to_string()).unwrap_or_default();
-        return refused(format!("is before the newest entry of the log, recorded at {newest}"));
-    }
-    Ok(supplied)
-}
-
-/// The answer given before to the same request, if it is remembered.
-fn replay(connection: &Connection, head: &Head, request: &Request) -> Result<Option<Answer>> {
-    if request.request_id.is_empty() {
-        return Ok(None);
-    }
-    let Some((digest, revision)) = read::request(connection, &request.principal, &request.request_id)? else {
-        return Ok(None);
-    };
-    if digest != request.digest {
-        let message = format!("the request id {:?} was used with another body", request.request_id);
-        return Err(Error::field(Reason::RequestIdReused, "request_id", message));
-    }
-    let entries = log::entries(connection, revision - 1, revision, 1, usize::MAX)?;
-    let entry = entries.first().ok_or_else(|| Error::internal(format!("no entry {revision}")))?;
-    Ok(Some(answer(&entry.payload()?, revision, *head)))
-}
-
-fn answer(payload: &EntryPayload, revision: u64, head: Head) -> Answer {
-    Answer {
-        results: payload.results.clone(),
-        events: payload.events.iter().filter_map(|e| e.event.clone()).collect(),
-        remaining: payload.remaining,
-        revision,
-        head,
-    }
-}
-
-/// Checks that a batch follows what the store has; the first batch of all says the epoch.
-fn check_batch(batch: &Batch, position: Position, before: Head) -> Result<Head> {
-    let diverged = |why: String| Error::new(Reason::LogDiverged, format!("batch {position}: {why}"));
-    if batch.format != FORMAT {
-        return Err(diverged(format!("format {}; this version reads {FORMAT}", batch.format)));
-    }
-    let epoch = Epoch::from_slice(&batch.epoch).map_err(|_| diverged("no epoch".to_owned()))?;
-    let is_fresh = before.position == 0 && before.revision == 0;
-    if epoch != before.epoch && !is_fresh {
-        return Err(diverged(format!("epoch {epoch}, expected {}", before.epoch)));
-    }
-    let hex = |hash: &[u8]| hash.iter().map(|b| format!("{b:02x}")).collect::<String>();
-    if batch.first_revision != before.revision + 1 || position != before.position + 1 {
-        let expected = before.revision + 1;
-        return Err(diverged(format!("begins at revision {}, expected {expected}", batch.first_revision)));
-    }
-    if batch.previous_hash != before.hash {
-        let (found, expected) = (hex(&batch.previous_hash), hex(&before.hash));
-        return Err(diverged(format!("follows hash {found}, expected {expected}")));
-    }
-    debug_assert!(before.revision > 0 || before.hash == GENESIS);
-    Ok(Head { epoch, position, ..before })
-}
-
-/// Checks one entry of a batch that another writer made, and applies it.
-fn append_entry(
-    connection: &Connection,
-    head: &mut Head,
-    entry: Entry,
-) -> Result<(StoredEntry, Vec<search::Addition>)> {
-    let corrupt = |why: &str| Error::new(Reason::EntryCorrupt, format!("entry {}: {why}", head.revision + 1));
-    let header = EntryHeader::decode(entry.header.as_slice()).map_err(|_| corrupt("the header cannot be read"))?;
-    if header.revision != head.revision + 1 || header.recorded_at_us < head.recorded_at_us {
-        return Err(Error::new(
-            Reason::LogDiverged,
-            format!("entry {} does not follow {}", header.revision, head.revision),
-        ));
-    }
-    if !entry.payload.is_empty() && blake3::hash(&entry.payload).as_bytes() != header.payload_digest.as_slice() {
-        return Err(corrupt("the payload is not the one that was chained"));
-    }
-    let payload = EntryPayload::decode(entry.payload.as_slice()).map_err(|_| corrupt("the payload cannot be read"))?;
-    apply_entry(connection, head, entry, &header, &payload)
-}
-
-/// Chains and applies one entry, and moves the head past it.
-fn apply_entry(
-    connection: &Connection,
-    head: &mut Head,
-    entry: Entry,
-    header: &EntryHeader,
-    payload: &EntryPayload,
-) -> Result<(StoredEntry, Vec<search::Addition>)> {
-    let stored = StoredEntry {
-        revision: header.revision,
-        hash: log::chain(&head.hash, &entry.header),
-        recorded_at_us: header.recorded_at_us,
-        header: entry.header,
-        payload: entry.payload.into(),
-    };
-    let after = head.after(&stored, header, payload)?;
-    let additions = apply::entry(connection, &stored, header, payload, &after).map_err(|e| from_sqlite(&e))?;
-    *head = after;
-    Ok((stored, additions))
 }

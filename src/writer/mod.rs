@@ -1,15 +1,17 @@
 //! The writer: the one task that changes the store.
 //!
 //! Filings wait in a bounded queue. The writer drains what waits (group commit), opens one transaction, decides each
-//! filing in a savepoint of its own, so that a bad one never rolls back its group, asks the journal to append the batch,
-//! commits, tells the feed, and only then answers.
+//! filing after those before it (which only reads, so that a bad one leaves nothing to undo) and applies it, asks the
+//! journal to append the batch, commits, tells the feed, and only then answers.
 
 mod conclude;
 mod day;
 mod draft;
+mod follow;
 mod group;
 pub mod job;
 mod merge;
+mod prepare;
 mod warn;
 
 use std::{sync::Arc, time::Duration};

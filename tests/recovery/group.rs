@@ -73,6 +73,38 @@ async fn one_bad_filing_never_rolls_back_its_group_and_a_group_is_one_batch() {
     server.stop().await;
 }
 
+/// The store refuses one of the filings only when its entry is applied; the others of its group are decided again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filing_that_cannot_be_applied_fails_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::with(config_at(folder.path()), Parts::default()).await;
+    for poison in ["n9", "n20"] {
+        process::poison(folder.path(), &format!("agreements/{poison}"));
+    }
+    let held = Held::hold(folder.path());
+    let mut filing = Vec::new();
+    for number in 0..32 {
+        let mut client = server.filing();
+        let request = agreement(&format!("n{number}"), number);
+        filing.push(process::sent(async move { client.file_reports(request).await }).await);
+    }
+    server.log().get_log_info(GetLogInfoRequest {}).await.expect("lookups do not wait for the writer");
+    held.release();
+    let mut revisions = BTreeSet::new();
+    for (number, answer) in filing.into_iter().enumerate() {
+        match answer.await.unwrap() {
+            Ok(answer) => assert!(revisions.insert(answer.into_inner().revision)),
+            Err(status) => {
+                assert!([9, 20].contains(&number), "{number}: {status}");
+                assert_eq!(status.code(), Code::Internal);
+            }
+        }
+    }
+    assert_eq!(revisions, (1..=30).collect(), "nobody else notices, and no revision is left out");
+    assert_eq!(verified(folder.path()).entries, 30);
+    server.stop().await;
+}
+
 /// A refused filing leaves nothing behind: neither what it would have written, nor its request id.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_request_id_of_a_refused_filing_is_free() {

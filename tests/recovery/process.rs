@@ -152,6 +152,15 @@ impl Held {
     }
 }
 
+/// Has the store refuse to keep a record of this name.
+pub fn poison(folder: &Path, name: &str) {
+    let connection = rusqlite::Connection::open(folder.join(attache::store::FILE)).unwrap();
+    let trigger = format!(
+        "CREATE TRIGGER \"{name}\" BEFORE INSERT ON records WHEN NEW.name = '{name}' BEGIN SELECT RAISE(ABORT, 'poison'); END"
+    );
+    connection.execute_batch(&trigger).expect("nobody writes");
+}
+
 /// Sends a request: done once the connection has it, before what is sent later. Gives back what waits for the answer.
 pub async fn sent<T: Send + 'static>(call: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     let mut call = Box::pin(call);

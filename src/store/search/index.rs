@@ -30,8 +30,8 @@ impl Addition {
     }
 }
 
-/// Adds versions, in their order. FTS5 writes what it has collected at every savepoint, as a segment that must be merged
-/// later: all of a transaction together is one.
+/// Adds versions, in their order. FTS5 writes what it has collected when a transaction ends, or before it is read, as a
+/// segment that must be merged later: all of a transaction together is one.
 ///
 /// # Errors
 ///

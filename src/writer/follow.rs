@@ -1,0 +1,87 @@
+//! Entries that are chained and applied: of batches that another writer made, and of one's own.
+
+use prost::Message as _;
+use rusqlite::Connection;
+
+use crate::{
+    domain::{
+        error::{Error, Reason, Result},
+        token::{Epoch, GENESIS},
+    },
+    journal::Position,
+    pb::log::{Batch, Entry, EntryHeader, EntryPayload},
+    store::{
+        Head, apply, from_sqlite,
+        log::{self, StoredEntry},
+        search,
+    },
+};
+
+/// The format of batches that this version writes and reads.
+pub(super) const FORMAT: u32 = 1;
+
+/// Checks that a batch follows what the store has; the first batch of all says the epoch.
+pub(super) fn check_batch(batch: &Batch, position: Position, before: Head) -> Result<Head> {
+    let diverged = |why: String| Error::new(Reason::LogDiverged, format!("batch {position}: {why}"));
+    if batch.format != FORMAT {
+        return Err(diverged(format!("format {}; this version reads {FORMAT}", batch.format)));
+    }
+    let epoch = Epoch::from_slice(&batch.epoch).map_err(|_| diverged("no epoch".to_owned()))?;
+    let is_fresh = before.position == 0 && before.revision == 0;
+    if epoch != before.epoch && !is_fresh {
+        return Err(diverged(format!("epoch {epoch}, expected {}", before.epoch)));
+    }
+    let hex = |hash: &[u8]| hash.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    if batch.first_revision != before.revision + 1 || position != before.position + 1 {
+        let expected = before.revision + 1;
+        return Err(diverged(format!("begins at revision {}, expected {expected}", batch.first_revision)));
+    }
+    if batch.previous_hash != before.hash {
+        let (found, expected) = (hex(&batch.previous_hash), hex(&before.hash));
+        return Err(diverged(format!("follows hash {found}, expected {expected}")));
+    }
+    debug_assert!(before.revision > 0 || before.hash == GENESIS);
+    Ok(Head { epoch, position, ..before })
+}
+
+/// Checks one entry of a batch that another writer made, and applies it.
+pub(super) fn append_entry(
+    connection: &Connection,
+    head: &mut Head,
+    entry: Entry,
+) -> Result<(StoredEntry, Vec<search::Addition>)> {
+    let corrupt = |why: &str| Error::new(Reason::EntryCorrupt, format!("entry {}: {why}", head.revision + 1));
+    let header = EntryHeader::decode(entry.header.as_slice()).map_err(|_| corrupt("the header cannot be read"))?;
+    if header.revision != head.revision + 1 || header.recorded_at_us < head.recorded_at_us {
+        return Err(Error::new(
+            Reason::LogDiverged,
+            format!("entry {} does not follow {}", header.revision, head.revision),
+        ));
+    }
+    if !entry.payload.is_empty() && blake3::hash(&entry.payload).as_bytes() != header.payload_digest.as_slice() {
+        return Err(corrupt("the payload is not the one that was chained"));
+    }
+    let payload = EntryPayload::decode(entry.payload.as_slice()).map_err(|_| corrupt("the payload cannot be read"))?;
+    apply_entry(connection, head, entry, &header, &payload)
+}
+
+/// Chains and applies one entry, and moves the head past it.
+pub(super) fn apply_entry(
+    connection: &Connection,
+    head: &mut Head,
+    entry: Entry,
+    header: &EntryHeader,
+    payload: &EntryPayload,
+) -> Result<(StoredEntry, Vec<search::Addition>)> {
+    let stored = StoredEntry {
+        revision: header.revision,
+        hash: log::chain(&head.hash, &entry.header),
+        recorded_at_us: header.recorded_at_us,
+        header: entry.header,
+        payload: entry.payload.into(),
+    };
+    let after = head.after(&stored, header, payload)?;
+    let additions = apply::entry(connection, &stored, header, payload, &after).map_err(|e| from_sqlite(&e))?;
+    *head = after;
+    Ok((stored, additions))
+}
