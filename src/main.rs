@@ -12,6 +12,10 @@ use attache::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Filings make and free many small pieces: with the system's allocator that is a tenth of the writer's time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Bad usage or configuration, after BSD's sysexits.
 const EXIT_USAGE: u8 = 64;
 
