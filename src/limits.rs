@@ -41,6 +41,8 @@ pub const DEFAULT_PAGE_SIZE: usize = 50;
 pub const MAX_PAGE_SIZE: usize = 1000;
 /// Candidates that one page examines before it comes back short.
 pub const MAX_PAGE_CANDIDATES: usize = 10_000;
+/// Steps along an index that one page takes before it comes back short; reading a record counts as several.
+pub const MAX_PAGE_STEPS: usize = 60_000;
 /// Bytes of records that one page holds before it comes back short: below what clients accept by default.
 pub const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
 
@@ -161,12 +163,16 @@ pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 
 /// Read connections to the store.
 pub const READ_CONNECTIONS: u32 = 8;
-/// Page cache of each connection to the store, in KiB.
-pub const PAGE_CACHE_KIB: i64 = 16 * 1024;
+/// Page cache of each read connection to the store, in KiB.
+pub const READ_CACHE_KIB: i64 = 2 * 1024;
+/// Page cache of the writing connection, in KiB: the upper parts of every index that a filing adds to.
+pub const WRITE_CACHE_KIB: i64 = 64 * 1024;
 /// Records in memory that are asked for often, in bytes.
 pub const HOT_BYTES: usize = 48 * 1024 * 1024;
 /// Places of the table that says when a name changed last; names that share one are read from the store more often.
 pub const HOT_PLACES: usize = 64 * 1024;
+/// Sets of versions by term in memory, in bytes.
+pub const TERM_SETS_BYTES: usize = 16 * 1024 * 1024;
 /// Pages of the write-ahead log before it is copied back.
 pub const WAL_AUTOCHECKPOINT_PAGES: i64 = 4000;
 /// How long a connection waits for a lock of the store.

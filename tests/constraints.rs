@@ -307,7 +307,7 @@ fn place(
 fn assert_refused(outcome: (Result<Report, Error>, String), field: &str) {
     let (parsed, at) = outcome;
     let path = if field.is_empty() { at } else { format!("{at}.{field}") };
-    let error = parsed.map(|r| r.name).expect_err(&path);
+    let error = parsed.map(|r| r.name.clone()).expect_err(&path);
     assert_eq!(error.reason, Reason::FieldInvalid, "{path}");
     // A wrong name may be wrong in two ways; it is one field.
     let fields: BTreeSet<&str> = error.violations.iter().map(|v| v.field.as_str()).collect();
@@ -347,14 +347,14 @@ fn what_a_row_forbids_is_refused_with_its_path_and_what_it_allows_is_accepted() 
                 assert_accepted(file(route, &good), field.name());
             }
             Constraint::Output => {
-                let without = assert_accepted(file(route, &good), field.name()).to_stored();
+                let without = assert_accepted(file(route, &good), field.name()).stored().clone();
                 let sent = match field.kind() {
                     Kind::Message(inner) => Value::Message(DynamicMessage::new(inner)),
                     _ => Value::String("sent by the filer".into()),
                 };
                 good.set_field(&field, sent);
                 assert!(good.has_field(&field));
-                let with = assert_accepted(file(route, &good), field.name()).to_stored();
+                let with = assert_accepted(file(route, &good), field.name()).stored().clone();
                 assert_eq!(with, without, "{} is the registry's alone", field.full_name());
             }
             Constraint::WordsOf(word) => {
@@ -451,7 +451,7 @@ fn parse(report: &str) -> Result<Report, Error> {
 
 #[track_caller]
 fn assert_wrong(report: &str, path: &str) {
-    let error = parse(report).map(|r| r.name).expect_err(path);
+    let error = parse(report).map(|r| r.name.clone()).expect_err(path);
     assert_eq!(error.reason, Reason::FieldInvalid);
     let fields: Vec<&str> = error.violations.iter().map(|v| v.field.as_str()).collect();
     assert_eq!(fields, [format!("{AT}.{path}")], "{error}");

@@ -327,7 +327,7 @@ fn stated_comes_before_inferred_within_an_account_though_that_is_an_original() {
 
 #[test]
 fn the_organization_else_the_folded_name_is_the_account_and_the_last_attribution_the_speaker() {
-    let accounts = |source: Src| source.visit(json!({})).account;
+    let accounts = |source: Src| source.visit(json!({})).account.clone();
     let to = |to: Json| source("a").with("attributedTo", to);
     assert_eq!(
         accounts(source("a").with("publisher", json!({ "nameAsStated": "A  Paper!" }))),

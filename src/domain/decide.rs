@@ -1,6 +1,6 @@
 //! Deciding: what a filing means for one record, and the events that tell it. Decided once, then stored.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, ReflectMessage as _};
@@ -57,7 +57,7 @@ pub struct Part {
     /// The others.
     pub merged_names: Vec<String>,
     /// What the reports filed under them resolve to.
-    pub resolution: Resolution,
+    pub resolution: Arc<Resolution>,
 }
 
 /// The filing that is decided.
@@ -147,11 +147,11 @@ impl Decision {
 /// # Errors
 ///
 /// `TOO_LARGE` if the resolved record exceeds its bound.
-pub fn decide(name: &RecordName, before: &Before, after: Option<Resolution>, context: &Context) -> Result<Decision> {
+pub fn decide(name: &RecordName, before: &Before, after: Option<&Resolution>, context: &Context) -> Result<Decision> {
     match (&before.record, after) {
         (None, None) => Ok(Decision::nothing()),
         (Some(old), None) => Ok(retract(name, old, before, context)),
-        (old, Some(after)) => stand(name, old.as_ref(), before, &after, context),
+        (old, Some(after)) => stand(name, old.as_ref(), before, after, context),
     }
 }
 
@@ -179,7 +179,7 @@ fn stand(
     after: &Resolution,
     context: &Context,
 ) -> Result<Decision> {
-    let mut new = record::from_dynamic(name.kind(), &after.record);
+    let mut new = after.content.clone();
     seal(&mut new, name, before, after, context);
     let disputed_now: BTreeSet<&str> = after.disputed().collect();
     let old_info = old.and_then(record::info).cloned().unwrap_or_default();
@@ -319,7 +319,7 @@ fn facts_of(
     after: &Resolution,
     context: &Context,
 ) -> impl Iterator<Item = (EventType, String)> {
-    let mut record = record::from_dynamic(name.kind(), &after.record);
+    let mut record = after.content.clone();
     seal(&mut record, name, before, after, context);
     let view = View { day: context.today, successors: &context.successors };
     milestone::facts(&record, view).into_iter().map(|f| (f.event_type, f.element))
@@ -364,7 +364,7 @@ fn compare_records(old: &v1::Record, after: &Resolution) -> Change {
     let Some(old_content) = content(old).filter(|content| *content != after.record) else { return change };
     let now: BTreeSet<&str> = after.leaves.iter().map(|l| l.path.as_str()).collect();
     // Resolved together, so that an element whose key grew, by its organization or person, is one element.
-    let both = [whole(BEFORE, old_content.clone()), whole(AFTER, after.record.clone())];
+    let both = [Report::of_account(BEFORE, old_content.clone()), Report::of_account(AFTER, after.record.clone())];
     for leaf in resolve(&both).map(|r| r.leaves).unwrap_or_default() {
         let (then, stands) = (stated_by(&leaf, BEFORE), stated_by(&leaf, AFTER));
         let key_shrank = stands.is_some() && !now.contains(leaf.path.as_str());
@@ -405,18 +405,6 @@ fn content(record: &v1::Record) -> Option<DynamicMessage> {
     content.clear_field_by_name("name");
     content.clear_field_by_name("info");
     Some(content)
-}
-
-/// A resolved record as a report that states all of it.
-fn whole(account: &str, content: DynamicMessage) -> Report {
-    Report {
-        name: "visits/x/reports/x".parse().expect("a literal name"),
-        source: v1::Source::default(),
-        account: account.to_owned(),
-        published: None,
-        content,
-        considered: Vec::new(),
-    }
 }
 
 /// What becomes of milestones.

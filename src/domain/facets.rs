@@ -101,14 +101,15 @@ impl Facets {
     /// The facets of a record as the registry holds it.
     #[must_use]
     pub fn of(record: &v1::Record) -> Self {
-        Self::with_references(record, record::to_dynamic(record).as_ref())
+        let content = record::to_dynamic(record);
+        Self::with_references(record, content.iter().flat_map(references))
     }
 
-    /// The facets of a record whose content is at hand by reflection too.
+    /// The facets of a record whose references are known.
     #[must_use]
-    pub fn with_references(record: &v1::Record, content: Option<&DynamicMessage>) -> Self {
+    pub fn with_references(record: &v1::Record, references: impl IntoIterator<Item = Term>) -> Self {
         let mut facets = Self::without_references(record);
-        content.into_iter().for_each(|content| facets.references(content));
+        facets.terms.extend(references);
         facets
     }
 
@@ -215,32 +216,37 @@ impl Facets {
         }
         self.numbers(Tag::Domain, &exercise.domains);
     }
+}
 
-    fn reference(&mut self, name: &str) {
-        let kind = name.parse::<RecordName>().map(|n| n.kind()).ok();
-        if let Some(tag) = kind.and_then(reference_tag) {
-            self.add(tag, name);
+/// Every reference of a record to a person, organization or place, wherever the table of constraints says that a field is
+/// one. Its own name and what the registry says of it are none.
+pub(super) fn references(content: &DynamicMessage) -> Vec<Term> {
+    let mut terms = Vec::new();
+    gather(content, &mut terms);
+    terms
+}
+
+fn gather(message: &DynamicMessage, terms: &mut Vec<Term>) {
+    let descriptor = message.descriptor();
+    for (field, value) in message.fields() {
+        if matches!(field.name(), "name" | "info") && record_message(descriptor.name()) {
+            continue;
+        }
+        let rules = constraints::of(descriptor.name(), field.name());
+        let items = value.as_list().unwrap_or(std::slice::from_ref(value));
+        for item in items {
+            match item {
+                Value::Message(inner) => gather(inner, terms),
+                Value::String(name) if rules.iter().any(is_reference) => terms.extend(reference(name)),
+                _ => {}
+            }
         }
     }
+}
 
-    /// Every reference to a person, organization or place, wherever the table of constraints says that a field is one.
-    fn references(&mut self, message: &DynamicMessage) {
-        let type_name = message.descriptor().name().to_owned();
-        for (field, value) in message.fields() {
-            if field.name() == "name" && record_message(&type_name) {
-                continue;
-            }
-            let rules = constraints::of(&type_name, field.name());
-            let items = value.as_list().unwrap_or(std::slice::from_ref(value));
-            for item in items {
-                match item {
-                    Value::Message(inner) => self.references(inner),
-                    Value::String(name) if rules.iter().any(is_reference) => self.reference(name),
-                    _ => {}
-                }
-            }
-        }
-    }
+fn reference(name: &str) -> Option<Term> {
+    let kind = name.parse::<RecordName>().ok()?.kind();
+    Some((reference_tag(kind)?, name.to_owned()))
 }
 
 /// Facets in their stored form.
@@ -299,7 +305,7 @@ fn is_reference(rule: &Constraint) -> bool {
 }
 
 fn record_message(type_name: &str) -> bool {
-    super::name::KINDS.iter().any(|k| super::name::message(*k) == type_name)
+    super::name::of_message(type_name) != RecordKind::Unspecified
 }
 
 fn reference_tag(kind: RecordKind) -> Option<Tag> {

@@ -10,6 +10,7 @@ pub mod family;
 pub mod filter;
 pub mod fold;
 pub mod headline;
+pub mod indexable;
 pub mod mask;
 pub mod milestone;
 pub mod name;

@@ -48,6 +48,12 @@ pub fn message(kind: RecordKind) -> &'static str {
     }
 }
 
+/// The kind of a message, such as `Visit`; unspecified for others.
+#[must_use]
+pub fn of_message(message: &str) -> RecordKind {
+    KINDS.into_iter().find(|kind| self::message(*kind) == message).unwrap_or(RecordKind::Unspecified)
+}
+
 /// Why a text is not the name it should be, with what it should look like.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

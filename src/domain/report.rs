@@ -1,6 +1,10 @@
 //! A report: what one source states about one record, checked and in its stored form.
 
-use std::cmp::Reverse;
+use std::{
+    cmp::Reverse,
+    ops::Deref,
+    sync::{Arc, OnceLock},
+};
 
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
@@ -10,7 +14,7 @@ use super::{
     error::{Error, Reason, Result, Violation},
     fold::{fold, slug},
     name::{self, RecordName, ReportName},
-    resolve::{compare::field, identity::enum_word},
+    resolve::{Resolution, compare::field, identity::enum_word, resolve},
 };
 use crate::{
     limits::MAX_REPORT_BYTES,
@@ -20,9 +24,13 @@ use crate::{
     },
 };
 
-/// A report that was checked.
+/// A report that was checked. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub struct Report(Arc<Checked>);
+
+/// What a [`Report`] is.
+#[derive(Debug)]
+pub struct Checked {
     /// Its name.
     pub name: ReportName,
     /// The source block it was filed with.
@@ -35,6 +43,18 @@ pub struct Report {
     pub content: DynamicMessage,
     /// The accounts that a ruling has considered.
     pub considered: Vec<String>,
+    /// See [`Report::stored`].
+    stored: OnceLock<v1::Report>,
+    /// See [`Report::alone`].
+    alone: OnceLock<Arc<Resolution>>,
+}
+
+impl Deref for Report {
+    type Target = Checked;
+
+    fn deref(&self) -> &Checked {
+        &self.0
+    }
 }
 
 /// A day in microseconds.
@@ -81,7 +101,26 @@ impl Report {
         considered.sort();
         considered.dedup();
         let published = source.published.as_deref().and_then(|p| super::date::published(p).ok());
-        Self { name, account: source.account.clone(), published, source, content, considered }
+        let account = source.account.clone();
+        let (stored, alone) = (OnceLock::new(), OnceLock::new());
+        Self(Arc::new(Checked { name, account, published, source, content, considered, stored, alone }))
+    }
+
+    /// A report of an account that states `content`, for comparing records: it has no name or source of its own.
+    ///
+    /// # Panics
+    ///
+    /// Never: the name is a literal.
+    #[must_use]
+    pub fn of_account(account: &str, content: DynamicMessage) -> Self {
+        let name = "visits/x/reports/x".parse().expect("a literal name");
+        let source = v1::Source { account: account.to_owned(), ..v1::Source::default() };
+        Self::assemble(name, source, content, Vec::new())
+    }
+
+    /// Computes what the writer will ask of it, so that its one thread need not.
+    pub fn prepare(&self) {
+        let _ = (self.stored(), self.alone().indexable());
     }
 
     /// Reads a report in its stored form.
@@ -98,18 +137,30 @@ impl Report {
 
     /// The stored form, with name, account and etag.
     #[must_use]
-    pub fn to_stored(&self) -> v1::Report {
-        let mut stored = v1::Report {
-            name: self.name.to_string(),
-            record: self.name.record.to_string(),
-            source: Some(self.source.clone()),
-            considered: self.considered.clone(),
-            account: self.account.clone(),
-            content: Some(typed(self.name.record.kind(), &self.content)),
-            ..v1::Report::default()
-        };
-        stored.etag = etag(&stored.encode_to_vec());
-        stored
+    pub fn stored(&self) -> &v1::Report {
+        self.stored.get_or_init(|| {
+            let mut stored = v1::Report {
+                name: self.name.to_string(),
+                record: self.name.record.to_string(),
+                source: Some(self.source.clone()),
+                considered: self.considered.clone(),
+                account: self.account.clone(),
+                content: Some(typed(self.name.record.kind(), &self.content)),
+                ..v1::Report::default()
+            };
+            stored.etag = etag(&stored.encode_to_vec());
+            stored
+        })
+    }
+
+    /// What its record is as long as no other report is about it.
+    ///
+    /// # Panics
+    ///
+    /// Never: one report resolves to a record.
+    #[must_use]
+    pub fn alone(&self) -> &Arc<Resolution> {
+        self.alone.get_or_init(|| Arc::new(resolve(std::slice::from_ref(self)).expect("one report makes a record")))
     }
 
     /// Its rank among the reports of a record, highest first.

@@ -32,7 +32,7 @@ use crate::{
     },
     store::{
         Head, Store,
-        list::{self, Order, Place, Query},
+        list::{Order, Place, Query},
         log,
     },
     tasks::{Tasks, blocking},
@@ -313,7 +313,7 @@ impl Watch {
                     after: from,
                     valid_at: None,
                 };
-                store.read(|c| list::page(c, &query))
+                store.list(&query)
             })
             .await?;
             self.send_snapshot(page.records, revision, filters).await?;

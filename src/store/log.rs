@@ -16,7 +16,7 @@ use crate::{
     },
     pb::{
         log::{EntryHeader, EntryPayload},
-        wire::{EventHead, Payload},
+        wire::{self, EventHead, Payload},
     },
 };
 
@@ -63,7 +63,7 @@ impl StoredEntry {
     }
 }
 
-fn corrupt(revision: u64) -> Error {
+pub(super) fn corrupt(revision: u64) -> Error {
     Error::new(Reason::EntryCorrupt, format!("the log's entry {revision} cannot be read"))
 }
 
@@ -150,25 +150,37 @@ pub fn revisions(connection: &Connection, entries: &[StoredEntry], depth: Depth)
 }
 
 /// One revision for the feed, with the records before and after it.
+fn revision(connection: &Connection, entry: &StoredEntry, depth: Depth) -> Result<Revision> {
+    let payload = Payload::decode(entry.payload.clone()).map_err(|_| corrupt(entry.revision))?;
+    let sides = |change: &wire::Change| match depth {
+        Depth::Told => {
+            let after = change.record.clone().map(|record| State { record, facets: Arc::default() });
+            Ok(Change { name: change.name.clone(), before: None, after })
+        }
+        Depth::Whole => Ok(Change {
+            name: change.name.clone(),
+            before: read::state_at(connection, &change.name, entry.revision - 1)?,
+            after: read::state_at(connection, &change.name, entry.revision)?,
+        }),
+    };
+    let changes = payload.changes.iter().map(sides).collect::<Result<_>>()?;
+    told(connection, entry, payload, changes, depth)
+}
+
+/// One revision for the feed, whose records before and after it are known.
 ///
 /// # Errors
 ///
-/// If a record that it points to cannot be read.
-pub fn revision(connection: &Connection, entry: &StoredEntry, depth: Depth) -> Result<Revision> {
-    let payload = Payload::decode(entry.payload.clone()).map_err(|_| corrupt(entry.revision))?;
-    let mut bytes = REVISION_BYTES + entry.payload.len();
-    let mut changes = Vec::with_capacity(payload.changes.len());
-    for change in &payload.changes {
-        let (before, after) = match depth {
-            Depth::Told => (None, change.record.clone().map(|record| State { record, facets: Arc::default() })),
-            Depth::Whole => (
-                read::state_at(connection, &change.name, entry.revision - 1)?,
-                read::state_at(connection, &change.name, entry.revision)?,
-            ),
-        };
-        bytes += before.iter().chain(&after).map(state_bytes).sum::<usize>();
-        changes.push(Change { name: change.name.clone(), before, after });
-    }
+/// If an event, or a record that it points to, cannot be read.
+pub(super) fn told(
+    connection: &Connection,
+    entry: &StoredEntry,
+    payload: Payload,
+    changes: Vec<Change>,
+    depth: Depth,
+) -> Result<Revision> {
+    let states = changes.iter().flat_map(|c| c.before.iter().chain(&c.after));
+    let mut bytes = REVISION_BYTES + entry.payload.len() + states.map(state_bytes).sum::<usize>();
     let mut events = Vec::with_capacity(payload.events.len());
     for stored in payload.events {
         let event = stored.event.ok_or_else(|| corrupt(entry.revision))?;

@@ -9,6 +9,7 @@ mod hot;
 pub mod list;
 pub mod log;
 pub mod merges;
+pub mod pairs;
 pub mod read;
 mod schema;
 pub mod search;
@@ -26,20 +27,24 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use tokio::sync::watch;
 
-use self::hot::Hot;
 pub use self::schema::OPEN;
+use self::{hot::Hot, list::TermSets};
 use crate::{
     clock,
     domain::{
         date::{self, Day},
         error::{Error, Reason},
+        filter::Filters,
         name::RecordName,
         revision::Revision,
         token::{Epoch, GENESIS, Hash, Phase, Token},
     },
     journal::Position,
-    limits::{BUSY_TIMEOUT, PAGE_CACHE_KIB, READ_CONNECTIONS, WAL_AUTOCHECKPOINT_PAGES},
-    pb::log::{EntryHeader, EntryPayload},
+    limits::{BUSY_TIMEOUT, READ_CACHE_KIB, READ_CONNECTIONS, WAL_AUTOCHECKPOINT_PAGES, WRITE_CACHE_KIB},
+    pb::{
+        log::{EntryHeader, EntryPayload},
+        v1,
+    },
 };
 
 /// The name of the store's file in its folder.
@@ -212,6 +217,7 @@ pub struct Store {
     pool: Pool<SqliteConnectionManager>,
     head: watch::Receiver<Head>,
     hot: Arc<Hot>,
+    sets: Arc<TermSets>,
     options: Options,
     /// Held as long as anybody uses the store.
     _lock: Arc<File>,
@@ -255,11 +261,18 @@ pub fn open(folder: &Path, options: &Options) -> Result<(Store, WriteStore), Sto
         .with_init(|c| {
             c.busy_timeout(BUSY_TIMEOUT)?;
             c.set_prepared_statement_cache_capacity(128);
-            c.pragma_update(None, "cache_size", -PAGE_CACHE_KIB)
+            c.pragma_update(None, "cache_size", -READ_CACHE_KIB)
         });
     let pool = Pool::builder().max_size(READ_CONNECTIONS).min_idle(Some(1)).build(manager)?;
     let hot = Arc::new(Hot::new());
-    let store = Store { pool, head: receiver, hot: Arc::clone(&hot), options: options.clone(), _lock: Arc::new(lock) };
+    let store = Store {
+        pool,
+        head: receiver,
+        hot: Arc::clone(&hot),
+        sets: Arc::default(),
+        options: options.clone(),
+        _lock: Arc::new(lock),
+    };
     Ok((store, WriteStore { connection, head: sender, hot, path, options: options.clone() }))
 }
 
@@ -274,7 +287,9 @@ fn connect_writer(path: &Path, options: &Options) -> Result<Connection, StoreErr
         Sync::Off => "OFF",
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
-    connection.pragma_update(None, "cache_size", -PAGE_CACHE_KIB)?;
+    connection.pragma_update(None, "cache_size", -WRITE_CACHE_KIB)?;
+    // The rows of an entry name each other as the entry does, so they are not looked up again; `verify` checks them all.
+    connection.pragma_update(None, "foreign_keys", false)?;
     // What a statement may have to undo is kept in memory: it is one row or a few, and would else go to a file.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES)?;
@@ -381,6 +396,30 @@ impl Store {
     pub fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
         let connection = self.pool.get().map_err(|e| Error::from(StoreError::from(e)))?;
         read(&connection)
+    }
+
+    /// One page of a list. Blocks: call it off the async threads.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn list(&self, query: &list::Query<'_>) -> Result<list::Page, Error> {
+        self.read(|connection| list::page(connection, &self.sets, query))
+    }
+
+    /// The records that may be the same as a partial one, the likeliest first. Blocks: call it off the async threads.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn matching(
+        &self,
+        partial: &v1::Record,
+        filters: &Filters,
+        revision: u64,
+        limit: usize,
+    ) -> Result<Vec<search::Candidate>, Error> {
+        self.read(|connection| search::matching(connection, &self.sets, partial, filters, revision, limit))
     }
 
     /// The record that stands under a name as of a revision, encoded, if it is in memory; never blocks on the disk.

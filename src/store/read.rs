@@ -89,6 +89,15 @@ pub(super) fn state_at(connection: &Connection, name: &str, revision: u64) -> Re
     Ok(Some(State { record: Bytes::from(body), facets: Arc::new(decode_facets(&facets)?) }))
 }
 
+/// Whether the registry has ever heard of a name: of one it has not, there are no reports, rulings, merges or events.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn is_known(connection: &Connection, name: &RecordName) -> Result<bool> {
+    Ok(row(connection, "SELECT 1 FROM records WHERE name = ?1", [name.as_str()], |_| Ok(()))?.is_some())
+}
+
 /// A record as of a revision; `None` if there was none yet.
 ///
 /// # Errors
@@ -240,17 +249,21 @@ fn reports_by(connection: &Connection, sql: &str, family: &Family, revision: u64
     Ok(found)
 }
 
+/// Later than every revision, and before the end of what still stands.
+const NOW: u64 = OPEN.unsigned_abs() - 1;
+
 /// The active report of a name, now.
 ///
 /// # Errors
 ///
 /// If the store cannot be read.
 pub fn active_report(connection: &Connection, name: &str) -> Result<Option<ReportRow>> {
-    let sql = format!("SELECT {REPORT_COLUMNS} FROM reports WHERE name = ?1 AND to_revision = {OPEN}");
-    row(connection, &sql, [name], report_row)?.map(|r| to_report(r, u64::MAX >> 1)).transpose()
+    let sql = format!("SELECT {REPORT_COLUMNS} FROM reports WHERE name = ?1 ORDER BY from_revision DESC LIMIT 1");
+    let newest = row(connection, &sql, [name], report_row)?.map(|r| to_report(r, NOW)).transpose()?;
+    Ok(newest.filter(|row| row.until_revision.is_none()))
 }
 
-/// The names of active reports of a source or publisher, in order, at most `limit`, and how many there are.
+/// The names of active reports of a source or publisher, in the order of filing, at most `limit`, and how many there are.
 ///
 /// # Errors
 ///
@@ -261,8 +274,7 @@ pub fn active_of(connection: &Connection, whose: Whose<'_>, limit: usize) -> Res
         Whose::Publisher(publisher) => ("publisher", publisher),
     };
     let clause = format!("FROM reports WHERE {column} = ?1 AND to_revision = {OPEN}");
-    let names =
-        rows(connection, &format!("SELECT name {clause} ORDER BY name LIMIT ?2"), (value, limit), |r| r.get(0))?;
+    let names = rows(connection, &format!("SELECT name {clause} ORDER BY id LIMIT ?2"), (value, limit), |r| r.get(0))?;
     let count = row(connection, &format!("SELECT count(*) {clause}"), [value], |r| r.get(0))?;
     Ok((names, count.unwrap_or(0)))
 }

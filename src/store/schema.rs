@@ -7,7 +7,7 @@ use std::{io::ErrorKind, path::Path};
 use rusqlite::{Connection, Transaction};
 use rusqlite_migration::{HookResult, M, Migrations};
 
-use super::{StoreError, search};
+use super::{StoreError, pairs, search};
 
 /// The end of what still stands.
 pub const OPEN: i64 = i64::MAX;
@@ -19,6 +19,7 @@ const MIGRATIONS: &[Step] = &[
     Step::sql(include_str!("schema/003_coverage.sql")),
     Step::sql(include_str!("schema/004_merges.sql")),
     Step::filled(include_str!("schema/005_search.sql"), fill_search),
+    Step::filled(include_str!("schema/006_walks.sql"), fill_pairs),
 ];
 
 /// What makes a file of one version one of the next.
@@ -48,6 +49,10 @@ impl Step {
 
 fn fill_search(transaction: &Transaction<'_>) -> HookResult {
     Ok(search::fill(transaction)?)
+}
+
+fn fill_pairs(transaction: &Transaction<'_>) -> HookResult {
+    Ok(pairs::fill(transaction)?)
 }
 
 /// Brings the file to this version. Before it changes an older one it keeps a copy beside it.

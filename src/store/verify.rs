@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::{FILE, Head, StoreError, find_head, log};
 use crate::{domain::token::Epoch, limits::BUSY_TIMEOUT};
@@ -43,6 +43,10 @@ pub fn connection(connection: &Connection) -> Result<Verified, StoreError> {
     let found: String = snapshot.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if found != "ok" {
         return Err(StoreError::Damaged(format!("SQLite finds {found}")));
+    }
+    let astray = snapshot.query_row("PRAGMA foreign_key_check", [], |row| row.get::<_, String>(0)).optional()?;
+    if let Some(table) = astray {
+        return Err(StoreError::Damaged(format!("a row of {table} names another that is not there")));
     }
     let mut walk = Walk::default();
     let mut statement = snapshot

@@ -255,7 +255,10 @@ fn parse_filing(request: &FileReportsRequest) -> Result<Act> {
         match Report::parse(report.clone(), source.as_ref(), &path) {
             Ok(report) if parsed.iter().any(|p| p.name == report.name) => violations
                 .push(Violation { field: path, description: format!("{} is in this request twice", report.name) }),
-            Ok(report) => parsed.push(report),
+            Ok(report) => {
+                report.prepare();
+                parsed.push(report);
+            }
             Err(error) if error.reason == Reason::FieldInvalid => violations.extend(error.violations),
             Err(error) => return Err(error),
         }

@@ -142,6 +142,7 @@ fn parse_item(item: &ImportItem, shared: Option<&Source>, now_us: i64) -> Result
             if report.is_of_the_future(now_us) {
                 return Err(Error::field(Reason::FieldInvalid, "report.source.published", "lies in the future"));
             }
+            report.prepare();
             Ok(Step::File(Box::new(report)))
         }
         Some(Item::Withdraw(name)) => name

@@ -110,7 +110,7 @@ impl Registry {
         let page = blocking(move || {
             let filters = filters.of_kind(kind);
             let query = Query { kind: Some(kind), filters: &filters, revision, order, limit, after, valid_at };
-            store.read(|c| list::page(c, &query))
+            store.list(&query)
         })
         .await?;
         let next = page.next.map(|p| next_page(&at.token, asked.paged.request, p.key, &p.name));

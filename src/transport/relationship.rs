@@ -21,7 +21,7 @@ use crate::{
     pb::v1::{self, Basis, RecordKind, record::Kind},
     store::{
         coverage,
-        list::{self, Order, Query},
+        list::{Order, Query},
         log, read,
     },
     tasks::blocking,
@@ -116,7 +116,7 @@ impl App {
                 let (order, limit) = (Order::Name, MAX_PAGE_SIZE);
                 let query =
                     Query { kind: Some(kind), filters: &filters, revision, order, limit, after, valid_at: None };
-                let page = self.store.read(|c| list::page(c, &query))?;
+                let page = self.store.list(&query)?;
                 records += page.records.len();
                 pages += 1;
                 if records > MAX_RELATIONSHIP_RECORDS || pages > MAX_RELATIONSHIP_PAGES {

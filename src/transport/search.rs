@@ -63,7 +63,7 @@ impl Registry {
         let limit = limit(r.limit)?;
         let at = self.0.at(r.as_of.as_ref(), r.at_least.as_deref(), wait).await?;
         let (store, revision) = (self.0.store.clone(), at.revision);
-        let found = blocking(move || store.read(|c| search::matching(c, &partial, &filters, revision, limit))).await?;
+        let found = blocking(move || store.matching(&partial, &filters, revision, limit)).await?;
         let candidates = found.into_iter().map(|c| v1::MatchCandidate {
             record: Some(mask.apply(c.record)),
             score: share(c.likeness.score),

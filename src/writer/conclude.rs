@@ -1,6 +1,9 @@
 //! Deciding every record that an entry touches, and those that depend on them.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use super::draft::Drafting;
 use crate::{
@@ -39,11 +42,19 @@ pub(super) struct Place {
     pub joint: Option<Joint>,
     /// The milestones that it begins with, if not those that stand of it: a merge hands them over.
     pub milestones: Option<Vec<Milestone>>,
+    /// Whether the registry has never heard of it: then nothing has to be read.
+    pub is_new: bool,
 }
 
 impl Place {
     pub fn of(family: Family, active: Vec<Report>, cause: Cause) -> Self {
-        Self { family, active, changed: Vec::new(), cause, ruling: false, joint: None, milestones: None }
+        let changed = Vec::new();
+        Self { family, active, changed, cause, ruling: false, joint: None, milestones: None, is_new: false }
+    }
+
+    /// A record of which the registry has never heard.
+    pub fn new(name: &RecordName) -> Self {
+        Self { is_new: true, ..Self::of(Family::new(name, Vec::new()), Vec::new(), Cause::Filing) }
     }
 
     /// A record whose rulings the entry changes.
@@ -62,16 +73,20 @@ impl Place {
     }
 
     /// What its reports resolve to, less those that a ruling holds.
-    pub fn resolve(&self) -> Option<Resolution> {
+    pub fn resolve(&self) -> Option<Arc<Resolution>> {
         if self.family.is_ruled() {
             return None;
         }
         self.resolve_those(|name| !self.family.holds(name))
     }
 
-    fn resolve_those(&self, counts: impl Fn(&RecordName) -> bool) -> Option<Resolution> {
+    fn resolve_those(&self, counts: impl Fn(&RecordName) -> bool) -> Option<Arc<Resolution>> {
         let counted: Vec<Report> = self.active.iter().filter(|r| counts(&r.name.record)).cloned().collect();
-        resolve::resolve(&counted)
+        match counted.as_slice() {
+            // It may have been computed before the filing came here.
+            [report] => Some(Arc::clone(report.alone())),
+            several => resolve::resolve(several).map(Arc::new),
+        }
     }
 
     /// What each part of it would be by itself.
@@ -106,7 +121,7 @@ pub(super) type Overlay = BTreeMap<String, Option<v1::Record>>;
 impl Drafting<'_> {
     /// Decides the places in their order, then the agreements whose status depends on theirs.
     pub fn conclude(&self, payload: &mut EntryPayload, places: Vec<Place>, plan: &Plan) -> Result<()> {
-        let mut resolved: Vec<(Place, Option<Resolution>)> = Vec::with_capacity(places.len());
+        let mut resolved: Vec<(Place, Option<Arc<Resolution>>)> = Vec::with_capacity(places.len());
         for place in places {
             if place.holds_any() {
                 // Decided for its bound alone: what is stored now must not be too large to count again later.
@@ -126,9 +141,10 @@ impl Drafting<'_> {
             resolved.push((place, resolution));
         }
         for (place, resolution) in resolved {
-            let decision = self.decide(payload, &place, resolution, plan, &overlay)?;
+            let decision = self.decide(payload, &place, resolution.clone(), plan, &overlay)?;
             let outcome = decision.outcome;
             share(payload, &place, outcome, Some(&decision));
+            self.resolved.borrow_mut().extend(resolution.map(|r| (place.name().to_string(), r)));
             append(payload, decision);
         }
         Ok(())
@@ -138,7 +154,7 @@ impl Drafting<'_> {
     fn dependents(
         &self,
         payload: &EntryPayload,
-        resolved: &[(Place, Option<Resolution>)],
+        resolved: &[(Place, Option<Arc<Resolution>>)],
         overlay: &Overlay,
     ) -> Result<Vec<Place>> {
         let mut targets: BTreeSet<String> = BTreeSet::new();
@@ -171,12 +187,12 @@ impl Drafting<'_> {
         &self,
         payload: &EntryPayload,
         place: &Place,
-        resolution: Option<Resolution>,
+        resolution: Option<Arc<Resolution>>,
         plan: &Plan,
         overlay: &Overlay,
     ) -> Result<Decision> {
         let (before, context) = self.frame(payload, place, plan, overlay)?;
-        decide::decide(place.name(), &before, resolution, &context)
+        decide::decide(place.name(), &before, resolution.as_deref(), &context)
     }
 
     /// What a place is decided by.
@@ -188,9 +204,10 @@ impl Drafting<'_> {
         overlay: &Overlay,
     ) -> Result<(Before, Context)> {
         let name = place.name();
-        let row = read::record_at(self.connection, name, self.head.revision)?;
+        let row = if place.is_new { None } else { read::record_at(self.connection, name, self.head.revision)? };
         let milestones = match &place.milestones {
             Some(milestones) => milestones.clone(),
+            None if place.is_new => Vec::new(),
             None => read::milestones(self.connection, name)?,
         };
         let merged_names = place.family.merged();
@@ -235,7 +252,7 @@ impl Drafting<'_> {
     }
 
     /// The agreements among what is resolved, each with when the registry learnt of it.
-    fn overlay(&self, resolved: &[(Place, Option<Resolution>)]) -> Result<Overlay> {
+    fn overlay(&self, resolved: &[(Place, Option<Arc<Resolution>>)]) -> Result<Overlay> {
         let mut overlay = Overlay::new();
         for (place, resolution) in resolved.iter().filter(|(p, _)| p.name().kind() == RecordKind::Agreement) {
             let Some(resolution) = resolution else {
@@ -244,7 +261,7 @@ impl Drafting<'_> {
             };
             let known = read::record_at(self.connection, place.name(), self.head.revision)?;
             let create_time = Some(clock::timestamp(known.map_or(self.now_us, |row| row.created_at_us)));
-            let mut record = record::from_dynamic(RecordKind::Agreement, &resolution.record);
+            let mut record = resolution.content.clone();
             let merged_names = place.family.merged();
             let info = v1::RecordInfo { create_time, merged_names, ..v1::RecordInfo::default() };
             record::seal(&mut record, place.name().as_str(), info);

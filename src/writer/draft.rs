@@ -1,6 +1,6 @@
 //! Deciding one filing inside the open transaction: from what is asked to what the entry will say.
 
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap};
 
 use prost::Message as _;
 use prost_reflect::Value;
@@ -18,6 +18,7 @@ use crate::{
         error::{Error, Reason, Result},
         name::{RecordName, ReportName},
         report::Report,
+        resolve::Resolved,
     },
     limits::{MAX_IMPORT_ROUNDS, MAX_REPORTS_PER_FILING},
     pb::{
@@ -35,6 +36,8 @@ pub(super) struct Drafting<'a> {
     /// When the entry is recorded.
     pub now_us: i64,
     pub principal: &'a str,
+    /// What the records that the entry changes resolved to, by name: applying it asks for what was computed of that.
+    pub resolved: RefCell<Resolved>,
 }
 
 impl Drafting<'_> {
@@ -124,9 +127,10 @@ impl Drafting<'_> {
     }
 
     fn file(&self, report: &Report, payload: &mut EntryPayload, touched: &mut Vec<Place>) -> Result<()> {
-        let stored = report.to_stored();
-        let record = self.survivor(&report.name.record)?;
-        let standing = self.standing_etag(touched, report)?;
+        let stored = report.stored();
+        let is_new = !read::is_known(self.connection, &report.name.record)?;
+        let record = if is_new { report.name.record.clone() } else { self.survivor(&report.name.record)? };
+        let standing = self.standing_etag(touched, report, is_new)?;
         let mut result = v1::FilingResult {
             report: stored.name.clone(),
             record: record.to_string(),
@@ -138,13 +142,13 @@ impl Drafting<'_> {
         result.warnings.extend(merged_warning(&report.name.record, &record));
         result.warnings.extend(warn::dates(report));
         if standing.is_none_or(|etag| etag != stored.etag) {
-            let place = self.touch(touched, &report.name.record)?;
+            let place = self.touch(touched, &report.name.record, is_new)?;
             result.warnings.extend(warn::resemblances(report, &place.active));
-            result.warnings.extend(warn::same_occasion(self.connection, report, &record, self.head.revision)?);
+            result.warnings.extend(warn::same_occasion(self.connection, report, &record)?);
             place.active.retain(|r| r.name != report.name);
             place.active.push(report.clone());
             place.changes(&stored.name);
-            payload.filings.push(Filing { act: Some(filing::Act::File(stored)) });
+            payload.filings.push(Filing { act: Some(filing::Act::File(stored.clone())) });
         }
         payload.results.push(result);
         Ok(())
@@ -154,7 +158,7 @@ impl Drafting<'_> {
         let text = name.to_string();
         let record = self.survivor(&name.record)?;
         if read::active_report(self.connection, &text)?.is_some() {
-            let place = self.touch(touched, &name.record)?;
+            let place = self.touch(touched, &name.record, false)?;
             place.active.retain(|r| r.name != *name);
             place.changes(&text);
             payload.filings.push(Filing { act: Some(filing::Act::Withdraw(text.clone())) });
@@ -170,9 +174,10 @@ impl Drafting<'_> {
     }
 
     /// The etag of the report that this one would replace: one of the same filing, else the store's.
-    fn standing_etag(&self, touched: &[Place], report: &Report) -> Result<Option<String>> {
+    fn standing_etag(&self, touched: &[Place], report: &Report, is_new: bool) -> Result<Option<String>> {
         match touched.iter().find(|t| t.family.has(&report.name.record)) {
-            Some(place) => Ok(place.active.iter().find(|r| r.name == report.name).map(|r| r.to_stored().etag)),
+            Some(place) => Ok(place.active.iter().find(|r| r.name == report.name).map(|r| r.stored().etag.clone())),
+            None if is_new => Ok(None),
             None => Ok(read::active_report(self.connection, &report.name.to_string())?.map(|row| row.report.etag)),
         }
     }
@@ -283,11 +288,11 @@ impl Drafting<'_> {
         }
     }
 
-    fn touch<'t>(&self, touched: &'t mut Vec<Place>, name: &RecordName) -> Result<&'t mut Place> {
+    fn touch<'t>(&self, touched: &'t mut Vec<Place>, name: &RecordName, is_new: bool) -> Result<&'t mut Place> {
         let place = match touched.iter().position(|t| t.family.has(name)) {
             Some(place) => place,
             None => {
-                touched.push(self.standing(name, Cause::Filing)?);
+                touched.push(if is_new { Place::new(name) } else { self.standing(name, Cause::Filing)? });
                 touched.len() - 1
             }
         };

@@ -1,19 +1,20 @@
 //! Entries that are chained and applied: of batches that another writer made, and of one's own.
 
 use prost::Message as _;
-use rusqlite::Connection;
 
 use crate::{
     domain::{
         error::{Error, Reason, Result},
+        resolve::Resolved,
+        revision::Revision,
         token::{Epoch, GENESIS},
     },
     journal::Position,
     pb::log::{Batch, Entry, EntryHeader, EntryPayload},
     store::{
-        Head, apply, from_sqlite,
+        Head,
+        apply::Applier,
         log::{self, StoredEntry},
-        search,
     },
 };
 
@@ -45,11 +46,7 @@ pub(super) fn check_batch(batch: &Batch, position: Position, before: Head) -> Re
 }
 
 /// Checks one entry of a batch that another writer made, and applies it.
-pub(super) fn append_entry(
-    connection: &Connection,
-    head: &mut Head,
-    entry: Entry,
-) -> Result<(StoredEntry, Vec<search::Addition>)> {
+pub(super) fn append_entry(applier: &mut Applier<'_>, head: &mut Head, entry: &Entry) -> Result<Revision> {
     let corrupt = |why: &str| Error::new(Reason::EntryCorrupt, format!("entry {}: {why}", head.revision + 1));
     let header = EntryHeader::decode(entry.header.as_slice()).map_err(|_| corrupt("the header cannot be read"))?;
     if header.revision != head.revision + 1 || header.recorded_at_us < head.recorded_at_us {
@@ -62,26 +59,27 @@ pub(super) fn append_entry(
         return Err(corrupt("the payload is not the one that was chained"));
     }
     let payload = EntryPayload::decode(entry.payload.as_slice()).map_err(|_| corrupt("the payload cannot be read"))?;
-    apply_entry(connection, head, entry, &header, &payload)
+    apply_entry(applier, head, entry, &header, &payload, &Resolved::new())
 }
 
-/// Chains and applies one entry, and moves the head past it.
+/// Chains and applies one entry, and moves the head past it. What was `resolved` to decide it need not be computed again.
 pub(super) fn apply_entry(
-    connection: &Connection,
+    applier: &mut Applier<'_>,
     head: &mut Head,
-    entry: Entry,
+    entry: &Entry,
     header: &EntryHeader,
     payload: &EntryPayload,
-) -> Result<(StoredEntry, Vec<search::Addition>)> {
+    resolved: &Resolved,
+) -> Result<Revision> {
     let stored = StoredEntry {
         revision: header.revision,
         hash: log::chain(&head.hash, &entry.header),
         recorded_at_us: header.recorded_at_us,
-        header: entry.header,
-        payload: entry.payload.into(),
+        header: entry.header.clone(),
+        payload: entry.payload.clone().into(),
     };
     let after = head.after(&stored, header, payload)?;
-    let additions = apply::entry(connection, &stored, header, payload, &after).map_err(|e| from_sqlite(&e))?;
+    let revision = applier.entry(&stored, header, payload, &after, resolved)?;
     *head = after;
-    Ok((stored, additions))
+    Ok(revision)
 }

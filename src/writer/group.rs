@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Answer, KeepCursor, Publish,
     follow::{append_entry, check_batch},
-    job::Job,
+    job::{Answered, Job},
     prepare::{Asked, Prepared, Spoilt, day_before, prepare},
     unknown,
 };
@@ -25,10 +25,11 @@ use crate::{
     limits::MAX_CONFLICTS,
     pb::log::Batch,
     store::{
-        Head, WriteStore, apply, from_sqlite, is_full,
+        Head, WriteStore,
+        apply::{self, Applier},
+        from_sqlite, is_full,
         log::{self, Depth},
         read::{self, CursorRow},
-        search,
     },
 };
 
@@ -75,7 +76,7 @@ impl Group {
             let rest = jobs.split_off(taken);
             for (job, answer) in jobs.into_iter().zip(answers) {
                 // A filer that went away does not want the answer.
-                let _ = job.reply.send(answer);
+                let _ = job.reply.send(Answered { answer, _request: job.request });
             }
             jobs = rest;
         }
@@ -277,14 +278,10 @@ impl Group {
         let mut head = check_batch(&batch, position, before)?;
         let transaction = Transaction::new_unchecked(&self.store.connection, TransactionBehavior::Immediate)
             .map_err(|e| from_sqlite(&e))?;
-        let mut revisions = Vec::with_capacity(batch.entries.len());
-        let mut index = Vec::new();
-        for entry in batch.entries {
-            let (stored, additions) = append_entry(&transaction, &mut head, entry)?;
-            revisions.push(log::revision(&transaction, &stored, Depth::Whole)?);
-            index.extend(additions);
-        }
-        search::add(&transaction, &index).map_err(|e| from_sqlite(&e))?;
+        let mut applier = Applier::new(&transaction);
+        let entries = batch.entries.iter();
+        let revisions = entries.map(|e| append_entry(&mut applier, &mut head, e)).collect::<Result<Vec<_>>>()?;
+        applier.finish().map_err(|e| from_sqlite(&e))?;
         apply::write_head(&transaction, &head).map_err(|e| from_sqlite(&e))?;
         transaction.commit().map_err(|e| from_sqlite(&e))?;
         Ok((head, revisions))

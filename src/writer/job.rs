@@ -191,10 +191,17 @@ pub(super) enum Message {
 /// A filing that waits.
 pub(super) struct Job {
     pub request: Request,
-    pub reply: oneshot::Sender<Result<Answer>>,
+    pub reply: oneshot::Sender<Answered>,
     pub admission: Admission,
     /// The request's, so that its id is in every line that its filing writes.
     pub span: tracing::Span,
+}
+
+/// What the filer is given back: the answer, and what was asked, because to free its messages takes time that the
+/// writer's one thread has not.
+pub(super) struct Answered {
+    pub answer: Result<Answer>,
+    pub _request: Request,
 }
 
 /// Whether a filing was admitted: it is given up before that without anything happening, and never after.

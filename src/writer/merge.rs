@@ -1,6 +1,9 @@
 //! Merging two names into one record, and lifting that; and what becomes of the milestones then.
 
-use std::collections::{BTreeSet, HashSet};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use super::{
     conclude::{Overlay, Place, Plan},
@@ -23,7 +26,7 @@ use crate::{
     store::{merges, read},
 };
 
-type Resolved = [(Place, Option<Resolution>)];
+type Resolved = [(Place, Option<Arc<Resolution>>)];
 /// What a milestone is about: its type and the key of its element.
 type Key = (EventType, String);
 
@@ -102,8 +105,8 @@ impl Drafting<'_> {
             Some(EventType::Unmerged) => {
                 let all = self.told(survivor.name())?;
                 (loser.milestones, survivor.milestones) = (Some(all.clone()), Some(all.clone()));
-                let parted = self.facts(payload, loser, one.as_ref(), plan, overlay)?;
-                let rest = self.facts(payload, survivor, other.as_ref(), plan, overlay)?;
+                let parted = self.facts(payload, loser, one.as_deref(), plan, overlay)?;
+                let rest = self.facts(payload, survivor, other.as_deref(), plan, overlay)?;
                 let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|m| is_told_of(m, &loser.family));
                 let keep =
                     |own: &[Milestone], others: &[Milestone], facts: &BTreeSet<Key>, elsewhere: &BTreeSet<Key>| {
@@ -147,6 +150,7 @@ impl Drafting<'_> {
     /// Events of a record's milestones that stand of another record too, as far as the entry is decided.
     pub fn shared_milestones(&self, payload: &EntryPayload, place: &Place) -> Result<Vec<(u64, u32)>> {
         let mut shared = match &place.milestones {
+            None if place.is_new => Vec::new(),
             None => read::shared_milestones(self.connection, place.name())?,
             Some(milestones) => {
                 let mut shared = Vec::new();

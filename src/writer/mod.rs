@@ -153,7 +153,7 @@ impl Writer {
             },
         };
         std::mem::forget(guard);
-        answered.unwrap_or_else(|_| Err(unknown()))
+        answered.map_or_else(|_| Err(unknown()), |answered| answered.answer)
     }
 
     /// Keeps a cursor.

@@ -1,5 +1,7 @@
 //! What a group comes to: each request decided after those before it, and what it appends applied.
 
+use std::cell::RefCell;
+
 use prost::Message as _;
 use rusqlite::Connection;
 
@@ -13,16 +15,12 @@ use crate::{
     clock::{DAY_US, day},
     domain::{
         error::{Error, Reason, Result},
-        resolve::RESOLVER_VERSION,
+        resolve::{RESOLVER_VERSION, Resolved},
         revision::Revision,
     },
     limits::MAX_BATCH_BYTES,
     pb::log::{Batch, Entry, EntryHeader, EntryKind, EntryPayload},
-    store::{
-        Head, from_sqlite,
-        log::{self, Depth},
-        read, search,
-    },
+    store::{Head, apply::Applier, from_sqlite, log, read},
 };
 
 /// What a batch adds to its entries at most: format, epoch, ids and hash.
@@ -72,41 +70,43 @@ pub(super) fn prepare(
     now_us: i64,
     asked: &[Asked<'_>],
 ) -> std::result::Result<Prepared, Box<Spoilt>> {
-    let mut group = Growing::after(before);
+    let mut group = Growing::after(connection, before);
     for (at, (request, span)) in asked.iter().enumerate() {
         if at > 0 && day_before(&group.head, now_us, request).is_some() {
             break;
         }
-        let fits = span.in_scope(|| group.take(connection, now_us, request));
+        let fits = span.in_scope(|| group.take(now_us, request));
         if !fits.map_err(|error| Box::new(Spoilt { at, error }))? {
             break;
         }
     }
     // Whose words the index refuses is not known; half of them are tried then, down to one.
     let at = group.answers.len() / 2;
-    search::add(connection, &group.index).map_err(|e| Box::new(Spoilt { at, error: from_sqlite(&e) }))?;
+    group.applier.finish().map_err(|e| Box::new(Spoilt { at, error: from_sqlite(&e) }))?;
     Ok(group.finish(before))
 }
 
 /// A group that takes one request after another.
-struct Growing {
+struct Growing<'a> {
+    connection: &'a Connection,
     head: Head,
     entries: Vec<Entry>,
     /// Of the entries, in the batch.
     bytes: usize,
     revisions: Vec<Revision>,
-    index: Vec<search::Addition>,
+    applier: Applier<'a>,
     answers: Vec<Result<Answer>>,
 }
 
-impl Growing {
-    fn after(before: Head) -> Self {
+impl<'a> Growing<'a> {
+    fn after(connection: &'a Connection, before: Head) -> Self {
         Self {
+            connection,
             head: Head { position: before.position + 1, ..before },
             entries: Vec::new(),
             bytes: BATCH_FRAMING_BYTES,
             revisions: Vec::new(),
-            index: Vec::new(),
+            applier: Applier::new(connection),
             answers: Vec::new(),
         }
     }
@@ -116,15 +116,15 @@ impl Growing {
     /// # Errors
     ///
     /// If its entry cannot be applied, or the store has no room to decide in.
-    fn take(&mut self, connection: &Connection, now_us: i64, request: &Request) -> Result<bool> {
-        let answer = match decide_one(connection, &self.head, now_us, request) {
+    fn take(&mut self, now_us: i64, request: &Request) -> Result<bool> {
+        let answer = match decide_one(self.connection, &self.head, now_us, request) {
             Ok(Decided::Entry(decided)) if !request.validate_only => {
                 let size = decided.entry.encoded_len() + ENTRY_FRAMING_BYTES;
                 if !self.entries.is_empty() && self.bytes + size > MAX_BATCH_BYTES {
                     return Ok(false);
                 }
                 self.bytes += size;
-                Ok(self.append(connection, *decided)?)
+                Ok(self.append(*decided)?)
             }
             Ok(Decided::Entry(decided)) => Ok(answer(&decided.payload, 0, self.head)),
             Ok(Decided::Nothing(answer)) => Ok(answer),
@@ -136,12 +136,11 @@ impl Growing {
         Ok(true)
     }
 
-    fn append(&mut self, connection: &Connection, decided: DecidedEntry) -> Result<Answer> {
-        let DecidedEntry { entry, header, payload } = decided;
+    fn append(&mut self, decided: DecidedEntry) -> Result<Answer> {
+        let DecidedEntry { entry, header, payload, resolved } = decided;
         let mut head = self.head;
-        let (stored, additions) = apply_entry(connection, &mut head, entry.clone(), &header, &payload)?;
-        self.revisions.push(log::revision(connection, &stored, Depth::Whole)?);
-        self.index.extend(additions);
+        let revision = apply_entry(&mut self.applier, &mut head, &entry, &header, &payload, &resolved)?;
+        self.revisions.push(revision);
         self.entries.push(entry);
         self.head = head;
         Ok(answer(&payload, head.revision, head))
@@ -183,6 +182,7 @@ struct DecidedEntry {
     entry: Entry,
     header: EntryHeader,
     payload: EntryPayload,
+    resolved: Resolved,
 }
 
 fn decide_one(connection: &Connection, head: &Head, now_us: i64, request: &Request) -> Result<Decided> {
@@ -190,7 +190,8 @@ fn decide_one(connection: &Connection, head: &Head, now_us: i64, request: &Reque
         return Ok(Decided::Nothing(answer));
     }
     let recorded_at_us = recorded_at(head, now_us, request)?;
-    let drafting = Drafting { connection, head: *head, now_us: recorded_at_us, principal: &request.principal };
+    let (principal, resolved) = (request.principal.as_str(), RefCell::default());
+    let drafting = Drafting { connection, head: *head, now_us: recorded_at_us, principal, resolved };
     let payload = drafting.draft(request)?;
     if payload.filings.is_empty() && payload.day.is_none() {
         return Ok(Decided::Nothing(answer(&payload, 0, *head)));
@@ -216,7 +217,8 @@ fn decide_one(connection: &Connection, head: &Head, now_us: i64, request: &Reque
     };
     tracing::debug!(revision = header.revision, events = payload.events.len(), "decided");
     let entry = Entry { header: header.encode_to_vec(), payload: bytes };
-    Ok(Decided::Entry(Box::new(DecidedEntry { entry, header, payload })))
+    let resolved = drafting.resolved.into_inner();
+    Ok(Decided::Entry(Box::new(DecidedEntry { entry, header, payload, resolved })))
 }
 
 /// When the entry is recorded: now, or when a history that is replayed says.

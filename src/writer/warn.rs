@@ -15,7 +15,7 @@ use crate::{
         resolve::{compare::field, identity::enum_word},
     },
     pb::v1::{RecordKind, record::Kind},
-    store::list,
+    store::pairs,
 };
 
 /// Lists whose elements have keys, and the word that makes two of them resemble each other.
@@ -71,30 +71,24 @@ pub(super) fn dates(report: &Report) -> Vec<String> {
 }
 
 /// Visits of the same states on that day, other than the record that the report counts to.
-pub(super) fn same_occasion(
-    connection: &Connection,
-    report: &Report,
-    name: &RecordName,
-    revision: u64,
-) -> Result<Vec<String>> {
+pub(super) fn same_occasion(connection: &Connection, report: &Report, name: &RecordName) -> Result<Vec<String>> {
     if name.kind() != RecordKind::Visit {
         return Ok(Vec::new());
     }
-    let stated = record::from_dynamic(RecordKind::Visit, &report.content);
+    let stated = &report.alone().content;
     let Some(Kind::Visit(visit)) = &stated.kind else { return Ok(Vec::new()) };
-    let Some(span) = record::occurred(&stated).map(|d| date::span_of(&d)) else { return Ok(Vec::new()) };
+    let Some(span) = record::occurred(stated).map(|d| date::span_of(&d)) else { return Ok(Vec::new()) };
     if visit.hosts.is_empty() || visit.guests.is_empty() {
         return Ok(Vec::new());
     }
-    let facets = Facets::without_references(&stated);
-    let all = |tag| Clause { tag, mode: Mode::All, values: facets.values(tag).map(str::to_owned).collect() };
-    let range = Range { from: span.earliest, until: span.latest, definite_only: false };
-    let filter = Filter { clauses: vec![all(Tag::Host), all(Tag::Guest)], occurred: Some(range) };
-    let filters = Filters(vec![filter]);
     // A longer visit that only overlaps the day is missed; it is a hint, and every filing pays for it.
     let (Some(from), Some(until)) = (span.earliest, span.latest) else { return Ok(Vec::new()) };
+    let facets = Facets::without_references(stated);
+    let all = |tag| Clause { tag, mode: Mode::All, values: facets.values(tag).map(str::to_owned).collect() };
+    let range = Range { from: span.earliest, until: span.latest, definite_only: false };
+    let filters = Filters(vec![Filter { clauses: vec![all(Tag::Host), all(Tag::Guest)], occurred: Some(range) }]);
     let days = (from, until.saturating_add(HINT_DAYS));
-    let found = list::ended_within(connection, RecordKind::Visit, &filters, days, revision, MAX_HINTS)?;
+    let found = pairs::ended_within(connection, &facets, &filters, days, MAX_HINTS)?;
     let names = found.iter().filter(|n| *n != name.as_str());
     Ok(names.map(|n| format!("a visit of the same states on that day exists: {n}")).collect())
 }

@@ -8,21 +8,21 @@ use super::compare::field;
 use crate::domain::{fold::fold, name::id_of, schema::Identity};
 
 /// One element of a list in one report.
-#[derive(Debug, Clone)]
-pub struct Element {
+#[derive(Debug, Clone, Copy)]
+pub struct Element<'r> {
     /// Index of the report, in rank order.
     pub report: usize,
     /// The account of that report.
-    pub account: String,
+    pub account: &'r str,
     /// The element.
-    pub value: Value,
+    pub value: &'r Value,
 }
 
 /// The key of each element of the list `list`; elements with the same key are the same thing.
 #[must_use]
-pub fn keys(identity: Identity, list: &prost_reflect::FieldDescriptor, elements: &[Element]) -> Vec<String> {
+pub fn keys(identity: Identity, list: &prost_reflect::FieldDescriptor, elements: &[Element<'_>]) -> Vec<String> {
     match identity {
-        Identity::Itself => elements.iter().map(|e| plain(list, &e.value)).collect(),
+        Identity::Itself => elements.iter().map(|e| plain(list, e.value)).collect(),
         Identity::Party => {
             joined(elements, |m| (field(m, "state"), field(m, "organization").map(|o| id_of(&o).to_owned())))
         }
@@ -31,7 +31,7 @@ pub fn keys(identity: Identity, list: &prost_reflect::FieldDescriptor, elements:
         Identity::Signatory => {
             let persons = person_keys(elements, |m| inner(m, "person"));
             let party =
-                |e: &Element| message(e).and_then(|m| inner(m, "party")).map(|p| party_key(&p)).unwrap_or_default();
+                |e: &Element<'_>| message(e).and_then(|m| inner(m, "party")).map(|p| party_key(&p)).unwrap_or_default();
             elements.iter().zip(persons).map(|(e, person)| trim_join(&[party(e), person])).collect()
         }
         _ => elements.iter().map(|e| single(identity, e)).collect(),
@@ -39,7 +39,7 @@ pub fn keys(identity: Identity, list: &prost_reflect::FieldDescriptor, elements:
 }
 
 /// The key of an element that depends on nothing but itself.
-fn single(identity: Identity, element: &Element) -> String {
+fn single(identity: Identity, element: &Element<'_>) -> String {
     let Some(m) = message(element) else { return String::new() };
     let text = |name: &str| field(m, name).unwrap_or_default();
     let folded = |name: &str| fold(&text(name));
@@ -53,7 +53,7 @@ fn single(identity: Identity, element: &Element) -> String {
         }
         Identity::Statement => {
             // A resolved statement carries its account; a filed one counts to its report's.
-            let account = field(m, "account").unwrap_or_else(|| element.account.clone());
+            let account = field(m, "account").unwrap_or_else(|| element.account.to_owned());
             format!("{account}:{}", text("key"))
         }
         Identity::Kind => kind_of(m, "kind", "kind_as_stated"),
@@ -87,7 +87,10 @@ fn party_key(party: &DynamicMessage) -> String {
 }
 
 /// Keys of (whole, part): an element without part joins the only part that the others give its whole.
-fn joined(elements: &[Element], split: impl Fn(&DynamicMessage) -> (Option<String>, Option<String>)) -> Vec<String> {
+fn joined(
+    elements: &[Element<'_>],
+    split: impl Fn(&DynamicMessage) -> (Option<String>, Option<String>),
+) -> Vec<String> {
     let pairs: Vec<_> = elements.iter().map(|e| message(e).map_or((None, None), &split)).collect();
     let mut parts: BTreeMap<&Option<String>, BTreeSet<&String>> = BTreeMap::new();
     for (whole, part) in &pairs {
@@ -106,7 +109,7 @@ fn joined(elements: &[Element], split: impl Fn(&DynamicMessage) -> (Option<Strin
 }
 
 /// Keys of persons: the record, else the folded name, which joins the only record that goes by it.
-fn person_keys(elements: &[Element], person: impl Fn(&DynamicMessage) -> Option<DynamicMessage>) -> Vec<String> {
+fn person_keys(elements: &[Element<'_>], person: impl Fn(&DynamicMessage) -> Option<DynamicMessage>) -> Vec<String> {
     let named: Vec<(Option<String>, String)> = elements
         .iter()
         .map(|e| {
@@ -131,7 +134,7 @@ fn person_keys(elements: &[Element], person: impl Fn(&DynamicMessage) -> Option<
         .collect()
 }
 
-fn message(element: &Element) -> Option<&DynamicMessage> {
+fn message<'r>(element: &Element<'r>) -> Option<&'r DynamicMessage> {
     element.value.as_message()
 }
 

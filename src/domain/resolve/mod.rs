@@ -7,7 +7,11 @@ pub mod compare;
 mod fold;
 pub mod identity;
 
-use std::collections::BTreeMap;
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage as _, Value};
 
@@ -17,10 +21,12 @@ use self::{
     identity::Element,
 };
 use super::{
+    indexable::Indexable,
+    name, record,
     report::Report,
     schema::{self, Compare, Identity, Rule},
 };
-use crate::pb::v1::Verdict;
+use crate::pb::v1::{self, Verdict};
 
 /// The version of these rules, written into every entry of the log.
 pub const RESOLVER_VERSION: u32 = 1;
@@ -72,18 +78,31 @@ impl Leaf {
 pub struct Resolution {
     /// The resolved fields, without name and info.
     pub record: DynamicMessage,
+    /// The same as a record.
+    pub content: v1::Record,
     /// Every resolved field with its claims, sorted by path.
     pub leaves: Vec<Leaf>,
     /// The accounts the record rests on, sorted.
     pub accounts: Vec<String>,
     /// The names of the reports in rank order.
     pub reports: Vec<String>,
+    /// See [`Resolution::indexable`].
+    indexable: OnceLock<Arc<Indexable>>,
 }
+
+/// What records resolved to, by name.
+pub type Resolved = BTreeMap<String, Arc<Resolution>>;
 
 impl Resolution {
     /// The paths of disputed fields, sorted.
     pub fn disputed(&self) -> impl Iterator<Item = &str> {
         self.leaves.iter().filter(|l| l.disputed).map(|l| l.path.as_str())
+    }
+
+    /// What the store's indexes ask of it.
+    #[must_use]
+    pub fn indexable(&self) -> &Arc<Indexable> {
+        self.indexable.get_or_init(|| Arc::new(Indexable::of(&self.record)))
     }
 }
 
@@ -93,8 +112,8 @@ pub fn resolve(reports: &[Report]) -> Option<Resolution> {
     let mut ranked: Vec<&Report> = reports.iter().collect();
     ranked.sort_by_cached_key(|r| r.rank());
     let descriptor = ranked.first()?.content.descriptor();
-    let contributions: Vec<Contribution> =
-        ranked.iter().enumerate().map(|(report, r)| Contribution { report, message: r.content.clone() }).collect();
+    let contributions: Vec<Contribution<'_>> =
+        ranked.iter().enumerate().map(|(report, r)| Contribution { report, message: &r.content }).collect();
     let mut resolver = Resolver { reports: &ranked, leaves: Vec::new() };
     let record = resolver.message(&descriptor, &contributions, "");
     let mut leaves = resolver.leaves;
@@ -102,13 +121,16 @@ pub fn resolve(reports: &[Report]) -> Option<Resolution> {
     let mut accounts: Vec<String> = ranked.iter().map(|r| r.account.clone()).collect();
     accounts.sort();
     accounts.dedup();
-    Some(Resolution { record, leaves, accounts, reports: ranked.iter().map(|r| r.name.to_string()).collect() })
+    let content = record::from_dynamic(name::of_message(descriptor.name()), &record);
+    let reports = ranked.iter().map(|r| r.name.to_string()).collect();
+    Some(Resolution { record, content, leaves, accounts, reports, indexable: OnceLock::new() })
 }
 
 /// What one report says at the place that is being resolved.
-struct Contribution {
+#[derive(Clone, Copy)]
+struct Contribution<'r> {
     report: usize,
-    message: DynamicMessage,
+    message: &'r DynamicMessage,
 }
 
 struct Resolver<'a> {
@@ -118,14 +140,18 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn message(&mut self, descriptor: &MessageDescriptor, from: &[Contribution], at: &str) -> DynamicMessage {
+    fn message(&mut self, descriptor: &MessageDescriptor, from: &[Contribution<'_>], at: &str) -> DynamicMessage {
         let mut resolved = DynamicMessage::new(descriptor.clone());
         for (field, rule) in schema::fields(descriptor) {
+            // An enum may be stated in words alone; whatever else nobody states is left out.
+            if !matches!(rule, Rule::Worded(_)) && stated(from, field).next().is_none() {
+                continue;
+            }
             let path = super::check::join(at, field.name());
             match rule {
                 Rule::Output | Rule::Words => {}
                 Rule::Key => {
-                    if let Some(value) = stated(from, field).next().map(|(_, v)| v) {
+                    if let Some(value) = stated(from, field).next().map(|(_, v)| v.clone()) {
                         resolved.set_field(field, value);
                     }
                 }
@@ -145,11 +171,11 @@ impl Resolver<'_> {
         into: &mut DynamicMessage,
         field: &FieldDescriptor,
         compare: Compare,
-        from: &[Contribution],
+        from: &[Contribution<'_>],
         path: String,
     ) {
         let candidates: Vec<Candidate> =
-            stated(from, field).map(|(report, v)| Candidate { report, stated: Stated::plain(v) }).collect();
+            stated(from, field).map(|(report, v)| Candidate { report, stated: Stated::plain(v.clone()) }).collect();
         let folded = fold::across(self.reports, candidates, |a, b| compare::compare(compare, a, b));
         if let Some(folded) = folded {
             set_stated(into, field, folded.resolved().value.clone());
@@ -162,16 +188,16 @@ impl Resolver<'_> {
         into: &mut DynamicMessage,
         field: &FieldDescriptor,
         words: &str,
-        from: &[Contribution],
+        from: &[Contribution<'_>],
         path: String,
     ) {
         let words = field.parent_message().get_field_by_name(words).expect("the table names fields of the message");
-        let part = |m: &DynamicMessage, f: &FieldDescriptor| m.has_field(f).then(|| m.get_field(f).into_owned());
+        let part = |m: &DynamicMessage, f: &FieldDescriptor| value_of(m, f).cloned();
         let candidates: Vec<Candidate> = from
             .iter()
             .map(|c| Candidate {
                 report: c.report,
-                stated: Stated { value: part(&c.message, field), words: part(&c.message, &words) },
+                stated: Stated { value: part(c.message, field), words: part(c.message, &words) },
             })
             .filter(|c| c.stated.value.is_some() || c.stated.words.is_some())
             .collect();
@@ -183,26 +209,22 @@ impl Resolver<'_> {
     }
 
     /// Rule 5: the person by reference; rank, grade and post only from reports that name the same person.
-    fn person(&mut self, into: &mut DynamicMessage, field: &FieldDescriptor, from: &[Contribution], path: &str) {
-        let inner: Vec<Contribution> = messages(from, field).collect();
+    fn person(&mut self, into: &mut DynamicMessage, field: &FieldDescriptor, from: &[Contribution<'_>], path: &str) {
+        let inner: Vec<Contribution<'_>> = messages(from, field).collect();
         if let Some(person) = self.person_of(field, &inner, path) {
             into.set_field(field, Value::Message(person));
         }
     }
 
-    fn person_of(&mut self, field: &FieldDescriptor, from: &[Contribution], path: &str) -> Option<DynamicMessage> {
+    fn person_of(&mut self, field: &FieldDescriptor, from: &[Contribution<'_>], path: &str) -> Option<DynamicMessage> {
         let descriptor = from.first()?.message.descriptor();
         let candidates = from
             .iter()
-            .map(|c| Candidate { report: c.report, stated: Stated::plain(Value::Message(reference(&c.message))) });
+            .map(|c| Candidate { report: c.report, stated: Stated::plain(Value::Message(reference(c.message))) });
         let folded = fold::across(self.reports, candidates.collect(), |a, b| compare::compare(Compare::Person, a, b))?;
         let mut person = message_of(folded.resolved())?.clone();
         self.leaf(path.to_owned(), field, Compare::Person, folded);
-        let same: Vec<Contribution> = from
-            .iter()
-            .filter(|c| same_person(&person, &c.message))
-            .map(|c| Contribution { report: c.report, message: c.message.clone() })
-            .collect();
+        let same: Vec<Contribution<'_>> = from.iter().filter(|c| same_person(&person, c.message)).copied().collect();
         for (name, compare) in
             [("rank_as_stated", Compare::Never), ("nato", Compare::Grade), ("post_as_stated", Compare::Never)]
         {
@@ -212,8 +234,8 @@ impl Resolver<'_> {
         Some(person)
     }
 
-    fn fields(&mut self, into: &mut DynamicMessage, field: &FieldDescriptor, from: &[Contribution], path: &str) {
-        let inner: Vec<Contribution> = messages(from, field).collect();
+    fn fields(&mut self, into: &mut DynamicMessage, field: &FieldDescriptor, from: &[Contribution<'_>], path: &str) {
+        let inner: Vec<Contribution<'_>> = messages(from, field).collect();
         if let Some(first) = inner.first() {
             let resolved = self.message(&first.message.descriptor(), &inner, path);
             into.set_field(field, Value::Message(resolved));
@@ -225,13 +247,15 @@ impl Resolver<'_> {
         into: &mut DynamicMessage,
         field: &FieldDescriptor,
         identity: Identity,
-        from: &[Contribution],
+        from: &[Contribution<'_>],
         path: &str,
     ) {
         let mut values = Vec::new();
         for (key, elements) in self.grouped(field, identity, from) {
-            let candidates =
-                elements.into_iter().map(|e| Candidate { report: e.report, stated: Stated::plain(e.value) }).collect();
+            let candidates = elements
+                .iter()
+                .map(|e| Candidate { report: e.report, stated: Stated::plain(e.value.clone()) })
+                .collect();
             // What only one account mentions is not disputed: elements of a set agree or are absent.
             if let Some(folded) = fold::across(self.reports, candidates, |_, _| compare::Relation::Agrees) {
                 values.extend(folded.resolved().value.clone());
@@ -248,26 +272,25 @@ impl Resolver<'_> {
         into: &mut DynamicMessage,
         field: &FieldDescriptor,
         identity: Identity,
-        from: &[Contribution],
+        from: &[Contribution<'_>],
         path: &str,
     ) {
         let mut values = Vec::new();
         for (key, elements) in self.grouped(field, identity, from) {
             let element_path = format!("{path}[{key}]");
             let leaves_before = self.leaves.len();
-            let whole: Vec<Candidate> = elements
+            let inner: Vec<Contribution<'_>> = elements
                 .iter()
-                .map(|e| Candidate { report: e.report, stated: Stated::plain(e.value.clone()) })
-                .collect();
-            let inner: Vec<Contribution> = elements
-                .into_iter()
-                .filter_map(|e| Some(Contribution { report: e.report, message: e.value.as_message()?.clone() }))
+                .filter_map(|e| Some(Contribution { report: e.report, message: e.value.as_message()? }))
                 .collect();
             let Some(resolved) = self.element(field, identity, &key, &inner, &element_path) else { continue };
             values.push(Value::Message(resolved));
-            if self.leaves.len() == leaves_before
-                && let Some(folded) = fold::across(self.reports, whole, |_, _| compare::Relation::Agrees)
-            {
+            if self.leaves.len() > leaves_before {
+                continue;
+            }
+            let whole = elements.iter();
+            let whole = whole.map(|e| Candidate { report: e.report, stated: Stated::plain(e.value.clone()) }).collect();
+            if let Some(folded) = fold::across(self.reports, whole, |_, _| compare::Relation::Agrees) {
                 self.leaf(element_path, field, Compare::Never, folded);
             }
         }
@@ -281,7 +304,7 @@ impl Resolver<'_> {
         list: &FieldDescriptor,
         identity: Identity,
         key: &str,
-        from: &[Contribution],
+        from: &[Contribution<'_>],
         path: &str,
     ) -> Option<DynamicMessage> {
         if identity == Identity::Person {
@@ -297,21 +320,23 @@ impl Resolver<'_> {
     }
 
     /// The elements of a list by key, in the order of rule 4.
-    fn grouped(
+    fn grouped<'r>(
         &self,
         field: &FieldDescriptor,
         identity: Identity,
-        from: &[Contribution],
-    ) -> Vec<(String, Vec<Element>)> {
-        let elements: Vec<Element> = stated(from, field)
+        from: &[Contribution<'r>],
+    ) -> Vec<(String, Vec<Element<'r>>)>
+    where
+        Self: 'r,
+    {
+        let elements: Vec<Element<'r>> = stated(from, field)
             .flat_map(|(report, list)| {
-                let account = self.reports[report].account.clone();
-                let items = list.as_list().map(<[Value]>::to_vec).unwrap_or_default();
-                items.into_iter().map(move |value| Element { report, account: account.clone(), value })
+                let account = self.reports[report].account.as_str();
+                list.as_list().unwrap_or_default().iter().map(move |value| Element { report, account, value })
             })
             .collect();
         let keys = identity::keys(identity, field, &elements);
-        let mut groups: Vec<Group> = Vec::new();
+        let mut groups: Vec<Group<'r>> = Vec::new();
         let mut places: BTreeMap<String, usize> = BTreeMap::new();
         let (mut first, mut last): (Option<usize>, Option<usize>) = (None, None);
         let mut previous: Option<(usize, usize)> = None;
@@ -359,15 +384,15 @@ impl Resolver<'_> {
 }
 
 /// The elements of one key, and the group that comes after it in the list.
-struct Group {
+struct Group<'r> {
     key: String,
-    elements: Vec<Element>,
+    elements: Vec<Element<'r>>,
     next: Option<usize>,
 }
 
 /// The groups as they are linked.
-fn in_order(groups: Vec<Group>, first: Option<usize>) -> Vec<(String, Vec<Element>)> {
-    let mut waiting: Vec<Option<Group>> = groups.into_iter().map(Some).collect();
+fn in_order(groups: Vec<Group<'_>>, first: Option<usize>) -> Vec<(String, Vec<Element<'_>>)> {
+    let mut waiting: Vec<Option<Group<'_>>> = groups.into_iter().map(Some).collect();
     let mut ordered = Vec::with_capacity(waiting.len());
     let mut next = first;
     while let Some(group) = next.and_then(|place| waiting[place].take()) {
@@ -378,15 +403,21 @@ fn in_order(groups: Vec<Group>, first: Option<usize>) -> Vec<(String, Vec<Elemen
 }
 
 /// The reports that state a field, with what they state.
-fn stated<'a>(from: &'a [Contribution], field: &'a FieldDescriptor) -> impl Iterator<Item = (usize, Value)> + 'a {
-    from.iter().filter(|c| c.message.has_field(field)).map(|c| (c.report, c.message.get_field(field).into_owned()))
+fn stated<'r>(from: &[Contribution<'r>], field: &FieldDescriptor) -> impl Iterator<Item = (usize, &'r Value)> {
+    from.iter().filter_map(move |c| Some((c.report, value_of(c.message, field)?)))
 }
 
-fn messages<'a>(from: &'a [Contribution], field: &'a FieldDescriptor) -> impl Iterator<Item = Contribution> + 'a {
-    stated(from, field).filter_map(|(report, value)| match value {
-        Value::Message(message) => Some(Contribution { report, message }),
-        _ => None,
-    })
+/// The value of a field that is stated.
+fn value_of<'r>(message: &'r DynamicMessage, field: &FieldDescriptor) -> Option<&'r Value> {
+    match message.has_field(field).then(|| message.get_field(field))? {
+        Cow::Borrowed(value) => Some(value),
+        // What is made up for a field is its default: it is not stated.
+        Cow::Owned(_) => None,
+    }
+}
+
+fn messages<'r>(from: &[Contribution<'r>], field: &FieldDescriptor) -> impl Iterator<Item = Contribution<'r>> {
+    stated(from, field).filter_map(|(report, value)| Some(Contribution { report, message: value.as_message()? }))
 }
 
 fn message_of(stated: &Stated) -> Option<&DynamicMessage> {

@@ -1,13 +1,13 @@
 //! Writing the index.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use prost::Message as _;
-use prost_reflect::DynamicMessage;
 use rusqlite::{Connection, params};
 
 use crate::{
     domain::{
+        indexable::Indexable,
         record,
         search::{similar, texts::Indexed},
     },
@@ -17,17 +17,12 @@ use crate::{
 /// What the index is told of a version of a record.
 #[derive(Debug)]
 pub struct Addition {
-    version: i64,
-    revision: u64,
-    indexed: Indexed,
-}
-
-impl Addition {
-    /// Of a version, by its content.
-    #[must_use]
-    pub fn of(version: i64, revision: u64, content: &DynamicMessage) -> Self {
-        Self { version, revision, indexed: Indexed::of(content) }
-    }
+    /// The row of the version.
+    pub version: i64,
+    /// The revision that made it.
+    pub revision: u64,
+    /// What it says.
+    pub indexable: Arc<Indexable>,
 }
 
 /// Adds versions, in their order. FTS5 writes what it has collected when a transaction ends, or before it is read, as a
@@ -42,7 +37,8 @@ pub fn add(connection: &Connection, additions: &[Addition]) -> rusqlite::Result<
     let sql = "INSERT INTO search (rowid, names, stated, summaries) VALUES (?1, ?2, ?3, ?4)";
     let mut insert = connection.prepare_cached(sql)?;
     let mut seen = HashSet::new();
-    for Addition { version, revision, indexed } in additions {
+    for Addition { version, revision, indexable } in additions {
+        let indexed = &indexable.words;
         insert.execute(params![
             version,
             column(&indexed.names),
@@ -96,7 +92,8 @@ pub fn fill(connection: &Connection) -> rusqlite::Result<()> {
         let record = v1::Record::decode(body.as_slice())
             .map_err(|e| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Blob, Box::new(e)))?;
         if let Some(content) = record::to_dynamic(&record) {
-            add(connection, &[Addition::of(row.get(0)?, row.get(1)?, &content)])?;
+            let (version, revision, indexable) = (row.get(0)?, row.get(1)?, Arc::new(Indexable::of(&content)));
+            add(connection, &[Addition { version, revision, indexable }])?;
         }
     }
     Ok(())

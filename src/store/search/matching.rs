@@ -20,7 +20,7 @@ use crate::{
     },
     limits::{MAX_COMPARED, MAX_COMPARED_TEXTS, MAX_QUERY_WORDS},
     pb::v1::{self, RecordKind},
-    store::list::{self, Order},
+    store::list::{self, Order, TermSets},
 };
 
 /// How far apart two accounts of one thing may put it, in days.
@@ -42,13 +42,14 @@ pub struct Candidate {
 /// If the store cannot be read.
 pub fn matching(
     connection: &Connection,
+    sets: &TermSets,
     partial: &v1::Record,
     filters: &Filters,
     revision: u64,
     limit: usize,
 ) -> Result<Vec<Candidate>> {
     let kind = record::kind(partial);
-    let mut finder = Finder { connection, partial, revision, seen: BTreeSet::new(), candidates: Vec::new() };
+    let mut finder = Finder { connection, sets, partial, revision, seen: BTreeSet::new(), candidates: Vec::new() };
     let of_kind = filters.clone().of_kind(kind);
     for query in queries(partial) {
         let search = Search { query, filters: &of_kind, revision };
@@ -67,6 +68,7 @@ pub fn matching(
 
 struct Finder<'a> {
     connection: &'a Connection,
+    sets: &'a TermSets,
     partial: &'a v1::Record,
     revision: u64,
     seen: BTreeSet<String>,
@@ -109,7 +111,7 @@ impl Finder<'_> {
             after: None,
             valid_at: None,
         };
-        Ok(list::page(self.connection, &query)?.records)
+        Ok(list::page(self.connection, self.sets, &query)?.records)
     }
 }
 

@@ -1,0 +1,235 @@
+//! Applying an entry: the store's rows are a function of the entries alone, on every replica.
+
+mod deadlines;
+mod records;
+mod reports;
+
+use std::collections::HashMap;
+
+use prost::Message as _;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use self::records::Row;
+use super::{
+    Head, from_sqlite,
+    log::{self, StoredEntry},
+    read, search,
+};
+use crate::{
+    domain::{
+        date::Day,
+        error::Error,
+        facets::Term,
+        resolve::Resolved,
+        revision::{Change, Revision, State},
+    },
+    limits::REQUEST_ID_RETENTION,
+    pb::{
+        log::{EntryHeader, EntryPayload, filing::Act},
+        wire,
+    },
+};
+
+type Result<T, E = rusqlite::Error> = std::result::Result<T, E>;
+
+/// Applies entries inside one open transaction.
+pub struct Applier<'a> {
+    connection: &'a Connection,
+    /// What the search index has to be told.
+    index: Vec<search::Addition>,
+    /// The rows of terms that were looked up or made: most filings name the same few.
+    terms: HashMap<Term, i64>,
+}
+
+impl<'a> Applier<'a> {
+    /// For a transaction that is open.
+    #[must_use]
+    pub fn new(connection: &'a Connection) -> Self {
+        Self { connection, index: Vec::new(), terms: HashMap::new() }
+    }
+
+    /// Applies one entry; `head` is where the store stands after it. Of records that are in `resolved` it is known what
+    /// they resolved to. Answers the revision as the feed tells it.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses, or an event cannot be read; the transaction must be rolled back then.
+    pub fn entry(
+        &mut self,
+        stored: &StoredEntry,
+        header: &EntryHeader,
+        payload: &EntryPayload,
+        head: &Head,
+        resolved: &Resolved,
+    ) -> Result<Revision, Error> {
+        let bytes = wire::Payload::decode(stored.payload.clone()).map_err(|_| log::corrupt(stored.revision))?;
+        let mut at = At {
+            connection: self.connection,
+            revision: stored.revision,
+            recorded_at_us: stored.recorded_at_us,
+            today: head.today(),
+            records: HashMap::new(),
+            terms: &mut self.terms,
+            resolved,
+        };
+        let after = at.entry(stored, header, payload, head, &bytes, &mut self.index).map_err(|e| from_sqlite(&e))?;
+        let is_new = |name: &str| at.records.get(name).is_some_and(|row| row.is_new);
+        let change = |(change, after): (&wire::Change, Option<State>)| {
+            let before = if is_new(&change.name) {
+                None
+            } else {
+                read::state_at(self.connection, &change.name, stored.revision - 1)?
+            };
+            Ok(Change { name: change.name.clone(), before, after })
+        };
+        let changes = bytes.changes.iter().zip(after).map(change).collect::<Result<_, Error>>()?;
+        log::told(self.connection, stored, bytes, changes, log::Depth::Whole)
+    }
+
+    /// Tells the search index: of all entries at once, because it writes a segment whenever it is saved.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses; the transaction must be rolled back then.
+    pub fn finish(&mut self) -> rusqlite::Result<()> {
+        search::add(self.connection, &std::mem::take(&mut self.index))
+    }
+}
+
+/// Writes where the store stands.
+///
+/// # Errors
+///
+/// If SQLite refuses.
+pub fn write_head(connection: &Connection, head: &Head) -> Result<()> {
+    let sql = "INSERT OR REPLACE INTO log_state (id, epoch, position, revision, hash, recorded_at_us, day, pending_day,
+               pending_part, replaying) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let row = params![
+        head.epoch.as_bytes(),
+        head.position,
+        head.revision,
+        head.hash,
+        head.recorded_at_us,
+        head.day,
+        head.pending.map(|(day, _)| day),
+        head.pending.map(|(_, part)| part),
+        head.replaying,
+    ];
+    connection.prepare_cached(sql)?.execute(row).map(drop)
+}
+
+/// Keeps a cursor.
+///
+/// # Errors
+///
+/// If SQLite refuses.
+pub fn cursor(connection: &Connection, principal: &str, name: &str, row: &super::read::CursorRow) -> Result<()> {
+    let sql = "INSERT OR REPLACE INTO cursors (principal, name, position, revision, event_index, snapshot_after, etag,
+               updated_at_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let row = params![
+        principal,
+        name,
+        row.position,
+        row.revision,
+        row.event_index,
+        row.snapshot_after,
+        row.etag,
+        row.updated_at_us
+    ];
+    connection.prepare_cached(sql)?.execute(row).map(drop)
+}
+
+/// The place of an entry in a store.
+struct At<'a> {
+    connection: &'a Connection,
+    revision: u64,
+    recorded_at_us: i64,
+    /// The day on which what this entry says rests.
+    today: Day,
+    /// The records that the entry touches.
+    records: HashMap<String, Row>,
+    terms: &'a mut HashMap<Term, i64>,
+    resolved: &'a Resolved,
+}
+
+impl At<'_> {
+    fn entry(
+        &mut self,
+        stored: &StoredEntry,
+        header: &EntryHeader,
+        payload: &EntryPayload,
+        head: &Head,
+        bytes: &wire::Payload,
+        index: &mut Vec<search::Addition>,
+    ) -> Result<Vec<Option<State>>> {
+        self.log(stored, payload.events.len(), head.day)?;
+        for filing in &payload.filings {
+            match &filing.act {
+                Some(Act::File(report)) => self.file(report)?,
+                Some(Act::Withdraw(name)) => self.end_report(name)?,
+                Some(Act::Retract(ruling)) => self.retract(ruling)?,
+                Some(Act::Restore(lifted)) => self.lift(&lifted.record, &lifted.source)?,
+                Some(Act::Merge(merge)) => self.merge(merge)?,
+                Some(Act::Unmerge(loser)) => self.unmerge(loser)?,
+                // Entries of later versions are refused by their format before they come here.
+                None => {}
+            }
+        }
+        let mut after = Vec::with_capacity(payload.changes.len());
+        for (change, bytes) in payload.changes.iter().zip(&bytes.changes) {
+            let (state, addition) = self.change(change, bytes.record.as_ref())?;
+            after.push(state);
+            index.extend(addition);
+        }
+        if let Some(day) = &payload.day {
+            self.examined(day)?;
+        }
+        for change in &payload.changes {
+            self.deadlines(change)?;
+        }
+        if !header.request_id.is_empty() {
+            self.remember(header)?;
+        }
+        Ok(after)
+    }
+
+    fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<()> {
+        self.connection.prepare_cached(sql)?.execute(params).map(drop)
+    }
+
+    fn log(&self, entry: &StoredEntry, events: usize, day: Option<Day>) -> Result<()> {
+        let before = "SELECT events_so_far, bytes_so_far FROM entries WHERE revision = ?1";
+        let before =
+            self.connection.prepare_cached(before)?.query_row([entry.revision - 1], |r| Ok((r.get(0)?, r.get(1)?)));
+        let (events_before, bytes_before): (usize, usize) = before.optional()?.unwrap_or_default();
+        let sql =
+            "INSERT INTO entries (revision, recorded_at_us, events, events_so_far, bytes_so_far, hash, header, payload,
+             day) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let row = params![
+            entry.revision,
+            entry.recorded_at_us,
+            events,
+            events_before + events,
+            bytes_before + entry.payload.len(),
+            entry.hash,
+            entry.header,
+            entry.payload.as_ref(),
+            day,
+        ];
+        self.run(sql, row)
+    }
+
+    /// Remembers the request, and forgets those that are older than the log promises to remember.
+    fn remember(&self, header: &EntryHeader) -> Result<()> {
+        // While a history is replayed log time runs fast, and its import may be repeated from the start.
+        let retention = i64::try_from(REQUEST_ID_RETENTION.as_micros()).unwrap_or(i64::MAX);
+        if !header.recorded_at_supplied {
+            self.run("DELETE FROM requests WHERE recorded_at_us < ?1", [self.recorded_at_us - retention])?;
+        }
+        let sql = "INSERT OR REPLACE INTO requests (principal, request_id, digest, revision, recorded_at_us)
+                   VALUES (?1, ?2, ?3, ?4, ?5)";
+        let row =
+            params![header.principal, header.request_id, header.request_digest, self.revision, self.recorded_at_us];
+        self.run(sql, row)
+    }
+}

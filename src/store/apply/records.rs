@@ -1,0 +1,138 @@
+//! What becomes of records: their versions, by which they are found, and their milestones.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rusqlite::{OptionalExtension as _, params};
+
+use super::{At, Result};
+use crate::{
+    clock,
+    domain::{
+        facets::{Facets, Tag, Term},
+        indexable::Indexable,
+        name, record,
+        revision::State,
+    },
+    pb::{log::RecordChange, v1},
+    store::{OPEN, list, pairs, search},
+};
+
+/// The row of a record that an entry touches.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row {
+    pub id: i64,
+    /// Whether the entry is the first about it: nothing of it has to be ended.
+    pub is_new: bool,
+}
+
+impl At<'_> {
+    /// The row of a record, made if it is not there.
+    pub fn record(&mut self, name: &str) -> Result<Row> {
+        if let Some(row) = self.records.get(name) {
+            return Ok(*row);
+        }
+        let find = "SELECT id FROM records WHERE name = ?1";
+        let row = match self.connection.prepare_cached(find)?.query_row([name], |r| r.get(0)).optional()? {
+            Some(id) => Row { id, is_new: false },
+            None => {
+                let sql = "INSERT INTO records (name, created_at_us) VALUES (?1, ?2)";
+                self.run(sql, params![name, self.recorded_at_us])?;
+                Row { id: self.connection.last_insert_rowid(), is_new: true }
+            }
+        };
+        self.records.insert(name.to_owned(), row);
+        Ok(row)
+    }
+
+    /// Ends the version that stands, and makes the next; `body` is the record as the entry has it, encoded. Answers that
+    /// version as the feed tells it, and what the search index has to be told.
+    pub fn change(
+        &mut self,
+        change: &RecordChange,
+        body: Option<&Bytes>,
+    ) -> Result<(Option<State>, Option<search::Addition>)> {
+        let record = self.record(&change.name)?;
+        if !record.is_new {
+            let end = format!("UPDATE versions SET to_revision = ?2 WHERE record = ?1 AND to_revision = {OPEN}");
+            self.run(&end, params![record.id, self.revision])?;
+            self.run("DELETE FROM milestones WHERE record = ?1", [record.id])?;
+        }
+        self.run("INSERT INTO history (record, revision) VALUES (?1, ?2)", params![record.id, self.revision])?;
+        for m in &change.milestones {
+            let sql = "INSERT INTO milestones (record, type, element, subject, revision, event_index, detail_digest)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            let row = params![record.id, m.r#type, m.element, m.subject, m.revision, m.index, m.detail_digest];
+            self.run(sql, row)?;
+        }
+        let indexable = self.indexable(change);
+        let references = indexable.iter().flat_map(|i| i.references.iter().cloned());
+        let facets = change.record.as_ref().map(|r| Facets::with_references(r, references)).unwrap_or_default();
+        let version = self.version(record.id, change, &facets, body)?;
+        let state = body.map(|body| State { record: body.clone(), facets: Arc::new(facets) });
+        let revision = self.revision;
+        Ok((state, indexable.map(|indexable| search::Addition { version, revision, indexable })))
+    }
+
+    /// What the indexes ask of a record that stands, computed before if the record was decided here.
+    fn indexable(&self, change: &RecordChange) -> Option<Arc<Indexable>> {
+        let content = || change.record.as_ref().and_then(record::to_dynamic).map(|content| Indexable::of(&content));
+        let known = self.resolved.get(&change.name).filter(|_| change.record.is_some());
+        debug_assert!(known.is_none_or(|known| Some(known.indexable().as_ref()) == content().as_ref()));
+        known.map(|known| Arc::clone(known.indexable())).or_else(|| content().map(Arc::new))
+    }
+
+    fn version(&mut self, record: i64, change: &RecordChange, facets: &Facets, body: Option<&Bytes>) -> Result<i64> {
+        let kind = match &change.record {
+            Some(standing) => record::kind(standing),
+            None => change.name.parse::<name::RecordName>().map_or(v1::RecordKind::Unspecified, |n| n.kind()),
+        };
+        let (newest_first, oldest_first) = list::sort_keys(facets.occurred);
+        // What only fell due changed nothing of the record: it keeps its update time.
+        let info = change.record.as_ref().and_then(record::info);
+        let updated_at_us = info.and_then(|i| i.update_time.as_ref()).map(clock::micros);
+        let sql = "INSERT INTO versions (record, from_revision, to_revision, kind, name, newest_first, oldest_first,
+                   updated_at_us, facets, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+        let row = params![
+            record,
+            self.revision,
+            OPEN,
+            kind as i32,
+            change.name,
+            newest_first,
+            oldest_first,
+            updated_at_us.unwrap_or(self.recorded_at_us),
+            facets.to_stored(),
+            body.map(Bytes::as_ref),
+        ];
+        self.run(sql, row)?;
+        let version = self.connection.last_insert_rowid();
+        if kind == v1::RecordKind::Visit {
+            pairs::add(self.connection, version, facets)?;
+        }
+        // By its own name a version is found without terms.
+        let named = |(tag, value): &Term| *tag == Tag::Name && *value == change.name;
+        for term in facets.terms.iter().filter(|term| !named(term)) {
+            let term = self.term(term)?;
+            self.run("INSERT INTO version_terms (term, version) VALUES (?1, ?2)", params![term, version])?;
+        }
+        Ok(version)
+    }
+
+    fn term(&mut self, term: &Term) -> Result<i64> {
+        if let Some(id) = self.terms.get(term) {
+            return Ok(*id);
+        }
+        let (tag, value) = (term.0 as u8, term.1.as_str());
+        let find = "SELECT id FROM terms WHERE tag = ?1 AND value = ?2";
+        let id = match self.connection.prepare_cached(find)?.query_row(params![tag, value], |r| r.get(0)).optional()? {
+            Some(id) => id,
+            None => {
+                self.run("INSERT INTO terms (tag, value) VALUES (?1, ?2)", params![tag, value])?;
+                self.connection.last_insert_rowid()
+            }
+        };
+        self.terms.insert(term.clone(), id);
+        Ok(id)
+    }
+}

@@ -1,0 +1,107 @@
+//! What is filed: reports, their sources, rulings and merges.
+
+use prost::Message as _;
+use rusqlite::{OptionalExtension as _, params};
+
+use super::{At, Result};
+use crate::{
+    domain::report::attribution_key,
+    pb::{
+        log::{Merge, Ruling},
+        v1,
+    },
+    store::OPEN,
+};
+
+impl At<'_> {
+    pub fn file(&mut self, report: &v1::Report) -> Result<()> {
+        let record = self.record(&report.record)?;
+        let created = "SELECT min(created_at_us) FROM reports WHERE name = ?1";
+        let created: Option<i64> = self.connection.prepare_cached(created)?.query_row([&report.name], |r| r.get(0))?;
+        if created.is_some() {
+            self.end_report(&report.name)?;
+        }
+        let source = report.source.clone().unwrap_or_default();
+        let publisher = source.publisher.as_ref().map(attribution_key).unwrap_or_default();
+        let sql = "INSERT INTO reports (record, name, source, publisher, from_revision, to_revision, created_at_us,
+                   recorded_at_us, etag, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+        let row = params![
+            record.id,
+            report.name,
+            source.name,
+            publisher,
+            self.revision,
+            OPEN,
+            created.unwrap_or(self.recorded_at_us),
+            self.recorded_at_us,
+            report.etag,
+            report.encode_to_vec(),
+        ];
+        self.run(sql, row)?;
+        self.source(&source, &publisher)
+    }
+
+    pub fn end_report(&self, name: &str) -> Result<()> {
+        let sql = format!("UPDATE reports SET to_revision = ?2 WHERE name = ?1 AND to_revision = {OPEN}");
+        self.run(&sql, params![name, self.revision])
+    }
+
+    /// Keeps the block of a source if it differs from the one that stands.
+    pub fn source(&self, source: &v1::Source, publisher: &str) -> Result<()> {
+        let body = source.encode_to_vec();
+        let find = format!("SELECT body, from_revision FROM sources WHERE name = ?1 AND to_revision = {OPEN}");
+        let standing: Option<(Vec<u8>, u64)> = self
+            .connection
+            .prepare_cached(&find)?
+            .query_row([&source.name], |r| Ok((r.get(0)?, r.get(1)?)))
+            .optional()?;
+        match standing {
+            Some((same, _)) if same == body => return Ok(()),
+            // Two blocks of one source in one revision: the later one is the latest.
+            Some((_, revision)) if revision == self.revision => {
+                let sql = format!("DELETE FROM sources WHERE name = ?1 AND to_revision = {OPEN}");
+                self.run(&sql, [&source.name])?;
+            }
+            _ => {
+                let sql = format!("UPDATE sources SET to_revision = ?2 WHERE name = ?1 AND to_revision = {OPEN}");
+                self.run(&sql, params![source.name, self.revision])?;
+            }
+        }
+        let sql =
+            "INSERT INTO sources (name, kind, publisher, from_revision, to_revision, recorded_at_us, covers, body)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let (at, covers) = (self.recorded_at_us, source.coverage.is_some());
+        self.run(sql, params![source.name, source.kind, publisher, self.revision, OPEN, at, covers, body])
+    }
+
+    pub fn retract(&mut self, ruling: &Ruling) -> Result<()> {
+        let source = ruling.source.clone().unwrap_or_default();
+        let publisher = source.publisher.as_ref().map(attribution_key).unwrap_or_default();
+        self.lift(&ruling.record, &source.name)?;
+        let sql = "INSERT INTO rulings (record, source, from_revision, to_revision, body) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let record = self.record(&ruling.record)?.id;
+        self.run(sql, params![record, source.name, self.revision, OPEN, ruling.encode_to_vec()])?;
+        self.source(&source, &publisher)
+    }
+
+    pub fn lift(&mut self, record: &str, source: &str) -> Result<()> {
+        let sql =
+            format!("UPDATE rulings SET to_revision = ?3 WHERE record = ?1 AND source = ?2 AND to_revision = {OPEN}");
+        let record = self.record(record)?.id;
+        self.run(&sql, params![record, source, self.revision])
+    }
+
+    pub fn merge(&self, merge: &Merge) -> Result<()> {
+        let source = merge.source.clone().unwrap_or_default();
+        let publisher = source.publisher.as_ref().map(attribution_key).unwrap_or_default();
+        self.unmerge(&merge.loser)?;
+        let sql = "INSERT INTO merges (loser, survivor, from_revision, to_revision, body) VALUES (?1, ?2, ?3, ?4, ?5)";
+        self.run(sql, params![merge.loser, merge.survivor, self.revision, OPEN, merge.encode_to_vec()])?;
+        self.source(&source, &publisher)
+    }
+
+    pub fn unmerge(&self, loser: &str) -> Result<()> {
+        let sql = format!("UPDATE merges SET to_revision = ?2 WHERE loser = ?1 AND to_revision = {OPEN}");
+        self.run(&sql, params![loser, self.revision])
+    }
+}

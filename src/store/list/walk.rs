@@ -1,0 +1,139 @@
+//! Lists of many versions: an index is walked in the order of the list.
+
+use roaring::RoaringTreemap;
+use rusqlite::{Row, ToSql};
+
+use super::{Collector, Flow, Order, Place, Query};
+use crate::{
+    domain::{error::Result, name},
+    store::from_sqlite,
+};
+
+/// What spans more days is in an index of its own, and found by that where a walk begins so far outside a period.
+const LONG_DAYS: i64 = 366;
+
+/// Takes a page along an index, past what is not in the set.
+pub(super) fn collect(page: &mut Collector<'_>, set: Option<&RoaringTreemap>) -> Result<()> {
+    for stretch in stretches(page.query) {
+        if stretch.collect(page, set)? == Flow::Full {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The stretches of one index or two that together have everything in the order of the list.
+fn stretches(query: &Query<'_>) -> Vec<Stretch> {
+    let (from, until) = query.filters.days().unwrap_or_default();
+    let is_dated = query.filters.days().is_some();
+    // Along the sort key of one end: where the period ends, and from where on the other end may lie in it.
+    let (begins, ends) = match query.order {
+        Order::Newest => (until.map(|day| -i64::from(day)), from.map(|day| -i64::from(day))),
+        Order::Oldest => (from.map(i64::from), until.map(i64::from)),
+        Order::Name | Order::Updated => return vec![Stretch::along(query.order)],
+    };
+    let last = if is_dated { ends.unwrap_or(i64::MAX - 1) } else { i64::MAX };
+    let whole = Stretch { last, ..Stretch::along(query.order) };
+    let Some(begins) = begins.map(|key| key - LONG_DAYS) else { return vec![whole] };
+    let long = Stretch { is_long: true, last: last.min(begins - 1), ..Stretch::along(query.order) };
+    vec![long, Stretch { first: begins, ..whole }]
+}
+
+/// A part of an index, between two sort keys, both inclusive.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    order: Order,
+    is_long: bool,
+    first: i64,
+    last: i64,
+}
+
+impl Stretch {
+    fn along(order: Order) -> Self {
+        Self { order, is_long: false, first: i64::MIN, last: i64::MAX }
+    }
+
+    fn collect(self, page: &mut Collector<'_>, set: Option<&RoaringTreemap>) -> Result<Flow> {
+        let query = page.query;
+        let start = match &query.after {
+            Some(after) if query.order == Order::Name || after.key >= self.first => after.clone(),
+            _ => Place { key: self.first, name: String::new() },
+        };
+        let (sql, kind) = (self.sql(query.kind.is_some()), query.kind.map_or(0, |kind| kind as i32));
+        // Names begin with their collection.
+        let collection = query.kind.map(name::collection).unwrap_or_default();
+        let (low, high) = (start.name.clone().max(format!("{collection}/")), format!("{collection}0"));
+        let by_key: [&dyn ToSql; 3] = [&kind, &start.key, &start.name];
+        let params: &[&dyn ToSql] = match (query.order, query.kind) {
+            (Order::Name, Some(_)) => &[&low, &high],
+            (Order::Name, None) => &[&start.name],
+            _ => &by_key,
+        };
+        let mut statement = page.connection.prepare_cached(&sql).map_err(|e| from_sqlite(&e))?;
+        let mut rows = statement.query(params).map_err(|e| from_sqlite(&e))?;
+        while let Some(row) = rows.next().map_err(|e| from_sqlite(&e))? {
+            let step = Step::read(row).map_err(|e| from_sqlite(&e))?;
+            if step.key > self.last {
+                break;
+            }
+            let place = || Ok(Place { key: step.key, name: row.get(2)? });
+            let place = || place().map_err(|e: rusqlite::Error| from_sqlite(&e));
+            let flow = if set.is_none_or(|set| set.contains(step.version)) && self.spans(query, &step) {
+                page.offer(i64::try_from(step.version).unwrap_or(i64::MAX), place()?)?
+            } else if page.is_spent() {
+                page.page.next = Some(place()?);
+                Flow::Full
+            } else {
+                Flow::More
+            };
+            if flow == Flow::Full {
+                return Ok(Flow::Full);
+            }
+        }
+        Ok(Flow::More)
+    }
+
+    /// Whether both ends allow that it lies in the period that is asked for; orders without dates leave it to the facets.
+    fn spans(self, query: &Query<'_>, step: &Step) -> bool {
+        match self.order {
+            Order::Newest => query.spans(step.key, step.other),
+            Order::Oldest => query.spans(step.other, step.key),
+            Order::Name | Order::Updated => true,
+        }
+    }
+
+    /// Version, sort key, name and the key of the other end, in order.
+    fn sql(self, of_kind: bool) -> String {
+        let (index, key, other) = match self.order {
+            Order::Newest if self.is_long => ("versions_long_newest", "newest_first", "oldest_first"),
+            Order::Newest => ("versions_newest", "newest_first", "oldest_first"),
+            Order::Oldest if self.is_long => ("versions_long_oldest", "oldest_first", "newest_first"),
+            Order::Oldest => ("versions_oldest", "oldest_first", "newest_first"),
+            Order::Updated => ("versions_updated", "-updated_at_us", "0"),
+            Order::Name => {
+                let range = if of_kind { "name > ?1 AND name < ?2" } else { "name > ?1" };
+                return format!(
+                    "SELECT id, 0, name, 0 FROM versions INDEXED BY versions_all_names WHERE {range} ORDER BY name"
+                );
+            }
+        };
+        let long = if self.is_long { "AND -(newest_first + oldest_first) > 366" } else { "" };
+        format!(
+            "SELECT id, {key}, name, {other} FROM versions INDEXED BY {index}
+             WHERE kind = ?1 AND ({key}, name) > (?2, ?3) {long} ORDER BY {key}, name"
+        )
+    }
+}
+
+/// One entry of an index.
+struct Step {
+    version: u64,
+    key: i64,
+    other: i64,
+}
+
+impl Step {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { version: row.get(0)?, key: row.get(1)?, other: row.get(3)? })
+    }
+}

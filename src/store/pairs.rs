@@ -1,0 +1,88 @@
+//! Visits by a host and a guest: whether another visit of the same states is known.
+
+use rusqlite::{Connection, params};
+
+use super::{
+    OPEN,
+    read::{decode_facets, rows},
+};
+use crate::{
+    domain::{
+        date::Day,
+        error::Result,
+        facets::{Facets, Tag},
+        filter::Filters,
+    },
+    pb::v1::RecordKind,
+};
+
+/// Pairs that one version is kept under; of a visit with more hosts and guests some find it, which is enough for a hint.
+const MAX_PAIRS: usize = 16;
+/// Versions that one question reads.
+const MAX_READ: usize = 64;
+
+/// Keeps a version of a visit under its pairs of host and guest; nothing if its end is not known.
+///
+/// # Errors
+///
+/// If SQLite refuses.
+pub(super) fn add(connection: &Connection, version: i64, facets: &Facets) -> rusqlite::Result<()> {
+    let Some(latest) = facets.occurred.and_then(|span| span.latest) else { return Ok(()) };
+    let mut insert = connection
+        .prepare_cached("INSERT OR IGNORE INTO pairs (host, guest, latest, version) VALUES (?1, ?2, ?3, ?4)")?;
+    for (host, guest) in pairs(facets).take(MAX_PAIRS) {
+        insert.execute(params![host, guest, latest, version])?;
+    }
+    Ok(())
+}
+
+fn pairs(facets: &Facets) -> impl Iterator<Item = (&str, &str)> {
+    facets.values(Tag::Host).flat_map(|host| facets.values(Tag::Guest).map(move |guest| (host, guest)))
+}
+
+/// The names of visits that match and whose last possible day lies in a range, both inclusive, by that day, as they stand
+/// now: those that have a host and a guest in common with `facets`. At most `limit`.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn ended_within(
+    connection: &Connection,
+    facets: &Facets,
+    filters: &Filters,
+    (from, until): (Day, Day),
+    limit: usize,
+) -> Result<Vec<String>> {
+    let Some((host, guest)) = pairs(facets).next() else { return Ok(Vec::new()) };
+    let sql = format!(
+        "SELECT v.name, v.facets FROM pairs p CROSS JOIN versions v ON v.id = p.version
+         WHERE p.host = ?1 AND p.guest = ?2 AND p.latest BETWEEN ?3 AND ?4 AND v.to_revision = {OPEN}
+         ORDER BY p.latest LIMIT {MAX_READ}"
+    );
+    let range = (host, guest, from, until);
+    let found = rows(connection, &sql, range, |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+    let mut names = Vec::new();
+    for (name, facets) in found {
+        if names.len() < limit && filters.matches(&decode_facets(&facets)?) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Keeps every visit that stands: for a store that was written before there were pairs.
+///
+/// # Errors
+///
+/// If SQLite refuses, or a version cannot be read.
+pub(super) fn fill(connection: &Connection) -> rusqlite::Result<()> {
+    let sql = format!("SELECT id, facets FROM versions WHERE kind = ?1 AND to_revision = {OPEN} AND body IS NOT NULL");
+    let mut versions = connection.prepare(&sql)?;
+    let mut rows = versions.query([RecordKind::Visit as i32])?;
+    while let Some(row) = rows.next()? {
+        let facets = Facets::from_stored(&row.get::<_, Vec<u8>>(1)?)
+            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Blob, Box::new(e)))?;
+        add(connection, row.get(0)?, &facets)?;
+    }
+    Ok(())
+}
