@@ -1,0 +1,75 @@
+//! Filings: many at once and one alone, on an empty store and on a large one, beside etcd's puts and SQLite's commits.
+
+use std::path::Path;
+
+use tonic::transport::Channel;
+
+use crate::{
+    Outcome,
+    bench::{BYTES, Bench, FILERS},
+    filers, load,
+    results::Goal,
+    rows::Rows,
+    servers::{
+        attache::Attache,
+        etcd::{self, Etcd},
+        sqlite,
+    },
+};
+
+/// Measures them.
+pub async fn run(bench: &Bench) -> Outcome<Rows> {
+    let mut rows = declare(bench);
+    let server = Attache::on_copy(bench.records).await?;
+    let large = server.channels().await?;
+    let peer = match &bench.peers.etcd {
+        Some(program) => Some(start(program, &mut rows).await?),
+        None => None,
+    };
+    for round in bench.rounds() {
+        rows.take("sqlite", sqlite::commits(bench.scale.commits).await?);
+        let empty = Attache::empty()?;
+        rows.take("empty", filers::at_full_speed(&empty.channels().await?, FILERS, bench.scale.filings).await?);
+        drop(empty);
+        rows.take("large", filers::at_full_speed(&large, FILERS, bench.scale.filings).await?);
+        if let Some((_etcd, channels)) = &peer {
+            rows.take("etcd", puts(channels, round, bench.scale.filings).await?);
+        }
+        rows.take("sqlite-alone", sqlite::commits(bench.scale.alone).await?);
+        let empty = Attache::empty()?;
+        rows.take("alone", filers::at_full_speed(&empty.channels().await?, 1, bench.scale.alone).await?);
+    }
+    Ok(rows)
+}
+
+fn declare(bench: &Bench) -> Rows {
+    let mut rows = Rows::new(format!(
+        "{FILERS} filers with one report each, {} filings, on an empty store and on a copy of the one with {} records; \
+         `synchronous=FULL`, etcd as it is by default, all on one disk. One alone: {} filings.",
+        bench.scale.filings, bench.records, bench.scale.alone,
+    ));
+    rows.row("sqlite", format!("SQLite, rows of {BYTES} bytes, one commit each"), "rows/s");
+    rows.row("empty", format!("`FileReports`, {FILERS} filers, empty store"), "filings/s")
+        .against("etcd", Some(Goal::at_least(0.6, 1.2)))
+        .against("sqlite", None);
+    rows.row("large", format!("`FileReports`, {FILERS} filers, {} records", bench.records), "filings/s")
+        .against("etcd", Some(Goal::at_least(0.4, 0.8)))
+        .against("empty", None)
+        .against("sqlite", None);
+    rows.row("sqlite-alone", "SQLite, the same, as many as one filer files", "rows/s");
+    rows.row("alone", "`FileReports`, one filer alone, empty store", "filings/s").against("sqlite-alone", None);
+    rows
+}
+
+async fn start(program: &Path, rows: &mut Rows) -> Outcome<(Etcd, Vec<Channel>)> {
+    rows.row("etcd", format!("etcd Put, {FILERS} writers, values of {BYTES} bytes"), "puts/s");
+    let etcd = Etcd::start(program).await?;
+    let channels = etcd.channels().await?;
+    Ok((etcd, channels))
+}
+
+/// Puts values under keys that are new; puts a second.
+async fn puts(channels: &[Channel], round: usize, count: usize) -> Outcome<f64> {
+    let requests = (round * count..).take(count).map(etcd::put).collect();
+    Ok(load::calls(channels, FILERS, etcd::PUT, requests).await?.rate)
+}

@@ -1,0 +1,75 @@
+//! Attaché as people run it: the binary, a folder, a sync before each answer.
+
+use std::{path::Path, process::Command, time::Duration};
+
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+use super::{channels, listening};
+use crate::{Outcome, machine, places, process::Process, stores};
+
+/// A fill that is not done by then hangs.
+const FILL_LIMIT: Duration = Duration::from_secs(2 * 3600);
+
+/// A server.
+pub struct Attache {
+    process: Process,
+    /// Where it listens.
+    pub address: String,
+    /// The folder of a store that goes with it.
+    _temporary: Option<TempDir>,
+}
+
+impl Attache {
+    /// On an empty store.
+    pub fn empty() -> Outcome<Self> {
+        let folder = places::temporary()?;
+        let (process, address) = start(folder.path())?;
+        Ok(Self { process, address, _temporary: Some(folder) })
+    }
+
+    /// On a store that is kept; it is not to be written to.
+    pub async fn on(store: &Path) -> Outcome<Self> {
+        let (process, address) = start(store)?;
+        let server = Self { process: process.asked_to_end(), address, _temporary: None };
+        machine::rest(&server.process).await?;
+        Ok(server)
+    }
+
+    /// On a copy of the store with so many records.
+    pub async fn on_copy(records: u64) -> Outcome<Self> {
+        let folder = stores::copy(records).await?;
+        let (process, address) = start(folder.path())?;
+        machine::rest(&process).await?;
+        Ok(Self { process, address, _temporary: Some(folder) })
+    }
+
+    /// The process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// The connections of a load.
+    pub async fn channels(&self) -> Outcome<Vec<Channel>> {
+        channels(&self.address).await
+    }
+
+    /// Puts made-up records into it, from one number on; records a second.
+    pub async fn fill(&self, from: u64, records: u64) -> Outcome<f64> {
+        let mut command = Command::new(places::ATTACHE);
+        command.args(["bench", "fill", "--yes-write", "-o", "json", "--server", &self.address]);
+        command.args(["--from", &from.to_string(), "--records", &records.to_string()]);
+        let mut fill = Process::start("attache bench fill", &mut command)?;
+        fill.end(FILL_LIMIT).await?;
+        fill.told(|line| line.trim().strip_prefix("\"recordsPerSecond\":")?.trim_matches([' ', ',']).parse().ok())
+    }
+}
+
+fn start(store: &Path) -> Outcome<(Process, String)> {
+    let mut command = Command::new(places::ATTACHE);
+    // A store that was kept for months is no mistake of the clock.
+    command.args(["serve", "--listen", "127.0.0.1:0", "--accept-day-jump", "--data-dir"]).arg(store);
+    let process = Process::start("attache serve", &mut command)?;
+    let address = process.told(listening)?;
+    Ok((process, address))
+}
