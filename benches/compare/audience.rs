@@ -94,6 +94,11 @@ impl Audience {
         Ok(Self { seen, began: Instant::now(), tasks })
     }
 
+    /// Takes in one more, who only counts.
+    pub fn join(&mut self, stream: Streaming<Bytes>) {
+        self.tasks.spawn(read(stream, Arc::clone(&self.seen), None));
+    }
+
     /// Waits until nothing more comes, and says what came.
     pub async fn leave(mut self) -> Outcome<Delivered> {
         let (mut before, mut last) = (self.seen.events.load(Ordering::Relaxed), self.began.elapsed());

@@ -8,33 +8,44 @@ use crate::{Outcome, places, table};
 
 /// What the design wants.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Goal {
+    /// On which side of its bounds a value is to be.
+    pub bound: Bound,
+    /// What has to be reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub must: Option<f64>,
+    /// What is to be reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aim: Option<f64>,
+}
+
+/// The side of a bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Goal {
+pub enum Bound {
     /// No less than this.
-    AtLeast {
-        /// What it must reach.
-        must: f64,
-        /// What it is to reach.
-        aim: Option<f64>,
-    },
+    AtLeast,
     /// No more than this.
-    AtMost {
-        /// What it must stay below.
-        must: f64,
-        /// What it is to stay below.
-        aim: Option<f64>,
-    },
+    AtMost,
 }
 
 impl Goal {
     /// No less than this.
-    pub fn at_least(must: f64, aim: impl Into<Option<f64>>) -> Self {
-        Self::AtLeast { must, aim: aim.into() }
+    pub fn at_least(must: impl Into<Option<f64>>, aim: impl Into<Option<f64>>) -> Self {
+        Self { bound: Bound::AtLeast, must: must.into(), aim: aim.into() }
     }
 
     /// No more than this.
-    pub fn at_most(must: f64, aim: impl Into<Option<f64>>) -> Self {
-        Self::AtMost { must, aim: aim.into() }
+    pub fn at_most(must: impl Into<Option<f64>>, aim: impl Into<Option<f64>>) -> Self {
+        Self { bound: Bound::AtMost, must: must.into(), aim: aim.into() }
+    }
+
+    /// Whether a value is on the right side.
+    pub fn is_met(self, value: f64, wanted: f64) -> bool {
+        match self.bound {
+            Bound::AtLeast => value >= wanted,
+            Bound::AtMost => value <= wanted,
+        }
     }
 }
 

@@ -69,15 +69,19 @@ impl Rows {
         self.all.iter().find(|measured| measured.row.key == key).and_then(|measured| median(&measured.values))
     }
 
-    /// The row with the greatest median so far.
-    pub fn worst(&self) -> Option<&Row> {
-        let medians = self.all.iter().filter_map(|measured| Some((median(&measured.values)?, &measured.row)));
-        medians.max_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, row)| row)
-    }
-
-    /// This round's values of a row, so far.
-    pub fn values(&self, key: &str) -> Vec<f64> {
-        self.all.iter().find(|measured| measured.row.key == key).map(|m| m.values.clone()).unwrap_or_default()
+    /// Adds the row with the greatest median once more, as the one that the design judges all by.
+    pub fn tell_worst(&mut self, goal: Goal) {
+        let medians = self.all.iter().filter_map(|measured| Some((median(&measured.values)?, measured)));
+        let Some((_, worst)) = medians.max_by(|one, other| one.0.total_cmp(&other.0)) else { return };
+        let row = Row {
+            key: "worst".to_owned(),
+            what: format!("**the worst: {}**", worst.row.what),
+            unit: worst.row.unit.clone(),
+            goal: Some(goal),
+            ..Row::default()
+        };
+        let worst = Measured { row, values: worst.values.clone(), p50: worst.p50.clone(), p99: Vec::new() };
+        self.all.push(worst);
     }
 
     /// Medians, ranges and ratios.

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::{
     Outcome, places,
-    results::{Against, Goal, Results, Row, Section},
+    results::{Against, Bound, Goal, Results, Row, Section},
     sections,
 };
 
@@ -66,17 +66,18 @@ fn compared(against: &Against, rows: &[Row]) -> String {
 /// What was wanted, and whether it came.
 fn wanted(goal: Option<Goal>, value: f64, unit: &str) -> String {
     let Some(goal) = goal else { return " |".to_owned() };
-    let (sign, must, aim, is_met): (_, _, _, fn(f64, f64) -> bool) = match goal {
-        Goal::AtLeast { must, aim } => ("≥", must, aim, |value, wanted| value >= wanted),
-        Goal::AtMost { must, aim } => ("≤", must, aim, |value, wanted| value <= wanted),
+    let sign = if goal.bound == Bound::AtLeast { "≥" } else { "≤" };
+    let words = |wanted: Option<f64>| wanted.map_or("–".to_owned(), number);
+    let is_met = |wanted: Option<f64>| wanted.is_some_and(|wanted| goal.is_met(value, wanted));
+    let met = match (is_met(goal.must), is_met(goal.aim)) {
+        (_, true) => "aim",
+        (true, false) => "must",
+        // An aim alone is no must.
+        (false, false) if goal.must.is_none() => "not the aim",
+        (false, false) => "**no**",
     };
-    let aimed = aim.map(|aim| format!(" · {}", number(aim))).unwrap_or_default();
-    let met = match aim {
-        Some(aim) if is_met(value, aim) => "aim",
-        _ if is_met(value, must) => "yes",
-        _ => "**no**",
-    };
-    format!("{sign} {}{aimed}{unit} | {met}", number(must))
+    let aim = if goal.aim.is_some() { format!(" · {}", words(goal.aim)) } else { String::new() };
+    format!("{sign} {}{aim}{unit} | {met}", words(goal.must))
 }
 
 fn percentiles(row: &Row) -> String {

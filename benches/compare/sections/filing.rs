@@ -49,15 +49,15 @@ fn declare(bench: &Bench) -> Rows {
         bench.scale.filings, bench.records, bench.scale.alone,
     ));
     rows.row("sqlite", format!("SQLite, rows of {BYTES} bytes, one commit each"), "rows/s");
-    rows.row("empty", format!("`FileReports`, {FILERS} filers, empty store"), "filings/s")
+    rows.row("empty", format!("`FileReports` on an empty store, {FILERS} filers"), "filings/s")
         .against("etcd", Some(Goal::at_least(0.6, 1.2)))
         .against("sqlite", None);
-    rows.row("large", format!("`FileReports`, {FILERS} filers, {} records", bench.records), "filings/s")
+    rows.row("large", format!("`FileReports` on {} records, {FILERS} filers", bench.records), "filings/s")
         .against("etcd", Some(Goal::at_least(0.4, 0.8)))
         .against("empty", None)
         .against("sqlite", None);
     rows.row("sqlite-alone", "SQLite, the same, as many as one filer files", "rows/s");
-    rows.row("alone", "`FileReports`, one filer alone, empty store", "filings/s").against("sqlite-alone", None);
+    rows.row("alone", "`FileReports` by one filer alone, empty store", "filings/s").against("sqlite-alone", None);
     rows
 }
 

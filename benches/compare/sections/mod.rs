@@ -1,13 +1,22 @@
 //! What is measured, a file for each section.
 
 mod filing;
+mod growth;
+mod idle;
+mod import;
+mod lists;
+mod live;
 mod lookups;
+mod open;
 mod replay;
+mod search;
+mod stalled;
 
 use crate::{Outcome, bench::Bench, rows::Rows};
 
 /// The sections, in their order.
-pub const NAMES: [&str; 3] = ["lookups", "replay", "filing"];
+pub const NAMES: [&str; 11] =
+    ["lookups", "replay", "filing", "live", "idle", "stalled", "lists", "search", "open", "import", "growth"];
 /// Those of `--check`.
 pub const CHECKED: [&str; 3] = ["lookups", "replay", "filing"];
 
@@ -17,6 +26,14 @@ pub fn about(name: &str) -> &'static str {
         "lookups" => "Lookups by name",
         "replay" => "Replay of the log to many subscribers, and to one",
         "filing" => "Filings, each durable before it is answered",
+        "live" => "Filings with subscribers, and from filing to delivery",
+        "idle" => "Very many subscribers whom nothing concerns",
+        "stalled" => "One subscriber who never reads",
+        "lists" => "Lists, by every filter of the contract",
+        "search" => "Search by words",
+        "open" => "Start",
+        "import" => "Imports",
+        "growth" => "Cost by size of the store",
         _ => "",
     }
 }
@@ -34,6 +51,14 @@ pub async fn run(name: &str, bench: &Bench) -> Outcome<Rows> {
         "lookups" => lookups::run(bench).await,
         "replay" => replay::run(bench).await,
         "filing" => filing::run(bench).await,
+        "live" => live::run(bench).await,
+        "idle" => idle::run(bench).await,
+        "stalled" => stalled::run(bench).await,
+        "lists" => lists::run(bench).await,
+        "search" => search::run(bench).await,
+        "open" => open::run(bench).await,
+        "import" => import::run(bench).await,
+        "growth" => growth::run(bench).await,
         _ => Err(format!("there is no section {name}").into()),
     }
 }

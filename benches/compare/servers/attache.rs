@@ -30,10 +30,15 @@ impl Attache {
 
     /// On a store that is kept; it is not to be written to.
     pub async fn on(store: &Path) -> Outcome<Self> {
-        let (process, address) = start(store)?;
-        let server = Self { process: process.asked_to_end(), address, _temporary: None };
+        let server = Self::just_on(store)?;
         machine::rest(&server.process).await?;
         Ok(server)
+    }
+
+    /// The same, as soon as it is ready.
+    pub fn just_on(store: &Path) -> Outcome<Self> {
+        let (process, address) = start(store)?;
+        Ok(Self { process: process.asked_to_end(), address, _temporary: None })
     }
 
     /// On a copy of the store with so many records.
