@@ -1,6 +1,6 @@
 //! What all sections share.
 
-use crate::{Outcome, args::Args, servers::peers::Peers};
+use crate::{Outcome, args::Args, servers::peers::Peers, table};
 
 /// Connections of every load.
 pub const CHANNELS: usize = 10;
@@ -62,9 +62,24 @@ impl Bench {
         (0..all).inspect(move |round| eprintln!("  round {} of {all}", round + 1))
     }
 
+    /// The size of the large store in words.
+    pub fn large(&self) -> String {
+        records(self.records)
+    }
+
     /// The sizes of the stores, of which the last is the large one.
     pub fn sizes(&self) -> Vec<u64> {
         let smaller = [10_000, 100_000].into_iter().filter(|size| *size < self.records);
         smaller.chain([self.records]).collect()
     }
+}
+
+/// A number in words.
+pub fn count(count: usize) -> String {
+    table::number(count as f64)
+}
+
+/// So many records, in words.
+pub fn records(count: u64) -> String {
+    format!("{} records", table::number(count as f64))
 }

@@ -56,12 +56,10 @@ impl Rows {
         }
     }
 
-    /// This round's p99 as the value, and its p50 beside it.
+    /// This round's p99 as the value, and its percentiles beside it.
     pub fn take_p99(&mut self, key: &str, times: &Times) {
         self.take(key, times.percentile(99));
-        if let Some(measured) = self.find(key) {
-            measured.p50.push(times.percentile(50));
-        }
+        self.take_times(key, times);
     }
 
     /// The median of the rounds so far.
@@ -80,7 +78,7 @@ impl Rows {
             goal: Some(goal),
             ..Row::default()
         };
-        let worst = Measured { row, values: worst.values.clone(), p50: worst.p50.clone(), p99: Vec::new() };
+        let worst = Measured { row, values: worst.values.clone(), p50: worst.p50.clone(), p99: worst.p99.clone() };
         self.all.push(worst);
     }
 

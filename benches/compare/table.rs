@@ -83,13 +83,12 @@ fn wanted(goal: Option<Goal>, value: f64, unit: &str) -> String {
 fn percentiles(row: &Row) -> String {
     match (row.p50_ms, row.p99_ms) {
         (Some(p50), Some(p99)) => format!("{} · {} ms", number(p50), number(p99)),
-        (Some(p50), None) => format!("{} ms ·", number(p50)),
         _ => String::new(),
     }
 }
 
-/// Three digits, and whole numbers whole.
-fn number(value: f64) -> String {
+/// Three digits, whole numbers whole, and thousands apart.
+pub fn number(value: f64) -> String {
     let digits = match value.abs() {
         0.0 => 0,
         ..1.0 => 3,
@@ -98,5 +97,16 @@ fn number(value: f64) -> String {
         _ => 0,
     };
     let text = format!("{value:.digits$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { grouped(&text) }
+}
+
+fn grouped(digits: &str) -> String {
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) && !text.ends_with('-') {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }

@@ -6,7 +6,7 @@ use tonic::transport::Channel;
 
 use crate::{
     Outcome,
-    bench::{BYTES, Bench, FILERS},
+    bench::{BYTES, Bench, FILERS, count},
     filers, load,
     results::Goal,
     rows::Rows,
@@ -44,15 +44,17 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
 
 fn declare(bench: &Bench) -> Rows {
     let mut rows = Rows::new(format!(
-        "{FILERS} filers with one report each, {} filings, on an empty store and on a copy of the one with {} records; \
+        "{FILERS} filers with one report each, {} filings, on an empty store and on a copy of the one with {}; \
          `synchronous=FULL`, etcd as it is by default, all on one disk. One alone: {} filings.",
-        bench.scale.filings, bench.records, bench.scale.alone,
+        count(bench.scale.filings),
+        bench.large(),
+        bench.scale.alone,
     ));
     rows.row("sqlite", format!("SQLite, rows of {BYTES} bytes, one commit each"), "rows/s");
     rows.row("empty", format!("`FileReports` on an empty store, {FILERS} filers"), "filings/s")
         .against("etcd", Some(Goal::at_least(0.6, 1.2)))
         .against("sqlite", None);
-    rows.row("large", format!("`FileReports` on {} records, {FILERS} filers", bench.records), "filings/s")
+    rows.row("large", format!("`FileReports` on {}, {FILERS} filers", bench.large()), "filings/s")
         .against("etcd", Some(Goal::at_least(0.4, 0.8)))
         .against("empty", None)
         .against("sqlite", None);

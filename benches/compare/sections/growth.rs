@@ -4,7 +4,7 @@ use tonic::transport::Channel;
 
 use crate::{
     Outcome,
-    bench::{Bench, CHANNELS, FILERS, STREAMS},
+    bench::{self, Bench, CHANNELS, FILERS, STREAMS, count},
     filers, load,
     results::Goal,
     rows::Rows,
@@ -37,9 +37,9 @@ fn declare(bench: &Bench) -> Rows {
         "`GetVisit`, names drawn uniformly, {CHANNELS} × {STREAMS} streams, {} calls after {} that do not count; {FILERS} \
          filers, {} filings; copies of the stores, `synchronous=FULL`. A cost of {LOOKUP_COST} × is {:.2} × the rate, one \
          of {FILING_COST} × is {:.2} × the rate.",
-        bench.scale.lookups,
-        bench.scale.warm_up,
-        bench.scale.filings,
+        count(bench.scale.lookups),
+        count(bench.scale.warm_up),
+        count(bench.scale.filings),
         1.0 / LOOKUP_COST,
         1.0 / FILING_COST,
     ));
@@ -48,7 +48,7 @@ fn declare(bench: &Bench) -> Rows {
         [("lookup", "`GetVisit`", "calls/s", LOOKUP_COST), ("filing", "`FileReports`", "filings/s", FILING_COST)]
     {
         for records in &sizes {
-            let row = rows.row(key(work, *records), format!("{what} at {records} records"), unit);
+            let row = rows.row(key(work, *records), format!("{what} at {}", bench::records(*records)), unit);
             if *records > sizes[0] {
                 let goal = (Some(records) == sizes.last()).then(|| Goal::at_least(1.0 / cost, None));
                 row.against(&key(work, sizes[0]), goal);

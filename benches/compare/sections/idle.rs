@@ -6,7 +6,7 @@ use tonic::transport::Channel;
 use crate::{
     Outcome,
     audience::{self, Audience, Delivered},
-    bench::{Bench, CHANNELS},
+    bench::{Bench, CHANNELS, count},
     filers::{self, Filings},
     frames, machine,
     process::Process,
@@ -43,13 +43,14 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
 fn declare(bench: &Bench) -> Rows {
     let idle = bench.idle;
     let mut rows = Rows::new(format!(
-        "{idle} idle subscribers on {} connections, filtered by a state of which nothing is filed; {FILERS} filers, \
+        "{} idle subscribers on {} connections, filtered by a state of which nothing is filed; {FILERS} filers, \
          {RATE} filings/s, {FILINGS} filings; {SUBSCRIBERS} subscribers to everything on {CHANNELS} connections. A server \
          of its own in each round, `synchronous=FULL`. Percentiles: filing to delivery.",
+        count(idle),
         idle.div_ceil(STREAMS),
     ));
     rows.row("without", format!("delivered to {SUBSCRIBERS} subscribers, nobody idle"), "events/s");
-    rows.row("with", format!("delivered to {SUBSCRIBERS} subscribers with {idle} idle ones"), "events/s")
+    rows.row("with", format!("delivered to {SUBSCRIBERS} subscribers with {} idle ones", count(idle)), "events/s")
         .against("without", Some(Goal::at_least(0.9, 0.98)));
     rows.row("floor", "memory of an idle stream of bare tonic", "KiB");
     rows.row("memory", "memory of an idle subscriber", "KiB").against("floor", Some(Goal::at_most(1.5, 1.1)));

@@ -1,6 +1,14 @@
 //! Imports: `attache bench fill` into an empty store and into a large one, and the memory that they take.
 
-use crate::{Outcome, bench::Bench, machine, results::Goal, rows::Rows, servers::attache::Attache, stores};
+use crate::{
+    Outcome,
+    bench::{self, Bench},
+    machine,
+    results::Goal,
+    rows::Rows,
+    servers::attache::Attache,
+    stores,
+};
 
 /// Records into an empty store.
 const EMPTY: u64 = 50_000;
@@ -27,17 +35,18 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
 }
 
 fn declare(bench: &Bench) -> Rows {
-    let records = bench.records;
+    let large = bench.large();
     let mut rows = Rows::new(format!(
-        "`attache bench fill`, 4 imports at once, one report a record: {EMPTY} into an empty store, {LARGE} more in each \
-         round into a copy of the one with {records}; `synchronous=FULL`. Memory: the most that the server ever had.",
+        "`attache bench fill`, 4 imports at once, one report a record: {} into an empty store, {} more in each \
+         round into a copy of the one with {large}; `synchronous=FULL`. Memory: the most that the server ever had.",
+        bench::records(EMPTY),
+        bench::records(LARGE),
     ));
     rows.row("empty", "import into an empty store", "reports/s").goal(Goal::at_least(10_000.0, 20_000.0));
-    rows.row("large", format!("import into {records} records"), "reports/s")
+    rows.row("large", format!("import into {large}"), "reports/s")
         .goal(Goal::at_least(5_000.0, None))
         .against("empty", None);
     rows.row("empty-memory", "memory of the import into an empty store", "MiB");
-    rows.row("large-memory", format!("memory of the import into {records} records"), "MiB")
-        .against("empty-memory", None);
+    rows.row("large-memory", format!("memory of the import into {large}"), "MiB").against("empty-memory", None);
     rows
 }

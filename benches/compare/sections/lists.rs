@@ -51,13 +51,13 @@ struct Page {
 /// Measures them.
 pub async fn run(bench: &Bench) -> Outcome<Rows> {
     let mut rows = Rows::new(format!(
-        "{} records; pages of {PAGE}, the first and the one after it, {LISTS} lists a row and round, one call at a time; \
+        "{}; the p99 of pages of {PAGE}, the first and the one after it, {LISTS} lists a row and round, one call at a time; \
          values are those of visits drawn from the store.",
-        bench.records
+        bench.large()
     ));
     let cases: Vec<Case> = by_filter().into_iter().chain(by_order()).chain(of_others()).collect();
     for case in &cases {
-        rows.row(case.key, case.what, "ms, p99");
+        rows.row(case.key, case.what, "ms");
     }
     let server = Attache::on(&stores::kept(bench.records).await?).await?;
     let channel = server.channels().await?.remove(0);

@@ -3,7 +3,7 @@
 use crate::{
     Outcome,
     audience::Audience,
-    bench::{Bench, CHANNELS, FILERS},
+    bench::{Bench, CHANNELS, FILERS, count},
     filers::{self, Filings},
     machine,
     results::Goal,
@@ -51,7 +51,7 @@ fn declare(bench: &Bench) -> Rows {
         "{FILERS} filers, {} filings at full speed, with and without {SUBSCRIBERS} subscribers to everything on \
          {CHANNELS} connections; then at half of that for {SECONDS} s. One store that grows, `synchronous=FULL`. The \
          delay is from the sending of a filing to the arrival of its event, by the client's clock.",
-        bench.scale.filings,
+        count(bench.scale.filings),
     ));
     rows.row("alone", format!("`FileReports` without subscribers, {FILERS} filers"), "filings/s");
     rows.row("watched", format!("the same with {SUBSCRIBERS} subscribers to everything"), "filings/s")

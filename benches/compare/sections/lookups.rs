@@ -5,7 +5,7 @@ use tonic::transport::Channel;
 
 use crate::{
     Outcome,
-    bench::{BYTES, Bench, CHANNELS, FILERS, STREAMS},
+    bench::{BYTES, Bench, CHANNELS, FILERS, STREAMS, count},
     load,
     raw::Caller,
     results::Goal,
@@ -49,11 +49,13 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
 }
 
 fn declare(bench: &Bench, answered: usize) -> Rows {
-    let records = bench.records;
     let mut rows = Rows::new(format!(
-        "{records} records, of which the visits are asked for; {CHANNELS} connections × {STREAMS} streams, {} calls; other \
-         names in each round, {} calls before those that count. etcd has {KEYS} keys with values of {BYTES} bytes.",
-        bench.scale.lookups, bench.scale.warm_up,
+        "{}, of which the visits are asked for; {CHANNELS} connections × {STREAMS} streams, {} calls; other \
+         names in each round, {} calls before those that count. etcd has {} keys with values of {BYTES} bytes.",
+        bench.large(),
+        count(bench.scale.lookups),
+        count(bench.scale.warm_up),
+        count(KEYS),
     ));
     rows.row("floor", format!("bare tonic, {answered} bytes, what half of the answers have at most"), "calls/s");
     rows.row("zipf", "`GetVisit`, names by Zipf 0.99", "calls/s")

@@ -7,11 +7,11 @@ use crate::{Outcome, bench::Bench, results::Goal, rows::Rows, servers::attache::
 /// Measures it.
 pub async fn run(bench: &Bench) -> Outcome<Rows> {
     let mut rows = Rows::new(format!(
-        "A store of {} records as its server closed it, the file in the system's cache as far as that has it.",
-        bench.records
+        "A store of {} as its server closed it, the file in the system's cache as far as that has it.",
+        bench.large()
     ));
     rows.row("empty", "start with an empty store", "ms");
-    rows.row("large", format!("start with {} records", bench.records), "ms")
+    rows.row("large", format!("start with {}", bench.large()), "ms")
         .goal(Goal::at_most(1000.0, None))
         .against("empty", None);
     let store = stores::kept(bench.records).await?;

@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 
 use crate::{
     Outcome,
-    bench::{BYTES, Bench, CHANNELS, FILERS},
+    bench::{BYTES, Bench, CHANNELS, FILERS, count, records},
     frames::{self, WATCH_EVENTS},
     load,
     raw::Caller,
@@ -63,9 +63,13 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
 fn declare(bench: &Bench, warm: &Warm, cold: &Cold) -> Rows {
     let mut rows = Rows::new(format!(
         "{} events from the ring, {} bytes each, to {SUBSCRIBERS} subscribers on {CHANNELS} connections; cold: all {} \
-         events of {} records, the file in the system's cache. etcd watches {} puts, one watch a stream; values and \
+         events of {}, the file in the system's cache. etcd watches {} puts, one watch a stream; values and \
          messages of the peers have {BYTES} bytes. Client windows of 4 MiB a stream and 16 MiB a connection.",
-        warm.events, warm.bytes, cold.events, cold.records, bench.scale.replayed,
+        count(warm.events),
+        warm.bytes,
+        count(cold.events),
+        records(cold.records),
+        count(bench.scale.replayed),
     ));
     rows.row("floor", format!("bare tonic, the same frames to {SUBSCRIBERS} streams"), "events/s");
     rows.row("warm", format!("`WatchEvents` from the ring to {SUBSCRIBERS} subscribers"), "events/s")
