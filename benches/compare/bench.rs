@@ -32,7 +32,7 @@ const WHOLE: Scale =
     Scale { lookups: 100_000, warm_up: 20_000, replayed: 20_000, filings: 5_000, commits: 2_000, alone: 500 };
 /// For `--check`.
 const SHORT: Scale =
-    Scale { lookups: 30_000, warm_up: 10_000, replayed: 10_000, filings: 2_000, commits: 1_000, alone: 300 };
+    Scale { lookups: 30_000, warm_up: 10_000, replayed: 20_000, filings: 3_000, commits: 2_000, alone: 500 };
 
 /// The measurement as a whole.
 pub struct Bench {

@@ -15,9 +15,25 @@ use crate::Outcome;
 /// More than any server sends in one message, in bytes.
 const MESSAGE_BYTES: usize = 64 << 20;
 
+/// What a stream has for its messages before the first, in bytes: little, and it grows as needed.
+const SMALL_BUFFER_BYTES: usize = 256;
+/// The same as tonic comes.
+const BUFFER_BYTES: usize = 8 * 1024;
+/// What is handed to HTTP/2 at once, in bytes, as tonic comes.
+const YIELD_BYTES: usize = 32 * 1024;
+
 /// Messages as they are.
-#[derive(Clone, Copy, Default)]
-pub struct Raw;
+#[derive(Clone, Copy)]
+pub struct Raw {
+    buffer_bytes: usize,
+}
+
+impl Raw {
+    /// Takes as little memory as it can.
+    pub const SMALL: Self = Self { buffer_bytes: SMALL_BUFFER_BYTES };
+    /// Takes what every stream of tonic does.
+    pub const AS_IT_COMES: Self = Self { buffer_bytes: BUFFER_BYTES };
+}
 
 impl Codec for Raw {
     type Encode = Bytes;
@@ -26,11 +42,11 @@ impl Codec for Raw {
     type Decoder = Self;
 
     fn encoder(&mut self) -> Self {
-        Self
+        *self
     }
 
     fn decoder(&mut self) -> Self {
-        Self
+        *self
     }
 }
 
@@ -45,7 +61,7 @@ impl Encoder for Raw {
     }
 
     fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(256, 32 * 1024)
+        BufferSettings::new(self.buffer_bytes, YIELD_BYTES)
     }
 }
 
@@ -74,19 +90,19 @@ impl Caller {
     /// One call with one answer.
     pub async fn call(&mut self, request: Bytes) -> Outcome<Bytes> {
         self.grpc.ready().await?;
-        Ok(self.grpc.unary(Request::new(request), self.path.clone(), Raw).await?.into_inner())
+        Ok(self.grpc.unary(Request::new(request), self.path.clone(), Raw::SMALL).await?.into_inner())
     }
 
     /// One call with any number of answers.
     pub async fn stream(&mut self, request: Bytes) -> Outcome<Streaming<Bytes>> {
         self.grpc.ready().await?;
-        Ok(self.grpc.server_streaming(Request::new(request), self.path.clone(), Raw).await?.into_inner())
+        Ok(self.grpc.server_streaming(Request::new(request), self.path.clone(), Raw::SMALL).await?.into_inner())
     }
 
     /// The same, where the server would end it if the client had no more to say.
     pub async fn open_stream(&mut self, request: Bytes) -> Outcome<Streaming<Bytes>> {
         self.grpc.ready().await?;
         let requests = tokio_stream::once(request).chain(tokio_stream::pending());
-        Ok(self.grpc.streaming(Request::new(requests), self.path.clone(), Raw).await?.into_inner())
+        Ok(self.grpc.streaming(Request::new(requests), self.path.clone(), Raw::SMALL).await?.into_inner())
     }
 }

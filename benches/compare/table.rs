@@ -20,6 +20,9 @@ pub fn write(results: &Results) -> Outcome<()> {
     let (_, after) = rest.split_once(END).ok_or_else(no_place)?;
     let measured = sections::NAMES.iter().filter_map(|name| Some((name, results.get(name)?)));
     let tables: Vec<String> = measured.map(|(name, section)| of_section(name, section)).collect();
+    if tables.is_empty() {
+        return Ok(());
+    }
     Ok(fs::write(&file, format!("{before}{BEGIN}{}{END}{after}", tables.join("\n")))?)
 }
 

@@ -16,7 +16,7 @@ pub struct Attache {
     process: Process,
     /// Where it listens.
     pub address: String,
-    /// The folder of a store that goes with it.
+    /// What goes with it: the folder of its store, or of its configuration.
     _temporary: Option<TempDir>,
 }
 
@@ -24,7 +24,7 @@ impl Attache {
     /// On an empty store.
     pub fn empty() -> Outcome<Self> {
         let folder = places::temporary()?;
-        let (process, address) = start(folder.path())?;
+        let (process, address) = start(folder.path(), None)?;
         Ok(Self { process, address, _temporary: Some(folder) })
     }
 
@@ -37,14 +37,24 @@ impl Attache {
 
     /// The same, as soon as it is ready.
     pub fn just_on(store: &Path) -> Outcome<Self> {
-        let (process, address) = start(store)?;
+        let (process, address) = start(store, None)?;
         Ok(Self { process: process.asked_to_end(), address, _temporary: None })
+    }
+
+    /// The same with next to no ring: every replay is read from the store, however small that is.
+    pub async fn without_ring(store: &Path) -> Outcome<Self> {
+        let folder = places::temporary()?;
+        let config = folder.path().join("attache.toml");
+        std::fs::write(&config, "[limits]\nring_bytes = 1\n")?;
+        let (process, address) = start(store, Some(&config))?;
+        machine::rest(&process).await?;
+        Ok(Self { process: process.asked_to_end(), address, _temporary: Some(folder) })
     }
 
     /// On a copy of the store with so many records.
     pub async fn on_copy(records: u64) -> Outcome<Self> {
         let folder = stores::copy(records).await?;
-        let (process, address) = start(folder.path())?;
+        let (process, address) = start(folder.path(), None)?;
         machine::rest(&process).await?;
         Ok(Self { process, address, _temporary: Some(folder) })
     }
@@ -70,10 +80,13 @@ impl Attache {
     }
 }
 
-fn start(store: &Path) -> Outcome<(Process, String)> {
+fn start(store: &Path, config: Option<&Path>) -> Outcome<(Process, String)> {
     let mut command = Command::new(places::ATTACHE);
     // A store that was kept for months is no mistake of the clock.
     command.args(["serve", "--listen", "127.0.0.1:0", "--accept-day-jump", "--data-dir"]).arg(store);
+    if let Some(config) = config {
+        command.arg("--config").arg(config);
+    }
     let process = Process::start("attache serve", &mut command)?;
     let address = process.told(listening)?;
     Ok((process, address))

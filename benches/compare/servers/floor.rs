@@ -19,7 +19,7 @@ use crate::{Outcome, places, process::Process, raw::Raw};
 pub const UNARY: &str = "/bench.Floor/Unary";
 /// Hands out the other pieces, as often as the request says ([`times`]).
 pub const STREAM: &str = "/bench.Floor/Stream";
-/// Hands out the first piece, and then nothing for good.
+/// Hands out the first piece, and then nothing for good; its buffer is tonic's own.
 pub const IDLE: &str = "/bench.Floor/Idle";
 
 /// As Attaché allows.
@@ -118,7 +118,7 @@ impl Service {
         let handler = tower::service_fn(move |_: Request<Bytes>| {
             std::future::ready(Ok::<_, Status>(Response::new(self.answer.clone())))
         });
-        server::Grpc::new(Raw).unary(handler, request).await
+        server::Grpc::new(Raw::SMALL).unary(handler, request).await
     }
 
     async fn stream(self, request: http::Request<Body>) -> http::Response<Body> {
@@ -128,7 +128,7 @@ impl Service {
             let frames = (0..count).map(move |at| Ok::<_, Status>(frames[at % frames.len()].clone()));
             std::future::ready(Ok::<_, Status>(Response::new(tokio_stream::iter(frames))))
         });
-        server::Grpc::new(Raw).server_streaming(handler, request).await
+        server::Grpc::new(Raw::SMALL).server_streaming(handler, request).await
     }
 
     async fn idle(self, request: http::Request<Body>) -> http::Response<Body> {
@@ -136,6 +136,6 @@ impl Service {
             let first = tokio_stream::once(Ok::<_, Status>(self.answer.clone()));
             std::future::ready(Ok::<_, Status>(Response::new(first.chain(tokio_stream::pending()))))
         });
-        server::Grpc::new(Raw).server_streaming(handler, request).await
+        server::Grpc::new(Raw::AS_IT_COMES).server_streaming(handler, request).await
     }
 }
