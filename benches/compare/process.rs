@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     io::{BufRead as _, BufReader, Read},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
@@ -19,6 +19,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 const END_LIMIT: Duration = Duration::from_secs(20);
 /// How often a process is looked at.
 const LOOK: Duration = Duration::from_millis(20);
+/// Looks at a process that is let go of.
+const LAST_LOOKS: usize = 3;
 /// Last lines that are kept for the case that it fails.
 const LAST_LINES: usize = 20;
 /// Lines that wait to be looked at; more are only kept as the last ones.
@@ -103,10 +105,21 @@ impl Process {
         format!("{} {what}; its last output:{}", self.name, self.last_lines()).into()
     }
 
+    /// How it ended, if it did. Its connections are cut before its end is known: it is given a moment.
+    fn ended(&mut self) -> Option<ExitStatus> {
+        for _ in 0..LAST_LOOKS {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            std::thread::sleep(LOOK);
+        }
+        None
+    }
+
     fn ask(&mut self) {
         let asked = Command::new("kill").arg("-TERM").arg(self.id().to_string()).status();
         let began = Instant::now();
-        while asked.as_ref().is_ok_and(std::process::ExitStatus::success) && began.elapsed() < END_LIMIT {
+        while asked.as_ref().is_ok_and(ExitStatus::success) && began.elapsed() < END_LIMIT {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
             }
@@ -117,12 +130,12 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        match self.child.try_wait() {
-            Ok(Some(status)) if !status.success() => {
+        match self.ended() {
+            Some(status) if !status.success() => {
                 eprintln!("{} ended by itself ({status}); its last output:{}", self.name, self.last_lines());
             }
-            Ok(Some(_)) => {}
-            _ => {
+            Some(_) => {}
+            None => {
                 if self.asked {
                     self.ask();
                 }

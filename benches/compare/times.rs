@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Times(Vec<u32>);
 
 impl Times {
-    /// One more; more than an hour is an hour.
+    /// One more; whatever takes more than an hour is cut to about that.
     pub fn add(&mut self, time: Duration) {
         self.0.push(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
     }

@@ -102,51 +102,51 @@ async fn page(caller: &mut Caller, request: &ListVisitsRequest, times: &mut Time
     Ok(Page::decode(answer)?.next_page_token)
 }
 
+/// Every filter of the contract, and some together.
+const FILTERS: [(&str, &str, Of); 23] = [
+    ("states-any", "visits of a state", |v| Filter { states_any: guests(v), ..none() }),
+    ("states-any-two", "visits of one of two states", |v| Filter { states_any: both(v), ..none() }),
+    ("states-all", "visits of two states", |v| Filter { states_all: both(v), ..none() }),
+    ("states-only", "visits of these states alone", |v| Filter { states_only: both(v), ..none() }),
+    ("observers", "by observer, of whom there is none", |v| Filter { observer_states: guests(v), ..none() }),
+    ("hosts", "by host", |v| Filter { hosts: hosts(v), ..none() }),
+    ("guests", "by guest", |v| Filter { guests: guests(v), ..none() }),
+    ("host-guest", "by host and guest", |v| Filter { hosts: hosts(v), guests: guests(v), ..none() }),
+    ("common-pair", "by the two states with most visits", |_| Filter {
+        hosts: vec!["US".to_owned()],
+        guests: vec!["GB".to_owned()],
+        ..none()
+    }),
+    ("topics", "by topic", |v| Filter { topics: topics(v), ..none() }),
+    ("types", "by type", |v| Filter { visit_types: vec![kind(v)], ..none() }),
+    ("levels", "by level", |v| Filter { visit_levels: vec![v.level], ..none() }),
+    ("statuses", "by status", |_| Filter { statuses: vec![Status::Concluded.into()], ..none() }),
+    ("status-none", "by a status that none has", |_| Filter { statuses: vec![Status::Announced.into()], ..none() }),
+    ("persons", "by person", |v| Filter { persons: persons(v), ..none() }),
+    ("organizations", "by organization, of which there is none", |_| Filter {
+        organizations: vec!["organizations/nobody".to_owned()],
+        ..none()
+    }),
+    ("places", "by place, to which nothing refers", |_| Filter { places: vec!["places/nowhere".to_owned()], ..none() }),
+    ("occurred", "by year", |v| Filter { occurred: Some(year(v, false)), ..none() }),
+    ("occurred-definite", "by year, for certain", |v| Filter { occurred: Some(year(v, true)), ..none() }),
+    ("disputed", "disputed", |_| Filter { disputed: Some(true), ..none() }),
+    ("undisputed", "not disputed", |_| Filter { disputed: Some(false), ..none() }),
+    ("kinds", "by kind", |_| Filter { kinds: vec![RecordKind::Visit.into()], ..none() }),
+    ("everything", "by host, guest, topic, type, level and year", |v| Filter {
+        hosts: hosts(v),
+        guests: guests(v),
+        topics: topics(v),
+        visit_types: vec![kind(v)],
+        visit_levels: vec![v.level],
+        occurred: Some(year(v, false)),
+        ..none()
+    }),
+];
+
 fn by_filter() -> Vec<Case> {
-    let all: [(&str, &str, Of); 23] = [
-        ("states-any", "visits of a state", |v| Filter { states_any: guests(v), ..none() }),
-        ("states-any-two", "visits of one of two states", |v| Filter { states_any: both(v), ..none() }),
-        ("states-all", "visits of two states", |v| Filter { states_all: both(v), ..none() }),
-        ("states-only", "visits of these states alone", |v| Filter { states_only: both(v), ..none() }),
-        ("observers", "by observer, of whom there is none", |v| Filter { observer_states: guests(v), ..none() }),
-        ("hosts", "by host", |v| Filter { hosts: hosts(v), ..none() }),
-        ("guests", "by guest", |v| Filter { guests: guests(v), ..none() }),
-        ("host-guest", "by host and guest", |v| Filter { hosts: hosts(v), guests: guests(v), ..none() }),
-        ("common-pair", "by the two states with most visits", |_| Filter {
-            hosts: vec!["US".to_owned()],
-            guests: vec!["GB".to_owned()],
-            ..none()
-        }),
-        ("topics", "by topic", |v| Filter { topics: topics(v), ..none() }),
-        ("types", "by type", |v| Filter { visit_types: vec![kind(v)], ..none() }),
-        ("levels", "by level", |v| Filter { visit_levels: vec![v.level], ..none() }),
-        ("statuses", "by status", |_| Filter { statuses: vec![Status::Concluded.into()], ..none() }),
-        ("status-none", "by a status that none has", |_| Filter { statuses: vec![Status::Announced.into()], ..none() }),
-        ("persons", "by person", |v| Filter { persons: persons(v), ..none() }),
-        ("organizations", "by organization, of which there is none", |_| Filter {
-            organizations: vec!["organizations/nobody".to_owned()],
-            ..none()
-        }),
-        ("places", "by place, to which nothing refers", |_| Filter {
-            places: vec!["places/nowhere".to_owned()],
-            ..none()
-        }),
-        ("occurred", "by year", |v| Filter { occurred: Some(year(v, false)), ..none() }),
-        ("occurred-definite", "by year, for certain", |v| Filter { occurred: Some(year(v, true)), ..none() }),
-        ("disputed", "disputed", |_| Filter { disputed: Some(true), ..none() }),
-        ("undisputed", "not disputed", |_| Filter { disputed: Some(false), ..none() }),
-        ("kinds", "by kind", |_| Filter { kinds: vec![RecordKind::Visit.into()], ..none() }),
-        ("everything", "by host, guest, topic, type, level and year", |v| Filter {
-            hosts: hosts(v),
-            guests: guests(v),
-            topics: topics(v),
-            visit_types: vec![kind(v)],
-            visit_levels: vec![v.level],
-            occurred: Some(year(v, false)),
-            ..none()
-        }),
-    ];
-    all.map(|(key, what, filter)| Case { key, what, path: VISITS, order: OrderBy::OccurredDesc, filter: Some(filter) })
+    FILTERS
+        .map(|(key, what, filter)| Case { key, what, path: VISITS, order: OrderBy::OccurredDesc, filter: Some(filter) })
         .into()
 }
 
@@ -174,28 +174,31 @@ fn by_order() -> Vec<Case> {
     all.into_iter().flat_map(cases).collect()
 }
 
+/// Filters that concern other kinds only.
+const OTHERS: [(&str, &str, &str, Of); 4] = [
+    ("instruments", "agreements by form", AGREEMENTS, |_| Filter {
+        instruments: vec![Instrument::Treaty.into()],
+        ..none()
+    }),
+    ("agreement-statuses", "agreements by status", AGREEMENTS, |_| Filter {
+        agreement_statuses: vec![AgreementStatus::InForce.into()],
+        ..none()
+    }),
+    ("agreement-both", "agreements of a state by form and status", AGREEMENTS, |v| Filter {
+        states_any: guests(v),
+        instruments: vec![Instrument::Protocol.into()],
+        agreement_statuses: vec![AgreementStatus::InForce.into()],
+        ..none()
+    }),
+    ("domains", "exercises by domain", EXERCISES, |_| Filter {
+        exercise_domains: vec![Domain::Maritime.into()],
+        ..none()
+    }),
+];
+
 fn of_others() -> Vec<Case> {
-    let all: [(&str, &str, &str, Of); 4] = [
-        ("instruments", "agreements by form", AGREEMENTS, |_| Filter {
-            instruments: vec![Instrument::Treaty.into()],
-            ..none()
-        }),
-        ("agreement-statuses", "agreements by status", AGREEMENTS, |_| Filter {
-            agreement_statuses: vec![AgreementStatus::InForce.into()],
-            ..none()
-        }),
-        ("agreement-both", "agreements of a state by form and status", AGREEMENTS, |v| Filter {
-            states_any: guests(v),
-            instruments: vec![Instrument::Protocol.into()],
-            agreement_statuses: vec![AgreementStatus::InForce.into()],
-            ..none()
-        }),
-        ("domains", "exercises by domain", EXERCISES, |_| Filter {
-            exercise_domains: vec![Domain::Maritime.into()],
-            ..none()
-        }),
-    ];
-    all.map(|(key, what, path, filter)| Case { key, what, path, order: OrderBy::OccurredDesc, filter: Some(filter) })
+    OTHERS
+        .map(|(key, what, path, filter)| Case { key, what, path, order: OrderBy::OccurredDesc, filter: Some(filter) })
         .into()
 }
 

@@ -1,5 +1,8 @@
 //! Lookups by name: bare tonic, Attaché, etcd.
 
+use std::path::Path;
+
+use attache::cli::bench::draw::{Draw, Odds};
 use bytes::Bytes;
 use tonic::transport::Channel;
 
@@ -37,10 +40,11 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
         Some(program) => Some(Peer::start(program, &mut rows).await?),
         None => None,
     };
+    let calls = bench.scale.warm_up + bench.scale.lookups;
     for round in bench.rounds() {
-        measure(&mut rows, "floor", bench, &bare, floor::UNARY, zipf.lookups(round, bench.scale.lookups)).await?;
-        measure(&mut rows, "zipf", bench, &ours, GET_VISIT, zipf.lookups(round, bench.scale.lookups)).await?;
-        measure(&mut rows, "uniform", bench, &ours, GET_VISIT, uniform.lookups(round, bench.scale.lookups)).await?;
+        measure(&mut rows, "floor", bench, &bare, floor::UNARY, zipf.lookups(round, calls)).await?;
+        measure(&mut rows, "zipf", bench, &ours, GET_VISIT, zipf.lookups(round, calls)).await?;
+        measure(&mut rows, "uniform", bench, &ours, GET_VISIT, uniform.lookups(round, calls)).await?;
         if let Some(peer) = &peer {
             peer.measure(&mut rows, bench, round).await?;
         }
@@ -78,18 +82,18 @@ async fn typical(channel: &Channel, names: &Names) -> Outcome<Bytes> {
     Ok(answers.swap_remove(SAMPLE / 2))
 }
 
+/// Makes the calls, of which the first ones do not count.
 async fn measure(
     rows: &mut Rows,
     key: &str,
     bench: &Bench,
     channels: &[Channel],
     path: &'static str,
-    mut requests: Vec<Bytes>,
+    mut warm_up: Vec<Bytes>,
 ) -> Outcome<()> {
-    let warm_up = requests.iter().take(bench.scale.warm_up).cloned().collect();
-    requests.rotate_left(bench.scale.warm_up);
+    let measured = warm_up.split_off(bench.scale.warm_up);
     load::calls(channels, CHANNELS * STREAMS, path, warm_up).await?;
-    let calls = load::calls(channels, CHANNELS * STREAMS, path, requests).await?;
+    let calls = load::calls(channels, CHANNELS * STREAMS, path, measured).await?;
     rows.take(key, calls.rate);
     rows.take_times(key, &calls.times);
     Ok(())
@@ -99,26 +103,27 @@ async fn measure(
 struct Peer {
     _etcd: Etcd,
     channels: Vec<Channel>,
-    odds: attache::cli::bench::draw::Odds,
+    odds: Odds,
 }
 
 impl Peer {
-    async fn start(program: &std::path::Path, rows: &mut Rows) -> Outcome<Self> {
+    async fn start(program: &Path, rows: &mut Rows) -> Outcome<Self> {
         rows.row("etcd", "etcd Range, keys by Zipf 0.99, linearizable as it is by default", "calls/s");
         rows.row("etcd-serializable", "etcd Range serializable, the same keys", "calls/s");
         let etcd = Etcd::start(program).await?;
         let channels = etcd.channels().await?;
         eprintln!("  putting {KEYS} keys into etcd");
         load::calls(&channels, FILERS, etcd::PUT, (0..KEYS).map(etcd::put).collect()).await?;
-        Ok(Self { _etcd: etcd, channels, odds: attache::cli::bench::draw::Odds::zipf(KEYS, ZIPF) })
+        Ok(Self { _etcd: etcd, channels, odds: Odds::zipf(KEYS, ZIPF) })
     }
 
     async fn measure(&self, rows: &mut Rows, bench: &Bench, round: usize) -> Outcome<()> {
         for (key, serializable) in [("etcd", false), ("etcd-serializable", true)] {
-            let mut draw = attache::cli::bench::draw::Draw::of(1, round as u64);
+            let mut draw = Draw::of(1, round as u64);
             // Ranks lie scattered over the keys: 7919 is a prime that does not divide their number.
             let mut keys = || self.odds.next(&mut draw) * 7919 % KEYS;
-            let requests = (0..bench.scale.lookups).map(|_| etcd::range(keys(), serializable)).collect();
+            let requests =
+                (0..bench.scale.warm_up + bench.scale.lookups).map(|_| etcd::range(keys(), serializable)).collect();
             measure(rows, key, bench, &self.channels, etcd::RANGE, requests).await?;
         }
         Ok(())

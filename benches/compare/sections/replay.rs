@@ -1,6 +1,6 @@
 //! Replays of the log: from the ring to many subscribers, from the store to one.
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 use attache::pb::v1::watch_events_request::Start;
 use bytes::Bytes;
@@ -205,7 +205,7 @@ impl Cold {
 }
 
 /// etcd with as many events, for those who watch from its first revision on.
-async fn etcd_with_events(program: &std::path::Path, events: usize, rows: &mut Rows) -> Outcome<(Etcd, Source)> {
+async fn etcd_with_events(program: &Path, events: usize, rows: &mut Rows) -> Outcome<(Etcd, Source)> {
     rows.row("etcd", format!("etcd watch, from an old revision to {SUBSCRIBERS} watchers"), "events/s");
     let etcd = Etcd::start(program).await?;
     let channels = etcd.channels().await?;
@@ -214,7 +214,7 @@ async fn etcd_with_events(program: &std::path::Path, events: usize, rows: &mut R
     Ok((etcd, Source { channels, path: etcd::WATCH, request, events, count, both_ways: true }))
 }
 
-async fn nats(program: &std::path::Path, rows: &mut Rows) -> Outcome<Nats> {
+async fn nats(program: &Path, rows: &mut Rows) -> Outcome<Nats> {
     rows.row("nats", format!("NATS core, to {SUBSCRIBERS} subscribers"), "events/s");
     Nats::start(program).await
 }
