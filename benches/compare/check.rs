@@ -6,12 +6,16 @@ use crate::{
     Outcome,
     results::{self, Results, Row, Section},
     rows::Rows,
+    table::number,
 };
 
 /// Under which name the short run is kept.
 const NAME: &str = "check";
 /// A ratio that falls below so much of the one that was kept fails: less is the machine's mood.
 const LEAST: f64 = 0.75;
+
+/// Nothing is compared with what waits for the disk alone: that is ten times as fast on one day as on another.
+const NOT_COMPARED: [&str; 2] = ["sqlite", "sqlite-alone"];
 
 /// Compares the ratios, or keeps them.
 pub fn conclude(measured: &Results, write: bool) -> Outcome<ExitCode> {
@@ -45,8 +49,8 @@ fn ratios(measured: &Results) -> Section {
     let mut rounds = 0;
     for (name, section) in measured.sections() {
         rounds = section.rounds;
-        for (row, against) in section.rows.iter().flat_map(|row| row.against.iter().map(move |against| (row, against)))
-        {
+        let all = section.rows.iter().flat_map(|row| row.against.iter().map(move |against| (row, against)));
+        for (row, against) in all.filter(|(_, against)| !NOT_COMPARED.contains(&against.key.as_str())) {
             let key = format!("{name}/{}/{}", row.key, against.key);
             rows.row(key.clone(), format!("{} against {}", row.what, against.key), "×");
             rows.take(&key, against.ratio);
@@ -58,10 +62,10 @@ fn ratios(measured: &Results) -> Section {
 /// Says how a ratio moved, and whether it stands.
 fn stands(kept: &Row, now: &Section) -> bool {
     let Some(row) = now.rows.iter().find(|row| row.key == kept.key) else {
-        println!("  {}: {:.2} as kept, not measured now", kept.what, kept.median);
+        println!("  {}: {} as kept, not measured now", kept.what, number(kept.median));
         return false;
     };
     let moved = row.median / kept.median;
-    println!("  {}: {:.2} now, {:.2} as kept, {moved:.2} of it", kept.what, row.median, kept.median);
+    println!("  {}: {} now, {} as kept, {moved:.2} of it", kept.what, number(row.median), number(kept.median));
     moved >= LEAST
 }

@@ -63,7 +63,7 @@ fn lines(row: &Row, rows: &[Row], times: bool) -> String {
 fn compared(against: &Against, rows: &[Row]) -> String {
     let other = rows.iter().find(|row| row.key == against.key).map_or(against.key.as_str(), |row| &row.what);
     let other = other.split(',').next().unwrap_or(other);
-    format!(" {:.2} × {other} | {} |", against.ratio, wanted(against.goal, against.ratio, " ×"))
+    format!(" {} × {other} | {} |", number(against.ratio), wanted(against.goal, against.ratio, " ×"))
 }
 
 /// What was wanted, and whether it came.

@@ -13,7 +13,7 @@ use crate::{
     servers::{
         attache::Attache,
         etcd::{self, Etcd},
-        sqlite,
+        sqlite::{self, Sync},
     },
 };
 
@@ -27,19 +27,23 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
         None => None,
     };
     for round in bench.rounds() {
-        rows.take("sqlite", sqlite::commits(bench.scale.commits).await?);
-        let empty = Attache::empty()?;
-        rows.take("empty", filers::at_full_speed(&empty.channels().await?, FILERS, bench.scale.filings).await?);
-        drop(empty);
+        rows.take("sqlite", sqlite::commits(bench.scale.commits, Sync::Full).await?);
+        rows.take("empty", file(Attache::empty()?, FILERS, bench.scale.filings).await?);
         rows.take("large", filers::at_full_speed(&large, FILERS, bench.scale.filings).await?);
         if let Some((_etcd, channels)) = &peer {
             rows.take("etcd", puts(channels, round, bench.scale.filings).await?);
         }
-        rows.take("sqlite-alone", sqlite::commits(bench.scale.alone).await?);
-        let empty = Attache::empty()?;
-        rows.take("alone", filers::at_full_speed(&empty.channels().await?, 1, bench.scale.alone).await?);
+        rows.take("sqlite-alone", sqlite::commits(bench.scale.alone, Sync::Full).await?);
+        rows.take("alone", file(Attache::empty()?, 1, bench.scale.alone).await?);
+        rows.take("sqlite-unsynced", sqlite::commits(bench.scale.unsynced, Sync::Off).await?);
+        rows.take("unsynced", file(Attache::unsynced()?, FILERS, bench.scale.filings).await?);
     }
     Ok(rows)
+}
+
+/// Files at full speed with a server that ends after it.
+async fn file(server: Attache, filers: usize, count: usize) -> Outcome<f64> {
+    filers::at_full_speed(&server.channels().await?, filers, count).await
 }
 
 fn declare(bench: &Bench) -> Rows {
@@ -60,6 +64,9 @@ fn declare(bench: &Bench) -> Rows {
         .against("sqlite", None);
     rows.row("sqlite-alone", "SQLite, the same, as many as one filer files", "rows/s");
     rows.row("alone", "`FileReports` by one filer alone, empty store", "filings/s").against("sqlite-alone", None);
+    rows.row("sqlite-unsynced", "SQLite, the same with `synchronous=OFF`", "rows/s");
+    rows.row("unsynced", format!("`FileReports` without syncs (`--in-memory`), {FILERS} filers"), "filings/s")
+        .against("sqlite-unsynced", None);
     rows
 }
 

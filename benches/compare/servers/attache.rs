@@ -24,7 +24,14 @@ impl Attache {
     /// On an empty store.
     pub fn empty() -> Outcome<Self> {
         let folder = places::temporary()?;
-        let (process, address) = start(folder.path(), None)?;
+        let (process, address) = start(serve().arg("--data-dir").arg(folder.path()))?;
+        Ok(Self { process, address, _temporary: Some(folder) })
+    }
+
+    /// On an empty store that is not synced: what the disk does has no part in it.
+    pub fn unsynced() -> Outcome<Self> {
+        let folder = places::temporary()?;
+        let (process, address) = start(serve().arg("--in-memory").env("TMPDIR", folder.path()))?;
         Ok(Self { process, address, _temporary: Some(folder) })
     }
 
@@ -37,7 +44,7 @@ impl Attache {
 
     /// The same, as soon as it is ready.
     pub fn just_on(store: &Path) -> Outcome<Self> {
-        let (process, address) = start(store, None)?;
+        let (process, address) = start(serve().arg("--data-dir").arg(store))?;
         Ok(Self { process: process.asked_to_end(), address, _temporary: None })
     }
 
@@ -46,7 +53,7 @@ impl Attache {
         let folder = places::temporary()?;
         let config = folder.path().join("attache.toml");
         std::fs::write(&config, "[limits]\nring_bytes = 1\n")?;
-        let (process, address) = start(store, Some(&config))?;
+        let (process, address) = start(serve().arg("--config").arg(config).arg("--data-dir").arg(store))?;
         machine::rest(&process).await?;
         Ok(Self { process: process.asked_to_end(), address, _temporary: Some(folder) })
     }
@@ -54,7 +61,7 @@ impl Attache {
     /// On a copy of the store with so many records.
     pub async fn on_copy(records: u64) -> Outcome<Self> {
         let folder = stores::copy(records).await?;
-        let (process, address) = start(folder.path(), None)?;
+        let (process, address) = start(serve().arg("--data-dir").arg(folder.path()))?;
         machine::rest(&process).await?;
         Ok(Self { process, address, _temporary: Some(folder) })
     }
@@ -80,14 +87,15 @@ impl Attache {
     }
 }
 
-fn start(store: &Path, config: Option<&Path>) -> Outcome<(Process, String)> {
+fn serve() -> Command {
     let mut command = Command::new(places::ATTACHE);
     // A store that was kept for months is no mistake of the clock.
-    command.args(["serve", "--listen", "127.0.0.1:0", "--accept-day-jump", "--data-dir"]).arg(store);
-    if let Some(config) = config {
-        command.arg("--config").arg(config);
-    }
-    let process = Process::start("attache serve", &mut command)?;
+    command.args(["serve", "--listen", "127.0.0.1:0", "--accept-day-jump"]);
+    command
+}
+
+fn start(command: &mut Command) -> Outcome<(Process, String)> {
+    let process = Process::start("attache serve", command)?;
     let address = process.told(listening)?;
     Ok((process, address))
 }

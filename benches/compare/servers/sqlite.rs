@@ -4,15 +4,29 @@ use std::time::Instant;
 
 use crate::{Outcome, bench::BYTES, places};
 
-/// Rows of the usual size, one commit each, synced; commits a second.
-pub async fn commits(count: usize) -> Outcome<f64> {
-    tokio::task::spawn_blocking(move || commit(count)).await?
+/// Whether a commit is synced.
+#[derive(Debug, Clone, Copy)]
+pub enum Sync {
+    /// Before it returns.
+    Full,
+    /// Not at all: the disk has no part in it.
+    Off,
 }
 
-fn commit(count: usize) -> Outcome<f64> {
+/// Rows of the usual size, one commit each; commits a second.
+pub async fn commits(count: usize, sync: Sync) -> Outcome<f64> {
+    tokio::task::spawn_blocking(move || commit(count, sync)).await?
+}
+
+fn commit(count: usize, sync: Sync) -> Outcome<f64> {
     let folder = places::temporary()?;
     let connection = rusqlite::Connection::open(folder.path().join("floor.db"))?;
-    connection.execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t (b BLOB)")?;
+    let sync = match sync {
+        Sync::Full => "FULL",
+        Sync::Off => "OFF",
+    };
+    connection
+        .execute_batch(&format!("PRAGMA journal_mode=WAL; PRAGMA synchronous={sync}; CREATE TABLE t (b BLOB)"))?;
     let mut insert = connection.prepare("INSERT INTO t VALUES (?1)")?;
     let began = Instant::now();
     for _ in 0..count {
