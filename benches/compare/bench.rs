@@ -1,6 +1,6 @@
 //! What all sections share.
 
-use crate::{Outcome, args::Args, servers::peers::Peers, table};
+use crate::{Outcome, args::Args, sections, servers::peers::Peers, table};
 
 /// Connections of every load.
 pub const CHANNELS: usize = 10;
@@ -65,9 +65,11 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Looks for the peers, which may take a minute the first time.
+    /// Looks for the peers if they are needed, which may take a minute the first time.
     pub fn new(args: &Args) -> Outcome<Self> {
-        let (scale, peers) = if args.check { (SHORT, Peers::default()) } else { (WHOLE, Peers::find()?) };
+        let scale = if args.check { SHORT } else { WHOLE };
+        let with_peers = !args.check && args.sections()?.iter().any(|name| sections::WITH_PEERS.contains(name));
+        let peers = if with_peers { Peers::find() } else { Peers::default() };
         let idle = usize::try_from(args.idle)?;
         Ok(Self { records: args.records(), rounds: args.rounds(), idle, scale, peers })
     }

@@ -78,7 +78,6 @@ pub async fn at_full_speed(channels: &[Channel], filers: usize, count: usize) ->
 
 /// Files all of them when they are due, so many a second; the filings a second that it came to.
 pub async fn at_rate(channels: &[Channel], filers: usize, rate: f64, filings: &Arc<Filings>) -> Outcome<f64> {
-    LazyLock::force(&BEGAN);
     let (next, began) = (Arc::new(AtomicUsize::new(0)), tokio::time::Instant::now());
     let mut tasks = JoinSet::new();
     for channel in channels.iter().cycle().take(filers) {

@@ -30,7 +30,7 @@ pub fn commit() -> String {
         output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
     };
     let head = git(&["rev-parse", "--short", "HEAD"]);
-    let changes = git(&["status", "--porcelain", "--", "src", "proto", "build.rs", "Cargo.lock"]);
+    let changes = git(&["status", "--porcelain", "--", "benches/compare", "src", "proto", "build.rs", "Cargo.lock"]);
     if changes.is_empty() { head } else { format!("{head} and changes") }
 }
 

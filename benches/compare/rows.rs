@@ -99,14 +99,15 @@ impl Rows {
 impl Measured {
     fn finish(self, of: impl Fn(&str) -> Option<f64>) -> Option<Row> {
         let mut row = self.row;
-        row.median = median(&self.values)?;
-        row.min = self.values.iter().copied().fold(f64::INFINITY, f64::min);
-        row.max = self.values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        (row.p50_ms, row.p99_ms) = (median(&self.p50), median(&self.p99));
+        let middle = median(&self.values)?;
+        row.median = rounded(middle);
+        row.min = rounded(self.values.iter().copied().fold(f64::INFINITY, f64::min));
+        row.max = rounded(self.values.iter().copied().fold(f64::NEG_INFINITY, f64::max));
+        (row.p50_ms, row.p99_ms) = (median(&self.p50).map(rounded), median(&self.p99).map(rounded));
         // What is missing cannot be compared with.
         row.against.retain_mut(|against| match of(&against.key) {
             Some(other) if other > 0.0 => {
-                against.ratio = row.median / other;
+                against.ratio = rounded(middle / other);
                 true
             }
             _ => false,
@@ -135,4 +136,9 @@ fn median(values: &[f64]) -> Option<f64> {
     sorted.sort_by(f64::total_cmp);
     let (low, high) = (sorted.get(sorted.len().checked_sub(1)? / 2)?, sorted.get(sorted.len() / 2)?);
     Some(f64::midpoint(*low, *high))
+}
+
+/// To four decimal places: more says nothing, and a file of results is read by people too.
+fn rounded(value: f64) -> f64 {
+    (value * 10_000.0).round() / 10_000.0
 }

@@ -49,12 +49,12 @@ async fn file(server: Attache, filers: usize, count: usize) -> Outcome<f64> {
 fn declare(bench: &Bench) -> Rows {
     let mut rows = Rows::new(format!(
         "{FILERS} filers with one report each, {} filings, on an empty store and on a copy of the one with {}; \
-         `synchronous=FULL`, etcd as it is by default, all on one disk. One alone: {} filings.",
+         etcd syncs as it does by default. One alone: {} filings.",
         count(bench.scale.filings),
         bench.large(),
         bench.scale.alone,
     ));
-    rows.row("sqlite", format!("SQLite, rows of {BYTES} bytes, one commit each"), "rows/s");
+    rows.row("sqlite", format!("SQLite, rows of {BYTES} bytes, one synced commit each"), "rows/s");
     rows.row("empty", format!("`FileReports` on an empty store, {FILERS} filers"), "filings/s")
         .against("etcd", Some(Goal::at_least(0.6, 1.2)))
         .against("sqlite", None);
@@ -62,9 +62,9 @@ fn declare(bench: &Bench) -> Rows {
         .against("etcd", Some(Goal::at_least(0.4, 0.8)))
         .against("empty", None)
         .against("sqlite", None);
-    rows.row("sqlite-alone", "SQLite, the same, as many as one filer files", "rows/s");
+    rows.row("sqlite-alone", "SQLite beside one filer, the same, as many as that one files", "rows/s");
     rows.row("alone", "`FileReports` by one filer alone, empty store", "filings/s").against("sqlite-alone", None);
-    rows.row("sqlite-unsynced", "SQLite, the same with `synchronous=OFF`", "rows/s");
+    rows.row("sqlite-unsynced", "SQLite without syncs, the same with `synchronous=OFF`", "rows/s");
     rows.row("unsynced", format!("`FileReports` without syncs (`--in-memory`), {FILERS} filers"), "filings/s")
         .against("sqlite-unsynced", None);
     rows

@@ -35,7 +35,7 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
 fn declare(bench: &Bench) -> Rows {
     let mut rows = Rows::new(format!(
         "`GetVisit`, names drawn uniformly, {CHANNELS} × {STREAMS} streams, {} calls after {} that do not count; {FILERS} \
-         filers, {} filings; copies of the stores, `synchronous=FULL`. A cost of {LOOKUP_COST} × is {:.2} × the rate, one \
+         filers, {} filings; copies of the stores. A cost of {LOOKUP_COST} × is {:.2} × the rate, one \
          of {FILING_COST} × is {:.2} × the rate.",
         count(bench.scale.lookups),
         count(bench.scale.warm_up),

@@ -45,7 +45,7 @@ fn declare(bench: &Bench) -> Rows {
     let mut rows = Rows::new(format!(
         "{} idle subscribers on {} connections, filtered by a state of which nothing is filed; {FILERS} filers, \
          {RATE} filings/s, {FILINGS} filings; {SUBSCRIBERS} subscribers to everything on {CHANNELS} connections. A server \
-         of its own in each round, `synchronous=FULL`. Percentiles: filing to delivery.",
+         of its own in each round. Percentiles: filing to delivery.",
         count(idle),
         idle.div_ceil(STREAMS),
     ));

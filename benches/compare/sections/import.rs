@@ -38,7 +38,7 @@ fn declare(bench: &Bench) -> Rows {
     let large = bench.large();
     let mut rows = Rows::new(format!(
         "`attache bench fill`, 4 imports at once, one report a record: {} into an empty store, {} more in each \
-         round into a copy of the one with {large}; `synchronous=FULL`. Memory: the most that the server ever had.",
+         round into a copy of the one with {large}. Memory: the most that the server ever had.",
         bench::records(EMPTY),
         bench::records(LARGE),
     ));

@@ -51,8 +51,8 @@ struct Page {
 /// Measures them.
 pub async fn run(bench: &Bench) -> Outcome<Rows> {
     let mut rows = Rows::new(format!(
-        "{}; the p99 of pages of {PAGE}, the first and the one after it, {LISTS} lists a row and round, one call at a time; \
-         values are those of visits drawn from the store.",
+        "{}; the p99 of pages of {PAGE}, the first and the one after it, {LISTS} lists a row and round, one call at a \
+         time; values are those of visits drawn from the store.",
         bench.large()
     ));
     let cases: Vec<Case> = by_filter().into_iter().chain(by_order()).chain(of_others()).collect();
@@ -76,8 +76,10 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
 impl Case {
     async fn measure(&self, channel: &Channel, drawn: &[u64]) -> Outcome<Times> {
         let (mut caller, mut times) = (Caller::new(channel, self.path), Times::default());
-        for visit in drawn {
-            let Some(Content::Visit(visit)) = visits::report(*visit).content else { continue };
+        for number in drawn {
+            let report = visits::report(*number);
+            let Some(Content::Visit(mut visit)) = report.content else { continue };
+            visit.name = report.record;
             // The requests of all kinds have the same fields.
             let mut request = ListVisitsRequest {
                 filters: self.filter.map(|filter| filter(&visit)).into_iter().collect(),
@@ -103,7 +105,8 @@ async fn page(caller: &mut Caller, request: &ListVisitsRequest, times: &mut Time
 }
 
 /// Every filter of the contract, and some together.
-const FILTERS: [(&str, &str, Of); 23] = [
+const FILTERS: [(&str, &str, Of); 24] = [
+    ("names", "by name", |v| Filter { names: vec![v.name.clone()], ..none() }),
     ("states-any", "visits of a state", |v| Filter { states_any: guests(v), ..none() }),
     ("states-any-two", "visits of one of two states", |v| Filter { states_any: both(v), ..none() }),
     ("states-all", "visits of two states", |v| Filter { states_all: both(v), ..none() }),

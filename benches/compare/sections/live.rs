@@ -49,7 +49,7 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
 fn declare(bench: &Bench) -> Rows {
     let mut rows = Rows::new(format!(
         "{FILERS} filers, {} filings at full speed, with and without {SUBSCRIBERS} subscribers to everything on \
-         {CHANNELS} connections; then at half of that for {SECONDS} s. One store that grows, `synchronous=FULL`. The \
+         {CHANNELS} connections; then at half of that for {SECONDS} s. One store that grows. The \
          delay is from the sending of a filing to the arrival of its event, by the client's clock.",
         count(bench.scale.filings),
     ));

@@ -20,6 +20,9 @@ pub const NAMES: [&str; 11] =
 /// Those of `--check`.
 pub const CHECKED: [&str; 3] = ["lookups", "replay", "filing"];
 
+/// Those that measure peers, too.
+pub const WITH_PEERS: [&str; 3] = ["lookups", "replay", "filing"];
+
 /// A section in a line.
 pub fn about(name: &str) -> &'static str {
     match name {

@@ -40,8 +40,8 @@ const CASES: [(&str, &str, Words); 4] = [
 /// Measures them.
 pub async fn run(bench: &Bench) -> Outcome<Rows> {
     let mut rows = Rows::new(format!(
-        "{}; the p99 of pages of {PAGE}, {SEARCHES} searches a row and round, one call at a time; words are those of visits \
-         drawn from the store.",
+        "{}; the p99 of pages of {PAGE}, {SEARCHES} searches a row and round, one call at a time; words are those of \
+         visits drawn from the store.",
         bench.large()
     ));
     for (key, what, _) in CASES {

@@ -39,8 +39,7 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
 fn declare() -> Rows {
     let mut rows = Rows::new(format!(
         "{SUBSCRIBERS} subscribers to everything on {CHANNELS} connections and one more on a connection of its own, which \
-         reads or does not; {FILERS} filers, {RATE} filings/s, {FILINGS} filings. A server on an empty store each time, \
-         `synchronous=FULL`. The delay is that of one subscriber on each connection.",
+         reads or does not; {FILERS} filers, {RATE} filings/s, {FILINGS} filings. A server on an empty store each time. The delay is that of one subscriber on each connection.",
     ));
     rows.row("none", "filing to delivery with nobody stalled, p99", "ms");
     rows.row("stalled", "filing to delivery with one stalled, p99", "ms")
