@@ -1,22 +1,39 @@
-//! Calls whose messages stay bytes, and the floor: a service that does nothing but hand out bytes.
-
-use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, task};
+//! Calls whose messages stay bytes: the client costs as little for every server.
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use http::uri::PathAndQuery;
-use prost::Message as _;
+use tokio_stream::StreamExt as _;
 use tonic::{
-    Request, Response, Status,
-    body::Body,
-    client,
+    Request, Status, Streaming,
+    client::Grpc,
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    server::{self, NamedService},
     transport::Channel,
 };
 
+use crate::Outcome;
+
+/// More than any server sends in one message, in bytes.
+const MESSAGE_BYTES: usize = 64 << 20;
+
+/// What a stream has for its messages before the first, in bytes: little, and it grows as needed.
+const SMALL_BUFFER_BYTES: usize = 256;
+/// The same as tonic comes.
+const BUFFER_BYTES: usize = 8 * 1024;
+/// What is handed to HTTP/2 at once, in bytes, as tonic comes.
+const YIELD_BYTES: usize = 32 * 1024;
+
 /// Messages as they are.
-#[derive(Clone, Copy, Default)]
-pub struct Raw;
+#[derive(Clone, Copy)]
+pub struct Raw {
+    buffer_bytes: usize,
+}
+
+impl Raw {
+    /// Takes as little memory as it can.
+    pub const SMALL: Self = Self { buffer_bytes: SMALL_BUFFER_BYTES };
+    /// Takes what every stream of tonic does.
+    pub const AS_IT_COMES: Self = Self { buffer_bytes: BUFFER_BYTES };
+}
 
 impl Codec for Raw {
     type Encode = Bytes;
@@ -25,11 +42,11 @@ impl Codec for Raw {
     type Decoder = Self;
 
     fn encoder(&mut self) -> Self {
-        Self
+        *self
     }
 
     fn decoder(&mut self) -> Self {
-        Self
+        *self
     }
 }
 
@@ -44,7 +61,7 @@ impl Encoder for Raw {
     }
 
     fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(256, 32 * 1024)
+        BufferSettings::new(self.buffer_bytes, YIELD_BYTES)
     }
 }
 
@@ -57,83 +74,35 @@ impl Decoder for Raw {
     }
 }
 
-/// One call.
-pub async fn unary(channel: &Channel, path: &'static str, request: Bytes) -> Bytes {
-    let mut grpc = client::Grpc::new(channel.clone());
-    grpc.ready().await.unwrap();
-    let path = PathAndQuery::from_static(path);
-    grpc.unary(Request::new(request), path, Raw).await.unwrap().into_inner()
+/// A client of one method.
+pub struct Caller {
+    grpc: Grpc<Channel>,
+    path: PathAndQuery,
 }
 
-/// The frames of a stream, to its end.
-pub async fn stream(channel: &Channel, path: &'static str, request: Bytes, mut take: impl FnMut(Bytes)) {
-    let mut grpc = client::Grpc::new(channel.clone()).max_decoding_message_size(64 << 20);
-    grpc.ready().await.unwrap();
-    let path = PathAndQuery::from_static(path);
-    let mut frames = grpc.server_streaming(Request::new(request), path, Raw).await.unwrap().into_inner();
-    while let Some(frame) = frames.message().await.unwrap() {
-        take(frame);
-    }
-}
-
-/// How many events a frame has.
-pub fn events(frame: Bytes) -> usize {
-    #[derive(Clone, PartialEq, prost::Message)]
-    struct Frame {
-        #[prost(message, optional, tag = "3")]
-        batch: Option<Batch>,
-    }
-    #[derive(Clone, PartialEq, prost::Message)]
-    struct Batch {
-        #[prost(bytes = "bytes", repeated, tag = "1")]
-        events: Vec<Bytes>,
-    }
-    Frame::decode(frame).unwrap().batch.map_or(0, |b| b.events.len())
-}
-
-/// The floor.
-#[derive(Clone)]
-pub struct Floor {
-    /// What every call is answered with.
-    pub answer: Bytes,
-    /// What every stream is given.
-    pub frames: Arc<Vec<Bytes>>,
-}
-
-pub const FLOOR_UNARY: &str = "/bench.Floor/Unary";
-pub const FLOOR_STREAM: &str = "/bench.Floor/Stream";
-
-impl NamedService for Floor {
-    const NAME: &'static str = "bench.Floor";
-}
-
-impl tower::Service<http::Request<Body>> for Floor {
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> task::Poll<Result<(), Infallible>> {
-        task::Poll::Ready(Ok(()))
+impl Caller {
+    /// Of a method by its path.
+    pub fn new(channel: &Channel, path: &'static str) -> Self {
+        let grpc = Grpc::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES);
+        Self { grpc, path: PathAndQuery::from_static(path) }
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let Self { answer, frames } = self.clone();
-        Box::pin(async move {
-            let mut grpc = server::Grpc::new(Raw);
-            Ok(if request.uri().path() == FLOOR_UNARY {
-                let handler = tower::service_fn(move |_: Request<Bytes>| {
-                    std::future::ready(Ok::<_, Status>(Response::new(answer.clone())))
-                });
-                grpc.unary(handler, request).await
-            } else {
-                let handler = tower::service_fn(move |_: Request<Bytes>| {
-                    let frames = Arc::clone(&frames);
-                    let count = frames.len();
-                    let stream = tokio_stream::iter((0..count).map(move |i| Ok::<_, Status>(frames[i].clone())));
-                    std::future::ready(Ok::<_, Status>(Response::new(stream)))
-                });
-                grpc.server_streaming(handler, request).await
-            })
-        })
+    /// One call with one answer.
+    pub async fn call(&mut self, request: Bytes) -> Outcome<Bytes> {
+        self.grpc.ready().await?;
+        Ok(self.grpc.unary(Request::new(request), self.path.clone(), Raw::SMALL).await?.into_inner())
+    }
+
+    /// One call with any number of answers.
+    pub async fn stream(&mut self, request: Bytes) -> Outcome<Streaming<Bytes>> {
+        self.grpc.ready().await?;
+        Ok(self.grpc.server_streaming(Request::new(request), self.path.clone(), Raw::SMALL).await?.into_inner())
+    }
+
+    /// The same, where the server would end it if the client had no more to say.
+    pub async fn open_stream(&mut self, request: Bytes) -> Outcome<Streaming<Bytes>> {
+        self.grpc.ready().await?;
+        let requests = tokio_stream::once(request).chain(tokio_stream::pending());
+        Ok(self.grpc.streaming(Request::new(requests), self.path.clone(), Raw::SMALL).await?.into_inner())
     }
 }

@@ -1,70 +1,116 @@
-//! What was measured, and against what.
+//! Results for people: a table for each section, and their place in `benches/RESULTS.md`.
 
-use super::{BYTES, CHANNELS, FILERS, RECORDS, REPLAYED, ROUNDS, STREAMS, SUBSCRIBERS};
+use std::fs;
 
-/// One row of the table.
-pub struct Figure {
-    what: String,
-    /// The row it is compared with.
-    against: Option<usize>,
-    /// One value a round, per second.
-    pub values: Vec<f64>,
+use crate::{
+    Outcome, places,
+    results::{Against, Bound, Goal, Results, Row, Section},
+    sections,
+};
+
+const BEGIN: &str = "<!-- table -->\n";
+const END: &str = "<!-- end of table -->\n";
+
+/// Puts the tables in their place.
+pub fn write(results: &Results) -> Outcome<()> {
+    let file = places::root().join("benches/RESULTS.md");
+    let text = fs::read_to_string(&file)?;
+    let no_place = || format!("{} has lost the place of its tables", file.display());
+    let (before, rest) = text.split_once(BEGIN).ok_or_else(no_place)?;
+    let (_, after) = rest.split_once(END).ok_or_else(no_place)?;
+    let measured = sections::NAMES.iter().filter_map(|name| Some((name, results.get(name)?)));
+    let tables: Vec<String> = measured.map(|(name, section)| of_section(name, section)).collect();
+    if tables.is_empty() {
+        return Ok(());
+    }
+    Ok(fs::write(&file, format!("{before}{BEGIN}{}{END}{after}", tables.join("\n")))?)
 }
 
-/// The rows, in the order in which a round measures them; answers of lookups have so many bytes.
-pub fn figures(answered: usize) -> Vec<Figure> {
-    let figure = |what: String, against| Figure { what, against, values: Vec::new() };
-    vec![
-        figure(format!("bare tonic, calls answered with {answered} bytes, {CHANNELS} × {STREAMS} streams"), None),
-        figure(format!("`GetVisit` of {RECORDS} records, names by Zipf 0.99"), Some(0)),
-        figure("`GetVisit`, names drawn uniformly".to_owned(), Some(0)),
-        figure(format!("bare tonic, the same frames to {SUBSCRIBERS} streams, events"), None),
-        figure(format!("`WatchEvents`, some {REPLAYED} events from the ring to {SUBSCRIBERS} subscribers"), Some(3)),
-        figure("bare tonic, the same frames to 1 stream, events".to_owned(), None),
-        figure("`WatchEvents`, all events, those before the ring from the store, to 1 subscriber".to_owned(), Some(5)),
-        figure(format!("SQLite, {BYTES}-byte rows, one commit each, synchronous=FULL"), None),
-        figure(format!("`FileReports`, {FILERS} filers, one report each, synced before the answer"), Some(7)),
-    ]
-}
-
-fn middle(figure: &Figure) -> (f64, f64, f64) {
-    let mut values = figure.values.clone();
-    values.sort_by(f64::total_cmp);
-    (values[ROUNDS / 2], values[0], values[ROUNDS - 1])
-}
-
-fn rows(figures: &[Figure]) -> String {
-    let mut text = String::from("| work, per second | median | range | against its floor |\n|---|---|---|---|\n");
-    for figure in figures {
-        let (median, low, high) = middle(figure);
-        let ratio = figure.against.map(|row| format!("{:.2} ×", median / middle(&figures[row]).0));
-        let (what, ratio) = (&figure.what, ratio.unwrap_or_default());
-        text.push_str(&format!("| {what} | {median:.0} | {low:.0}–{high:.0} | {ratio} |\n"));
+/// A section with its heading and its circumstances.
+pub fn of_section(name: &str, section: &Section) -> String {
+    let Section { date, commit, machine, rounds, setting, rows } = section;
+    let times = rows.iter().any(|row| row.p50_ms.is_some());
+    let mut text = format!(
+        "## {}\n\n{date}, commit {commit}; {machine}; {rounds} round{}; stores with `synchronous=FULL` on one disk. \
+         {setting}\n\n",
+        sections::about(name),
+        if *rounds == 1 { "" } else { "s" },
+    );
+    text += if times { "| work | median | range | p50 · p99 " } else { "| work | median | range " };
+    text += "| compared | must · aim | met |\n|---|---|---|---|---|---|";
+    text += if times { "---|\n" } else { "\n" };
+    for row in rows {
+        text += &lines(row, rows, times);
     }
     text
 }
 
-/// Prints the table.
-pub fn show(figures: &[Figure]) {
-    print!("{}", rows(figures));
+/// A row has a line for itself with its first comparison, and one for each other.
+fn lines(row: &Row, rows: &[Row], times: bool) -> String {
+    let unit = &row.unit;
+    let mut text =
+        format!("| {} | {} {unit} | {}–{} |", row.what, number(row.median), number(row.min), number(row.max));
+    if times {
+        text += &format!(" {} |", percentiles(row));
+    }
+    let mut endings: Vec<String> = row.against.iter().map(|against| compared(against, rows)).collect();
+    if row.goal.is_some() || endings.is_empty() {
+        endings.insert(0, format!(" | {} |", wanted(row.goal, row.median, &format!(" {unit}"))));
+    }
+    let further = if times { "\n| | | | |" } else { "\n| | | |" };
+    text + &endings.join(further) + "\n"
 }
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/RESULTS.md");
-const BEGIN: &str = "<!-- table -->\n";
-const END: &str = "<!-- end of table -->\n";
+fn compared(against: &Against, rows: &[Row]) -> String {
+    let other = rows.iter().find(|row| row.key == against.key).map_or(against.key.as_str(), |row| &row.what);
+    let other = other.split(',').next().unwrap_or(other);
+    format!(" {} × {other} | {} |", number(against.ratio), wanted(against.goal, against.ratio, " ×"))
+}
 
-/// Puts the table in its place in the results.
-pub fn write(figures: &[Figure]) {
-    let text = std::fs::read_to_string(FILE).unwrap();
-    let (before, rest) = text.split_once(BEGIN).unwrap();
-    let (_, after) = rest.split_once(END).unwrap();
-    let head = std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]).output().unwrap();
-    let cores = std::thread::available_parallelism().unwrap();
-    let commit = String::from_utf8_lossy(&head.stdout).trim().to_owned();
-    let day = jiff::Zoned::now().date();
-    let machine = format!(
-        "{day}, commit {commit}, {cores} cores shared by server, client and floor; {ROUNDS} rounds, interleaved; the \
-         store on the machine's disk, `synchronous=FULL`.\n\n"
-    );
-    std::fs::write(FILE, format!("{before}{BEGIN}{machine}{}{END}{after}", rows(figures))).unwrap();
+/// What was wanted, and whether it came.
+fn wanted(goal: Option<Goal>, value: f64, unit: &str) -> String {
+    let Some(goal) = goal else { return " |".to_owned() };
+    let sign = if goal.bound == Bound::AtLeast { "≥" } else { "≤" };
+    let words = |wanted: Option<f64>| wanted.map_or("–".to_owned(), number);
+    let is_met = |wanted: Option<f64>| wanted.is_some_and(|wanted| goal.is_met(value, wanted));
+    let met = match (is_met(goal.must), is_met(goal.aim)) {
+        (_, true) => "aim",
+        (true, false) => "must",
+        // An aim alone is no must.
+        (false, false) if goal.must.is_none() => "not the aim",
+        (false, false) => "**no**",
+    };
+    let aim = if goal.aim.is_some() { format!(" · {}", words(goal.aim)) } else { String::new() };
+    format!("{sign} {}{aim}{unit} | {met}", words(goal.must))
+}
+
+fn percentiles(row: &Row) -> String {
+    match (row.p50_ms, row.p99_ms) {
+        (Some(p50), Some(p99)) => format!("{} · {} ms", number(p50), number(p99)),
+        _ => String::new(),
+    }
+}
+
+/// Three digits, whole numbers whole, and thousands apart.
+pub fn number(value: f64) -> String {
+    let digits = match value.abs() {
+        0.0 => 0,
+        ..1.0 => 3,
+        ..10.0 => 2,
+        ..100.0 => 1,
+        _ => 0,
+    };
+    let text = format!("{value:.digits$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { grouped(&text) }
+}
+
+fn grouped(digits: &str) -> String {
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) && !text.ends_with('-') {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }

@@ -1,0 +1,101 @@
+//! Those who file: each report is a visit of its own, with texts like real ones.
+
+use std::{
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use attache::{cli::bench::generate, pb::v1::FileReportsRequest};
+use bytes::Bytes;
+use prost::Message as _;
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
+
+use crate::{Outcome, load, raw::Caller};
+
+/// Files reports.
+pub const FILE_REPORTS: &str = "/attache.v1.FilingService/FileReports";
+
+/// Not that of the stores: what is filed is new to them.
+const SEED: u64 = 3;
+/// Of each round of numbers the generator makes visits of the first 19.
+const ROUND: u64 = 25;
+
+/// The next number that nobody filed yet.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+/// What times are counted from, where they have to fit a number.
+static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Filings of one report each, made before anything is measured.
+pub struct Filings {
+    first: u64,
+    requests: Vec<Bytes>,
+    /// When each was sent, in microseconds from [`BEGAN`].
+    sent: Vec<AtomicU64>,
+}
+
+impl Filings {
+    /// So many.
+    pub fn make(count: usize) -> Arc<Self> {
+        let first = NEXT.fetch_add(count as u64, Ordering::Relaxed);
+        let requests = (first..).take(count).map(request).collect();
+        Arc::new(Self { first, requests, sent: (0..count).map(|_| AtomicU64::new(0)).collect() })
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// How long ago the filing of a record was sent, if it is one of these.
+    pub fn age(&self, record: &str) -> Option<Duration> {
+        let number: u64 = record.strip_prefix("visits/bench-")?.parse().ok()?;
+        let sent = self.sent.get(usize::try_from(number.checked_sub(self.first)?).ok()?)?;
+        Some(BEGAN.elapsed().saturating_sub(Duration::from_micros(sent.load(Ordering::Relaxed))))
+    }
+
+    fn send_now(&self, at: usize) -> Option<Bytes> {
+        let us = u64::try_from(BEGAN.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.sent.get(at)?.store(us, Ordering::Relaxed);
+        self.requests.get(at).cloned()
+    }
+}
+
+fn request(number: u64) -> Bytes {
+    let mut report = generate::report(SEED, number / 19 * ROUND + number % 19);
+    report.record = format!("visits/bench-{number}");
+    FileReportsRequest { reports: vec![report], ..Default::default() }.encode_to_vec().into()
+}
+
+/// Files new reports, so many at once, as fast as answers come; filings a second.
+pub async fn at_full_speed(channels: &[Channel], filers: usize, count: usize) -> Outcome<f64> {
+    let filings = Filings::make(count);
+    Ok(load::calls(channels, filers, FILE_REPORTS, filings.requests.clone()).await?.rate)
+}
+
+/// Files all of them when they are due, so many a second; the filings a second that it came to.
+pub async fn at_rate(channels: &[Channel], filers: usize, rate: f64, filings: &Arc<Filings>) -> Outcome<f64> {
+    let (next, began) = (Arc::new(AtomicUsize::new(0)), tokio::time::Instant::now());
+    let mut tasks = JoinSet::new();
+    for channel in channels.iter().cycle().take(filers) {
+        let (mut caller, filings, next) = (Caller::new(channel, FILE_REPORTS), Arc::clone(filings), Arc::clone(&next));
+        tasks.spawn(async move {
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                if at >= filings.count() {
+                    return Outcome::Ok(());
+                }
+                tokio::time::sleep_until(began + Duration::from_secs_f64(at as f64 / rate)).await;
+                let Some(request) = filings.send_now(at) else { return Ok(()) };
+                caller.call(request).await?;
+            }
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    Ok(filings.count() as f64 / began.elapsed().as_secs_f64())
+}

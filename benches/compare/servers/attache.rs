@@ -1,0 +1,101 @@
+//! Attaché as people run it: the binary, a folder, a sync before each answer.
+
+use std::{path::Path, process::Command, time::Duration};
+
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+use super::{channels, listening};
+use crate::{Outcome, machine, places, process::Process, stores};
+
+/// A fill that is not done by then hangs.
+const FILL_LIMIT: Duration = Duration::from_secs(2 * 3600);
+
+/// A server.
+pub struct Attache {
+    process: Process,
+    /// Where it listens.
+    pub address: String,
+    /// What goes with it: the folder of its store, or of its configuration.
+    _temporary: Option<TempDir>,
+}
+
+impl Attache {
+    /// On an empty store.
+    pub fn empty() -> Outcome<Self> {
+        let folder = places::temporary()?;
+        let (process, address) = start(serve().arg("--data-dir").arg(folder.path()))?;
+        Ok(Self { process, address, _temporary: Some(folder) })
+    }
+
+    /// On an empty store that is not synced: what the disk does has no part in it.
+    pub fn unsynced() -> Outcome<Self> {
+        let folder = places::temporary()?;
+        let (process, address) = start(serve().arg("--in-memory").env("TMPDIR", folder.path()))?;
+        Ok(Self { process, address, _temporary: Some(folder) })
+    }
+
+    /// On a store that is kept; it is not to be written to.
+    pub async fn on(store: &Path) -> Outcome<Self> {
+        let server = Self::just_on(store)?;
+        machine::rest(&server.process).await?;
+        Ok(server)
+    }
+
+    /// The same, as soon as it is ready.
+    pub fn just_on(store: &Path) -> Outcome<Self> {
+        let (process, address) = start(serve().arg("--data-dir").arg(store))?;
+        Ok(Self { process: process.asked_to_end(), address, _temporary: None })
+    }
+
+    /// The same with next to no ring: every replay is read from the store, however small that is.
+    pub async fn without_ring(store: &Path) -> Outcome<Self> {
+        let folder = places::temporary()?;
+        let config = folder.path().join("attache.toml");
+        std::fs::write(&config, "[limits]\nring_bytes = 1\n")?;
+        let (process, address) = start(serve().arg("--config").arg(config).arg("--data-dir").arg(store))?;
+        machine::rest(&process).await?;
+        Ok(Self { process: process.asked_to_end(), address, _temporary: Some(folder) })
+    }
+
+    /// On a copy of the store with so many records.
+    pub async fn on_copy(records: u64) -> Outcome<Self> {
+        let folder = stores::copy(records).await?;
+        let (process, address) = start(serve().arg("--data-dir").arg(folder.path()))?;
+        machine::rest(&process).await?;
+        Ok(Self { process, address, _temporary: Some(folder) })
+    }
+
+    /// The process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// The connections of a load.
+    pub async fn channels(&self) -> Outcome<Vec<Channel>> {
+        channels(&self.address).await
+    }
+
+    /// Puts made-up records into it, from one number on; records a second.
+    pub async fn fill(&self, from: u64, records: u64) -> Outcome<f64> {
+        let mut command = Command::new(places::ATTACHE);
+        command.args(["bench", "fill", "--yes-write", "-o", "json", "--server", &self.address]);
+        command.args(["--from", &from.to_string(), "--records", &records.to_string()]);
+        let mut fill = Process::start("attache bench fill", &mut command)?;
+        fill.end(FILL_LIMIT).await?;
+        fill.told(|line| line.trim().strip_prefix("\"recordsPerSecond\":")?.trim_matches([' ', ',']).parse().ok())
+    }
+}
+
+fn serve() -> Command {
+    let mut command = Command::new(places::ATTACHE);
+    // A store that was kept for months is no mistake of the clock.
+    command.args(["serve", "--listen", "127.0.0.1:0", "--accept-day-jump"]);
+    command
+}
+
+fn start(command: &mut Command) -> Outcome<(Process, String)> {
+    let process = Process::start("attache serve", command)?;
+    let address = process.told(listening)?;
+    Ok((process, address))
+}
