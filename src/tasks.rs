@@ -22,7 +22,8 @@ impl Tasks {
     #[allow(clippy::disallowed_methods, reason = "the one place that may")]
     pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
         let span = tracing::Span::current();
-        let tracked = self.tracker.track_future(future.instrument(span));
+        // In a box: a future that is moved into another takes its room twice.
+        let tracked = Box::pin(self.tracker.track_future(future.instrument(span)));
         tokio::spawn(async move {
             tracing::trace!(task = name, "began");
             tracked.await;

@@ -401,8 +401,9 @@ async fn a_store_from_before_the_search_is_searched_as_if_it_had_always_been() {
         .execute_batch(
             "DROP TABLE search; DROP TABLE search_trigrams; DROP TABLE search_words; DROP TABLE pairs;
              DROP INDEX versions_long_newest; DROP INDEX versions_long_oldest;
-             CREATE INDEX versions_name ON versions (kind, name);
-             CREATE UNIQUE INDEX reports_active ON reports (name) WHERE to_revision = 9223372036854775807;
+             CREATE TABLE history (record); CREATE INDEX versions_name ON versions (kind, name);
+             CREATE INDEX versions_all_names ON versions (name); CREATE INDEX reports_active ON reports (name);
+             CREATE INDEX reports_by_name ON reports (name);
              PRAGMA user_version = 4",
         )
         .unwrap();

@@ -143,7 +143,8 @@ pub fn subscribe(hub: &Arc<Hub>, store: &Store, tasks: &Tasks, plan: Plan) -> Re
     let ending = Arc::new(Mutex::new(Some(Error::internal("a watch ended abnormally"))));
     // The queue stays open until the ending is known.
     let open = frames.clone();
-    let watch = Watch {
+    // In a box, as is whatever it does but wait: a task is as large as the largest thing that it may ever do.
+    let mut watch = Box::new(Watch {
         subscriber,
         store: store.clone(),
         frames,
@@ -158,7 +159,7 @@ pub fn subscribe(hub: &Arc<Hub>, store: &Store, tasks: &Tasks, plan: Plan) -> Re
         last_frame: clock::ticks(),
         interval: plan.options.progress,
         plan,
-    };
+    });
     let ends_with = Arc::clone(&ending);
     tasks.spawn("watch", async move {
         let ending = match watch.run().await {
@@ -221,7 +222,39 @@ struct Watch {
 }
 
 impl Watch {
-    async fn run(mut self) -> Step {
+    async fn run(&mut self) -> Step {
+        Box::pin(self.start()).await?;
+        loop {
+            self.check_end().await?;
+            let limit = if let Until::Through(last) = self.plan.until {
+                usize::try_from(last.saturating_sub(self.at.revision)).unwrap_or(usize::MAX).min(SLICE_REVISIONS)
+            } else {
+                SLICE_REVISIONS
+            };
+            match self.subscriber.poll(self.at.revision, limit) {
+                Polled::Revisions(revisions) => {
+                    self.is_live();
+                    Box::pin(self.deliver(revisions.iter().map(AsRef::as_ref))).await?;
+                }
+                Polled::Behind => Box::pin(self.replay()).await?,
+                Polled::Quiet(head) => {
+                    self.is_live();
+                    self.advance(head);
+                    self.check_end().await?;
+                    self.wait().await?;
+                }
+            }
+        }
+    }
+
+    /// It stands in the ring.
+    fn is_live(&mut self) {
+        self.was_live = true;
+        self.behind = false;
+    }
+
+    /// Says where it begins, after the records of a snapshot if it is asked for one.
+    async fn start(&mut self) -> Step {
         let start = self.plan.start.clone();
         match start {
             Start::After { revision } => {
@@ -241,29 +274,7 @@ impl Watch {
                 self.at = whole;
             }
         }
-        loop {
-            self.check_end().await?;
-            let limit = if let Until::Through(last) = self.plan.until {
-                usize::try_from(last.saturating_sub(self.at.revision)).unwrap_or(usize::MAX).min(SLICE_REVISIONS)
-            } else {
-                SLICE_REVISIONS
-            };
-            match self.subscriber.poll(self.at.revision, limit) {
-                Polled::Revisions(revisions) => {
-                    self.was_live = true;
-                    self.behind = false;
-                    self.deliver(revisions.iter().map(AsRef::as_ref)).await?;
-                }
-                Polled::Behind => self.replay().await?,
-                Polled::Quiet(head) => {
-                    self.was_live = true;
-                    self.behind = false;
-                    self.advance(head);
-                    self.check_end().await?;
-                    self.wait().await?;
-                }
-            }
-        }
+        Ok(())
     }
 
     async fn token_at(&self, revision: u64) -> Result<Token> {
@@ -473,7 +484,7 @@ impl Watch {
                 if let Polled::Quiet(head) = self.subscriber.poll(self.at.revision, 0) {
                     self.advance(head);
                 }
-                self.progress().await
+                Box::pin(self.progress()).await
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::{
         error::{Error, Reason, Result},
         facets::{Facets, Tag},
         family::Family,
-        name::RecordName,
+        name::{RecordName, ReportName},
         revision::State,
     },
     pb::{
@@ -257,9 +257,13 @@ const NOW: u64 = OPEN.unsigned_abs() - 1;
 /// # Errors
 ///
 /// If the store cannot be read.
-pub fn active_report(connection: &Connection, name: &str) -> Result<Option<ReportRow>> {
-    let sql = format!("SELECT {REPORT_COLUMNS} FROM reports WHERE name = ?1 ORDER BY from_revision DESC LIMIT 1");
-    let newest = row(connection, &sql, [name], report_row)?.map(|r| to_report(r, NOW)).transpose()?;
+pub fn active_report(connection: &Connection, name: &ReportName) -> Result<Option<ReportRow>> {
+    let sql = format!(
+        "SELECT {REPORT_COLUMNS} FROM reports WHERE record = (SELECT id FROM records WHERE name = ?1) AND name = ?2
+         ORDER BY from_revision DESC LIMIT 1"
+    );
+    let names = (name.record.as_str(), name.to_string());
+    let newest = row(connection, &sql, names, report_row)?.map(|r| to_report(r, NOW)).transpose()?;
     Ok(newest.filter(|row| row.until_revision.is_none()))
 }
 
@@ -383,8 +387,8 @@ pub fn holders(connection: &Connection, (revision, index): (u64, u32)) -> Result
 ///
 /// If the store cannot be read.
 pub fn history(connection: &Connection, family: &Family, after: u64, through: u64, limit: usize) -> Result<Vec<u64>> {
-    let sql = "SELECT revision FROM history WHERE record = (SELECT id FROM records WHERE name = ?1)
-               AND revision > ?2 AND revision <= ?3 ORDER BY revision LIMIT ?4";
+    let sql = "SELECT from_revision FROM versions WHERE record = (SELECT id FROM records WHERE name = ?1)
+               AND from_revision > ?2 AND from_revision <= ?3 ORDER BY from_revision LIMIT ?4";
     let mut found = std::collections::BTreeSet::new();
     for name in family.names() {
         found.extend(rows(connection, sql, (name.as_str(), after, through, limit), |r| r.get::<_, u64>(0))?);

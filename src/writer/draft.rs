@@ -157,7 +157,7 @@ impl Drafting<'_> {
     fn withdraw_one(&self, name: &ReportName, payload: &mut EntryPayload, touched: &mut Vec<Place>) -> Result<()> {
         let text = name.to_string();
         let record = self.survivor(&name.record)?;
-        if read::active_report(self.connection, &text)?.is_some() {
+        if read::active_report(self.connection, name)?.is_some() {
             let place = self.touch(touched, &name.record, false)?;
             place.active.retain(|r| r.name != *name);
             place.changes(&text);
@@ -178,14 +178,14 @@ impl Drafting<'_> {
         match touched.iter().find(|t| t.family.has(&report.name.record)) {
             Some(place) => Ok(place.active.iter().find(|r| r.name == report.name).map(|r| r.stored().etag.clone())),
             None if is_new => Ok(None),
-            None => Ok(read::active_report(self.connection, &report.name.to_string())?.map(|row| row.report.etag)),
+            None => Ok(read::active_report(self.connection, &report.name)?.map(|row| row.report.etag)),
         }
     }
 
     fn check_preconditions(&self, preconditions: &[(ReportName, String)]) -> Result<()> {
         for (name, expected) in preconditions {
+            let etag = read::active_report(self.connection, name)?.map(|r| r.report.etag).unwrap_or_default();
             let name = name.to_string();
-            let etag = read::active_report(self.connection, &name)?.map(|r| r.report.etag).unwrap_or_default();
             if etag != *expected {
                 let message = format!("{name} has etag {etag:?}, not {expected:?}; read it again");
                 return Err(Error::new(Reason::EtagMismatch, message).with_resource(name).with("etag", etag));
@@ -206,11 +206,10 @@ impl Drafting<'_> {
     fn withdraw(&self, selection: &Selection, reason: RetractionReason) -> Result<EntryPayload> {
         let (mut names, count) = match selection {
             Selection::Report(name) => {
-                let name = name.to_string();
-                if read::active_report(self.connection, &name)?.is_none() {
-                    return Err(Error::not_found(&name));
+                if read::active_report(self.connection, name)?.is_none() {
+                    return Err(Error::not_found(&name.to_string()));
                 }
-                (vec![name], 1)
+                (vec![name.to_string()], 1)
             }
             Selection::Source(name) => {
                 let found = read::active_of(self.connection, read::Whose::Source(name), MAX_REPORTS_PER_FILING)?;

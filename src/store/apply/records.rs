@@ -58,7 +58,6 @@ impl At<'_> {
             self.run(&end, params![record.id, self.revision])?;
             self.run("DELETE FROM milestones WHERE record = ?1", [record.id])?;
         }
-        self.run("INSERT INTO history (record, revision) VALUES (?1, ?2)", params![record.id, self.revision])?;
         for m in &change.milestones {
             let sql = "INSERT INTO milestones (record, type, element, subject, revision, event_index, detail_digest)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::{At, Result};
 use crate::{
-    domain::report::attribution_key,
+    domain::{name::ReportName, report::attribution_key},
     pb::{
         log::{Merge, Ruling},
         v1,
@@ -16,10 +16,13 @@ use crate::{
 impl At<'_> {
     pub fn file(&mut self, report: &v1::Report) -> Result<()> {
         let record = self.record(&report.record)?;
-        let created = "SELECT min(created_at_us) FROM reports WHERE name = ?1";
-        let created: Option<i64> = self.connection.prepare_cached(created)?.query_row([&report.name], |r| r.get(0))?;
+        let mut created: Option<i64> = None;
+        if !record.is_new {
+            let sql = "SELECT min(created_at_us) FROM reports WHERE record = ?1 AND name = ?2";
+            created = self.connection.prepare_cached(sql)?.query_row((record.id, &report.name), |r| r.get(0))?;
+        }
         if created.is_some() {
-            self.end_report(&report.name)?;
+            self.end(record.id, &report.name)?;
         }
         let source = report.source.clone().unwrap_or_default();
         let publisher = source.publisher.as_ref().map(attribution_key).unwrap_or_default();
@@ -41,9 +44,17 @@ impl At<'_> {
         self.source(&source, &publisher)
     }
 
-    pub fn end_report(&self, name: &str) -> Result<()> {
-        let sql = format!("UPDATE reports SET to_revision = ?2 WHERE name = ?1 AND to_revision = {OPEN}");
-        self.run(&sql, params![name, self.revision])
+    pub fn end_report(&mut self, name: &str) -> Result<()> {
+        // One whose name cannot be read was never filed.
+        let Ok(report) = name.parse::<ReportName>() else { return Ok(()) };
+        let record = self.record(report.record.as_str())?;
+        self.end(record.id, name)
+    }
+
+    fn end(&self, record: i64, name: &str) -> Result<()> {
+        let sql =
+            format!("UPDATE reports SET to_revision = ?3 WHERE record = ?1 AND name = ?2 AND to_revision = {OPEN}");
+        self.run(&sql, params![record, name, self.revision])
     }
 
     /// Keeps the block of a source if it differs from the one that stands.

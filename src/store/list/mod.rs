@@ -27,6 +27,8 @@ use crate::{
 
 /// What reading a record costs, in steps along an index.
 const READ_STEPS: usize = 20;
+/// What finding a version by its name costs, in steps along an index.
+const NAME_STEPS: usize = 5;
 /// What deriving the status of a record anew costs, in steps along an index.
 const DERIVE_STEPS: usize = 100;
 
@@ -140,7 +142,7 @@ impl<'a> Collector<'a> {
 
     /// Counts a version that is no candidate; whether the page has taken all the steps that it may.
     fn is_spent(&mut self) -> bool {
-        self.steps += 1;
+        self.steps += if self.query.order == Order::Name { NAME_STEPS } else { 1 };
         self.steps >= MAX_PAGE_STEPS
     }
 

@@ -114,8 +114,8 @@ impl Reader<'_> {
     fn of_term(&self, term: &Term) -> Result<RoaringTreemap> {
         if term.0 == Tag::Name {
             // By its own name a version has no term.
-            let own =
-                rows(self.connection, "SELECT id FROM versions WHERE name = ?1", [&term.1], |r| r.get::<_, u64>(0))?;
+            let sql = "SELECT id FROM versions WHERE record = (SELECT id FROM records WHERE name = ?1)";
+            let own = rows(self.connection, sql, [&term.1], |r| r.get::<_, u64>(0))?;
             return Ok(self.read(term, Set::default())?.versions | own.into_iter().collect::<RoaringTreemap>());
         }
         let known = self.sets.0.get(term).unwrap_or_default();

@@ -63,11 +63,10 @@ impl Stretch {
         // Names begin with their collection.
         let collection = query.kind.map(name::collection).unwrap_or_default();
         let (low, high) = (start.name.clone().max(format!("{collection}/")), format!("{collection}0"));
-        let by_key: [&dyn ToSql; 3] = [&kind, &start.key, &start.name];
         let params: &[&dyn ToSql] = match (query.order, query.kind) {
-            (Order::Name, Some(_)) => &[&low, &high],
-            (Order::Name, None) => &[&start.name],
-            _ => &by_key,
+            (Order::Name, Some(_)) => &[&query.revision, &low, &high],
+            (Order::Name, None) => &[&query.revision, &start.name],
+            _ => &[&kind, &start.key, &start.name],
         };
         let mut statement = page.connection.prepare_cached(&sql).map_err(|e| from_sqlite(&e))?;
         let mut rows = statement.query(params).map_err(|e| from_sqlite(&e))?;
@@ -111,9 +110,12 @@ impl Stretch {
             Order::Oldest => ("versions_oldest", "oldest_first", "newest_first"),
             Order::Updated => ("versions_updated", "-updated_at_us", "0"),
             Order::Name => {
-                let range = if of_kind { "name > ?1 AND name < ?2" } else { "name > ?1" };
+                let range = if of_kind { "r.name > ?2 AND r.name < ?3" } else { "r.name > ?2" };
+                // Of a record that came later there is no version yet.
                 return format!(
-                    "SELECT id, 0, name, 0 FROM versions INDEXED BY versions_all_names WHERE {range} ORDER BY name"
+                    "SELECT coalesce((SELECT v.id FROM versions v WHERE v.record = r.id AND v.from_revision <= ?1
+                                      ORDER BY v.from_revision DESC LIMIT 1), 0), 0, r.name, 0
+                     FROM records r WHERE {range} ORDER BY r.name"
                 );
             }
         };

@@ -8,10 +8,14 @@ CREATE TABLE pairs (
     PRIMARY KEY (host, guest, latest, version)
 ) STRICT, WITHOUT ROWID;
 
--- What every filing writes must be little. Names begin with their collection, so those of a kind are a range of all; the
--- active report of a name is its last; and what a source has filed is read in the order of filing, at whose end is room.
+-- What every filing writes must be little. A record has a version for each revision about it; a version is found by its
+-- record, and that by its name, of which there is one index; so is a report, among those of its record; and what a source
+-- has filed is read in the order of filing, at whose end is room.
+DROP TABLE history;
 DROP INDEX versions_name;
+DROP INDEX versions_all_names;
 DROP INDEX reports_active;
+DROP INDEX reports_by_name;
 DROP INDEX reports_by_source;
 DROP INDEX reports_by_publisher;
 CREATE INDEX reports_by_source ON reports (source) WHERE to_revision = 9223372036854775807;
