@@ -42,7 +42,7 @@ pub const MAX_PAGE_SIZE: usize = 1000;
 /// Candidates that one page examines before it comes back short.
 pub const MAX_PAGE_CANDIDATES: usize = 10_000;
 /// Steps along an index that one page takes before it comes back short; reading a record counts as several.
-pub const MAX_PAGE_STEPS: usize = 60_000;
+pub const MAX_PAGE_STEPS: usize = 24_000;
 /// Bytes of records that one page holds before it comes back short: below what clients accept by default.
 pub const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
 
@@ -75,7 +75,9 @@ pub const MAX_INDEXED_WORDS: usize = 4096;
 /// Similar words that one word of a search stands for.
 pub const MAX_SIMILAR_WORDS: usize = 32;
 /// Records of one search that are ranked.
-pub const MAX_RANKED: usize = 500;
+pub const MAX_RANKED: usize = 300;
+/// Versions of records that one search reads, those that turn out not to match included.
+pub const MAX_SEARCH_READS: usize = 800;
 /// Highlights of one record.
 pub const MAX_HIGHLIGHTS: usize = 5;
 /// Code points of the text of a highlight.
@@ -108,8 +110,8 @@ pub const REQUEST_ID_RETENTION: Duration = Duration::from_secs(48 * 3600);
 pub const RING_BYTES: usize = 64 * 1024 * 1024;
 /// Revisions that a subscriber behind the ring reads from the store at once.
 pub const REPLAY_PAGE_REVISIONS: usize = 256;
-/// Bytes of entries that a subscriber behind the ring reads from the store at once.
-pub const REPLAY_PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of entries that a subscriber behind the ring reads from the store at once; it holds two such pages.
+pub const REPLAY_PAGE_BYTES: usize = 512 * 1024;
 /// Subscribers that read from the store at the same time.
 pub const REPLAY_READERS: usize = 4;
 /// Records that a snapshot reads from the store at once.
@@ -127,6 +129,8 @@ pub const DEFAULT_FRAME_BYTES: usize = 256 * 1024;
 pub const MIN_FRAME_BYTES: usize = 1024;
 /// Bytes of one frame at most.
 pub const MAX_FRAME_BYTES: usize = 1024 * 1024;
+/// What the task of a watch may take of memory, in bytes: there may be very many of them that wait.
+pub const WATCH_TASK_BYTES: usize = 1024;
 /// Frames that wait for a client that does not read.
 pub const FRAME_QUEUE: usize = 2;
 /// What the stream of an answer that is encoded already keeps while it is idle, in bytes.
@@ -174,7 +178,7 @@ pub const HOT_PLACES: usize = 64 * 1024;
 /// Sets of versions by term in memory, in bytes.
 pub const TERM_SETS_BYTES: usize = 16 * 1024 * 1024;
 /// Pages of the write-ahead log before it is copied back.
-pub const WAL_AUTOCHECKPOINT_PAGES: i64 = 4000;
+pub const WAL_AUTOCHECKPOINT_PAGES: i64 = 1000;
 /// How long a connection waits for a lock of the store.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -288,7 +288,7 @@ fn read_all(filed: &Filed, connection: &Connection, sets: &TermSets) {
         }
         for words in ["visit", "defence minister", "coopertaion"] {
             let search = search::Search { query: Words::of(words), filters: &filters, revision };
-            search::page(connection, &search, 10, None).unwrap();
+            search::page(connection, sets, &search, 10, None).unwrap();
         }
     }
     search::matching(connection, sets, &visits[0], &Filters::default(), revision, 10).unwrap();

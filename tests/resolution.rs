@@ -13,6 +13,7 @@ use attache::{
         self, ActionType, EventType, ExerciseRole, FilingOutcome, Intent, ItineraryStatus, Verdict, VisitLevel,
         VisitType, record::Kind,
     },
+    writer::{Act, Step},
 };
 use common::{Registry, reports};
 use serde_json::{Value as Json, json};
@@ -851,6 +852,18 @@ fn under_a_retraction_ruling_filings_are_stored_and_told_when_it_is_lifted() {
     let Some(Kind::Visit(visit)) = registry.record(VISIT).unwrap().kind else { panic!("a visit") };
     assert_eq!((visit.level(), visit.start.unwrap().edtf.as_str()), (VisitLevel::Minister, "2023-10-06"));
     common::replay(&registry.told());
+}
+
+#[test]
+fn a_report_that_one_entry_files_twice_stands_once() {
+    let registry = Registry::on("2026-01-15");
+    let said = |text: &str| source("a").visit(json!({ "summary": text }));
+    let steps = ["first", "second"].map(|text| Step::File(Box::new(said(text)))).into();
+    let intent = v1::Intent::Unspecified;
+    registry.act(Act::Import { steps, intent, reason: v1::RetractionReason::Unspecified }).unwrap();
+    let active = registry.active(VISIT);
+    assert_eq!(active.len(), 1);
+    assert_eq!(active[0].stored().content, said("second").stored().content);
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crate::{
         token::{Phase, Token},
     },
     journal::Position,
-    limits::{FRAME_QUEUE, GOING_AWAY_RETRY, REPLAY_PAGE_BYTES, SNAPSHOT_PAGE_RECORDS},
+    limits::{FRAME_QUEUE, GOING_AWAY_RETRY, REPLAY_PAGE_BYTES, SNAPSHOT_PAGE_RECORDS, WATCH_TASK_BYTES},
     pb::{
         v1::{self, EventClass, EventType, watch_events_response::Frame},
         wire::Encoded,
@@ -161,14 +161,16 @@ pub fn subscribe(hub: &Arc<Hub>, store: &Store, tasks: &Tasks, plan: Plan) -> Re
         plan,
     });
     let ends_with = Arc::clone(&ending);
-    tasks.spawn("watch", async move {
+    let task = async move {
         let ending = match watch.run().await {
             Err(Stop::Failed(error)) => Some(error),
             Ok(()) | Err(Stop::Told | Stop::Gone) => None,
         };
         *ends_with.lock().unwrap_or_else(PoisonError::into_inner) = ending;
         drop(open);
-    });
+    };
+    debug_assert!(size_of_val(&task) <= WATCH_TASK_BYTES, "a watch takes {} bytes", size_of_val(&task));
+    tasks.spawn("watch", task);
     Ok(Frames { queue, ending, _place: place })
 }
 
@@ -404,7 +406,8 @@ impl Watch {
         }
     }
 
-    /// Reads a page of the log from the store, because the position is outside the ring.
+    /// Reads the log from the store, page by page, because the position is outside the ring, until it is not any more.
+    /// While one page is delivered the next is read.
     async fn replay(&mut self) -> Step {
         if self.was_live && !self.behind {
             self.behind = true;
@@ -413,24 +416,39 @@ impl Watch {
             let token = self.token();
             self.send(frame(&token, Frame::FellBehind(fell))).await?;
         }
-        let hub = Arc::clone(self.subscriber.hub());
-        let permit = Arc::clone(hub.readers()).acquire_owned().await.map_err(|_| Stop::Gone)?;
-        let (store, after, limit) = (self.store.clone(), self.at.revision, hub.settings().page_revisions);
+        let mut page = self.page_after(self.at.revision).await?;
+        while let Some(last) = page.last() {
+            let ahead = self.page_after(last.number);
+            let (delivered, next) = tokio::join!(self.deliver(page.iter()), ahead);
+            delivered?;
+            self.check_drain().await?;
+            if !matches!(self.subscriber.poll(self.at.revision, 0), Polled::Behind) {
+                break;
+            }
+            page = next?;
+        }
+        Ok(())
+    }
+
+    /// A page of the log after a revision.
+    fn page_after(&self, after: u64) -> impl Future<Output = Step<Vec<Revision>>> + Send + use<> {
+        let (store, hub) = (self.store.clone(), Arc::clone(self.subscriber.hub()));
         let through = match self.plan.until {
             Until::Through(last) => last,
             _ => u64::MAX >> 1,
         };
         let depth = self.plan.selection.depth();
-        let revisions = blocking(move || {
-            store.read(|c| {
-                let entries = log::entries(c, after, through, limit, REPLAY_PAGE_BYTES)?;
-                log::revisions(c, &entries, depth)
-            })
-        })
-        .await?;
-        drop(permit);
-        self.deliver(revisions.iter()).await?;
-        self.check_drain().await
+        async move {
+            let _permit = Arc::clone(hub.readers()).acquire_owned().await.map_err(|_| Stop::Gone)?;
+            let limit = hub.settings().page_revisions;
+            let revisions = blocking(move || {
+                store.read(|c| {
+                    let entries = log::entries(c, after, through, limit, REPLAY_PAGE_BYTES)?;
+                    log::revisions(c, &entries, depth)
+                })
+            });
+            Ok(revisions.await?)
+        }
     }
 
     /// Ends, or tells that it caught up, where the position says so.

@@ -407,6 +407,20 @@ impl Store {
         self.read(|connection| list::page(connection, &self.sets, query))
     }
 
+    /// One page of a search. Blocks: call it off the async threads.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn search(
+        &self,
+        search: &search::Search<'_>,
+        limit: usize,
+        after: Option<&list::Place>,
+    ) -> Result<search::Page, Error> {
+        self.read(|connection| search::page(connection, &self.sets, search, limit, after))
+    }
+
     /// The records that may be the same as a partial one, the likeliest first. Blocks: call it off the async threads.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use crate::{
     pb::v1,
     store::{
         list::Place,
-        search::{self, Found, Search},
+        search::{Found, Search},
     },
     tasks::blocking,
 };
@@ -39,7 +39,7 @@ impl Registry {
         let (store, revision, size) = (self.0.store.clone(), at.revision, paged.size);
         let page = blocking(move || {
             let search = Search { query, filters: &filters, revision };
-            store.read(|c| search::page(c, &search, size, after.as_ref()))
+            store.search(&search, size, after.as_ref())
         })
         .await?;
         let next = page.next.map(|p| next_page(&at.token, paged.request, p.key, &p.name));

@@ -43,6 +43,12 @@ pub fn words(text: &str) -> Vec<Word> {
 fn push(words: &mut Vec<Word>, begin: usize, run: &str) {
     let run = run.trim_end_matches(is_apostrophe);
     let end = begin + run.chars().count();
+    if run.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        // Most words of most texts: what folding would come to.
+        let spelling = run.to_ascii_lowercase();
+        words.push(Word { begin, end, sound: sound(&spelling), spelling });
+        return;
+    }
     // The Cyrillic schwa of Kazakh is a letter of names too; without this it would end the word.
     let folded = fold(&run.replace(['ә', 'Ә'], "a"));
     words.extend(folded.split(' ').filter(|s| !s.is_empty()).map(|spelling| Word {
@@ -98,7 +104,12 @@ pub fn sound(spelling: &str) -> String {
     let mut rest = letters.as_str();
     while !rest.is_empty() {
         let initial_x = sound.is_empty() && rest.starts_with('x');
-        let group = if initial_x { Some(&("x", "h")) } else { GROUPS.iter().find(|(g, _)| rest.starts_with(g)) };
+        let group = match rest.as_bytes()[0] {
+            _ if initial_x => Some(&("x", "h")),
+            // These begin no group.
+            b'a' | b'b' | b'f' | b'h' | b'i' | b'l'..=b'n' | b'r' | b'u' | b'v' => None,
+            _ => GROUPS.iter().find(|(g, _)| rest.starts_with(g)),
+        };
         let (length, heard) = group.map_or((1, &rest[..1]), |(g, heard)| (g.len(), *heard));
         heard.chars().for_each(|c| hear(&mut sound, c));
         rest = &rest[length..];
@@ -172,6 +183,13 @@ mod tests {
             for spelling in *family {
                 assert_eq!(sounds(spelling), sounds(family[0]), "{spelling} and {}", family[0]);
             }
+        }
+    }
+
+    #[test]
+    fn a_letter_that_is_passed_over_begins_no_group() {
+        for (group, _) in GROUPS {
+            assert!(!"abfhilmnruv".contains(&group[..1]), "{group}");
         }
     }
 

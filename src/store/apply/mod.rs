@@ -4,7 +4,7 @@ mod deadlines;
 mod records;
 mod reports;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -69,6 +69,7 @@ impl<'a> Applier<'a> {
             recorded_at_us: stored.recorded_at_us,
             today: head.today(),
             records: HashMap::new(),
+            filed: HashSet::new(),
             terms: &mut self.terms,
             resolved,
         };
@@ -148,6 +149,8 @@ struct At<'a> {
     today: Day,
     /// The records that the entry touches.
     records: HashMap<String, Row>,
+    /// The reports that it has filed so far.
+    filed: HashSet<String>,
     terms: &'a mut HashMap<Term, i64>,
     resolved: &'a Resolved,
 }

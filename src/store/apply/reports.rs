@@ -17,7 +17,8 @@ impl At<'_> {
     pub fn file(&mut self, report: &v1::Report) -> Result<()> {
         let record = self.record(&report.record)?;
         let mut created: Option<i64> = None;
-        if !record.is_new {
+        let again = !self.filed.insert(report.name.clone());
+        if again || !record.is_new {
             let sql = "SELECT min(created_at_us) FROM reports WHERE record = ?1 AND name = ?2";
             created = self.connection.prepare_cached(sql)?.query_row((record.id, &report.name), |r| r.get(0))?;
         }

@@ -26,11 +26,11 @@ use crate::{
 };
 
 /// What reading a record costs, in steps along an index.
-const READ_STEPS: usize = 20;
+const READ_STEPS: usize = 12;
 /// What finding a version by its name costs, in steps along an index.
-const NAME_STEPS: usize = 5;
+const NAME_STEPS: usize = 4;
 /// What deriving the status of a record anew costs, in steps along an index.
-const DERIVE_STEPS: usize = 100;
+const DERIVE_STEPS: usize = 60;
 
 /// The order of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,12 +110,17 @@ pub fn page(connection: &Connection, sets: &TermSets, query: &Query<'_>) -> Resu
     let newest: i64 =
         read::row(connection, "SELECT coalesce(max(id), 0) FROM versions", [], |r| r.get(0))?.unwrap_or(0);
     let mut collector = Collector::new(connection, query);
-    match sets.narrow(connection, query, newest)? {
+    match sets.narrow(connection, query.filters, newest, query.valid_at.is_some())? {
         Some(set) if set.is_empty() => {}
-        Some(set) if sorted::is_cheaper(set.len(), newest, query.limit) => sorted::collect(&mut collector, &set)?,
+        Some(set) if sorted::is_cheaper(set.len(), newest, query) => sorted::collect(&mut collector, &set)?,
         set => walk::collect(&mut collector, set.as_ref())?,
     }
     Ok(collector.page)
+}
+
+/// What a version costs that is passed on the way.
+fn steps(order: Order) -> usize {
+    if order == Order::Name { NAME_STEPS } else { 1 }
 }
 
 /// Whether a page goes on.
@@ -142,7 +147,7 @@ impl<'a> Collector<'a> {
 
     /// Counts a version that is no candidate; whether the page has taken all the steps that it may.
     fn is_spent(&mut self) -> bool {
-        self.steps += if self.query.order == Order::Name { NAME_STEPS } else { 1 };
+        self.steps += steps(self.query.order);
         self.steps >= MAX_PAGE_STEPS
     }
 
@@ -150,12 +155,11 @@ impl<'a> Collector<'a> {
     fn offer(&mut self, version: i64, place: Place) -> Result<Flow> {
         let sql = "SELECT facets, body FROM versions
                    WHERE id = ?1 AND from_revision <= ?2 AND to_revision > ?2 AND body IS NOT NULL";
+        // What does not match is not copied.
         let found = read::row(self.connection, sql, params![version, self.query.revision], |r| {
-            Ok((r.get::<_, Vec<u8>>(0)?, r.get::<_, Vec<u8>>(1)?))
+            Ok(self.matching(r.get_ref(0)?.as_blob()?, r.get_ref(1)?.as_blob()?))
         })?;
-        if let Some((facets, body)) = found
-            && let Some(record) = self.matching(&facets, &body)?
-        {
+        if let Some(record) = found.transpose()?.flatten() {
             self.bytes += record.encoded_len();
             self.page.records.push(record);
         }

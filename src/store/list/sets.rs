@@ -9,17 +9,22 @@ use quick_cache::{Weighter, sync::Cache};
 use roaring::RoaringTreemap;
 use rusqlite::Connection;
 
-use super::Query;
 use crate::{
     domain::{
-        error::Result,
+        error::{Error, Result},
         facets::{Tag, Term},
-        filter::{Clause, Filter, Mode},
+        filter::{Clause, Filter, Filters, Mode},
     },
     limits::TERM_SETS_BYTES,
     store::read::{row, rows},
 };
 
+/// Versions of a sample.
+const SAMPLE: i64 = 2048;
+/// A term is common if one in so many versions has it: to pass over the others is cheaper than to read a long set.
+const COMMON_IN: i64 = 8;
+/// A store of so few versions has no long sets.
+const MIN_SAMPLED: i64 = 50_000;
 /// What a set takes of memory beside its versions, about.
 const SET_BYTES: usize = 256;
 /// The size of a set that the cache expects, for the first size of its tables.
@@ -51,23 +56,24 @@ impl Default for TermSets {
 }
 
 impl TermSets {
-    /// The versions up to `newest` among which everything is that the query selects; `None` if no term narrows it.
-    pub(super) fn narrow(
+    /// The versions up to `newest` among which everything is that the filters select; `None` if no term narrows it. On
+    /// another day than the registry's another status holds than the one that is indexed.
+    pub(in crate::store) fn narrow(
         &self,
         connection: &Connection,
-        query: &Query<'_>,
+        filters: &Filters,
         newest: i64,
+        another_day: bool,
     ) -> Result<Option<RoaringTreemap>> {
         let reader = Reader { sets: self, connection, newest };
         let mut all = RoaringTreemap::new();
-        for filter in &query.filters.0 {
-            // On another day another status holds than the one that is indexed.
-            match reader.of_filter(filter, query.valid_at.is_some())? {
+        for filter in &filters.0 {
+            match reader.of_filter(filter, another_day)? {
                 Some(set) => all |= set,
                 None => return Ok(None),
             }
         }
-        Ok((!query.filters.0.is_empty()).then_some(all))
+        Ok((!filters.0.is_empty()).then_some(all))
     }
 }
 
@@ -88,7 +94,7 @@ impl Reader<'_> {
         };
         let mut found: Option<RoaringTreemap> = None;
         for clause in filter.clauses.iter().filter(narrows) {
-            let set = self.of_clause(clause)?;
+            let Some(set) = self.of_clause(clause)? else { continue };
             found = Some(match found {
                 Some(found) => found & set,
                 None => set,
@@ -97,18 +103,38 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    /// The versions that may pass a clause.
-    fn of_clause(&self, clause: &Clause) -> Result<RoaringTreemap> {
+    /// The versions that may pass a clause; `None` if so many do that it is not worth a set.
+    fn of_clause(&self, clause: &Clause) -> Result<Option<RoaringTreemap>> {
         let mut found: Option<RoaringTreemap> = None;
         for value in &clause.values {
-            let set = self.of_term(&(clause.tag, value.clone()))?;
+            let term = (clause.tag, value.clone());
+            if self.sets.0.peek(&term).is_none() && self.is_common(&term)? {
+                match clause.mode {
+                    Mode::All => continue,
+                    Mode::Any | Mode::Only => return Ok(None),
+                }
+            }
+            let set = self.of_term(&term)?;
             found = Some(match (found, clause.mode) {
                 (None, _) => set,
                 (Some(found), Mode::All) => found & set,
                 (Some(found), Mode::Any | Mode::Only) => found | set,
             });
         }
-        Ok(found.unwrap_or_default())
+        Ok(found)
+    }
+
+    /// Whether so many versions have a term, where two samples are taken, that a walk meets them all the time.
+    fn is_common(&self, (tag, value): &Term) -> Result<bool> {
+        let many = |end: i64| -> Result<bool> {
+            let sql =
+                "SELECT count(*) FROM version_terms WHERE term = (SELECT id FROM terms WHERE tag = ?1 AND value = ?2)
+                       AND version > ?3 AND version <= ?4";
+            let sample = (*tag as u8, value, end - SAMPLE, end);
+            let found = row(self.connection, sql, sample, |r| r.get::<_, i64>(0))?;
+            Ok(found.unwrap_or(0) * COMMON_IN > SAMPLE)
+        };
+        Ok(self.newest > MIN_SAMPLED && many(self.newest)? && many(self.newest / 2)?)
     }
 
     fn of_term(&self, term: &Term) -> Result<RoaringTreemap> {
@@ -132,9 +158,12 @@ impl Reader<'_> {
         let find = "SELECT id FROM terms WHERE tag = ?1 AND value = ?2";
         let term: Option<i64> = row(self.connection, find, (*tag as u8, value), |r| r.get(0))?;
         if let Some(term) = term {
-            let sql = "SELECT version FROM version_terms WHERE term = ?1 AND version > ?2 AND version <= ?3";
+            let sql =
+                "SELECT version FROM version_terms WHERE term = ?1 AND version > ?2 AND version <= ?3 ORDER BY version";
             let since = (term, set.through, self.newest);
-            set.versions.extend(rows(self.connection, sql, since, |r| r.get::<_, u64>(0))?);
+            // In order, as they are kept: each is put at the end.
+            let found = rows(self.connection, sql, since, |r| r.get::<_, u64>(0))?;
+            set.versions.append(found).map_err(|e| Error::internal(format!("versions of a term: {e}")))?;
         }
         set.through = self.newest;
         Ok(set)

@@ -2,14 +2,14 @@
 
 use roaring::RoaringTreemap;
 
-use super::{Collector, Flow, Order, Place, READ_STEPS};
+use super::{Collector, Flow, Order, Place, Query, READ_STEPS, steps};
 use crate::{domain::error::Result, limits::MAX_PAGE_STEPS, store::read::row};
 
 /// Whether sorting so many of the versions up to `newest` takes fewer steps than walking past the others.
-pub(super) fn is_cheaper(versions: u64, newest: i64, limit: usize) -> bool {
-    let (newest, limit) = (u64::try_from(newest).unwrap_or(0), limit as u64);
+pub(super) fn is_cheaper(versions: u64, newest: i64, query: &Query<'_>) -> bool {
+    let (newest, limit) = (u64::try_from(newest).unwrap_or(0), query.limit as u64);
     let sorting = versions.saturating_mul(READ_STEPS as u64);
-    let walking = limit.saturating_mul(newest) / versions.max(1);
+    let walking = limit.saturating_mul(newest).saturating_mul(steps(query.order) as u64) / versions.max(1);
     sorting <= MAX_PAGE_STEPS as u64 && sorting <= walking
 }
 

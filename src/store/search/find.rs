@@ -6,6 +6,7 @@ use std::{
 };
 
 use prost_reflect::{DynamicMessage, Value as Field};
+use roaring::RoaringTreemap;
 use rusqlite::{Connection, params, params_from_iter, types::Value};
 
 use crate::{
@@ -19,11 +20,11 @@ use crate::{
             words::errors_forgiven,
         },
     },
-    limits::{MAX_PAGE_BYTES, MAX_PAGE_CANDIDATES, MAX_RANKED, MAX_SIMILAR_WORDS},
+    limits::{MAX_PAGE_BYTES, MAX_PAGE_CANDIDATES, MAX_RANKED, MAX_SEARCH_READS, MAX_SIMILAR_WORDS},
     pb::{self, v1},
     store::{
         from_sqlite,
-        list::Place,
+        list::{Place, TermSets},
         read::{decode, decode_facets, row, rows},
     },
 };
@@ -79,14 +80,17 @@ impl Ranked {
 /// # Errors
 ///
 /// If the store cannot be read.
-pub fn page(connection: &Connection, search: &Search<'_>, limit: usize, after: Option<&Place>) -> Result<Page> {
-    let newest = newest_version(connection, search.revision)?;
+pub fn page(
+    connection: &Connection,
+    sets: &TermSets,
+    search: &Search<'_>,
+    limit: usize,
+    after: Option<&Place>,
+) -> Result<Page> {
     let mut search = search.clone();
-    let last_word = newest_word(connection, search.revision)?;
-    for term in &mut search.query.terms {
-        term.similar = similar_sounds(connection, term, last_word)?;
-    }
-    let (mut ranked, incomplete) = ranked(connection, &search, newest)?;
+    search.query.terms = with_similar(connection, &search.query.terms, search.revision)?;
+    let among = Among::new(connection, sets, &search)?;
+    let (mut ranked, incomplete) = ranked(connection, &search, &among)?;
     ranked.sort_by(|a, b| (Reverse(a.score), &a.name).cmp(&(Reverse(b.score), &b.name)));
     let is_next = |r: &Ranked| after.is_none_or(|a| (r.place().key, &r.name) > (a.key, &a.name));
     let mut page = Page { incomplete, ..Page::default() };
@@ -110,41 +114,82 @@ pub fn page(connection: &Connection, search: &Search<'_>, limit: usize, after: O
 /// # Errors
 ///
 /// If the store cannot be read.
-pub(super) fn candidates(connection: &Connection, search: &Search<'_>, limit: usize) -> Result<Vec<v1::Record>> {
-    let newest = newest_version(connection, search.revision)?;
-    let last_word = newest_word(connection, search.revision)?;
-    let mut terms = search.query.terms.clone();
-    for term in &mut terms {
-        term.similar = similar_sounds(connection, term, last_word)?;
-    }
+pub(super) fn candidates(
+    connection: &Connection,
+    sets: &TermSets,
+    search: &Search<'_>,
+    limit: usize,
+) -> Result<Vec<v1::Record>> {
+    let terms = with_similar(connection, &search.query.terms, search.revision)?;
     let mut records = Vec::new();
-    walk(connection, &expression(&terms, Form::Similar, ALL), newest, MAX_PAGE_CANDIDATES, |hit| {
-        if hit.stands(search)? {
-            records.push(decode(&hit.body()?)?);
-        }
+    let among = Among::new(connection, sets, search)?;
+    let mut walk = Walk::new(connection, search, &among);
+    walk.hits(&expression(&terms, Form::Similar, ALL), |hit| {
+        records.push(decode(&hit.body)?);
         Ok(records.len() < limit)
     })?;
     Ok(records)
 }
 
+/// The terms, each with the sounds that are its own but for typing errors.
+fn with_similar(connection: &Connection, terms: &[Term], revision: u64) -> Result<Vec<Term>> {
+    let last_word = newest_word(connection, revision)?;
+    let with = |term: &Term| Ok(Term { similar: similar_sounds(connection, term, last_word)?, ..term.clone() });
+    terms.iter().map(with).collect()
+}
+
+/// The versions that may be found.
+struct Among {
+    /// The last that was there at the revision.
+    newest: i64,
+    /// Those that the filters leave; `None` is all.
+    set: Option<RoaringTreemap>,
+}
+
+impl Among {
+    fn new(connection: &Connection, sets: &TermSets, search: &Search<'_>) -> Result<Self> {
+        let newest = newest_version(connection, search.revision)?;
+        Ok(Self { newest, set: sets.narrow(connection, search.filters, newest, false)? })
+    }
+
+    fn has(&self, version: i64) -> bool {
+        self.set.as_ref().is_none_or(|set| u64::try_from(version).is_ok_and(|version| set.contains(version)))
+    }
+}
+
+/// What a search may still do.
+struct Budget {
+    /// Versions that the index names.
+    named: usize,
+    /// Versions that are read.
+    read: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { named: MAX_PAGE_CANDIDATES, read: MAX_SEARCH_READS }
+    }
+}
+
+impl Budget {
+    fn is_spent(&self) -> bool {
+        self.named == 0 || self.read == 0
+    }
+}
+
 /// The versions that match, in no order, and whether there are more.
-fn ranked(connection: &Connection, search: &Search<'_>, newest: i64) -> Result<(Vec<Ranked>, bool)> {
+fn ranked(connection: &Connection, search: &Search<'_>, among: &Among) -> Result<(Vec<Ranked>, bool)> {
     let mut ranked = Vec::new();
-    let mut seen = HashSet::new();
-    let mut examined = 0;
+    let mut walk = Walk::new(connection, search, among);
     // The same sounds before similar ones, and names before the rest: when there are too many, the best are ranked.
     for (form, columns) in PASSES {
-        let left = MAX_PAGE_CANDIDATES - examined;
-        examined += walk(connection, &expression(&search.query.terms, *form, columns), newest, left, |hit| {
-            if !seen.insert(hit.version()?) || !hit.stands(search)? {
-                return Ok(true);
-            }
-            if let Some(score) = rank::score(&search.query, &texts(&hit.body()?)?) {
-                ranked.push(Ranked { score, name: hit.name()?, version: hit.version()? });
+        walk.hits(&expression(&search.query.terms, *form, columns), |hit| {
+            if let Some(score) = rank::score(&search.query, &texts(&hit.body)?) {
+                ranked.push(Ranked { score, name: hit.name, version: hit.version });
             }
             Ok(ranked.len() <= MAX_RANKED)
         })?;
-        if ranked.len() > MAX_RANKED || examined >= MAX_PAGE_CANDIDATES {
+        if ranked.len() > MAX_RANKED || walk.left.is_spent() {
             ranked.truncate(MAX_RANKED);
             return Ok((ranked, true));
         }
@@ -185,56 +230,61 @@ fn expression(terms: &[Term], form: Form, columns: &str) -> String {
     format!("{{{columns}}} : ({})", terms.iter().map(one).collect::<Vec<_>>().join(" AND "))
 }
 
-/// A version that the index names.
-struct Hit<'a>(&'a rusqlite::Row<'a>);
-
-impl Hit<'_> {
-    fn get<T: rusqlite::types::FromSql>(&self, column: usize) -> Result<T> {
-        self.0.get(column).map_err(|e| from_sqlite(&e))
-    }
-
-    fn version(&self) -> Result<i64> {
-        self.get(0)
-    }
-
-    fn name(&self) -> Result<String> {
-        self.get(1)
-    }
-
-    fn body(&self) -> Result<Vec<u8>> {
-        self.get(4)
-    }
-
-    /// Whether it stands at the revision of a search, and passes its filters.
-    fn stands(&self, search: &Search<'_>) -> Result<bool> {
-        let until: u64 = self.get(2)?;
-        Ok(until > search.revision && search.filters.matches(&decode_facets(&self.get::<Vec<u8>>(3)?)?))
-    }
+/// A version that the index names, and that stands and passes the filters.
+struct Hit {
+    version: i64,
+    name: String,
+    body: Vec<u8>,
 }
 
-/// Shows the versions up to one that match an expression, newest first, at most `limit`, until `take` says false. Answers
-/// how many it showed.
-fn walk(
-    connection: &Connection,
-    expression: &str,
-    newest: i64,
-    limit: usize,
-    mut take: impl FnMut(&Hit<'_>) -> Result<bool>,
-) -> Result<usize> {
-    // The cross join keeps the index outside: it is what bounds the walk.
-    let sql =
-        "SELECT v.id, v.name, v.to_revision, v.facets, v.body FROM search CROSS JOIN versions v ON v.id = search.rowid
-               WHERE search MATCH ?1 AND search.rowid <= ?2 ORDER BY search.rowid DESC LIMIT ?3";
-    let mut statement = connection.prepare_cached(sql).map_err(|e| from_sqlite(&e))?;
-    let mut rows = statement.query(params![expression, newest, limit]).map_err(|e| from_sqlite(&e))?;
-    let mut shown = 0;
-    while let Some(row) = rows.next().map_err(|e| from_sqlite(&e))? {
-        shown += 1;
-        if !take(&Hit(row))? {
-            break;
-        }
+/// Walks along the index of words, as far as the budget goes.
+struct Walk<'a> {
+    connection: &'a Connection,
+    search: &'a Search<'a>,
+    among: &'a Among,
+    left: Budget,
+    /// What was read already.
+    seen: HashSet<i64>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(connection: &'a Connection, search: &'a Search<'a>, among: &'a Among) -> Self {
+        Self { connection, search, among, left: Budget::default(), seen: HashSet::new() }
     }
-    Ok(shown)
+
+    /// Shows the versions that match an expression and were not shown before, newest first, until `take` says false.
+    fn hits(&mut self, expression: &str, mut take: impl FnMut(Hit) -> Result<bool>) -> Result<()> {
+        let sql = "SELECT rowid FROM search WHERE search MATCH ?1 AND rowid <= ?2 ORDER BY rowid DESC LIMIT ?3";
+        let mut statement = self.connection.prepare_cached(sql).map_err(|e| from_sqlite(&e))?;
+        let mut rows =
+            statement.query(params![expression, self.among.newest, self.left.named]).map_err(|e| from_sqlite(&e))?;
+        while !self.left.is_spent()
+            && let Some(row) = rows.next().map_err(|e| from_sqlite(&e))?
+        {
+            self.left.named -= 1;
+            let version = row.get(0).map_err(|e| from_sqlite(&e))?;
+            if self.among.has(version)
+                && self.seen.insert(version)
+                && let Some(hit) = self.read(version)?
+                && !take(hit)?
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, version: i64) -> Result<Option<Hit>> {
+        self.left.read -= 1;
+        let sql = "SELECT name, facets, body FROM versions WHERE id = ?1 AND to_revision > ?2 AND body IS NOT NULL";
+        let found = row(self.connection, sql, params![version, self.search.revision], |r| {
+            Ok((r.get(0)?, r.get::<_, Vec<u8>>(1)?, r.get(2)?))
+        })?;
+        let Some((name, facets, body)) = found else { return Ok(None) };
+        let filters = self.search.filters;
+        let passes = filters.0.is_empty() || filters.matches(&decode_facets(&facets)?);
+        Ok(passes.then_some(Hit { version, name, body }))
+    }
 }
 
 /// The last version that was written at or before a revision; 0 if there is none. Versions are numbered as they are

@@ -53,7 +53,7 @@ pub fn matching(
     let of_kind = filters.clone().of_kind(kind);
     for query in queries(partial) {
         let search = Search { query, filters: &of_kind, revision };
-        finder.compare(find::candidates(connection, &search, MAX_COMPARED)?);
+        finder.compare(find::candidates(connection, sets, &search, MAX_COMPARED)?);
     }
     let around = finder.around(kind)?;
     finder.compare(around.into_iter().filter(|r| of_kind.matches(&Facets::of(r))).collect());
