@@ -167,6 +167,10 @@ pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 
 /// Read connections to the store.
 pub const READ_CONNECTIONS: u32 = 8;
+/// Lookups that one thread reads before it makes room for other reads.
+pub const POINT_READS: usize = 64;
+/// Threads that read for lookups at the same time.
+pub const POINT_READERS: usize = 2;
 /// Page cache of each read connection to the store, in KiB.
 pub const READ_CACHE_KIB: i64 = 2 * 1024;
 /// Page cache of the writing connection, in KiB: the upper parts of every index that a filing adds to.

@@ -94,7 +94,7 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
     .await?;
     let loaded =
         if config.sample { Some(load_sample(&store, &writer, clock::day(clock.now_us())).await?) } else { None };
-    let app = Arc::new(App { store, writer, hub, journal, tasks: Tasks::default(), clock });
+    let app = Arc::new(App::new(store, writer, hub, journal, Tasks::default(), clock));
     let (routes, health) =
         transport::routes(&app).await.map_err(|e| Error::internal(format!("the descriptors cannot be served: {e}")))?;
     let drain = config.drain;

@@ -263,7 +263,7 @@ pub fn open(folder: &Path, options: &Options) -> Result<(Store, WriteStore), Sto
             c.set_prepared_statement_cache_capacity(128);
             c.pragma_update(None, "cache_size", -READ_CACHE_KIB)
         });
-    let pool = Pool::builder().max_size(READ_CONNECTIONS).min_idle(Some(1)).build(manager)?;
+    let pool = Pool::builder().max_size(READ_CONNECTIONS).min_idle(Some(1)).test_on_check_out(false).build(manager)?;
     let hot = Arc::new(Hot::new());
     let store = Store {
         pool,
@@ -449,7 +449,26 @@ impl Store {
     ///
     /// If the store cannot be read.
     pub fn standing(&self, name: &RecordName, revision: u64) -> Result<Option<Bytes>, Error> {
-        let body = self.read(|c| read::encoded_at(c, name, revision))?;
+        self.read(|connection| self.keep(connection, name, revision))
+    }
+
+    /// The same of several names, in their order, in one transaction: that begins once.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn standing_each<'n>(
+        &self,
+        names: impl Iterator<Item = (&'n RecordName, u64)>,
+    ) -> Result<Vec<Option<Bytes>>, Error> {
+        self.read(|connection| {
+            let snapshot = connection.unchecked_transaction().map_err(|e| from_sqlite(&e))?;
+            names.map(|(name, revision)| self.keep(&snapshot, name, revision)).collect()
+        })
+    }
+
+    fn keep(&self, connection: &Connection, name: &RecordName, revision: u64) -> Result<Option<Bytes>, Error> {
+        let body = read::encoded_at(connection, name, revision)?;
         if let Some(body) = &body
             && revision == self.head().revision
         {

@@ -8,6 +8,7 @@ mod import;
 pub mod listener;
 mod log;
 mod page;
+mod points;
 mod position;
 mod registry;
 mod relationship;
@@ -60,6 +61,23 @@ pub struct App {
     pub tasks: Tasks,
     /// What is "the future".
     pub clock: Arc<dyn Clock>,
+    /// Lookups that read the store.
+    points: points::Points,
+}
+
+impl App {
+    /// Of its parts.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        writer: Writer,
+        hub: Arc<Hub>,
+        journal: Arc<dyn Journal>,
+        tasks: Tasks,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { store, writer, hub, journal, tasks, clock, points: points::Points::default() }
+    }
 }
 
 /// The names of the services, as health knows them.

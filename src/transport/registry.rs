@@ -10,6 +10,7 @@ use super::{
     App, explain,
     filing::{parse_name, publisher_key},
     page::{self, PageToken},
+    points,
     position::At,
     request::time_left,
     served::registry_service_server::RegistryService,
@@ -84,7 +85,7 @@ impl Registry {
         let record = if mask.is_all() && valid_at.is_none() {
             match app.store.hot(&name, at.revision) {
                 Some(record) => record,
-                None => blocking(move || app.standing(&name, at.revision)).await?,
+                None => points::standing(&app, name, at.revision).await?,
             }
         } else {
             let record = blocking(move || app.standing_on(&name, at.revision, valid_at)).await?;
@@ -173,7 +174,7 @@ pub(super) use paged;
 
 impl App {
     /// The record that stands for a name at a revision, encoded; reads the store.
-    fn standing(&self, asked: &RecordName, revision: u64) -> Result<Bytes> {
+    pub(super) fn standing(&self, asked: &RecordName, revision: u64) -> Result<Bytes> {
         // A name that is merged into another has no record of its own.
         if let Some(record) = self.store.standing(asked, revision)? {
             return Ok(record);

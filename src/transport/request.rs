@@ -95,9 +95,12 @@ where
 
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let given = headers.get(REQUEST_ID).filter(|v| v.len() <= MAX_REQUEST_ID && v.to_str().is_ok());
-    given.cloned().unwrap_or_else(|| {
+    let mut id = given.cloned().unwrap_or_else(|| {
         HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()).expect("a UUID is a header's value")
-    })
+    });
+    // No two are alike: HPACK need not put them into the tables of either side (RFC 7541, 7.1.3).
+    id.set_sensitive(true);
+    id
 }
 
 /// The `grpc-timeout` header: digits and a unit.

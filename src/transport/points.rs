@@ -1,0 +1,104 @@
+//! Point reads that memory does not answer: whoever asks while others are read is read with them.
+//!
+//! To hand one short read to another thread and back costs more than the read. So those that wait are read one after the
+//! other by whoever reads already, and a thread is woken for many.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tracing::Span;
+
+use super::App;
+use crate::{
+    domain::{
+        error::{Error, Result},
+        name::RecordName,
+    },
+    limits::{POINT_READERS, POINT_READS},
+    tasks::blocking,
+};
+
+/// Who waits for a record. Bounded by the streams of all connections: each waits for one at a time.
+#[derive(Default)]
+pub(super) struct Points(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    asked: VecDeque<Asked>,
+    readers: usize,
+}
+
+struct Asked {
+    name: RecordName,
+    revision: u64,
+    reply: oneshot::Sender<Result<Bytes>>,
+    /// The request's, for what its read writes to the log.
+    span: Span,
+}
+
+impl Points {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Every change to it is one statement.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those who have waited longest; nobody, and one reader less, if none does.
+    fn take(&self) -> Vec<Asked> {
+        let mut waiting = self.lock();
+        let count = waiting.asked.len().min(POINT_READS);
+        let some: Vec<Asked> = waiting.asked.drain(..count).collect();
+        if some.is_empty() {
+            waiting.readers -= 1;
+        }
+        some
+    }
+}
+
+/// The record that stands for a name at a revision, encoded.
+pub(super) async fn standing(app: &Arc<App>, name: RecordName, revision: u64) -> Result<Bytes> {
+    let (reply, answer) = oneshot::channel();
+    let needs_reader = {
+        let mut waiting = app.points.lock();
+        waiting.asked.push_back(Asked { name, revision, reply, span: Span::current() });
+        let needs_reader = waiting.readers < POINT_READERS;
+        waiting.readers += usize::from(needs_reader);
+        needs_reader
+    };
+    if needs_reader {
+        // It reads for others too.
+        Span::none().in_scope(|| app.tasks.spawn("point reads", read(Arc::clone(app))));
+    }
+    answer.await.unwrap_or_else(|_| Err(Error::internal("a read ended abnormally")))
+}
+
+/// Reads until nobody waits.
+async fn read(app: Arc<App>) {
+    loop {
+        let some = app.points.take();
+        if some.is_empty() {
+            return;
+        }
+        let reader = Arc::clone(&app);
+        let all = blocking(move || {
+            let found = reader.store.standing_each(some.iter().map(|asked| (&asked.name, asked.revision)));
+            let mut found = found.unwrap_or_default().into_iter();
+            for Asked { name, revision, reply, span } in some {
+                // What stands under no such name is another's, or none; and an error is each one's own.
+                let answer = match found.next().flatten() {
+                    Some(record) => Ok(record),
+                    None => span.in_scope(|| reader.standing(&name, revision)),
+                };
+                // A client that went away does not want it.
+                let _ = reply.send(answer);
+            }
+            Ok(())
+        });
+        if let Err(error) = all.await {
+            tracing::error!(%error, "point reads failed");
+        }
+    }
+}
