@@ -39,7 +39,8 @@ pub const MAX_MASK_PATHS: usize = 256;
 pub const DEFAULT_PAGE_SIZE: usize = 50;
 /// Elements of a page at most.
 pub const MAX_PAGE_SIZE: usize = 1000;
-/// Candidates that one page examines before it comes back short.
+/// Events that one page of `ListEvents` examines before it comes back short, and versions of one search that its index
+/// names.
 pub const MAX_PAGE_CANDIDATES: usize = 10_000;
 /// Steps along an index that one page takes before it comes back short; reading a record counts as several.
 pub const MAX_PAGE_STEPS: usize = 24_000;
@@ -50,8 +51,8 @@ pub const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
 pub const MAX_RELATIONSHIP_STATES: usize = 8;
 /// Records that one answer about relations is made of.
 pub const MAX_RELATIONSHIP_RECORDS: usize = 50_000;
-/// Pages of candidates that one answer about relations examines: a state with many records may have few in common.
-pub const MAX_RELATIONSHIP_PAGES: usize = 100;
+/// Pages, short ones included, that one answer about relations reads: a state with many records may have few in common.
+pub const MAX_RELATIONSHIP_PAGES: usize = 1000;
 /// Sources with a coverage that one answer about relations reads.
 pub const MAX_COVERING_SOURCES: usize = 10_000;
 /// Sources that a count names as having watched; the rest are counted.
@@ -76,7 +77,7 @@ pub const MAX_INDEXED_WORDS: usize = 4096;
 pub const MAX_SIMILAR_WORDS: usize = 32;
 /// Records of one search that are ranked.
 pub const MAX_RANKED: usize = 300;
-/// Versions of records that one search reads, those that turn out not to match included.
+/// Records that one search reads that stand and pass its filters.
 pub const MAX_SEARCH_READS: usize = 800;
 /// Highlights of one record.
 pub const MAX_HIGHLIGHTS: usize = 5;
@@ -110,7 +111,8 @@ pub const REQUEST_ID_RETENTION: Duration = Duration::from_secs(48 * 3600);
 pub const RING_BYTES: usize = 64 * 1024 * 1024;
 /// Revisions that a subscriber behind the ring reads from the store at once.
 pub const REPLAY_PAGE_REVISIONS: usize = 256;
-/// Bytes of entries that a subscriber behind the ring reads from the store at once; it holds two such pages.
+/// Bytes of entries that a subscriber behind the ring reads from the store at once. It holds two such pages; with filters
+/// each has the records before and after beside the entries.
 pub const REPLAY_PAGE_BYTES: usize = 512 * 1024;
 /// Subscribers that read from the store at the same time.
 pub const REPLAY_READERS: usize = 4;
@@ -198,6 +200,7 @@ pub const TOLD: &[(&str, usize)] = &[
     ("merged_names", MAX_MERGED_NAMES),
     ("page_candidates", MAX_PAGE_CANDIDATES),
     ("page_elements", MAX_PAGE_SIZE),
+    ("page_steps", MAX_PAGE_STEPS),
     ("query_chars", MAX_QUERY_CHARS),
     ("query_words", MAX_QUERY_WORDS),
     ("ranked", MAX_RANKED),
@@ -207,4 +210,5 @@ pub const TOLD: &[(&str, usize)] = &[
     ("report_bytes", MAX_REPORT_BYTES),
     ("reports_per_filing", MAX_REPORTS_PER_FILING),
     ("request_bytes", MAX_REQUEST_BYTES),
+    ("search_reads", MAX_SEARCH_READS),
 ];

@@ -224,6 +224,63 @@ fn a_list_is_what_its_filters_select_in_its_order_whichever_way_it_is_read() {
 }
 
 #[test]
+fn a_page_that_ends_among_the_versions_of_a_record_loses_none() {
+    let filed = Filed::new();
+    let visits: Vec<_> = reports(700).into_iter().filter(|r| r.record.starts_with("visits/")).collect();
+    let saying = |words: &str| {
+        let mut visits = visits.clone();
+        for report in &mut visits {
+            if let Some(v1::report::Content::Visit(visit)) = &mut report.content {
+                visit.summary = Some(words.to_owned());
+            }
+        }
+        visits
+    };
+    // Three versions of each, in one place of every order but that of update.
+    for words in ["first", "second", "third"] {
+        saying(words).chunks(100).for_each(|some| filed.file(some.to_vec()));
+    }
+    let (connection, sets, everything) = (filed.reader(), TermSets::default(), Filters::default());
+    for order in ORDERS {
+        // To derive a status costs so much that a page ends by that, wherever it is.
+        for valid_at in [None, Some(20_000 as Day)] {
+            let query = list::Query {
+                kind: Some(RecordKind::Visit),
+                filters: &everything,
+                revision: filed.store.head().revision,
+                order,
+                limit: 1000,
+                after: None,
+                valid_at,
+            };
+            let first = list::page(&connection, &sets, &query).unwrap();
+            assert!(valid_at.is_none() || first.next.is_some(), "a page ends early");
+            let listed = all_pages(&connection, &sets, &query);
+            let names: BTreeSet<_> = listed.iter().map(|r| record::name_of(r).to_owned()).collect();
+            assert_eq!((names.len(), listed.len()), (visits.len(), visits.len()), "{order:?} {valid_at:?}");
+        }
+    }
+}
+
+#[test]
+fn records_of_some_kinds_among_all_are_found_by_name() {
+    let filed = Filed::new();
+    reports(1000).chunks(100).for_each(|some| filed.file(some.to_vec()));
+    let (connection, sets) = (filed.reader(), TermSets::default());
+    let revision = filed.store.head().revision;
+    let list = |kind: Option<RecordKind>, filters: &Filters| {
+        let (order, after, valid_at) = (Order::Name, None, None);
+        let query = list::Query { kind, filters, revision, order, limit: 40, after, valid_at };
+        all_pages(&connection, &sets, &query)
+    };
+    let mut each = list(Some(RecordKind::Agreement), &Filters::default());
+    each.extend(list(Some(RecordKind::Exercise), &Filters::default()));
+    assert!(each.len() > 50);
+    let kinds = filters(r#"{"kinds": ["RECORD_KIND_EXERCISE", "RECORD_KIND_AGREEMENT"]}"#);
+    assert_eq!(list(None, &kinds), each);
+}
+
+#[test]
 fn a_set_that_was_read_once_has_what_came_since() {
     let filed = Filed::new();
     let reports = reports(200);

@@ -419,13 +419,12 @@ impl Watch {
         let mut page = self.page_after(self.at.revision).await?;
         while let Some(last) = page.last() {
             let ahead = self.page_after(last.number);
-            let (delivered, next) = tokio::join!(self.deliver(page.iter()), ahead);
-            delivered?;
-            self.check_drain().await?;
+            let ((), next) = tokio::try_join!(self.deliver(page.iter()), ahead)?;
+            self.check_end().await?;
             if !matches!(self.subscriber.poll(self.at.revision, 0), Polled::Behind) {
                 break;
             }
-            page = next?;
+            page = next;
         }
         Ok(())
     }

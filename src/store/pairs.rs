@@ -18,8 +18,8 @@ use crate::{
 
 /// Pairs that one version is kept under; of a visit with more hosts and guests some find it, which is enough for a hint.
 const MAX_PAIRS: usize = 16;
-/// Versions that one question reads.
-const MAX_READ: usize = 64;
+/// Versions that one question reads, those that ended since included.
+const MAX_READ: usize = 128;
 
 /// Keeps a version of a visit under its pairs of host and guest; nothing if its end is not known.
 ///
@@ -40,8 +40,8 @@ fn pairs(facets: &Facets) -> impl Iterator<Item = (&str, &str)> {
     facets.values(Tag::Host).flat_map(|host| facets.values(Tag::Guest).map(move |guest| (host, guest)))
 }
 
-/// The names of visits that match and whose last possible day lies in a range, both inclusive, by that day, as they stand
-/// now: those that have a host and a guest in common with `facets`. At most `limit`.
+/// The names of visits that match and whose last possible day lies in a range, both inclusive, as they stand now: those
+/// that have a host and a guest in common with `facets`, in the order of recording. At most `limit`.
 ///
 /// # Errors
 ///
@@ -55,9 +55,9 @@ pub fn ended_within(
 ) -> Result<Vec<String>> {
     let Some((host, guest)) = pairs(facets).next() else { return Ok(Vec::new()) };
     let sql = format!(
-        "SELECT v.name, v.facets FROM pairs p CROSS JOIN versions v ON v.id = p.version
-         WHERE p.host = ?1 AND p.guest = ?2 AND p.latest BETWEEN ?3 AND ?4 AND v.to_revision = {OPEN}
-         ORDER BY p.latest LIMIT {MAX_READ}"
+        "SELECT v.name, v.facets FROM versions v WHERE v.to_revision = {OPEN} AND v.id IN (
+            SELECT version FROM pairs WHERE host = ?1 AND guest = ?2 AND latest BETWEEN ?3 AND ?4
+            ORDER BY latest DESC LIMIT {MAX_READ})"
     );
     let range = (host, guest, from, until);
     let found = rows(connection, &sql, range, |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))?;

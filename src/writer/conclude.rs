@@ -144,7 +144,8 @@ impl Drafting<'_> {
             let decision = self.decide(payload, &place, resolution.clone(), plan, &overlay)?;
             let outcome = decision.outcome;
             share(payload, &place, outcome, Some(&decision));
-            self.resolved.borrow_mut().extend(resolution.map(|r| (place.name().to_string(), r)));
+            let changed = resolution.filter(|_| decision.change.is_some());
+            self.resolved.borrow_mut().extend(changed.map(|r| (place.name().to_string(), r)));
             append(payload, decision);
         }
         Ok(())

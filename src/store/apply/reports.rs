@@ -19,8 +19,11 @@ impl At<'_> {
         let mut created: Option<i64> = None;
         let again = !self.filed.insert(report.name.clone());
         if again || !record.is_new {
-            let sql = "SELECT min(created_at_us) FROM reports WHERE record = ?1 AND name = ?2";
-            created = self.connection.prepare_cached(sql)?.query_row((record.id, &report.name), |r| r.get(0))?;
+            // Every version of a report says the same.
+            let sql = "SELECT created_at_us FROM reports WHERE record = ?1 AND name = ?2
+                       ORDER BY from_revision DESC LIMIT 1";
+            let mut newest = self.connection.prepare_cached(sql)?;
+            created = newest.query_row((record.id, &report.name), |r| r.get(0)).optional()?;
         }
         if created.is_some() {
             self.end(record.id, &report.name)?;

@@ -11,6 +11,7 @@ mod walk;
 use prost::Message as _;
 use rusqlite::{Connection, params};
 
+pub(super) use self::sets::Asked;
 pub use self::sets::TermSets;
 use super::read::{self, decode, decode_facets};
 use crate::{
@@ -21,16 +22,16 @@ use crate::{
         record,
         status::{self, View},
     },
-    limits::{MAX_PAGE_BYTES, MAX_PAGE_CANDIDATES, MAX_PAGE_STEPS},
+    limits::{MAX_PAGE_BYTES, MAX_PAGE_STEPS},
     pb::v1,
 };
 
 /// What reading a record costs, in steps along an index.
-const READ_STEPS: usize = 12;
+const READ_STEPS: usize = 30;
 /// What finding a version by its name costs, in steps along an index.
-const NAME_STEPS: usize = 4;
+const NAME_STEPS: usize = 8;
 /// What deriving the status of a record anew costs, in steps along an index.
-const DERIVE_STEPS: usize = 60;
+const DERIVE_STEPS: usize = 90;
 
 /// The order of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +111,9 @@ pub fn page(connection: &Connection, sets: &TermSets, query: &Query<'_>) -> Resu
     let newest: i64 =
         read::row(connection, "SELECT coalesce(max(id), 0) FROM versions", [], |r| r.get(0))?.unwrap_or(0);
     let mut collector = Collector::new(connection, query);
-    match sets.narrow(connection, query.filters, newest, query.valid_at.is_some())? {
+    let asked =
+        Asked { filters: query.filters, kind_is_walked: query.kind.is_some(), another_day: query.valid_at.is_some() };
+    match sets.narrow(connection, &asked, newest)? {
         Some(set) if set.is_empty() => {}
         Some(set) if sorted::is_cheaper(set.len(), newest, query) => sorted::collect(&mut collector, &set)?,
         set => walk::collect(&mut collector, set.as_ref())?,
@@ -136,13 +139,12 @@ struct Collector<'a> {
     query: &'a Query<'a>,
     page: Page,
     bytes: usize,
-    candidates: usize,
     steps: usize,
 }
 
 impl<'a> Collector<'a> {
     fn new(connection: &'a Connection, query: &'a Query<'a>) -> Self {
-        Self { connection, query, page: Page::default(), bytes: 0, candidates: 0, steps: 0 }
+        Self { connection, query, page: Page::default(), bytes: 0, steps: 0 }
     }
 
     /// Counts a version that is no candidate; whether the page has taken all the steps that it may.
@@ -163,12 +165,9 @@ impl<'a> Collector<'a> {
             self.bytes += record.encoded_len();
             self.page.records.push(record);
         }
-        self.candidates += 1;
         self.steps += if self.query.valid_at.is_some() { DERIVE_STEPS } else { READ_STEPS };
-        let full = self.page.records.len() >= self.query.limit
-            || self.bytes >= MAX_PAGE_BYTES
-            || self.candidates >= MAX_PAGE_CANDIDATES
-            || self.steps >= MAX_PAGE_STEPS;
+        let full =
+            self.page.records.len() >= self.query.limit || self.bytes >= MAX_PAGE_BYTES || self.steps >= MAX_PAGE_STEPS;
         if !full {
             return Ok(Flow::More);
         }

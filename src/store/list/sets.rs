@@ -56,25 +56,32 @@ impl Default for TermSets {
 }
 
 impl TermSets {
-    /// The versions up to `newest` among which everything is that the filters select; `None` if no term narrows it. On
-    /// another day than the registry's another status holds than the one that is indexed.
+    /// The versions up to `newest` among which everything is that the filters select; `None` if no term narrows it.
     pub(in crate::store) fn narrow(
         &self,
         connection: &Connection,
-        filters: &Filters,
+        asked: &Asked<'_>,
         newest: i64,
-        another_day: bool,
     ) -> Result<Option<RoaringTreemap>> {
         let reader = Reader { sets: self, connection, newest };
         let mut all = RoaringTreemap::new();
-        for filter in &filters.0 {
-            match reader.of_filter(filter, another_day)? {
+        for filter in &asked.filters.0 {
+            match reader.of_filter(filter, asked)? {
                 Some(set) => all |= set,
                 None => return Ok(None),
             }
         }
-        Ok((!filters.0.is_empty()).then_some(all))
+        Ok((!asked.filters.0.is_empty()).then_some(all))
     }
+}
+
+/// What is asked of an index that is walked.
+pub(in crate::store) struct Asked<'a> {
+    pub filters: &'a Filters,
+    /// Whether the index has one kind of record alone, all that the filters select being of it.
+    pub kind_is_walked: bool,
+    /// Whether the status of another day is asked for than the one that is indexed.
+    pub another_day: bool,
 }
 
 struct Reader<'a> {
@@ -84,12 +91,12 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn of_filter(&self, filter: &Filter, another_day: bool) -> Result<Option<RoaringTreemap>> {
+    fn of_filter(&self, filter: &Filter, asked: &Asked<'_>) -> Result<Option<RoaringTreemap>> {
         let narrows = |clause: &&Clause| match clause.tag {
-            // The index that is walked has the kind, and next to nothing is disputed.
-            Tag::Kind => false,
+            Tag::Kind => !asked.kind_is_walked,
+            // Next to nothing is disputed.
             Tag::Disputed => clause.values == ["true"],
-            Tag::Status | Tag::AgreementStatus => !another_day,
+            Tag::Status | Tag::AgreementStatus => !asked.another_day,
             _ => true,
         };
         let mut found: Option<RoaringTreemap> = None;
@@ -134,7 +141,8 @@ impl Reader<'_> {
             let found = row(self.connection, sql, sample, |r| r.get::<_, i64>(0))?;
             Ok(found.unwrap_or(0) * COMMON_IN > SAMPLE)
         };
-        Ok(self.newest > MIN_SAMPLED && many(self.newest)? && many(self.newest / 2)?)
+        // Of names there are as many as records.
+        Ok(*tag != Tag::Name && self.newest > MIN_SAMPLED && many(self.newest)? && many(self.newest / 2)?)
     }
 
     fn of_term(&self, term: &Term) -> Result<RoaringTreemap> {

@@ -9,7 +9,8 @@ use crate::{
     store::from_sqlite,
 };
 
-/// What spans more days is in an index of its own, and found by that where a walk begins so far outside a period.
+/// What spans more days is in an index of its own, and found by that where a walk begins so far outside a period. The
+/// schema says the same number.
 const LONG_DAYS: i64 = 366;
 
 /// Takes a page along an index, past what is not in the set.
@@ -70,30 +71,34 @@ impl Stretch {
         };
         let mut statement = page.connection.prepare_cached(&sql).map_err(|e| from_sqlite(&e))?;
         let mut rows = statement.query(params).map_err(|e| from_sqlite(&e))?;
+        // The versions of one record may share a place, and the next page begins after it: what is full takes them all.
+        let mut full: Option<Place> = None;
         while let Some(row) = rows.next().map_err(|e| from_sqlite(&e))? {
             let step = Step::read(row).map_err(|e| from_sqlite(&e))?;
-            if step.key > self.last {
+            if step.key > self.last || full.as_ref().is_some_and(|place| !step.is_at(place)) {
                 break;
             }
-            let place = || Ok(Place { key: step.key, name: row.get(2)? });
-            let place = || place().map_err(|e: rusqlite::Error| from_sqlite(&e));
-            let flow = if set.is_none_or(|set| set.contains(step.version)) && self.spans(query, &step) {
-                page.offer(i64::try_from(step.version).unwrap_or(i64::MAX), place()?)?
-            } else if page.is_spent() {
-                page.page.next = Some(place()?);
-                Flow::Full
-            } else {
-                Flow::More
-            };
-            if flow == Flow::Full {
-                return Ok(Flow::Full);
+            if self.take(page, set, &step)? == Flow::Full {
+                full = page.page.next.clone();
             }
         }
-        Ok(Flow::More)
+        Ok(if full.is_some() { Flow::Full } else { Flow::More })
+    }
+
+    /// Offers a version, or passes it.
+    fn take(self, page: &mut Collector<'_>, set: Option<&RoaringTreemap>, step: &Step<'_>) -> Result<Flow> {
+        if set.is_none_or(|set| set.contains(step.version)) && self.spans(page.query, step) {
+            return page.offer(i64::try_from(step.version).unwrap_or(i64::MAX), step.place());
+        }
+        if !page.is_spent() {
+            return Ok(Flow::More);
+        }
+        page.page.next = Some(step.place());
+        Ok(Flow::Full)
     }
 
     /// Whether both ends allow that it lies in the period that is asked for; orders without dates leave it to the facets.
-    fn spans(self, query: &Query<'_>, step: &Step) -> bool {
+    fn spans(self, query: &Query<'_>, step: &Step<'_>) -> bool {
         match self.order {
             Order::Newest => query.spans(step.key, step.other),
             Order::Oldest => query.spans(step.other, step.key),
@@ -119,7 +124,8 @@ impl Stretch {
                 );
             }
         };
-        let long = if self.is_long { "AND -(newest_first + oldest_first) > 366" } else { "" };
+        let long =
+            if self.is_long { format!("AND -(newest_first + oldest_first) > {LONG_DAYS}") } else { String::new() };
         format!(
             "SELECT id, {key}, name, {other} FROM versions INDEXED BY {index}
              WHERE kind = ?1 AND ({key}, name) > (?2, ?3) {long} ORDER BY {key}, name"
@@ -128,14 +134,23 @@ impl Stretch {
 }
 
 /// One entry of an index.
-struct Step {
+struct Step<'r> {
     version: u64,
     key: i64,
+    name: &'r str,
     other: i64,
 }
 
-impl Step {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self { version: row.get(0)?, key: row.get(1)?, other: row.get(3)? })
+impl<'r> Step<'r> {
+    fn read(row: &'r Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { version: row.get(0)?, key: row.get(1)?, name: row.get_ref(2)?.as_str()?, other: row.get(3)? })
+    }
+
+    fn place(&self) -> Place {
+        Place { key: self.key, name: self.name.to_owned() }
+    }
+
+    fn is_at(&self, place: &Place) -> bool {
+        self.key == place.key && self.name == place.name
     }
 }

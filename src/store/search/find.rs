@@ -24,7 +24,7 @@ use crate::{
     pb::{self, v1},
     store::{
         from_sqlite,
-        list::{Place, TermSets},
+        list::{Asked, Place, TermSets},
         read::{decode, decode_facets, row, rows},
     },
 };
@@ -149,7 +149,8 @@ struct Among {
 impl Among {
     fn new(connection: &Connection, sets: &TermSets, search: &Search<'_>) -> Result<Self> {
         let newest = newest_version(connection, search.revision)?;
-        Ok(Self { newest, set: sets.narrow(connection, search.filters, newest, false)? })
+        let asked = Asked { filters: search.filters, kind_is_walked: false, another_day: false };
+        Ok(Self { newest, set: sets.narrow(connection, &asked, newest)? })
     }
 
     fn has(&self, version: i64) -> bool {
@@ -161,7 +162,7 @@ impl Among {
 struct Budget {
     /// Versions that the index names.
     named: usize,
-    /// Versions that are read.
+    /// Records that are read and pass the filters.
     read: usize,
 }
 
@@ -275,15 +276,20 @@ impl<'a> Walk<'a> {
     }
 
     fn read(&mut self, version: i64) -> Result<Option<Hit>> {
-        self.left.read -= 1;
         let sql = "SELECT name, facets, body FROM versions WHERE id = ?1 AND to_revision > ?2 AND body IS NOT NULL";
-        let found = row(self.connection, sql, params![version, self.search.revision], |r| {
-            Ok((r.get(0)?, r.get::<_, Vec<u8>>(1)?, r.get(2)?))
-        })?;
-        let Some((name, facets, body)) = found else { return Ok(None) };
         let filters = self.search.filters;
-        let passes = filters.0.is_empty() || filters.matches(&decode_facets(&facets)?);
-        Ok(passes.then_some(Hit { version, name, body }))
+        let passes =
+            |facets: &[u8]| -> Result<bool> { Ok(filters.0.is_empty() || filters.matches(&decode_facets(facets)?)) };
+        let found = row(self.connection, sql, params![version, self.search.revision], |r| {
+            Ok(match passes(r.get_ref(1)?.as_blob()?) {
+                Ok(true) => Ok(Some(Hit { version, name: r.get(0)?, body: r.get(2)? })),
+                Ok(false) => Ok(None),
+                Err(error) => Err(error),
+            })
+        })?;
+        let hit: Option<Hit> = found.transpose()?.flatten();
+        self.left.read -= usize::from(hit.is_some());
+        Ok(hit)
     }
 }
 
