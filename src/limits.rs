@@ -43,7 +43,7 @@ pub const MAX_PAGE_SIZE: usize = 1000;
 /// names.
 pub const MAX_PAGE_CANDIDATES: usize = 10_000;
 /// Steps along an index that one page takes before it comes back short; reading a record counts as several.
-pub const MAX_PAGE_STEPS: usize = 24_000;
+pub const MAX_PAGE_STEPS: usize = 18_000;
 /// Bytes of records that one page holds before it comes back short: below what clients accept by default.
 pub const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
 
@@ -77,6 +77,8 @@ pub const MAX_INDEXED_WORDS: usize = 4096;
 pub const MAX_SIMILAR_WORDS: usize = 32;
 /// Records of one search that are ranked.
 pub const MAX_RANKED: usize = 300;
+/// Records with the very sounds that are looked for of which there are so many that those with similar ones are left out.
+pub const ENOUGH_RANKED: usize = 100;
 /// Records that one search reads that stand and pass its filters.
 pub const MAX_SEARCH_READS: usize = 800;
 /// Highlights of one record.

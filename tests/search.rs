@@ -4,7 +4,7 @@ mod common;
 
 use attache::{
     domain::record,
-    limits::MAX_RANKED,
+    limits::{ENOUGH_RANKED, MAX_RANKED},
     pb::v1::{self, RecordKind, record::Kind, report::Content},
     serve::Parts,
 };
@@ -372,6 +372,22 @@ async fn retracted_records_are_no_candidates_and_a_partial_one_must_say_somethin
         let violations = refused.get_details_bad_request().expect(field).field_violations;
         assert_eq!((ask::reason(&refused).as_str(), violations[0].field.as_str()), ("FIELD_INVALID", field));
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn similar_spellings_are_left_out_where_many_records_have_the_very_words() {
+    let server = TestServer::start().await;
+    server.file(vec![titled_visit("near", "s", "Visit to Sumgaot", "")]).await;
+    let exact = |i: usize| titled_visit(&format!("v{i}"), "s", "Visit to Sumgait", "");
+    server.file((0..ENOUGH_RANKED - 1).map(exact).collect()).await;
+    let all = v1::SearchRecordsRequest { page_size: 1000, ..words("Sumgait") };
+    let few = search(&server, all.clone()).await;
+    assert!(!few.incomplete && names(&few.results).contains(&"visits/near".to_owned()));
+    server.file(vec![exact(ENOUGH_RANKED)]).await;
+    let many = search(&server, all).await;
+    assert!(many.incomplete && many.results.len() == ENOUGH_RANKED);
+    assert!(!names(&many.results).contains(&"visits/near".to_owned()));
     server.stop().await;
 }
 

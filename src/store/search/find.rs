@@ -20,7 +20,7 @@ use crate::{
             words::errors_forgiven,
         },
     },
-    limits::{MAX_PAGE_BYTES, MAX_PAGE_CANDIDATES, MAX_RANKED, MAX_SEARCH_READS, MAX_SIMILAR_WORDS},
+    limits::{ENOUGH_RANKED, MAX_PAGE_BYTES, MAX_PAGE_CANDIDATES, MAX_RANKED, MAX_SEARCH_READS, MAX_SIMILAR_WORDS},
     pb::{self, v1},
     store::{
         from_sqlite,
@@ -183,16 +183,22 @@ fn ranked(connection: &Connection, search: &Search<'_>, among: &Among) -> Result
     let mut ranked = Vec::new();
     let mut walk = Walk::new(connection, search, among);
     // The same sounds before similar ones, and names before the rest: when there are too many, the best are ranked.
-    for (form, columns) in PASSES {
-        walk.hits(&expression(&search.query.terms, *form, columns), |hit| {
-            if let Some(score) = rank::score(&search.query, &texts(&hit.body)?) {
-                ranked.push(Ranked { score, name: hit.name, version: hit.version });
-            }
-            Ok(ranked.len() <= MAX_RANKED)
-        })?;
-        if ranked.len() > MAX_RANKED || walk.left.is_spent() {
-            ranked.truncate(MAX_RANKED);
+    for form in [Form::Same, Form::Similar] {
+        // Whoever finds so many of the very words does not look for others, which cost most.
+        if form == Form::Similar && ranked.len() >= ENOUGH_RANKED {
             return Ok((ranked, true));
+        }
+        for columns in ["names", "names stated", ALL] {
+            walk.hits(&expression(&search.query.terms, form, columns), |hit| {
+                if let Some(score) = rank::score(&search.query, &texts(&hit.body)?) {
+                    ranked.push(Ranked { score, name: hit.name, version: hit.version });
+                }
+                Ok(ranked.len() <= MAX_RANKED)
+            })?;
+            if ranked.len() > MAX_RANKED || walk.left.is_spent() {
+                ranked.truncate(MAX_RANKED);
+                return Ok((ranked, true));
+            }
         }
     }
     Ok((ranked, false))
@@ -208,15 +214,6 @@ enum Form {
 }
 
 const ALL: &str = "names stated summaries";
-
-const PASSES: &[(Form, &str)] = &[
-    (Form::Same, "names"),
-    (Form::Same, "names stated"),
-    (Form::Same, ALL),
-    (Form::Similar, "names"),
-    (Form::Similar, "names stated"),
-    (Form::Similar, ALL),
-];
 
 /// The expression of FTS5. Sounds are letters and digits of ASCII, and quoted: nothing in them is syntax.
 fn expression(terms: &[Term], form: Form, columns: &str) -> String {
