@@ -63,7 +63,7 @@ fn lines(row: &Row, rows: &[Row], times: bool) -> String {
 
 fn compared(against: &Against, rows: &[Row]) -> String {
     let other = rows.iter().find(|row| row.key == against.key).map_or(against.key.as_str(), |row| &row.what);
-    let other = other.split(',').next().unwrap_or(other);
+    let other = other.split(", ").next().unwrap_or(other);
     format!(" {} × {other} | {} |", number(against.ratio), wanted(against.goal, against.ratio, " ×"))
 }
 
