@@ -61,6 +61,7 @@ under_both_settings!(
     guarantee_7_filter_consistent_a_cache_equals_the_list_at_every_token,
     guarantee_8_caught_up_after_everything_acknowledged_before,
     guarantee_8_caught_up_also_when_nothing_matches,
+    guarantee_8_caught_up_is_where_the_log_stood_though_filings_outrun_the_replay,
     guarantee_8_caught_up_on_a_replica_that_lags,
     guarantee_10_honest_end_where_until_says_so,
     guarantee_10_honest_end_when_the_server_drains,
@@ -689,6 +690,24 @@ async fn guarantee_8_caught_up_also_when_nothing_matches(config: Config) {
         assert!(events(&frames).is_empty());
         assert!(covers(&frames.last().unwrap().token, acked.last().unwrap().revision));
     }
+}
+
+async fn guarantee_8_caught_up_is_where_the_log_stood_though_filings_outrun_the_replay(config: Config) {
+    let is_stressed = is_stressed(&config);
+    let server = server(config).await;
+    let before = read(&flood(&server, FLOOD).await).revision;
+    let feed = v1::feed_service_client::FeedServiceClient::new(server.narrow_channel());
+    let feed = feed.max_decoding_message_size(64 << 20);
+    // It does not read before as much again has come.
+    let watch = Watching::open(feed, until_caught_up(taciturn(from_oldest()))).await.unwrap();
+    let last = read(&flood(&server, 2 * FLOOD).await).revision;
+    let (frames, error) = watch.until_the_end().await;
+    assert!(error.is_none(), "{error:?}");
+    let caught_up = frames.iter().find(|frame| is_caught_up(frame)).expect("it caught up");
+    let at = read(&caught_up.token).revision;
+    assert!(at >= before, "everything acknowledged before has come");
+    // Outside the ring the log is read two revisions at a time.
+    assert!(!is_stressed || at < before + 2, "at {at}, asked for {before} of {last}");
 }
 
 async fn guarantee_8_caught_up_on_a_replica_that_lags(config: Config) {
