@@ -139,6 +139,12 @@ const FILTERS: &[&str] = &[
     r#"{"kinds": ["RECORD_KIND_VISIT"]}"#,
 ];
 
+/// All visits that pass, by name, as many a page as there may be.
+fn visits<'a>(filters: &'a Filters, revision: u64) -> list::Query<'a> {
+    let (kind, order) = (Some(RecordKind::Visit), Order::Name);
+    list::Query { kind, filters, revision, order, limit: 1000, after: None, valid_at: None }
+}
+
 const ORDERS: [Order; 4] = [Order::Newest, Order::Oldest, Order::Name, Order::Updated];
 
 fn all_pages(connection: &Connection, sets: &TermSets, query: &list::Query<'_>) -> Vec<v1::Record> {
@@ -187,15 +193,7 @@ fn a_list_is_what_its_filters_select_in_its_order_whichever_way_it_is_read() {
     });
     let (connection, sets, revision) = (filed.reader(), TermSets::default(), filed.store.head().revision);
     let everything = Filters::default();
-    let whole = |kind: RecordKind| list::Query {
-        kind: Some(kind),
-        filters: &everything,
-        revision,
-        order: Order::Name,
-        limit: 1000,
-        after: None,
-        valid_at: None,
-    };
+    let whole = |kind: RecordKind| list::Query { kind: Some(kind), ..visits(&everything, revision) };
     let mut selected = BTreeMap::new();
     for kind in [RecordKind::Visit, RecordKind::Agreement, RecordKind::Exercise] {
         let standing = all_pages(&connection, &sets, &whole(kind));
@@ -226,15 +224,15 @@ fn a_list_is_what_its_filters_select_in_its_order_whichever_way_it_is_read() {
 #[test]
 fn a_page_that_ends_among_the_versions_of_a_record_loses_none() {
     let filed = Filed::new();
-    let visits: Vec<_> = reports(700).into_iter().filter(|r| r.record.starts_with("visits/")).collect();
+    let told: Vec<_> = reports(700).into_iter().filter(|r| r.record.starts_with("visits/")).collect();
     let saying = |words: &str| {
-        let mut visits = visits.clone();
-        for report in &mut visits {
+        let mut told = told.clone();
+        for report in &mut told {
             if let Some(v1::report::Content::Visit(visit)) = &mut report.content {
                 visit.summary = Some(words.to_owned());
             }
         }
-        visits
+        told
     };
     // Three versions of each, in one place of every order but that of update.
     for words in ["first", "second", "third"] {
@@ -244,20 +242,12 @@ fn a_page_that_ends_among_the_versions_of_a_record_loses_none() {
     for order in ORDERS {
         // To derive a status costs so much that a page ends by that, wherever it is.
         for valid_at in [None, Some(20_000 as Day)] {
-            let query = list::Query {
-                kind: Some(RecordKind::Visit),
-                filters: &everything,
-                revision: filed.store.head().revision,
-                order,
-                limit: 1000,
-                after: None,
-                valid_at,
-            };
+            let query = list::Query { order, valid_at, ..visits(&everything, filed.store.head().revision) };
             let first = list::page(&connection, &sets, &query).unwrap();
             assert!(valid_at.is_none() || first.next.is_some(), "a page ends early");
             let listed = all_pages(&connection, &sets, &query);
             let names: BTreeSet<_> = listed.iter().map(|r| record::name_of(r).to_owned()).collect();
-            assert_eq!((names.len(), listed.len()), (visits.len(), visits.len()), "{order:?} {valid_at:?}");
+            assert_eq!((names.len(), listed.len()), (told.len(), told.len()), "{order:?} {valid_at:?}");
         }
     }
 }
@@ -269,8 +259,7 @@ fn records_of_some_kinds_among_all_are_found_by_name() {
     let (connection, sets) = (filed.reader(), TermSets::default());
     let revision = filed.store.head().revision;
     let list = |kind: Option<RecordKind>, filters: &Filters| {
-        let (order, after, valid_at) = (Order::Name, None, None);
-        let query = list::Query { kind, filters, revision, order, limit: 40, after, valid_at };
+        let query = list::Query { kind, limit: 40, ..visits(filters, revision) };
         all_pages(&connection, &sets, &query)
     };
     let mut each = list(Some(RecordKind::Agreement), &Filters::default());
@@ -289,15 +278,7 @@ fn a_set_that_was_read_once_has_what_came_since() {
     let mut before = 0;
     for some in reports.chunks(50) {
         filed.file(some.to_vec());
-        let query = list::Query {
-            kind: Some(RecordKind::Visit),
-            filters: &filters,
-            revision: filed.store.head().revision,
-            order: Order::Newest,
-            limit: 1000,
-            after: None,
-            valid_at: None,
-        };
+        let query = list::Query { order: Order::Newest, ..visits(&filters, filed.store.head().revision) };
         let (kept, fresh) =
             (all_pages(&connection, &sets, &query), all_pages(&connection, &TermSets::default(), &query));
         assert_eq!(kept, fresh);
@@ -364,17 +345,7 @@ fn read_all(filed: &Filed, connection: &Connection, sets: &TermSets) {
 }
 
 fn all_visits(connection: &Connection, sets: &TermSets, revision: u64) -> Vec<v1::Record> {
-    let filters = Filters::default();
-    let query = list::Query {
-        kind: Some(RecordKind::Visit),
-        filters: &filters,
-        revision,
-        order: Order::Name,
-        limit: 1000,
-        after: None,
-        valid_at: None,
-    };
-    all_pages(connection, sets, &query)
+    all_pages(connection, sets, &visits(&Filters::default(), revision))
 }
 
 #[test]

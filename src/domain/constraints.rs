@@ -185,7 +185,7 @@ static INDEX: LazyLock<HashMap<(&str, &str), &[Constraint]>> =
 /// The constraints of a field, besides the default of its type.
 #[must_use]
 pub fn of(message: &str, field: &str) -> &'static [Constraint] {
-    let every = || super::name::KINDS.iter().any(|k| super::name::message(*k) == message);
+    let every = || super::name::is_kind(message);
     INDEX
         .get(&(message, field))
         .or_else(|| every().then(|| INDEX.get(&(EVERY_KIND, field))).flatten())

@@ -10,7 +10,7 @@ use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
 use super::{
     constraints::{self, Constraint},
     date::{self, Span},
-    name::RecordName,
+    name::{self, RecordName},
     record, status,
 };
 use crate::pb::v1::{self, ExerciseRole, RecordKind, record::Kind};
@@ -229,7 +229,7 @@ pub(super) fn references(content: &DynamicMessage) -> Vec<Term> {
 fn gather(message: &DynamicMessage, terms: &mut Vec<Term>) {
     let descriptor = message.descriptor();
     for (field, value) in message.fields() {
-        if matches!(field.name(), "name" | "info") && record_message(descriptor.name()) {
+        if matches!(field.name(), "name" | "info") && name::is_kind(descriptor.name()) {
             continue;
         }
         let rules = constraints::of(descriptor.name(), field.name());
@@ -302,10 +302,6 @@ impl Facets {
 /// Whether a constraint makes a text the name of a record.
 fn is_reference(rule: &Constraint) -> bool {
     matches!(rule, Constraint::Record(_) | Constraint::Records(_) | Constraint::AnyRecord)
-}
-
-fn record_message(type_name: &str) -> bool {
-    super::name::of_message(type_name) != RecordKind::Unspecified
 }
 
 fn reference_tag(kind: RecordKind) -> Option<Tag> {

@@ -48,6 +48,12 @@ pub fn message(kind: RecordKind) -> &'static str {
     }
 }
 
+/// Whether a message is one of the kinds, such as `Visit`.
+#[must_use]
+pub fn is_kind(message: &str) -> bool {
+    of_message(message) != RecordKind::Unspecified
+}
+
 /// The kind of a message, such as `Visit`; unspecified for others.
 #[must_use]
 pub fn of_message(message: &str) -> RecordKind {

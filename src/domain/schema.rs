@@ -350,7 +350,7 @@ mod tests {
         let mut used = BTreeSet::new();
         for message in FIELDSETS.keys() {
             let descriptor = pb::descriptor(message);
-            let is_kind = name::KINDS.iter().any(|k| name::message(*k) == message);
+            let is_kind = name::is_kind(message);
             for field in descriptor.fields() {
                 let rows: Vec<_> = TABLE
                     .iter()

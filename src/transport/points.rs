@@ -85,15 +85,12 @@ async fn read(app: Arc<App>) {
         let reader = Arc::clone(&app);
         let all = blocking(move || {
             let found = reader.store.standing_each(some.iter().map(|asked| (&asked.name, asked.revision)));
-            let mut found = found.unwrap_or_default().into_iter();
-            for Asked { name, revision, reply, span } in some {
-                // What stands under no such name is another's, or none; and an error is each one's own.
-                let answer = match found.next().flatten() {
-                    Some(record) => Ok(record),
-                    None => span.in_scope(|| reader.standing(&name, revision)),
-                };
+            // An error is everybody's.
+            let found = found.map_or_else(|error| vec![Err(error); some.len()], |f| f.into_iter().map(Ok).collect());
+            for (Asked { name, revision, reply, span }, found) in some.into_iter().zip(found) {
+                let elsewhere = || span.in_scope(|| reader.standing_elsewhere(&name, revision));
                 // A client that went away does not want it.
-                let _ = reply.send(answer);
+                let _ = reply.send(found.and_then(|record| record.map_or_else(elsewhere, Ok)));
             }
             Ok(())
         });

@@ -174,11 +174,15 @@ pub(super) use paged;
 
 impl App {
     /// The record that stands for a name at a revision, encoded; reads the store.
-    pub(super) fn standing(&self, asked: &RecordName, revision: u64) -> Result<Bytes> {
-        // A name that is merged into another has no record of its own.
-        if let Some(record) = self.store.standing(asked, revision)? {
-            return Ok(record);
+    fn standing(&self, asked: &RecordName, revision: u64) -> Result<Bytes> {
+        match self.store.standing(asked, revision)? {
+            Some(record) => Ok(record),
+            None => self.standing_elsewhere(asked, revision),
         }
+    }
+
+    /// The same of a name under which nothing stands: it is merged into another, or retracted, or unknown.
+    pub(super) fn standing_elsewhere(&self, asked: &RecordName, revision: u64) -> Result<Bytes> {
         let name = &self.store.read(|c| merges::survivor(c, asked, revision))?;
         if name != asked
             && let Some(record) = self.store.standing(name, revision)?

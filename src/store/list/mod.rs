@@ -83,16 +83,6 @@ pub struct Query<'a> {
     pub valid_at: Option<Day>,
 }
 
-impl Query<'_> {
-    /// Whether something with these sort keys may lie in the period that is asked for, if one is.
-    fn spans(&self, newest_first: i64, oldest_first: i64) -> bool {
-        self.filters.days().is_none_or(|(from, until)| {
-            newest_first <= from.map_or(i64::MAX - 1, |day| -i64::from(day))
-                && oldest_first <= until.map_or(i64::MAX - 1, i64::from)
-        })
-    }
-}
-
 /// The sort keys of a version: (newest first, oldest first). Undated records come last in both.
 #[must_use]
 pub fn sort_keys(occurred: Option<Span>) -> (i64, i64) {
@@ -137,6 +127,8 @@ enum Flow {
 struct Collector<'a> {
     connection: &'a Connection,
     query: &'a Query<'a>,
+    /// The period that is asked for, if one is: asked of every version that is met.
+    days: Option<(Option<Day>, Option<Day>)>,
     page: Page,
     bytes: usize,
     steps: usize,
@@ -144,7 +136,15 @@ struct Collector<'a> {
 
 impl<'a> Collector<'a> {
     fn new(connection: &'a Connection, query: &'a Query<'a>) -> Self {
-        Self { connection, query, page: Page::default(), bytes: 0, steps: 0 }
+        Self { connection, query, days: query.filters.days(), page: Page::default(), bytes: 0, steps: 0 }
+    }
+
+    /// Whether something with these sort keys may lie in the period that is asked for, if one is.
+    fn spans(&self, newest_first: i64, oldest_first: i64) -> bool {
+        self.days.is_none_or(|(from, until)| {
+            newest_first <= from.map_or(i64::MAX - 1, |day| -i64::from(day))
+                && oldest_first <= until.map_or(i64::MAX - 1, i64::from)
+        })
     }
 
     /// Counts a version that is no candidate; whether the page has taken all the steps that it may.

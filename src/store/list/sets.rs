@@ -114,14 +114,12 @@ impl Reader<'_> {
     fn of_clause(&self, clause: &Clause) -> Result<Option<RoaringTreemap>> {
         let mut found: Option<RoaringTreemap> = None;
         for value in &clause.values {
-            let term = (clause.tag, value.clone());
-            if self.sets.0.peek(&term).is_none() && self.is_common(&term)? {
+            let Some(set) = self.of_term(&(clause.tag, value.clone()))? else {
                 match clause.mode {
                     Mode::All => continue,
                     Mode::Any | Mode::Only => return Ok(None),
                 }
-            }
-            let set = self.of_term(&term)?;
+            };
             found = Some(match (found, clause.mode) {
                 (None, _) => set,
                 (Some(found), Mode::All) => found & set,
@@ -131,49 +129,48 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    /// Whether so many versions have a term, where two samples are taken, that a walk meets them all the time.
-    fn is_common(&self, (tag, value): &Term) -> Result<bool> {
-        let many = |end: i64| -> Result<bool> {
-            let sql =
-                "SELECT count(*) FROM version_terms WHERE term = (SELECT id FROM terms WHERE tag = ?1 AND value = ?2)
-                       AND version > ?3 AND version <= ?4";
-            let sample = (*tag as u8, value, end - SAMPLE, end);
-            let found = row(self.connection, sql, sample, |r| r.get::<_, i64>(0))?;
-            Ok(found.unwrap_or(0) * COMMON_IN > SAMPLE)
-        };
-        // Of names there are as many as records.
-        Ok(*tag != Tag::Name && self.newest > MIN_SAMPLED && many(self.newest)? && many(self.newest / 2)?)
-    }
-
-    fn of_term(&self, term: &Term) -> Result<RoaringTreemap> {
+    /// The versions that have a term; `None` if so many do that it is not worth a set.
+    fn of_term(&self, term: &Term) -> Result<Option<RoaringTreemap>> {
+        let find = "SELECT id FROM terms WHERE tag = ?1 AND value = ?2";
+        let id = || row(self.connection, find, (term.0 as u8, &term.1), |r| r.get::<_, i64>(0));
         if term.0 == Tag::Name {
             // By its own name a version has no term.
             let sql = "SELECT id FROM versions WHERE record = (SELECT id FROM records WHERE name = ?1)";
             let own = rows(self.connection, sql, [&term.1], |r| r.get::<_, u64>(0))?;
-            return Ok(self.read(term, Set::default())?.versions | own.into_iter().collect::<RoaringTreemap>());
+            let merged = self.extended(&Set::default(), id()?)?;
+            return Ok(Some(merged.versions | own.into_iter().collect::<RoaringTreemap>()));
         }
-        let known = self.sets.0.get(term).unwrap_or_default();
-        if known.through >= self.newest {
-            return Ok(known.versions.clone());
+        let known = self.sets.0.get(term);
+        if let Some(known) = known.as_ref().filter(|known| known.through >= self.newest) {
+            return Ok(Some(known.versions.clone()));
         }
-        let set = Arc::new(self.read(term, Set { through: known.through, versions: known.versions.clone() })?);
+        let id = id()?;
+        if known.is_none() && self.is_common(id)? {
+            return Ok(None);
+        }
+        let set = Arc::new(self.extended(&known.unwrap_or_default(), id)?);
         self.sets.0.insert(term.clone(), Arc::clone(&set));
-        Ok(set.versions.clone())
+        Ok(Some(set.versions.clone()))
     }
 
-    /// Adds what came to a set since.
-    fn read(&self, (tag, value): &Term, mut set: Set) -> Result<Set> {
-        let find = "SELECT id FROM terms WHERE tag = ?1 AND value = ?2";
-        let term: Option<i64> = row(self.connection, find, (*tag as u8, value), |r| r.get(0))?;
-        if let Some(term) = term {
-            let sql =
-                "SELECT version FROM version_terms WHERE term = ?1 AND version > ?2 AND version <= ?3 ORDER BY version";
-            let since = (term, set.through, self.newest);
-            // In order, as they are kept: each is put at the end.
-            let found = rows(self.connection, sql, since, |r| r.get::<_, u64>(0))?;
-            set.versions.append(found).map_err(|e| Error::internal(format!("versions of a term: {e}")))?;
-        }
-        set.through = self.newest;
+    /// Whether so many versions have a term, where two samples are taken, that a walk meets them all the time.
+    fn is_common(&self, term: Option<i64>) -> Result<bool> {
+        let many = |end: i64| -> Result<bool> {
+            let sql = "SELECT count(*) FROM version_terms WHERE term = ?1 AND version > ?2 AND version <= ?3";
+            let found = row(self.connection, sql, (term, end - SAMPLE, end), |r| r.get::<_, i64>(0))?;
+            Ok(found.unwrap_or(0) * COMMON_IN > SAMPLE)
+        };
+        Ok(self.newest > MIN_SAMPLED && many(self.newest)? && many(self.newest / 2)?)
+    }
+
+    /// A set with what came to it since; `term` is its row, if any version ever had it.
+    fn extended(&self, known: &Set, term: Option<i64>) -> Result<Set> {
+        let mut set = Set { through: self.newest, versions: known.versions.clone() };
+        let sql =
+            "SELECT version FROM version_terms WHERE term = ?1 AND version > ?2 AND version <= ?3 ORDER BY version";
+        // In order, as they are kept: each is put at the end.
+        let found = rows(self.connection, sql, (term, known.through, self.newest), |r| r.get::<_, u64>(0))?;
+        set.versions.append(found).map_err(|e| Error::internal(format!("versions of a term: {e}")))?;
         Ok(set)
     }
 }

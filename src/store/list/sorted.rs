@@ -50,6 +50,6 @@ fn place(page: &Collector<'_>, version: u64) -> Result<Option<Place>> {
         Ok((r.get::<_, i32>(0)?, r.get(1)?, r.get(2)?, Place { key, name: r.get(4)? }))
     });
     let Some((kind, newest_first, oldest_first, place)) = found? else { return Ok(None) };
-    let is_asked = query.kind.is_none_or(|asked| asked as i32 == kind) && query.spans(newest_first, oldest_first);
+    let is_asked = query.kind.is_none_or(|asked| asked as i32 == kind) && page.spans(newest_first, oldest_first);
     Ok(is_asked.then_some(place))
 }

@@ -15,7 +15,7 @@ const LONG_DAYS: i64 = 366;
 
 /// Takes a page along an index, past what is not in the set.
 pub(super) fn collect(page: &mut Collector<'_>, set: Option<&RoaringTreemap>) -> Result<()> {
-    for stretch in stretches(page.query) {
+    for stretch in stretches(page) {
         if stretch.collect(page, set)? == Flow::Full {
             break;
         }
@@ -24,19 +24,19 @@ pub(super) fn collect(page: &mut Collector<'_>, set: Option<&RoaringTreemap>) ->
 }
 
 /// The stretches of one index or two that together have everything in the order of the list.
-fn stretches(query: &Query<'_>) -> Vec<Stretch> {
-    let (from, until) = query.filters.days().unwrap_or_default();
-    let is_dated = query.filters.days().is_some();
+fn stretches(page: &Collector<'_>) -> Vec<Stretch> {
+    let (from, until) = page.days.unwrap_or_default();
     // Along the sort key of one end: where the period ends, and from where on the other end may lie in it.
-    let (begins, ends) = match query.order {
+    let order = page.query.order;
+    let (begins, ends) = match order {
         Order::Newest => (until.map(|day| -i64::from(day)), from.map(|day| -i64::from(day))),
         Order::Oldest => (from.map(i64::from), until.map(i64::from)),
-        Order::Name | Order::Updated => return vec![Stretch::along(query.order)],
+        Order::Name | Order::Updated => return vec![Stretch::along(order)],
     };
-    let last = if is_dated { ends.unwrap_or(i64::MAX - 1) } else { i64::MAX };
-    let whole = Stretch { last, ..Stretch::along(query.order) };
+    let last = if page.days.is_some() { ends.unwrap_or(i64::MAX - 1) } else { i64::MAX };
+    let whole = Stretch { last, ..Stretch::along(order) };
     let Some(begins) = begins.map(|key| key - LONG_DAYS) else { return vec![whole] };
-    let long = Stretch { is_long: true, last: last.min(begins - 1), ..Stretch::along(query.order) };
+    let long = Stretch { is_long: true, last: last.min(begins - 1), ..Stretch::along(order) };
     vec![long, Stretch { first: begins, ..whole }]
 }
 
@@ -56,10 +56,7 @@ impl Stretch {
 
     fn collect(self, page: &mut Collector<'_>, set: Option<&RoaringTreemap>) -> Result<Flow> {
         let query = page.query;
-        let start = match &query.after {
-            Some(after) if query.order == Order::Name || after.key >= self.first => after.clone(),
-            _ => Place { key: self.first, name: String::new() },
-        };
+        let start = self.start(query);
         let (sql, kind) = (self.sql(query.kind.is_some()), query.kind.map_or(0, |kind| kind as i32));
         // Names begin with their collection.
         let collection = query.kind.map(name::collection).unwrap_or_default();
@@ -85,9 +82,17 @@ impl Stretch {
         Ok(if full.is_some() { Flow::Full } else { Flow::More })
     }
 
+    /// The place after which it is walked.
+    fn start(self, query: &Query<'_>) -> Place {
+        match &query.after {
+            Some(after) if query.order == Order::Name || after.key >= self.first => after.clone(),
+            _ => Place { key: self.first, name: String::new() },
+        }
+    }
+
     /// Offers a version, or passes it.
     fn take(self, page: &mut Collector<'_>, set: Option<&RoaringTreemap>, step: &Step<'_>) -> Result<Flow> {
-        if set.is_none_or(|set| set.contains(step.version)) && self.spans(page.query, step) {
+        if set.is_none_or(|set| set.contains(step.version)) && self.spans(page, step) {
             return page.offer(i64::try_from(step.version).unwrap_or(i64::MAX), step.place());
         }
         if !page.is_spent() {
@@ -98,10 +103,10 @@ impl Stretch {
     }
 
     /// Whether both ends allow that it lies in the period that is asked for; orders without dates leave it to the facets.
-    fn spans(self, query: &Query<'_>, step: &Step<'_>) -> bool {
+    fn spans(self, page: &Collector<'_>, step: &Step<'_>) -> bool {
         match self.order {
-            Order::Newest => query.spans(step.key, step.other),
-            Order::Oldest => query.spans(step.other, step.key),
+            Order::Newest => page.spans(step.key, step.other),
+            Order::Oldest => page.spans(step.other, step.key),
             Order::Name | Order::Updated => true,
         }
     }

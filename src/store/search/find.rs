@@ -58,7 +58,7 @@ pub struct Page {
     pub found: Vec<Found>,
     /// Where the next page begins: the score negated, and the name; `None` at the end.
     pub next: Option<Place>,
-    /// Whether more match than are ranked.
+    /// Whether more may match than were read and ranked.
     pub incomplete: bool,
 }
 
