@@ -74,11 +74,13 @@ pub const MAX_QUERY_WORDS: usize = 12;
 /// Words of one record that the search index keeps.
 pub const MAX_INDEXED_WORDS: usize = 4096;
 /// Similar words that one word of a search stands for.
-pub const MAX_SIMILAR_WORDS: usize = 32;
+pub const MAX_SIMILAR_WORDS: usize = 16;
 /// Records of one search that are ranked.
-pub const MAX_RANKED: usize = 300;
+pub const MAX_RANKED: usize = 200;
 /// Records with the very sounds that are looked for of which there are so many that those with similar ones are left out.
 pub const ENOUGH_RANKED: usize = 100;
+/// Versions that have a word of which there are so many that it stands for itself alone in a search for several words.
+pub const COMMON_WORD: usize = 2000;
 /// Records that one search reads that stand and pass its filters.
 pub const MAX_SEARCH_READS: usize = 800;
 /// Highlights of one record.
@@ -185,8 +187,14 @@ pub const HOT_BYTES: usize = 48 * 1024 * 1024;
 pub const HOT_PLACES: usize = 64 * 1024;
 /// Sets of versions by term in memory, in bytes.
 pub const TERM_SETS_BYTES: usize = 16 * 1024 * 1024;
-/// Pages of the write-ahead log before it is copied back.
-pub const WAL_AUTOCHECKPOINT_PAGES: i64 = 1000;
+/// Sounds of all words in memory, in bytes: some 30 each.
+pub const VOCABULARY_BYTES: usize = 16 * 1024 * 1024;
+/// Pages of the write-ahead log before it is copied back, 8 KiB each.
+pub const WAL_COPY_PAGES: u64 = 2048;
+/// What the writer itself copies at most, in pages; more is left to the thread that does it beside.
+pub const WAL_LEFT_PAGES: u64 = 512;
+/// Pages of the write-ahead log at which the writer waits for the copy.
+pub const WAL_MAX_PAGES: u64 = 16 * 1024;
 /// How long a connection waits for a lock of the store.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -20,7 +20,8 @@ use attache::{
     store::{
         self, Options, Store, Sync,
         list::{self, Order, Place, TermSets},
-        merges, read, search,
+        merges, read,
+        search::{self, Aids, Vocabulary},
     },
     writer::{self, Act, Request, Selection, Writer},
 };
@@ -289,14 +290,13 @@ fn a_set_that_was_read_once_has_what_came_since() {
 
 /// What may be walked whole: one row, what a recursion has found so far, and matches of the index of words.
 const SHORT: &[&str] = &["SCAN log_state", "SCAN up", "SCAN family", "SCAN search VIRTUAL TABLE", "SCAN CONSTANT ROW"];
-/// What may be sorted: the few rows of one record, or of one family, and the words that share letters with one.
+/// What may be sorted: the few rows of one record, or of one family.
 const SORTED: &[&str] = &[
     "FROM up ORDER BY depth",
     "FROM family ORDER BY depth",
     "FROM milestones",
     "FROM rulings",
     "FROM reports WHERE record =",
-    "FROM search_words WHERE id IN",
 ];
 
 fn plan(connection: &Connection, sql: &str) -> Vec<String> {
@@ -311,25 +311,25 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
 }
 
 /// Reads everything that lookups read, in every way.
-fn read_all(filed: &Filed, connection: &Connection, sets: &TermSets) {
+fn read_all(filed: &Filed, connection: &Connection, aids: &Aids) {
     let revision = filed.store.head().revision;
-    let visits = all_visits(connection, sets, revision);
+    let visits = all_visits(connection, &aids.sets, revision);
     let name: RecordName = record::name_of(&visits[0]).parse().unwrap();
     for text in FILTERS {
         let filters = filters(text);
         for (order, kind) in ORDERS.into_iter().map(|o| (o, Some(RecordKind::Visit))).chain([(Order::Name, None)]) {
             for (limit, valid_at) in [(3, None), (3, Some(0 as Day))] {
                 let first = list::Query { kind, filters: &filters, revision, order, limit, after: None, valid_at };
-                let next = list::page(connection, sets, &first).unwrap().next;
-                list::page(connection, sets, &list::Query { after: next, ..first }).unwrap();
+                let next = list::page(connection, &aids.sets, &first).unwrap().next;
+                list::page(connection, &aids.sets, &list::Query { after: next, ..first }).unwrap();
             }
         }
         for words in ["visit", "defence minister", "coopertaion"] {
             let search = search::Search { query: Words::of(words), filters: &filters, revision };
-            search::page(connection, sets, &search, 10, None).unwrap();
+            search::page(connection, aids, &search, 10, None).unwrap();
         }
     }
-    search::matching(connection, sets, &visits[0], &Filters::default(), revision, 10).unwrap();
+    search::matching(connection, aids, &visits[0], &Filters::default(), revision, 10).unwrap();
     let family = merges::family(connection, &name, revision).unwrap();
     read::record_at(connection, &name, revision).unwrap();
     read::active_reports_of(connection, &family, revision).unwrap();
@@ -354,8 +354,8 @@ fn every_statement_finds_what_it_needs_by_an_index() {
     let reports = reports(300);
     filed.file(reports[..200].to_vec());
     filed.file(reports[200..].to_vec());
-    let (connection, sets) = (filed.reader(), TermSets::default());
-    let visits = all_visits(&connection, &sets, filed.store.head().revision);
+    let connection = filed.reader();
+    let visits = all_visits(&connection, &TermSets::default(), filed.store.head().revision);
     let named = |at: usize| -> RecordName { record::name_of(&visits[at]).parse().unwrap() };
     let source =
         v1::Source { name: "sources/editor".into(), kind: v1::SourceKind::Editor.into(), ..Default::default() };
@@ -374,7 +374,9 @@ fn every_statement_finds_what_it_needs_by_an_index() {
     filed.act(Act::Day { to: day + 1 });
     let selection = Selection::Publisher("named/yearbook of diplomacy".into());
     filed.act(Act::Withdraw { selection, reason: RetractionReason::FilerError });
-    read_all(&filed, &connection, &sets);
+    read_all(&filed, &connection, &Aids::default());
+    // And what is asked when the words do not fit into memory.
+    read_all(&filed, &connection, &Aids { vocabulary: Vocabulary::with_budget(0), ..Aids::default() });
 
     let run = RUN.lock().unwrap().clone();
     let is_ours = |sql: &&String| {

@@ -4,7 +4,7 @@ mod common;
 
 use attache::{
     domain::record,
-    limits::{ENOUGH_RANKED, MAX_RANKED},
+    limits::{COMMON_WORD, ENOUGH_RANKED, MAX_RANKED, MAX_REPORTS_PER_FILING},
     pb::v1::{self, RecordKind, record::Kind, report::Content},
     serve::Parts,
 };
@@ -388,6 +388,23 @@ async fn similar_spellings_are_left_out_where_many_records_have_the_very_words()
     let many = search(&server, all).await;
     assert!(many.incomplete && many.results.len() == ENOUGH_RANKED);
     assert!(!names(&many.results).contains(&"visits/near".to_owned()));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_word_of_very_many_records_stands_for_itself_alone_among_several() {
+    let server = TestServer::start().await;
+    server.file(vec![titled_visit("one", "s", "Visiting Sumgait", "")]).await;
+    let found = |answer: v1::SearchRecordsResponse| (names(&answer.results), answer.incomplete);
+    let one = vec!["visits/one".to_owned()];
+    assert_eq!(found(search(&server, words("visit sumgait")).await), (one.clone(), false));
+    let common: Vec<_> = (0..COMMON_WORD).map(|i| titled_visit(&format!("v{i}"), "s", "Visit to Baku", "")).collect();
+    for some in common.chunks(MAX_REPORTS_PER_FILING) {
+        server.file(some.to_vec()).await;
+    }
+    assert_eq!(found(search(&server, words("visit sumgait")).await), (Vec::new(), true));
+    // The rarer word may still be misspelt.
+    assert_eq!(found(search(&server, words("visiting sumgat")).await), (one, false));
     server.stop().await;
 }
 

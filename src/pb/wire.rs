@@ -5,7 +5,10 @@
 //! an encoded event and an encoded record, and a response of an encoded record.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint, key_len};
+use prost::encoding::{
+    DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint, key_len,
+    skip_field,
+};
 
 /// The numbers of the fields that are put together here; a test holds them against the descriptors.
 pub mod number {
@@ -70,6 +73,23 @@ fn content(record: &Bytes) -> Option<Bytes> {
     let (_, wire_type) = decode_key(&mut rest).ok()?;
     let length = decode_varint(&mut rest).ok()?;
     (wire_type == WireType::LengthDelimited && length == rest.len() as u64).then_some(rest)
+}
+
+/// The texts, bytes and messages in an encoded message: each field's number, and its content where it lies; all else is
+/// passed over. `None` if the bytes are not a message, or `take` says so.
+pub fn each_field<'b>(mut bytes: &'b [u8], mut take: impl FnMut(u32, &'b [u8]) -> Option<()>) -> Option<()> {
+    while !bytes.is_empty() {
+        let (number, wire_type) = decode_key(&mut bytes).ok()?;
+        if wire_type != WireType::LengthDelimited {
+            skip_field(wire_type, number, &mut bytes, DecodeContext::default()).ok()?;
+            continue;
+        }
+        let length = usize::try_from(decode_varint(&mut bytes).ok()?).ok()?;
+        let (content, rest) = bytes.split_at_checked(length)?;
+        bytes = rest;
+        take(number, content)?;
+    }
+    Some(())
 }
 
 /// What an entry's payload tells the feed: its changes and events, their messages left as bytes.

@@ -4,6 +4,7 @@
 //! revision it is at, so that what a later transaction adds or ends is invisible to it.
 
 pub mod apply;
+mod copy_back;
 pub mod coverage;
 mod hot;
 pub mod list;
@@ -27,8 +28,8 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use tokio::sync::watch;
 
-pub use self::schema::OPEN;
-use self::{hot::Hot, list::TermSets};
+pub use self::{copy_back::Copier, schema::OPEN};
+use self::{copy_back::CopyBack, hot::Hot};
 use crate::{
     clock,
     domain::{
@@ -40,7 +41,7 @@ use crate::{
         token::{Epoch, GENESIS, Hash, Phase, Token},
     },
     journal::Position,
-    limits::{BUSY_TIMEOUT, READ_CACHE_KIB, READ_CONNECTIONS, WAL_AUTOCHECKPOINT_PAGES, WRITE_CACHE_KIB},
+    limits::{BUSY_TIMEOUT, READ_CACHE_KIB, READ_CONNECTIONS, WRITE_CACHE_KIB},
     pb::{
         log::{EntryHeader, EntryPayload},
         v1,
@@ -196,6 +197,16 @@ pub enum Sync {
     Off,
 }
 
+impl Sync {
+    /// The value of `PRAGMA synchronous`.
+    fn pragma(self) -> &'static str {
+        match self {
+            Self::Full => "FULL",
+            Self::Off => "OFF",
+        }
+    }
+}
+
 /// How a store is opened.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -217,7 +228,7 @@ pub struct Store {
     pool: Pool<SqliteConnectionManager>,
     head: watch::Receiver<Head>,
     hot: Arc<Hot>,
-    sets: Arc<TermSets>,
+    aids: Arc<search::Aids>,
     options: Options,
     /// Held as long as anybody uses the store.
     _lock: Arc<File>,
@@ -229,6 +240,7 @@ pub struct WriteStore {
     pub connection: Connection,
     head: watch::Sender<Head>,
     hot: Arc<Hot>,
+    copy_back: CopyBack,
     path: PathBuf,
     options: Options,
 }
@@ -269,11 +281,12 @@ pub fn open(folder: &Path, options: &Options) -> Result<(Store, WriteStore), Sto
         pool,
         head: receiver,
         hot: Arc::clone(&hot),
-        sets: Arc::default(),
+        aids: Arc::default(),
         options: options.clone(),
         _lock: Arc::new(lock),
     };
-    Ok((store, WriteStore { connection, head: sender, hot, path, options: options.clone() }))
+    let copy_back = CopyBack::default();
+    Ok((store, WriteStore { connection, head: sender, hot, copy_back, path, options: options.clone() }))
 }
 
 fn connect_writer(path: &Path, options: &Options) -> Result<Connection, StoreError> {
@@ -282,17 +295,13 @@ fn connect_writer(path: &Path, options: &Options) -> Result<Connection, StoreErr
     connection.set_prepared_statement_cache_capacity(128);
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    let synchronous = match options.sync {
-        Sync::Full => "FULL",
-        Sync::Off => "OFF",
-    };
-    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "synchronous", options.sync.pragma())?;
     connection.pragma_update(None, "cache_size", -WRITE_CACHE_KIB)?;
     // The rows of an entry name each other as the entry does, so they are not looked up again; `verify` checks them all.
     connection.pragma_update(None, "foreign_keys", false)?;
     // What a statement may have to undo is kept in memory: it is one row or a few, and would else go to a file.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.pragma_update(None, "wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES)?;
+    copy_back::leave_to_thread(&connection);
     if let Some(bytes) = options.max_bytes {
         // 0 pages would be no allowance at all to SQLite, which is all there is.
         let pages = (i64::try_from(bytes).unwrap_or(i64::MAX) / PAGE_BYTES).max(1);
@@ -404,7 +413,7 @@ impl Store {
     ///
     /// If the store cannot be read.
     pub fn list(&self, query: &list::Query<'_>) -> Result<list::Page, Error> {
-        self.read(|connection| list::page(connection, &self.sets, query))
+        self.read(|connection| list::page(connection, &self.aids.sets, query))
     }
 
     /// One page of a search. Blocks: call it off the async threads.
@@ -418,7 +427,7 @@ impl Store {
         limit: usize,
         after: Option<&list::Place>,
     ) -> Result<search::Page, Error> {
-        self.read(|connection| search::page(connection, &self.sets, search, limit, after))
+        self.read(|connection| search::page(connection, &self.aids, search, limit, after))
     }
 
     /// The records that may be the same as a partial one, the likeliest first. Blocks: call it off the async threads.
@@ -433,7 +442,7 @@ impl Store {
         revision: u64,
         limit: usize,
     ) -> Result<Vec<search::Candidate>, Error> {
-        self.read(|connection| search::matching(connection, &self.sets, partial, filters, revision, limit))
+        self.read(|connection| search::matching(connection, &self.aids, partial, filters, revision, limit))
     }
 
     /// The record that stands under a name as of a revision, encoded, if it is in memory; never blocks on the disk.
@@ -536,6 +545,18 @@ impl WriteStore {
             revision.changes.iter().for_each(|change| self.hot.changed(&change.name, revision.number));
         }
         self.head.send_replace(head);
+    }
+
+    /// Who copies the write-ahead log back beside the writer, on a thread that it is to be given. Without one the writer
+    /// does it.
+    #[must_use]
+    pub fn copier(&self) -> Copier {
+        self.copy_back.copier(&self.path, self.options.sync.pragma())
+    }
+
+    /// Sees to it that the write-ahead log stays short: to be called after commits, when nobody waits for an answer.
+    pub fn shorten_log(&self) {
+        self.copy_back.after_commit(&self.connection);
     }
 
     /// Opens the file again after an error whose outcome is unknown, and reads where it stands.

@@ -79,6 +79,7 @@ impl Group {
                 let _ = job.reply.send(Answered { answer, _request: job.request });
             }
             jobs = rest;
+            self.store.shorten_log();
         }
     }
 
@@ -254,6 +255,7 @@ impl Group {
             }
             for (position, bytes) in batches {
                 self.apply_batch(position, &bytes)?;
+                self.store.shorten_log();
             }
         }
     }

@@ -47,8 +47,8 @@ pub struct Writer {
     fault: watch::Receiver<Option<Error>>,
 }
 
-/// Waits for the writer's thread.
-pub struct WriterThread(std::thread::JoinHandle<()>);
+/// Waits for the writer's thread, and for the one that copies its log back.
+pub struct WriterThread([std::thread::JoinHandle<()>; 2]);
 
 impl WriterThread {
     /// Waits until the writer has ended.
@@ -57,7 +57,12 @@ impl WriterThread {
     ///
     /// If it ended abnormally.
     pub fn join(self) -> Result<()> {
-        self.0.join().map_err(|_| Error::internal("the writer ended abnormally"))
+        // Both, whatever the first ended with.
+        let ended = self.0.map(std::thread::JoinHandle::join);
+        ended
+            .into_iter()
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|_| Error::internal("the writer ended abnormally"))
     }
 }
 
@@ -82,6 +87,7 @@ pub fn start(
         }
     }));
     let stopping = CancellationToken::new();
+    let copier = store.copier();
     let mut group = group::Group::new(store, journal, clock, publish, faults, stopping.clone());
     group.catch_up()?;
     let thread = tasks::thread("writer", move || {
@@ -92,7 +98,9 @@ pub fn start(
         }
     })
     .map_err(|e| Error::internal(format!("the writer's thread: {e}")))?;
-    Ok((Writer { queue, stopping, fault }, WriterThread(thread)))
+    let copying = tasks::thread("copy-back", move || copier.run())
+        .map_err(|e| Error::internal(format!("the thread that copies the log back: {e}")))?;
+    Ok((Writer { queue, stopping, fault }, WriterThread([thread, copying])))
 }
 
 fn run(group: &mut group::Group, mut waiting: mpsc::Receiver<Message>) {

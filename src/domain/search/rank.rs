@@ -120,8 +120,8 @@ fn floor(class: Class) -> u32 {
     }
 }
 
-fn hits(query: &Query, piece: &Piece) -> Hits {
-    let words = words(&piece.text);
+fn hits(query: &Query, class: Class, text: &str) -> Hits {
+    let words = words(text);
     let mut qualities = vec![None; query.terms.len()];
     let mut ranges: BTreeMap<usize, usize> = BTreeMap::new();
     let mut covered = 0;
@@ -139,7 +139,7 @@ fn hits(query: &Query, piece: &Piece) -> Hits {
     }
     let coverage = u32::try_from(covered * 1000 / words.len().max(1)).unwrap_or(1000);
     // How much of the text was asked for tells two titles apart that both have the word.
-    let score = |quality: u32| floor(piece.class) + (quality * 8 + coverage * 2) * 3 / 100;
+    let score = |quality: u32| floor(class) + (quality * 8 + coverage * 2) * 3 / 100;
     let scores = qualities.into_iter().map(|q: Option<u32>| q.map(score)).collect();
     Hits { scores, ranges: joined(ranges) }
 }
@@ -155,18 +155,35 @@ fn joined(ranges: BTreeMap<usize, usize>) -> Vec<(usize, usize)> {
     joined
 }
 
-/// How well a record matches, from 1 to 1000; `None` if it lacks a word.
-#[must_use]
-pub fn score(query: &Query, pieces: &[Piece]) -> Option<u32> {
-    let mut best = vec![None; query.terms.len()];
-    for piece in pieces {
-        for (best, score) in best.iter_mut().zip(hits(query, piece).scores) {
+/// How well a record matches whose texts are shown to it one by one.
+#[derive(Debug)]
+pub struct Score<'q> {
+    query: &'q Query,
+    /// The best score of each term.
+    best: Vec<Option<u32>>,
+}
+
+impl<'q> Score<'q> {
+    /// Of a record of which nothing was seen.
+    #[must_use]
+    pub fn new(query: &'q Query) -> Self {
+        Self { query, best: vec![None; query.terms.len()] }
+    }
+
+    /// Takes a text into account.
+    pub fn see(&mut self, class: Class, text: &str) {
+        for (best, score) in self.best.iter_mut().zip(hits(self.query, class, text).scores) {
             *best = score.max(*best);
         }
     }
-    let scores = best.into_iter().collect::<Option<Vec<u32>>>()?;
-    let count = u32::try_from(scores.len()).ok().filter(|n| *n > 0)?;
-    Some(scores.iter().sum::<u32>() / count)
+
+    /// From 1 to 1000; `None` if the record lacks a word.
+    #[must_use]
+    pub fn total(self) -> Option<u32> {
+        let scores = self.best.into_iter().collect::<Option<Vec<u32>>>()?;
+        let count = u32::try_from(scores.len()).ok().filter(|n| *n > 0)?;
+        Some(scores.iter().sum::<u32>() / count)
+    }
 }
 
 /// Where a record matches, best first; each text once.
@@ -174,7 +191,7 @@ pub fn score(query: &Query, pieces: &[Piece]) -> Option<u32> {
 pub fn highlights(query: &Query, pieces: &[Piece]) -> Vec<Highlight> {
     let mut found: Vec<(u32, &Piece, Hits)> = Vec::new();
     for piece in pieces {
-        let hits = hits(query, piece);
+        let hits = hits(query, piece.class, &piece.text);
         let worth = hits.scores.iter().flatten().sum();
         if worth > 0 && found.iter().all(|(_, other, _)| other.text != piece.text) {
             found.push((worth, piece, hits));
@@ -210,6 +227,12 @@ mod tests {
             term.similar = words(text).into_iter().map(|w| w.sound).filter(|s| similar::is_similar(term, s)).collect();
         }
         score(&query, &[piece(class, text)]).unwrap_or_default()
+    }
+
+    fn score(query: &Query, pieces: &[Piece]) -> Option<u32> {
+        let mut score = Score::new(query);
+        pieces.iter().for_each(|piece| score.see(piece.class, &piece.text));
+        score.total()
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
+use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, ReflectMessage as _, Value};
 
 use super::words::words;
-use crate::limits::MAX_INDEXED_WORDS;
+use crate::{limits::MAX_INDEXED_WORDS, pb::wire};
 
 /// What a text is to its record; the first outranks the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,7 +85,7 @@ fn walk(message: &DynamicMessage, at: &str, pieces: &mut Vec<Piece>) {
 fn piece(value: &Value, field: &str, path: String, pieces: &mut Vec<Piece>) {
     match (value, class(field)) {
         (Value::String(text), Some(class)) => pieces.push(Piece { path, class, text: text.clone() }),
-        (Value::Message(inner), class) => match (words_of(inner), class) {
+        (Value::Message(inner), class) => match (words_of(&inner.descriptor()), class) {
             (Some(own), Some(class)) => {
                 let text = inner.get_field_by_name(own);
                 let text = text.as_deref().and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -97,10 +97,36 @@ fn piece(value: &Value, field: &str, path: String, pieces: &mut Vec<Piece>) {
     }
 }
 
+/// Shows every searched text of an encoded message with its class: those of [`pieces`], as they are encoded and without
+/// paths, because ranking hundreds of records needs neither order nor place. `None` if the bytes are not such a message.
+pub fn each(message: &MessageDescriptor, bytes: &[u8], take: &mut impl FnMut(Class, &str)) -> Option<()> {
+    wire::each_field(bytes, |number, content| {
+        let Some(field) = message.get_field(number).filter(|f| f.name() != "info") else { return Some(()) };
+        let text = |content| std::str::from_utf8(content).ok();
+        match (field.kind(), class(field.name())) {
+            (Kind::String, Some(class)) => take(class, text(content)?),
+            (Kind::Message(inner), class) => match (words_of(&inner), class) {
+                (Some(own), Some(class)) => {
+                    let own = inner.get_field_by_name(own)?.number();
+                    wire::each_field(content, |number, content| {
+                        if number == own {
+                            take(class, text(content)?);
+                        }
+                        Some(())
+                    })?;
+                }
+                _ => each(&inner, content, take)?,
+            },
+            _ => {}
+        }
+        Some(())
+    })
+}
+
 /// The field with the words of a message that is hardly more than words; what they are to the record is said by the
 /// field that holds it.
-fn words_of(message: &DynamicMessage) -> Option<&'static str> {
-    match message.descriptor().name() {
+fn words_of(message: &MessageDescriptor) -> Option<&'static str> {
+    match message.name() {
         "Text" | "Title" | "Name" => Some("text"),
         "ExternalId" => Some("id"),
         _ => None,
@@ -153,7 +179,7 @@ impl Indexed {
 mod tests {
     use std::collections::BTreeSet;
 
-    use prost_reflect::{Kind, MessageDescriptor};
+    use prost::Message as _;
 
     use super::*;
     use crate::{
@@ -241,5 +267,16 @@ mod tests {
             ("itinerary[0].place.as_stated", Class::Stated, "Baku"),
         ];
         assert_eq!(shown, expected);
+
+        let mut of_bytes = Vec::new();
+        each(&pb::descriptor("Visit"), &visit.encode_to_vec(), &mut |class, text| {
+            of_bytes.push((class, text.to_owned()))
+        })
+        .unwrap();
+        of_bytes.sort();
+        let mut of_message: Vec<_> = found.into_iter().map(|p| (p.class, p.text)).collect();
+        of_message.sort();
+        assert_eq!(of_bytes, of_message);
+        assert_eq!(each(&pb::descriptor("Visit"), &[0x0a, 5, b'x'], &mut |_, _| {}), None);
     }
 }

@@ -7,20 +7,23 @@ use std::{
 
 use prost_reflect::{DynamicMessage, Value as Field};
 use roaring::RoaringTreemap;
-use rusqlite::{Connection, params, params_from_iter, types::Value};
+use rusqlite::{Connection, params};
 
+use super::vocabulary::Vocabulary;
 use crate::{
     domain::{
         error::{Error, Reason, Result},
         filter::Filters,
         search::{
-            rank::{self, Highlight, Query, Term},
+            rank::{self, Highlight, Query, Score, Term},
             similar,
-            texts::{Piece, pieces},
-            words::errors_forgiven,
+            texts::{Piece, each, pieces},
         },
     },
-    limits::{ENOUGH_RANKED, MAX_PAGE_BYTES, MAX_PAGE_CANDIDATES, MAX_RANKED, MAX_SEARCH_READS, MAX_SIMILAR_WORDS},
+    limits::{
+        COMMON_WORD, ENOUGH_RANKED, MAX_PAGE_BYTES, MAX_PAGE_CANDIDATES, MAX_RANKED, MAX_SEARCH_READS,
+        MAX_SIMILAR_WORDS,
+    },
     pb::{self, v1},
     store::{
         from_sqlite,
@@ -28,6 +31,15 @@ use crate::{
         read::{decode, decode_facets, row, rows},
     },
 };
+
+/// What a store keeps in memory for searches.
+#[derive(Default)]
+pub struct Aids {
+    /// Versions by what filters name.
+    pub sets: TermSets,
+    /// What words may be misspelt as.
+    pub vocabulary: Vocabulary,
+}
 
 /// What is searched for.
 #[derive(Debug, Clone)]
@@ -82,15 +94,14 @@ impl Ranked {
 /// If the store cannot be read.
 pub fn page(
     connection: &Connection,
-    sets: &TermSets,
+    aids: &Aids,
     search: &Search<'_>,
     limit: usize,
     after: Option<&Place>,
 ) -> Result<Page> {
-    let mut search = search.clone();
-    search.query.terms = with_similar(connection, &search.query.terms, search.revision)?;
-    let among = Among::new(connection, sets, &search)?;
-    let (mut ranked, incomplete) = ranked(connection, &search, &among)?;
+    let among = Among::new(connection, &aids.sets, search)?;
+    let mut query = search.query.clone();
+    let (mut ranked, incomplete) = ranked(connection, &aids.vocabulary, search, &mut query, &among)?;
     ranked.sort_by(|a, b| (Reverse(a.score), &a.name).cmp(&(Reverse(b.score), &b.name)));
     let is_next = |r: &Ranked| after.is_none_or(|a| (r.place().key, &r.name) > (a.key, &a.name));
     let mut page = Page { incomplete, ..Page::default() };
@@ -99,7 +110,7 @@ pub fn page(
     while let Some(next) = left.next() {
         let body = body(connection, next.version)?;
         bytes += body.len();
-        let highlights = rank::highlights(&search.query, &texts(&body)?);
+        let highlights = rank::highlights(&query, &texts(&body)?);
         page.found.push(Found { record: decode(&body)?, score: next.score, highlights });
         if page.found.len() >= limit || bytes >= MAX_PAGE_BYTES {
             page.next = left.peek().map(|_| next.place());
@@ -116,15 +127,15 @@ pub fn page(
 /// If the store cannot be read.
 pub(super) fn candidates(
     connection: &Connection,
-    sets: &TermSets,
+    aids: &Aids,
     search: &Search<'_>,
     limit: usize,
 ) -> Result<Vec<v1::Record>> {
-    let terms = with_similar(connection, &search.query.terms, search.revision)?;
+    let terms = with_similar(connection, &aids.vocabulary, &search.query.terms, search.revision)?;
     let mut records = Vec::new();
-    let among = Among::new(connection, sets, search)?;
+    let among = Among::new(connection, &aids.sets, search)?;
     let mut walk = Walk::new(connection, search, &among);
-    walk.hits(&expression(&terms, Form::Similar, ALL), |hit| {
+    walk.hits(&expression(&terms, &vec![Form::Similar; terms.len()], ALL), &mut |hit| {
         records.push(decode(&hit.body)?);
         Ok(records.len() < limit)
     })?;
@@ -132,9 +143,10 @@ pub(super) fn candidates(
 }
 
 /// The terms, each with the sounds that are its own but for typing errors.
-fn with_similar(connection: &Connection, terms: &[Term], revision: u64) -> Result<Vec<Term>> {
+fn with_similar(connection: &Connection, vocabulary: &Vocabulary, terms: &[Term], revision: u64) -> Result<Vec<Term>> {
     let last_word = newest_word(connection, revision)?;
-    let with = |term: &Term| Ok(Term { similar: similar_sounds(connection, term, last_word)?, ..term.clone() });
+    let with =
+        |term: &Term| Ok(Term { similar: similar_sounds(connection, vocabulary, term, last_word)?, ..term.clone() });
     terms.iter().map(with).collect()
 }
 
@@ -178,30 +190,62 @@ impl Budget {
     }
 }
 
-/// The versions that match, in no order, and whether there are more.
-fn ranked(connection: &Connection, search: &Search<'_>, among: &Among) -> Result<(Vec<Ranked>, bool)> {
+/// The versions that match, in no order, and whether there are more. `query` is given the similar sounds that were looked
+/// for, if any were.
+fn ranked(
+    connection: &Connection,
+    vocabulary: &Vocabulary,
+    search: &Search<'_>,
+    query: &mut Query,
+    among: &Among,
+) -> Result<(Vec<Ranked>, bool)> {
     let mut ranked = Vec::new();
     let mut walk = Walk::new(connection, search, among);
-    // The same sounds before similar ones, and names before the rest: when there are too many, the best are ranked.
-    for form in [Form::Same, Form::Similar] {
-        // Whoever finds so many of the very words does not look for others, which cost most.
-        if form == Form::Similar && ranked.len() >= ENOUGH_RANKED {
-            return Ok((ranked, true));
-        }
-        for columns in ["names", "names stated", ALL] {
-            walk.hits(&expression(&search.query.terms, form, columns), |hit| {
-                if let Some(score) = rank::score(&search.query, &texts(&hit.body)?) {
-                    ranked.push(Ranked { score, name: hit.name, version: hit.version });
-                }
-                Ok(ranked.len() <= MAX_RANKED)
-            })?;
-            if ranked.len() > MAX_RANKED || walk.left.is_spent() {
-                ranked.truncate(MAX_RANKED);
-                return Ok((ranked, true));
-            }
-        }
+    // The same sounds before similar ones, which cost most: whoever finds enough of the very words does not look for them.
+    let very = vec![Form::Same; query.terms.len()];
+    let more = rank_form(&mut walk, query, &very, &mut ranked)?;
+    if more || ranked.len() >= ENOUGH_RANKED {
+        return Ok((ranked, true));
     }
-    Ok((ranked, false))
+    let forms = second_forms(connection, &query.terms, among.newest)?;
+    let last_word = newest_word(connection, search.revision)?;
+    for (term, _) in query.terms.iter_mut().zip(&forms).filter(|(_, form)| **form == Form::Similar) {
+        term.similar = similar_sounds(connection, vocabulary, term, last_word)?;
+    }
+    let more = rank_form(&mut walk, query, &forms, &mut ranked)?;
+    Ok((ranked, more || forms.contains(&Form::Same)))
+}
+
+/// Ranks what matches and was not seen before; whether there is more than may be ranked.
+fn rank_form(walk: &mut Walk<'_>, query: &Query, forms: &[Form], ranked: &mut Vec<Ranked>) -> Result<bool> {
+    let few = walk.few(&expression(&query.terms, forms, ALL))?;
+    let mut take = |hit: Hit| {
+        if let Some(score) = score(query, &hit.body)? {
+            ranked.push(Ranked { score, name: hit.name, version: hit.version });
+        }
+        Ok(ranked.len() <= MAX_RANKED)
+    };
+    // Names before the rest: when there are too many, the best are ranked.
+    let whole = match few {
+        Some(versions) => walk.show(&versions, &mut take)?,
+        None => ["names", "names stated", ALL].into_iter().try_fold(true, |go_on, columns| {
+            Ok::<_, Error>(go_on && walk.hits(&expression(&query.terms, forms, columns), &mut take)?)
+        })?,
+    };
+    ranked.truncate(MAX_RANKED);
+    Ok(!whole)
+}
+
+/// What stands for each term once its very words were looked for: one that so many versions have is taken neither for the
+/// beginning of others nor for a misspelling.
+fn second_forms(connection: &Connection, terms: &[Term], newest: i64) -> Result<Vec<Form>> {
+    let sql = "SELECT rowid FROM search WHERE search MATCH ?1 AND rowid <= ?2 LIMIT 1 OFFSET ?3";
+    let form = |term: &Term| {
+        let very = expression(std::slice::from_ref(term), &[Form::Same], ALL);
+        let nth: Option<i64> = row(connection, sql, params![very, newest, COMMON_WORD - 1], |r| r.get(0))?;
+        Ok(if nth.is_none() { Form::Similar } else { Form::Same })
+    };
+    terms.iter().map(form).collect()
 }
 
 /// Which words stand for a term.
@@ -213,19 +257,22 @@ enum Form {
     Similar,
 }
 
+/// The versions that an expression matches, of those up to a number, newest first.
+const MATCHING: &str = "SELECT rowid FROM search WHERE search MATCH ?1 AND rowid <= ?2 ORDER BY rowid DESC LIMIT ?3";
+
 const ALL: &str = "names stated summaries";
 
 /// The expression of FTS5. Sounds are letters and digits of ASCII, and quoted: nothing in them is syntax.
-fn expression(terms: &[Term], form: Form, columns: &str) -> String {
-    let one = |term: &Term| {
+fn expression(terms: &[Term], forms: &[Form], columns: &str) -> String {
+    let one = |(term, form): (&Term, &Form)| {
         let mut words = vec![format!("\"{}\"", term.sound)];
-        if form == Form::Similar {
+        if *form == Form::Similar {
             words.extend(term.is_prefix().then(|| format!("\"{}\" *", term.sound)));
             words.extend(term.similar.iter().map(|s| format!("\"{s}\"")));
         }
         format!("({})", words.join(" OR "))
     };
-    format!("{{{columns}}} : ({})", terms.iter().map(one).collect::<Vec<_>>().join(" AND "))
+    format!("{{{columns}}} : ({})", terms.iter().zip(forms).map(one).collect::<Vec<_>>().join(" AND "))
 }
 
 /// A version that the index names, and that stands and passes the filters.
@@ -250,26 +297,51 @@ impl<'a> Walk<'a> {
         Self { connection, search, among, left: Budget::default(), seen: HashSet::new() }
     }
 
-    /// Shows the versions that match an expression and were not shown before, newest first, until `take` says false.
-    fn hits(&mut self, expression: &str, mut take: impl FnMut(Hit) -> Result<bool>) -> Result<()> {
-        let sql = "SELECT rowid FROM search WHERE search MATCH ?1 AND rowid <= ?2 ORDER BY rowid DESC LIMIT ?3";
-        let mut statement = self.connection.prepare_cached(sql).map_err(|e| from_sqlite(&e))?;
+    /// Shows the versions that match an expression and were not shown before, newest first, until `take` says false or the
+    /// budget is spent; whether neither happened.
+    fn hits(&mut self, expression: &str, take: &mut impl FnMut(Hit) -> Result<bool>) -> Result<bool> {
+        let mut statement = self.connection.prepare_cached(MATCHING).map_err(|e| from_sqlite(&e))?;
         let mut rows =
             statement.query(params![expression, self.among.newest, self.left.named]).map_err(|e| from_sqlite(&e))?;
-        while !self.left.is_spent()
-            && let Some(row) = rows.next().map_err(|e| from_sqlite(&e))?
-        {
-            self.left.named -= 1;
-            let version = row.get(0).map_err(|e| from_sqlite(&e))?;
-            if self.among.has(version)
-                && self.seen.insert(version)
-                && let Some(hit) = self.read(version)?
-                && !take(hit)?
-            {
-                break;
+        while let Some(row) = rows.next().map_err(|e| from_sqlite(&e))? {
+            if !self.step(row.get(0).map_err(|e| from_sqlite(&e))?, take)? {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(!self.left.is_spent())
+    }
+
+    /// The versions that match an expression, newest first, if they are few: the index is walked along once for them, and
+    /// which texts have the words need not be asked.
+    fn few(&self, expression: &str) -> Result<Option<Vec<i64>>> {
+        let values = params![expression, self.among.newest, MAX_RANKED + 1];
+        let versions: Vec<i64> = rows(self.connection, MATCHING, values, |r| r.get(0))?;
+        Ok((versions.len() <= MAX_RANKED).then_some(versions))
+    }
+
+    /// As [`Walk::hits`], of these versions.
+    fn show(&mut self, versions: &[i64], take: &mut impl FnMut(Hit) -> Result<bool>) -> Result<bool> {
+        for version in versions {
+            if !self.step(*version, take)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Shows one version, if it may be; whether to go on.
+    fn step(&mut self, version: i64, take: &mut impl FnMut(Hit) -> Result<bool>) -> Result<bool> {
+        if self.left.is_spent() {
+            return Ok(false);
+        }
+        self.left.named -= 1;
+        if self.among.has(version)
+            && self.seen.insert(version)
+            && let Some(hit) = self.read(version)?
+        {
+            return take(hit);
+        }
+        Ok(true)
     }
 
     fn read(&mut self, version: i64) -> Result<Option<Hit>> {
@@ -315,26 +387,14 @@ fn newest_word(connection: &Connection, revision: u64) -> Result<i64> {
 }
 
 /// The sounds that are those of a term but for typing errors, nearest first, at most [`MAX_SIMILAR_WORDS`].
-fn similar_sounds(connection: &Connection, term: &Term, last_word: i64) -> Result<BTreeSet<String>> {
-    let forgiven = errors_forgiven(term.spelling.len());
-    let trigrams = similar::trigrams(&term.sound);
-    if forgiven == 0 || trigrams.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    // An error touches four groups at most, if two letters are swapped.
-    let shared = trigrams.len().saturating_sub(4 * forgiven).max(1);
-    let places = vec!["?"; trigrams.len()].join(", ");
-    let sql = format!(
-        "SELECT sound FROM search_words WHERE id IN (
-            SELECT word FROM search_trigrams WHERE trigram IN ({places}) AND length BETWEEN ? AND ? AND word <= ?
-            GROUP BY word HAVING count(*) >= ?)"
-    );
-    let number = |n: usize| Value::Integer(i64::try_from(n).unwrap_or(i64::MAX));
-    let length = term.sound.len();
-    let bounds = [number(length.saturating_sub(forgiven)), number(length + forgiven), last_word.into(), number(shared)];
-    let found: Vec<String> =
-        rows(connection, &sql, params_from_iter(trigrams.into_iter().map(Value::from).chain(bounds)), |r| r.get(0))?;
-    let near = found.into_iter().filter_map(|s| similar::distance(term, &s).map(|d| (d, s)));
+fn similar_sounds(
+    connection: &Connection,
+    vocabulary: &Vocabulary,
+    term: &Term,
+    last_word: i64,
+) -> Result<BTreeSet<String>> {
+    let found = vocabulary.near(connection, term, last_word)?.into_iter();
+    let near = found.filter_map(|s| similar::distance(term, &s).map(|d| (d, s)));
     let mut near: Vec<(usize, Reverse<u32>, String)> =
         near.map(|(d, s)| (d, Reverse(similar::per_mille(strsim::jaro_winkler(&term.sound, &s))), s)).collect();
     near.sort();
@@ -344,6 +404,14 @@ fn similar_sounds(connection: &Connection, term: &Term, last_word: i64) -> Resul
 fn body(connection: &Connection, version: i64) -> Result<Vec<u8>> {
     let found = row(connection, "SELECT body FROM versions WHERE id = ?1", [version], |r| r.get(0))?;
     found.ok_or_else(|| Error::internal(format!("version {version} has no body")))
+}
+
+/// How well a stored record matches; `None` if it lacks a word.
+fn score(query: &Query, body: &[u8]) -> Result<Option<u32>> {
+    let mut score = Score::new(query);
+    let seen = each(&pb::descriptor("Record"), body, &mut |class, text| score.see(class, text));
+    seen.ok_or_else(|| Error::new(Reason::EntryCorrupt, "a stored record cannot be read"))?;
+    Ok(score.total())
 }
 
 /// The texts of a stored record.

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::BTreeSet};
 
 use rusqlite::Connection;
 
-use super::find::{self, Search};
+use super::find::{self, Aids, Search};
 use crate::{
     domain::{
         date::{self, Span},
@@ -20,7 +20,7 @@ use crate::{
     },
     limits::{MAX_COMPARED, MAX_COMPARED_TEXTS, MAX_QUERY_WORDS},
     pb::v1::{self, RecordKind},
-    store::list::{self, Order, TermSets},
+    store::list::{self, Order},
 };
 
 /// How far apart two accounts of one thing may put it, in days.
@@ -42,18 +42,18 @@ pub struct Candidate {
 /// If the store cannot be read.
 pub fn matching(
     connection: &Connection,
-    sets: &TermSets,
+    aids: &Aids,
     partial: &v1::Record,
     filters: &Filters,
     revision: u64,
     limit: usize,
 ) -> Result<Vec<Candidate>> {
     let kind = record::kind(partial);
-    let mut finder = Finder { connection, sets, partial, revision, seen: BTreeSet::new(), candidates: Vec::new() };
+    let mut finder = Finder { connection, aids, partial, revision, seen: BTreeSet::new(), candidates: Vec::new() };
     let of_kind = filters.clone().of_kind(kind);
     for query in queries(partial) {
         let search = Search { query, filters: &of_kind, revision };
-        finder.compare(find::candidates(connection, sets, &search, MAX_COMPARED)?);
+        finder.compare(find::candidates(connection, aids, &search, MAX_COMPARED)?);
     }
     let around = finder.around(kind)?;
     finder.compare(around.into_iter().filter(|r| of_kind.matches(&Facets::of(r))).collect());
@@ -68,7 +68,7 @@ pub fn matching(
 
 struct Finder<'a> {
     connection: &'a Connection,
-    sets: &'a TermSets,
+    aids: &'a Aids,
     partial: &'a v1::Record,
     revision: u64,
     seen: BTreeSet<String>,
@@ -111,7 +111,7 @@ impl Finder<'_> {
             after: None,
             valid_at: None,
         };
-        Ok(list::page(self.connection, self.sets, &query)?.records)
+        Ok(list::page(self.connection, &self.aids.sets, &query)?.records)
     }
 }
 

@@ -6,9 +6,11 @@
 mod find;
 mod index;
 mod matching;
+mod vocabulary;
 
 pub use self::{
-    find::{Found, Page, Search, page},
+    find::{Aids, Found, Page, Search, page},
     index::{Addition, add, fill},
     matching::{Candidate, matching},
+    vocabulary::Vocabulary,
 };

@@ -1,0 +1,190 @@
+//! Where the server's memory is: the heap of a server in this process, by the places that allocated what still lives.
+//!
+//! `cargo bench --bench heap` serves each kind of work in turn to a client in a process of its own, stops the clock in the
+//! middle of it, and prints the living bytes and who holds them. SQLite's memory is not counted (its caches are bounded in
+//! `limits.rs`), nor is the stack.
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use attache::{
+    config::{Config, DataDir, LogFormat},
+    feed,
+    serve::{self, Parts},
+};
+use clap::Parser;
+use serde::Deserialize;
+use tokio::sync::oneshot;
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+/// Where the server's memory is, by kind of work
+#[derive(Parser)]
+struct Args {
+    /// Idle subscribers
+    #[arg(long, default_value_t = 5_000)]
+    idle: usize,
+    /// Places to show for each kind of work
+    #[arg(long, default_value_t = 10)]
+    places: usize,
+    /// Measure this work alone: start, idle, filed or looked-up
+    #[arg(long)]
+    only: Option<String>,
+    /// What cargo adds
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What dhat writes, as far as it is read here: `eb` is what lives at the end.
+#[derive(Deserialize)]
+struct Profile {
+    pps: Vec<Place>,
+    ftbl: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Place {
+    eb: u64,
+    ebk: u64,
+    fs: Vec<usize>,
+}
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+#[tokio::main]
+async fn main() -> Outcome {
+    let args = Args::parse();
+    for work in ["start", "idle", "filed", "looked-up"] {
+        if args.only.as_deref().is_none_or(|only| only == work) {
+            measure(work, &args).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn measure(work: &str, args: &Args) -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("heap.json");
+    let profiler = dhat::Profiler::builder().file_name(&file).trim_backtraces(Some(48)).build();
+    let (address, stop, running, hub) = start().await?;
+    let mut client = client(work, &address, args)?;
+    match &mut client {
+        Some(client) if work == "idle" => {
+            while hub.subscribers() < args.idle {
+                if client.try_wait()?.is_some() {
+                    return Err("the subscribers ended".into());
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        Some(client) => {
+            while client.try_wait()?.is_none() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        None => {}
+    }
+    drop(profiler);
+    let of = if work == "idle" { args.idle } else { 1 };
+    show(work, &serde_json::from_slice(&std::fs::read(&file)?)?, args.places, of);
+    if let Some(mut client) = client {
+        let _ = client.kill();
+        client.wait()?;
+    }
+    let _ = stop.send(());
+    running.await??;
+    Ok(())
+}
+
+type Running = tokio::task::JoinHandle<attache::domain::error::Result<()>>;
+
+async fn start() -> Outcome<(String, oneshot::Sender<()>, Running, std::sync::Arc<feed::Hub>)> {
+    let config = Config {
+        listen: "127.0.0.1:0".parse()?,
+        data_dir: DataDir::Temporary,
+        in_memory: true,
+        sample: false,
+        accept_day_jump: false,
+        log: "warn".into(),
+        log_format: LogFormat::Text,
+        drain: Duration::from_secs(1),
+        max_store_bytes: None,
+        feed: feed::Settings::default(),
+    };
+    let server = serve::build(&config, Parts::default()).await?;
+    let (address, hub) = (format!("http://{}", server.address()), server.hub());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(server.run(async {
+        let _ = stopped.await;
+    }));
+    Ok((address, stop, running, hub))
+}
+
+/// The client that makes the server work, a process of its own: its memory is not the server's.
+fn client(work: &str, address: &str, args: &Args) -> Outcome<Option<Child>> {
+    let connections = args.idle.div_ceil(500).to_string();
+    let streams = args.idle.div_ceil(args.idle.div_ceil(500)).to_string();
+    let load: &[&str] = match work {
+        "idle" => &["watch", "--connections", &connections, "--streams", &streams, "--seconds", "600", "--state", "AQ"],
+        "filed" => &["file", "--yes-write", "--keep", "--connections", "4", "--streams", "16", "--seconds", "4"],
+        "looked-up" => {
+            let filed = Command::new(binary())
+                .args(["bench", "file", "--yes-write", "--keep", "--seconds", "2", "--server", address])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()?;
+            if !filed.success() {
+                return Err("nothing was filed to look up".into());
+            }
+            &["lookup", "--connections", "4", "--streams", "16", "--seconds", "4"]
+        }
+        _ => return Ok(None),
+    };
+    let mut command = Command::new(binary());
+    command.arg("bench").args(load).args(["--server", address]).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(Some(command.spawn()?))
+}
+
+fn binary() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_attache"))
+}
+
+fn show(work: &str, profile: &Profile, places: usize, of: usize) {
+    let mut by_place: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for place in profile.pps.iter().filter(|p| p.eb > 0) {
+        let (bytes, blocks) = by_place.entry(holder(place, &profile.ftbl)).or_default();
+        (*bytes, *blocks) = (*bytes + place.eb, *blocks + place.ebk);
+    }
+    let total: u64 = by_place.values().map(|(bytes, _)| bytes).sum();
+    let each = if of > 1 { format!(", {} each", total / of as u64) } else { String::new() };
+    println!("\n{work}: {total} bytes live{each}\n");
+    println!("| bytes | blocks | who |\n|---|---|---|");
+    let mut sorted: Vec<_> = by_place.into_iter().collect();
+    sorted.sort_by_key(|(_, (bytes, _))| std::cmp::Reverse(*bytes));
+    for (who, (bytes, blocks)) in sorted.into_iter().take(places) {
+        println!("| {bytes} | {blocks} | {who} |");
+    }
+}
+
+/// The innermost two frames of a stack that say what the memory is for.
+fn holder(place: &Place, frames: &[String]) -> String {
+    const PLUMBING: &[&str] =
+        &["alloc::", "core::", "std::", "<alloc", "<core", "<std", "hashbrown::", "dhat::", "<dhat"];
+    let named = place.fs.iter().filter_map(|index| frames.get(*index)).map(|frame| name(frame));
+    let telling = named.filter(|name| !PLUMBING.iter().any(|plumbing| name.starts_with(plumbing)));
+    let mut telling: Vec<&str> = telling.collect();
+    telling.dedup();
+    telling.into_iter().take(2).collect::<Vec<_>>().join(" < ")
+}
+
+/// `0x1234: path::of::function (file:line)`, less all but the function.
+fn name(frame: &str) -> &str {
+    let function = frame.split_once(": ").map_or(frame, |(_, rest)| rest);
+    function.rsplit_once(" (").map_or(function, |(function, _)| function)
+}

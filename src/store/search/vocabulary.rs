@@ -1,0 +1,212 @@
+//! The sounds that any version has or had, in memory: a search for typing errors looks at all of them.
+//!
+//! They are some ten thousands even in a store of a million records, and are never taken back, so that a copy only has to
+//! be made longer. What does not fit into its budget is found by groups of three letters, from the store.
+
+use std::sync::{PoisonError, RwLock};
+
+use rusqlite::{Connection, params};
+
+use crate::{
+    domain::{
+        error::Result,
+        search::{rank::Term, similar, words::errors_forgiven},
+    },
+    limits::VOCABULARY_BYTES,
+    store::read::{row, rows},
+};
+
+/// The sounds, as far as they are known and fit. Filled by whoever searches.
+#[derive(Debug)]
+pub struct Vocabulary {
+    sounds: RwLock<Sounds>,
+    /// What they may take, in bytes.
+    budget: usize,
+}
+
+impl Default for Vocabulary {
+    fn default() -> Self {
+        Self::with_budget(VOCABULARY_BYTES)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Sounds {
+    /// All of them that may have errors, one after the other.
+    text: String,
+    /// In the order of their numbers.
+    entries: Vec<Sound>,
+    /// The last number that was read.
+    last: i64,
+}
+
+#[derive(Debug)]
+struct Sound {
+    id: i64,
+    /// Where it ends in the text.
+    end: usize,
+    /// Which letters it has.
+    letters: u32,
+}
+
+impl Sounds {
+    fn bytes(&self) -> usize {
+        self.text.len() + self.entries.len() * size_of::<Sound>()
+    }
+
+    fn push(&mut self, id: i64, sound: &str) {
+        self.last = id;
+        if similar::has_trigrams(sound) {
+            self.text.push_str(sound);
+            self.entries.push(Sound { id, end: self.text.len(), letters: letters(sound) });
+        }
+    }
+
+    /// Those numbered up to `last` that are a term's but for typing errors.
+    fn near(&self, term: &Term, last: i64) -> Vec<String> {
+        // An error adds a letter, takes one away, or does both.
+        let (own, differ) = (letters(&term.sound), 2 * errors_forgiven(term.spelling.len()));
+        let mut begin = 0;
+        let mut near = Vec::new();
+        for entry in self.entries.iter().take_while(|entry| entry.id <= last) {
+            let sound = &self.text[begin..entry.end];
+            begin = entry.end;
+            if (own ^ entry.letters).count_ones() as usize <= differ && similar::is_similar(term, sound) {
+                near.push(sound.to_owned());
+            }
+        }
+        near
+    }
+}
+
+/// One bit for each letter that a sound has; whatever else it has is one more.
+fn letters(sound: &str) -> u32 {
+    sound.bytes().fold(0, |letters, byte| match byte {
+        b'a'..=b'z' => letters | 1 << (byte - b'a'),
+        _ => letters | 1 << 26,
+    })
+}
+
+impl Vocabulary {
+    /// One that takes so many bytes and little more.
+    #[must_use]
+    pub fn with_budget(budget: usize) -> Self {
+        Self { sounds: RwLock::default(), budget }
+    }
+
+    /// The sounds up to the one numbered `last` that are a term's but for typing errors, in no order.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn near(&self, connection: &Connection, term: &Term, last: i64) -> Result<Vec<String>> {
+        if errors_forgiven(term.spelling.len()) == 0 || !similar::has_trigrams(&term.sound) {
+            return Ok(Vec::new());
+        }
+        self.read_up_to(connection, last)?;
+        let sounds = self.sounds.read().unwrap_or_else(PoisonError::into_inner);
+        let mut near = sounds.near(term, last);
+        let known = sounds.last;
+        drop(sounds);
+        if known < last {
+            near.extend(near_in_store(connection, term, known, last)?);
+        }
+        Ok(near)
+    }
+
+    fn read_up_to(&self, connection: &Connection, last: i64) -> Result<()> {
+        let is_enough = |sounds: &Sounds| sounds.last >= last || sounds.bytes() >= self.budget;
+        if is_enough(&self.sounds.read().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(());
+        }
+        let mut sounds = self.sounds.write().unwrap_or_else(PoisonError::into_inner);
+        while !is_enough(&sounds) {
+            let sql = "SELECT id, sound FROM search_words WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT 1024";
+            let new: Vec<(i64, String)> =
+                rows(connection, sql, params![sounds.last, last], |r| Ok((r.get(0)?, r.get(1)?)))?;
+            if new.is_empty() {
+                sounds.last = last;
+            }
+            for (id, sound) in new {
+                if sounds.bytes() < self.budget {
+                    sounds.push(id, &sound);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Those of the numbers after `after` and up to `last` that are a term's but for typing errors.
+fn near_in_store(connection: &Connection, term: &Term, after: i64, last: i64) -> Result<Vec<String>> {
+    let forgiven = errors_forgiven(term.spelling.len());
+    let trigrams = similar::trigrams(&term.sound);
+    // An error touches four groups at most, if two letters are swapped.
+    let shared = trigrams.len().saturating_sub(4 * forgiven).max(1);
+    let length = term.sound.len();
+    let sql = "SELECT word FROM search_trigrams WHERE trigram = ?1 AND length = ?2 AND word > ?3 AND word <= ?4";
+    let mut sharing: Vec<i64> = Vec::new();
+    for trigram in &trigrams {
+        for length in length.saturating_sub(forgiven)..=length + forgiven {
+            sharing.extend(rows::<i64>(connection, sql, params![trigram, length, after, last], |r| r.get(0))?);
+        }
+    }
+    sharing.sort_unstable();
+    let words = sharing.chunk_by(|a, b| a == b).filter(|word| word.len() >= shared).filter_map(|word| word.first());
+    let sound = |word: &i64| row(connection, "SELECT sound FROM search_words WHERE id = ?1", [word], |r| r.get(0));
+    let found: Vec<String> = words.filter_map(|word| sound(word).transpose()).collect::<Result<_>>()?;
+    Ok(found.into_iter().filter(|sound| similar::is_similar(term, sound)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::domain::search::rank::Query;
+
+    /// A store of these words alone, numbered from 1.
+    fn store(sounds: &[&str]) -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE search_words (id INTEGER PRIMARY KEY, sound TEXT, from_revision INTEGER);
+                 CREATE TABLE search_trigrams (trigram TEXT, length INTEGER, word INTEGER);",
+            )
+            .unwrap();
+        for (id, sound) in (1_i64..).zip(sounds) {
+            connection.execute("INSERT INTO search_words VALUES (?1, ?2, 0)", params![id, sound]).unwrap();
+            for trigram in similar::trigrams(sound) {
+                let values = params![trigram, sound.len(), id];
+                connection.execute("INSERT INTO search_trigrams VALUES (?1, ?2, ?3)", values).unwrap();
+            }
+        }
+        connection
+    }
+
+    #[test]
+    fn what_is_in_memory_and_what_is_not_are_searched_alike() {
+        let sounds =
+            ["zaksilikov", "zaskilikov", "sumgait", "sumgaot", "zaksilikva", "baku", "2023", "sungait", "sumgait1"];
+        let connection = store(&sounds);
+        let last = i64::try_from(sounds.len()).unwrap();
+        for query in ["Zhaksylykov", "Sumgait", "Baku", "Bakut", "2023"] {
+            let term = &Query::of(query).terms[0];
+            let expected: BTreeSet<String> =
+                sounds.iter().filter(|s| similar::is_similar(term, s)).map(|s| (*s).to_owned()).collect();
+            for budget in [0, 60, VOCABULARY_BYTES] {
+                let near = Vocabulary::with_budget(budget).near(&connection, term, last).unwrap();
+                assert_eq!(near.into_iter().collect::<BTreeSet<_>>(), expected, "{query}, {budget}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_search_of_the_past_finds_no_later_word() {
+        let connection = store(&["sumgaot", "sungait"]);
+        let (vocabulary, term) = (Vocabulary::default(), &Query::of("Sumgait").terms[0]);
+        assert_eq!(vocabulary.near(&connection, term, 2).unwrap().len(), 2);
+        assert_eq!(vocabulary.near(&connection, term, 1).unwrap(), ["sumgaot"]);
+        assert_eq!(vocabulary.near(&connection, term, 0).unwrap(), [""; 0]);
+    }
+}
