@@ -90,6 +90,7 @@ async fn measure(work: &str, args: &Args) -> Outcome {
         }
         None => {}
     }
+    settle().await;
     drop(profiler);
     let of = if work == "idle" { args.idle } else { 1 };
     show(work, &serde_json::from_slice(&std::fs::read(&file)?)?, args.places, of);
@@ -100,6 +101,19 @@ async fn measure(work: &str, args: &Args) -> Outcome {
     let _ = stop.send(());
     running.await??;
     Ok(())
+}
+
+/// Waits until the heap has not changed for a while: subscribers have caught up, answers are sent.
+async fn settle() {
+    let mut before = 0;
+    loop {
+        let now = dhat::HeapStats::get().total_blocks;
+        if now == before {
+            break;
+        }
+        before = now;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 type Running = tokio::task::JoinHandle<attache::domain::error::Result<()>>;
@@ -131,7 +145,19 @@ fn client(work: &str, address: &str, args: &Args) -> Outcome<Option<Child>> {
     let connections = args.idle.div_ceil(500).to_string();
     let streams = args.idle.div_ceil(args.idle.div_ceil(500)).to_string();
     let load: &[&str] = match work {
-        "idle" => &["watch", "--connections", &connections, "--streams", &streams, "--seconds", "600", "--state", "AQ"],
+        "idle" => &[
+            "watch",
+            "--start",
+            "now",
+            "--connections",
+            &connections,
+            "--streams",
+            &streams,
+            "--seconds",
+            "600",
+            "--state",
+            "AQ",
+        ],
         "filed" => &["file", "--yes-write", "--keep", "--connections", "4", "--streams", "16", "--seconds", "4"],
         "looked-up" => {
             let filed = Command::new(binary())
@@ -147,7 +173,7 @@ fn client(work: &str, address: &str, args: &Args) -> Outcome<Option<Child>> {
         _ => return Ok(None),
     };
     let mut command = Command::new(binary());
-    command.arg("bench").args(load).args(["--server", address]).stdout(Stdio::null()).stderr(Stdio::null());
+    command.arg("bench").args(load).args(["--server", address]).stdout(Stdio::null());
     Ok(Some(command.spawn()?))
 }
 
@@ -172,19 +198,53 @@ fn show(work: &str, profile: &Profile, places: usize, of: usize) {
     }
 }
 
-/// The innermost two frames of a stack that say what the memory is for.
+/// The innermost three frames outside the standard library: what asked for the memory, and who asked that.
 fn holder(place: &Place, frames: &[String]) -> String {
-    const PLUMBING: &[&str] =
-        &["alloc::", "core::", "std::", "<alloc", "<core", "<std", "hashbrown::", "dhat::", "<dhat"];
-    let named = place.fs.iter().filter_map(|index| frames.get(*index)).map(|frame| name(frame));
-    let telling = named.filter(|name| !PLUMBING.iter().any(|plumbing| name.starts_with(plumbing)));
-    let mut telling: Vec<&str> = telling.collect();
+    let frames = place.fs.iter().filter_map(|index| frames.get(*index));
+    let mut telling: Vec<String> = frames.filter(|f| !is_plumbing(f)).map(|frame| short(frame)).collect();
     telling.dedup();
-    telling.into_iter().take(2).collect::<Vec<_>>().join(" < ")
+    telling.into_iter().take(3).collect::<Vec<_>>().join(" < ")
 }
 
-/// `0x1234: path::of::function (file:line)`, less all but the function.
-fn name(frame: &str) -> &str {
-    let function = frame.split_once(": ").map_or(frame, |(_, rest)| rest);
-    function.rsplit_once(" (").map_or(function, |(function, _)| function)
+/// Files of the standard library and of the allocator, as far as their names tell: paths are cut to their ends.
+fn is_plumbing(frame: &str) -> bool {
+    const FILES: &[&str] = &[
+        "heap.rs",
+        "raw_vec",
+        "src/raw/",
+        "src/vec",
+        "src/string",
+        "src/slice",
+        "src/boxed",
+        "src/convert",
+        "src/alloc.rs",
+        "collections/",
+        "src/sync.rs",
+        "src/rc.rs",
+        "src/clone",
+        "src/ops/",
+        "src/fmt",
+        "src/iter",
+        "src/option.rs",
+        "src/result.rs",
+        "src/ptr",
+        "src/mem",
+        "src/str",
+        "src/macros",
+        "iter/",
+        "src/map.rs",
+        "src/borrow.rs",
+        "???",
+    ];
+    let file = frame.rsplit_once(" (").map_or(frame, |(_, file)| file);
+    FILES.iter().any(|part| file.contains(part))
+}
+
+/// `0x1234: a::function::<of::Types> (crate/src/file.rs:1:2)`: the function without types, and its file.
+fn short(frame: &str) -> String {
+    let rest = frame.split_once(": ").map_or(frame, |(_, rest)| rest);
+    let (function, file) = rest.rsplit_once(" (").unwrap_or((rest, ""));
+    let function = function.split(['<', '>']).find(|part| part.len() > 2).unwrap_or(function);
+    let file = file.split(':').next().unwrap_or_default();
+    format!("`{}` ({file})", function.trim_matches(':'))
 }
