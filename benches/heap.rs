@@ -130,6 +130,7 @@ async fn start() -> Outcome<(String, oneshot::Sender<()>, Running, std::sync::Ar
         drain: Duration::from_secs(1),
         max_store_bytes: None,
         feed: feed::Settings::default(),
+        journal: None,
     };
     let server = serve::build(&config, Parts::default()).await?;
     let (address, hub) = (format!("http://{}", server.address()), server.hub());
