@@ -10,13 +10,18 @@ use serde::Deserialize;
 
 use crate::{
     cli::serve_args::{self, ServeArgs},
-    feed, limits,
+    feed,
+    journal::jetstream,
+    limits::{self, JOURNAL_COPIES},
 };
 
 /// Where the server listens if nobody says.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:50051";
 /// What is logged if nobody says.
 pub const DEFAULT_LOG: &str = "info,rusqlite_migration=warn";
+
+/// The stream's name if nobody says.
+pub const DEFAULT_STREAM: &str = "ATTACHE";
 
 /// A configuration that cannot be used; the exit code is 64.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +71,8 @@ pub struct Config {
     pub max_store_bytes: Option<u64>,
     /// The feed's capacities.
     pub feed: feed::Settings,
+    /// The stream that replicas share; `None` is the store's own log.
+    pub journal: Option<jetstream::Settings>,
 }
 
 /// The file, every field as absent as it likes.
@@ -81,6 +88,11 @@ struct File {
     log: Option<String>,
     log_format: Option<LogFormat>,
     drain_seconds: Option<u64>,
+    journal: Option<String>,
+    journal_stream: Option<String>,
+    journal_monitors: Option<Vec<String>>,
+    journal_replicas: Option<usize>,
+    accept_lax_journal: Option<bool>,
     #[serde(default)]
     limits: FileLimits,
 }
@@ -114,8 +126,16 @@ impl Config {
             None => file.log_format.unwrap_or_default(),
         };
         let defaults = feed::Settings::default();
+        let journal = JournalWords {
+            journal: file.journal,
+            stream: file.journal_stream,
+            monitors: file.journal_monitors.unwrap_or_default(),
+            replicas: file.journal_replicas,
+            accept_lax: file.accept_lax_journal.unwrap_or(false),
+        };
         Ok(Self {
             listen,
+            journal: journal.settings(args)?,
             data_dir: place(folder, in_memory, sample)?,
             in_memory,
             sample,
@@ -137,6 +157,42 @@ impl Config {
 fn read_file(path: &Path) -> Result<File, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|e| ConfigError(format!("{}: {e}", path.display())))?;
     toml::from_str(&text).map_err(|e| ConfigError(format!("{}: {e}", path.display())))
+}
+
+/// What the file says of the journal.
+struct JournalWords {
+    journal: Option<String>,
+    stream: Option<String>,
+    monitors: Vec<String>,
+    replicas: Option<usize>,
+    accept_lax: bool,
+}
+
+impl JournalWords {
+    /// With the flags over them.
+    fn settings(self, args: &ServeArgs) -> Result<Option<jetstream::Settings>, ConfigError> {
+        let parsed = || self.journal.as_deref().map(str::parse).transpose();
+        let wrong = |why: String| ConfigError(format!("journal: {why}"));
+        let journal = args.journal.clone().map_or_else(parsed, |journal| Ok(Some(journal))).map_err(wrong)?;
+        let Some(serve_args::Journal::Nats(servers)) = journal else { return Ok(None) };
+        let stream = args.journal_stream.clone().or(self.stream).unwrap_or_else(|| DEFAULT_STREAM.to_owned());
+        if stream.is_empty()
+            || stream.len() > 64
+            || !stream.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+        {
+            return Err(ConfigError(format!(
+                "{stream:?} is no name of a stream: letters, digits, - and _, at most 64"
+            )));
+        }
+        let replicas = args.journal_replicas.or(self.replicas).unwrap_or(JOURNAL_COPIES);
+        let accept_lax = args.accept_lax_journal || self.accept_lax;
+        if !(1..=5).contains(&replicas) || replicas < JOURNAL_COPIES && !accept_lax {
+            let why = "copies are 3 to 5, or fewer with --accept-lax-journal";
+            return Err(ConfigError(format!("{replicas} copies of the journal: {why}")));
+        }
+        let monitors = if args.journal_monitor.is_empty() { self.monitors } else { args.journal_monitor.clone() };
+        Ok(Some(jetstream::Settings { servers, stream, replicas, monitors, accept_lax }))
+    }
 }
 
 fn parse_listen(text: &str, insecure: bool) -> Result<SocketAddr, ConfigError> {

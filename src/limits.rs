@@ -171,6 +171,27 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Streams of one connection.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 
+/// Copies of each batch on the journal's servers.
+pub const JOURNAL_COPIES: usize = 3;
+/// How long the journal's servers may take to be reached.
+pub const JOURNAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long they may take to acknowledge a batch before nobody knows what became of it.
+pub const JOURNAL_ACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long they may take to answer a question.
+pub const JOURNAL_READ_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long nothing may come from the journal before it is asked where it ends.
+pub const JOURNAL_WATCHDOG: Duration = Duration::from_secs(1);
+/// The pause before the journal is followed again after an interruption.
+pub const JOURNAL_RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// How often in a row the journal must end before what it had, until that is taken for lost: some seconds.
+pub const JOURNAL_SHORT_SIGHTINGS: u32 = 20;
+/// Batches of other replicas in memory before they are applied, in bytes; one more may exceed it.
+pub const JOURNAL_INBOX_BYTES: usize = 8 * 1024 * 1024;
+/// What a monitoring endpoint of the journal's servers may answer, in bytes.
+pub const MAX_MONITOR_BYTES: usize = 1024 * 1024;
+/// What one message of the journal may have, in bytes: a batch.
+pub const MAX_FILED_MESSAGE_BYTES: i32 = 1000 * 1024;
+
 /// Read connections to the store.
 pub const READ_CONNECTIONS: u32 = 8;
 /// Lookups that one thread reads before it makes room for other reads.

@@ -13,10 +13,13 @@ use crate::{
     day,
     domain::{
         date::Day,
-        error::{Error, Result},
+        error::{Error, Reason, Result},
     },
     feed::Hub,
-    journal::{Embedded, Journal},
+    journal::{
+        Embedded, Journal,
+        jetstream::{self, JetStream},
+    },
     limits::{REPLAY_PAGE_REVISIONS, RING_BYTES},
     sample,
     store::{
@@ -51,6 +54,8 @@ pub struct Server {
     health: HealthReporter,
     app: Arc<App>,
     writer: WriterThread,
+    /// Ends what follows the journal.
+    follower: CancellationToken,
     drain: std::time::Duration,
     loaded: Option<sample::Loaded>,
     accept_day_jump: bool,
@@ -81,6 +86,12 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
     let opened = folder.clone();
     let feed = config.feed.clone();
     let Parts { journal, clock } = parts;
+    let tasks = Tasks::default();
+    let follower = CancellationToken::new();
+    let journal = match &config.journal {
+        Some(settings) => shared_journal(settings, &tasks, &follower).await?,
+        None => journal,
+    };
     let (own_journal, own_clock) = (Arc::clone(&journal), Arc::clone(&clock));
     let (store, writer, thread, hub) = blocking(move || {
         let (store, write_store) = store::open(&opened, &options)?;
@@ -94,7 +105,7 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
     .await?;
     let loaded =
         if config.sample { Some(load_sample(&store, &writer, clock::day(clock.now_us())).await?) } else { None };
-    let app = Arc::new(App::new(store, writer, hub, journal, Tasks::default(), clock));
+    let app = Arc::new(App::new(store, writer, hub, journal, tasks, clock));
     let (routes, health) =
         transport::routes(&app).await.map_err(|e| Error::internal(format!("the descriptors cannot be served: {e}")))?;
     let drain = config.drain;
@@ -106,11 +117,30 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         health,
         app,
         writer: thread,
+        follower,
         drain,
         loaded,
         accept_day_jump: config.accept_day_jump,
         _temporary: temporary,
     })
+}
+
+/// The journal on a stream, followed until the token says so.
+async fn shared_journal(
+    settings: &jetstream::Settings,
+    tasks: &Tasks,
+    stop: &CancellationToken,
+) -> Result<Arc<dyn Journal>> {
+    let journal = JetStream::open(settings.clone()).await;
+    let journal = journal.map_err(|e| Error::new(Reason::JournalUnavailable, e.to_string()))?;
+    let (following, stop) = (Arc::clone(&journal), stop.clone());
+    tasks.spawn("journal", async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = following.run() => {}
+        }
+    });
+    Ok(journal)
 }
 
 /// Puts the newest revisions into the ring, so that those who resume after a restart find them there.
@@ -185,6 +215,7 @@ impl Server {
         transport::set_serving(&self.health, false).await;
         self.app.hub.drain();
         stop.cancel();
+        self.follower.cancel();
         let _ = accepting.await;
         if tokio::time::timeout(self.drain, tasks.drained()).await.is_err() {
             tracing::warn!(running = tasks.running(), "the drain's deadline passed; cutting what is left");

@@ -18,7 +18,7 @@ use attache::{
     clock,
     domain::token::{GENESIS, Phase, Token},
     feed,
-    journal::{Append, Journal, Position, Settled, Unavailable, Wake},
+    journal::{Append, Durable, Journal, Position, Settled, Trouble, Wake},
     pb::{
         self,
         log::Batch,
@@ -353,23 +353,27 @@ impl Journal for Moody {
         self.log.settle(after, batch)
     }
 
-    fn head(&self) -> Result<Option<Position>, Unavailable> {
+    fn head(&self) -> Result<Option<Position>, Trouble> {
         if self.now(Mood::Unreachable) {
-            return Err(Unavailable("the network is down".into()));
+            return Err(Trouble::Unreachable("the network is down".into()));
         }
         let more = Position::from(self.now(Mood::Ahead));
         self.log.head().map(|head| head.map(|h| h + more))
     }
 
-    fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Unavailable> {
+    fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Trouble> {
         self.log.follow(after, limit)
+    }
+
+    fn durable(&self) -> Option<Durable> {
+        None
     }
 
     fn on_arrival(&self, wake: Wake) {
         self.log.on_arrival(wake);
     }
 
-    fn trim(&self, up_to: Position) -> Result<(), Unavailable> {
+    fn trim(&self, up_to: Position) -> Result<(), Trouble> {
         self.log.trim(up_to)
     }
 }
@@ -421,19 +425,23 @@ impl Journal for Gated {
         self.log.settle(after, batch)
     }
 
-    fn head(&self) -> Result<Option<Position>, Unavailable> {
+    fn head(&self) -> Result<Option<Position>, Trouble> {
         self.log.head()
     }
 
-    fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Unavailable> {
+    fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Trouble> {
         self.log.follow(after, limit)
+    }
+
+    fn durable(&self) -> Option<Durable> {
+        None
     }
 
     fn on_arrival(&self, wake: Wake) {
         self.log.on_arrival(wake);
     }
 
-    fn trim(&self, up_to: Position) -> Result<(), Unavailable> {
+    fn trim(&self, up_to: Position) -> Result<(), Trouble> {
         self.log.trim(up_to)
     }
 }

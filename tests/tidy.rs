@@ -13,7 +13,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ("pb", &[], "the contract depends on nothing"),
     ("limits", &[], "numbers with names"),
     ("clock", &[], "the only reader of time; tests replace it"),
-    ("journal", &[], "an order of bytes: it knows neither records nor stores"),
+    ("journal", &["limits"], "an order of bytes: it knows neither records nor stores"),
     ("domain", &["pb", "limits"], "pure: what was decided once must be decided alike on every replica, forever"),
     ("tasks", &["domain", "limits"], "spawns for everybody, and knows nobody; `domain` for the error"),
     ("store", &["domain", "journal", "pb", "limits", "clock"], "holds what was decided; decides nothing, tells nobody"),
@@ -41,7 +41,11 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
         "a client: it sees the contract alone, reads dates and tokens as it defines them, and measures time; `tasks` for \
          the streams of a load",
     ),
-    ("config", &["cli", "feed", "limits"], "flags over file over defaults; of `cli` the arguments of `serve`"),
+    (
+        "config",
+        &["cli", "feed", "journal", "limits"],
+        "flags over file over defaults; of `cli` the arguments of `serve`, of others their settings",
+    ),
     ("telemetry", &["config"], "set up once, from the configuration"),
     (
         "serve",

@@ -64,6 +64,7 @@ fn durability(durability: Durability) -> String {
     match durability {
         Durability::Synced => format!("{word}: what is acknowledged survives loss of power"),
         Durability::Unsynced => format!("{word}: what is acknowledged survives the end of the process only"),
+        Durability::Copied => format!("{word}: what is acknowledged survives loss of power of a minority of servers"),
         Durability::Unspecified => "not stated".to_owned(),
     }
 }

@@ -1,6 +1,6 @@
 //! The flags of `attache serve`; reading the configuration and serving are not the client's business.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, ValueEnum};
 
@@ -34,9 +34,23 @@ pub struct ServeArgs {
     /// How to write the log [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// Where the log of filings is kept [default: embedded]
-    #[arg(long, value_name = "JOURNAL")]
+    /// Where the log of filings is kept: `embedded`, or the NATS servers whose stream replicas share, such as
+    /// `nats://a:4222,nats://b:4222,nats://c:4222` [default: embedded]
+    #[arg(long, env = "ATTACHE_JOURNAL", value_name = "JOURNAL")]
     pub journal: Option<Journal>,
+    /// Name of the stream [default: ATTACHE]
+    #[arg(long, value_name = "NAME")]
+    pub journal_stream: Option<String>,
+    /// Monitoring endpoint of a server of the journal, such as `http://a:8222`: it says whether what is acknowledged is
+    /// synced; one for each server
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    pub journal_monitor: Vec<String>,
+    /// Copies of each batch if the stream is made now, 1 to 5 [default: 3]
+    #[arg(long, value_name = "N")]
+    pub journal_replicas: Option<usize>,
+    /// Accept a stream with fewer than three copies, or servers that sync late or do not say
+    #[arg(long)]
+    pub accept_lax_journal: bool,
 }
 
 /// How log lines are written.
@@ -49,8 +63,47 @@ pub enum LogFormat {
 }
 
 /// Where the log of filings is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Journal {
     /// In the store's own directory.
     Embedded,
+    /// On a stream of these NATS servers.
+    Nats(Vec<String>),
+}
+
+impl FromStr for Journal {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "embedded" {
+            return Ok(Self::Embedded);
+        }
+        // Whoever says the scheme once means all of them.
+        let servers = text.split(',').map(str::trim).filter(|s| !s.is_empty());
+        let servers: Vec<String> =
+            servers.map(|s| if s.contains("://") { s.to_owned() } else { format!("nats://{s}") }).collect();
+        let known = |s: &String| s.starts_with("nats://") || s.starts_with("tls://");
+        if !text.contains("://") || servers.is_empty() || !servers.iter().all(known) {
+            return Err("neither embedded nor addresses such as nats://host:4222,nats://other:4222".to_owned());
+        }
+        Ok(Self::Nats(servers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_is_embedded_or_servers() {
+        let servers = |text: &str| match text.parse::<Journal>() {
+            Ok(Journal::Nats(servers)) => servers,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!("embedded".parse(), Ok(Journal::Embedded));
+        assert_eq!(servers("nats://a:4222,b:4222, nats://c:4222"), ["nats://a:4222", "nats://b:4222", "nats://c:4222"]);
+        for wrong in ["", "embeded", "a:4222", "http://a:8222", "nats://a,http://b"] {
+            assert!(wrong.parse::<Journal>().is_err(), "{wrong}");
+        }
+    }
 }

@@ -14,6 +14,7 @@
 //!
 //! What was read at a position never changes, and no position is left out. An implementation passes [`suite`].
 
+pub mod jetstream;
 pub mod suite;
 
 use std::sync::Arc;
@@ -47,10 +48,31 @@ pub enum Settled {
     NotYet,
 }
 
-/// The journal cannot be reached.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("journal unavailable: {0}")]
-pub struct Unavailable(pub String);
+/// Why a journal does not answer; each says what happened, for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// It cannot be reached now; it may be later.
+    #[error("journal unavailable: {0}")]
+    Unreachable(String),
+    /// It is not the log that it was: what it had is gone, or another is in its place. It never comes back.
+    #[error("journal lost: {0}")]
+    Lost(String),
+    /// What follows the asked position was trimmed; only a store that has it can go on.
+    #[error("journal trimmed: {0}")]
+    Trimmed(String),
+    /// It keeps what it is given less well than a log must be kept, and that was not asked for.
+    #[error("{0}")]
+    Lax(String),
+}
+
+/// What an acknowledged batch survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durable {
+    /// The loss of power, everywhere at once.
+    Synced,
+    /// The loss of power of a minority: it is on most servers, and they sync later.
+    Copied,
+}
 
 /// Called whenever batches may have arrived.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -68,14 +90,17 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     ///
     /// If it cannot be reached.
-    fn head(&self) -> Result<Option<Position>, Unavailable>;
+    fn head(&self) -> Result<Option<Position>, Trouble>;
 
-    /// Batches after a position, in order and without gap, at most `limit`.
+    /// Batches after a position, in order and without gap, at most `limit`. After a conflict the winner is among them.
     ///
     /// # Errors
     ///
-    /// If it cannot be reached.
-    fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Unavailable>;
+    /// If it cannot be reached, or is not the log any more.
+    fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Trouble>;
+
+    /// What an acknowledged batch survives; `None` if the store alone says so.
+    fn durable(&self) -> Option<Durable>;
 
     /// Registers who is told when batches may have arrived.
     fn on_arrival(&self, wake: Wake);
@@ -85,7 +110,7 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     ///
     /// If it cannot be reached.
-    fn trim(&self, up_to: Position) -> Result<(), Unavailable>;
+    fn trim(&self, up_to: Position) -> Result<(), Trouble>;
 }
 
 /// The embedded journal: the commit of the store's transaction is the append. Nobody else writes.
@@ -102,17 +127,21 @@ impl Journal for Embedded {
         Settled::NotYet
     }
 
-    fn head(&self) -> Result<Option<Position>, Unavailable> {
+    fn head(&self) -> Result<Option<Position>, Trouble> {
         Ok(None)
     }
 
-    fn follow(&self, _after: Position, _limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Unavailable> {
+    fn follow(&self, _after: Position, _limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Trouble> {
         Ok(Vec::new())
+    }
+
+    fn durable(&self) -> Option<Durable> {
+        None
     }
 
     fn on_arrival(&self, _wake: Wake) {}
 
-    fn trim(&self, _up_to: Position) -> Result<(), Unavailable> {
+    fn trim(&self, _up_to: Position) -> Result<(), Trouble> {
         Ok(())
     }
 }

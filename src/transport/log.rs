@@ -11,6 +11,7 @@ use crate::{
         date,
         token::{GENESIS, Token},
     },
+    journal::Durable,
     limits,
     pb::v1::{Durability, GetLogInfoRequest, GetLogInfoResponse, Limit, log_service_server::LogService},
     store::Sync,
@@ -22,9 +23,11 @@ pub(super) struct Log(pub Arc<App>);
 impl LogService for Log {
     async fn get_log_info(&self, _: Request<GetLogInfoRequest>) -> Result<Response<GetLogInfoResponse>, Status> {
         let head = self.0.store.head();
-        let durability = match self.0.store.sync() {
-            Sync::Full => Durability::Synced,
-            Sync::Off => Durability::Unsynced,
+        let durability = match (self.0.journal.durable(), self.0.store.sync()) {
+            // The store is a copy of the journal's beginning: what it loses is read there again.
+            (Some(Durable::Synced), _) | (None, Sync::Full) => Durability::Synced,
+            (Some(Durable::Copied), _) => Durability::Copied,
+            (None, Sync::Off) => Durability::Unsynced,
         };
         let watches = ("watches", self.0.hub.settings().max_watches);
         let limit = |(name, value): &(&str, usize)| Limit {

@@ -21,7 +21,7 @@ use crate::{
         report::etag,
         revision::Revision,
     },
-    journal::{Append, Journal, Position, Settled},
+    journal::{Append, Journal, Position, Settled, Trouble},
     limits::MAX_CONFLICTS,
     pb::log::Batch,
     store::{
@@ -246,10 +246,7 @@ impl Group {
     pub fn catch_up(&mut self) -> Result<()> {
         loop {
             let after = self.store.head().position;
-            let batches = self
-                .journal
-                .follow(after, FOLLOW_BATCHES)
-                .map_err(|e| Error::new(Reason::JournalUnavailable, e.to_string()))?;
+            let batches = self.journal.follow(after, FOLLOW_BATCHES).map_err(|trouble| self.in_trouble(&trouble))?;
             if batches.is_empty() {
                 return Ok(());
             }
@@ -258,6 +255,20 @@ impl Group {
                 self.store.shorten_log();
             }
         }
+    }
+
+    /// What cannot pass stops this replica.
+    fn in_trouble(&self, trouble: &Trouble) -> Error {
+        let reason = match trouble {
+            Trouble::Unreachable(_) | Trouble::Lax(_) => Reason::JournalUnavailable,
+            Trouble::Lost(_) => Reason::LogDiverged,
+            Trouble::Trimmed(_) => Reason::HistoryTrimmed,
+        };
+        let error = Error::new(reason, trouble.to_string());
+        if reason != Reason::JournalUnavailable && self.faulted().is_none() {
+            self.fail(error.clone());
+        }
+        error
     }
 
     fn apply_batch(&mut self, position: Position, bytes: &[u8]) -> Result<()> {

@@ -119,6 +119,7 @@ pub fn config() -> Config {
         drain: Duration::from_secs(5),
         max_store_bytes: None,
         feed: feed::Settings::default(),
+        journal: None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use attache::journal::{Append, Journal, Position, Settled, Unavailable, Wake};
+use attache::journal::{Append, Durable, Journal, Position, Settled, Trouble, Wake};
 
 /// What the next append meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,22 +127,26 @@ impl Journal for SharedLog {
         if self.land_after(after, batch) { Settled::Ours } else { Settled::NotYet }
     }
 
-    fn head(&self) -> Result<Option<Position>, Unavailable> {
+    fn head(&self) -> Result<Option<Position>, Trouble> {
         Ok(Some(self.len() as u64))
     }
 
-    fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Unavailable> {
+    fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Trouble> {
         let log = self.0.lock().unwrap();
         let from = usize::try_from(after).unwrap();
         let batches = log.batches.iter().enumerate().skip(from).take(limit);
         Ok(batches.map(|(i, b)| (i as u64 + 1, b.clone())).collect())
     }
 
+    fn durable(&self) -> Option<Durable> {
+        None
+    }
+
     fn on_arrival(&self, wake: Wake) {
         self.0.lock().unwrap().wakes.push(wake);
     }
 
-    fn trim(&self, _up_to: Position) -> Result<(), Unavailable> {
+    fn trim(&self, _up_to: Position) -> Result<(), Trouble> {
         Ok(())
     }
 }
@@ -195,14 +199,18 @@ impl Journal for Lagging {
         self.log.settle(after, batch)
     }
 
-    fn head(&self) -> Result<Option<Position>, Unavailable> {
+    fn head(&self) -> Result<Option<Position>, Trouble> {
         let head = self.log.head();
         self.asked.fetch_add(1, Ordering::SeqCst);
         head
     }
 
-    fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Unavailable> {
+    fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Trouble> {
         if self.held.load(Ordering::SeqCst) { Ok(Vec::new()) } else { self.log.follow(after, limit) }
+    }
+
+    fn durable(&self) -> Option<Durable> {
+        None
     }
 
     fn on_arrival(&self, wake: Wake) {
@@ -212,7 +220,7 @@ impl Journal for Lagging {
         }
     }
 
-    fn trim(&self, up_to: Position) -> Result<(), Unavailable> {
+    fn trim(&self, up_to: Position) -> Result<(), Trouble> {
         self.log.trim(up_to)
     }
 }

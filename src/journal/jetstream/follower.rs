@@ -1,0 +1,78 @@
+//! Who brings what others append: an ordered consumer, and a watchdog that does not trust its silence.
+//!
+//! A consumer whose stream was deleted hears nothing, and one that is made anew before its first message begins at the
+//! beginning. So the stream's own end is asked for while nothing comes, and what does not stand at the next place makes
+//! it begin again.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use futures_util::StreamExt as _;
+
+use super::{
+    super::{Position, Trouble},
+    JetStream,
+};
+use crate::limits::{JOURNAL_RETRY_PAUSE, JOURNAL_WATCHDOG};
+
+/// Follows until it is dropped.
+pub(super) async fn run(journal: &JetStream) {
+    loop {
+        if journal.inbox.sound().is_err() {
+            // What ended does not come back; the log says why.
+            std::future::pending::<()>().await;
+        }
+        let Err(error) = pump(journal).await else { continue };
+        if let Ok(state) = journal.state().await {
+            journal.inbox.short_again(state.map_or(0, |state| state.last_sequence));
+        }
+        tracing::warn!(%error, "following the journal was interrupted");
+        tokio::time::sleep(JOURNAL_RETRY_PAUSE).await;
+    }
+}
+
+/// Brings batches from where the store stands, until something is not as it should be.
+async fn pump(journal: &JetStream) -> Result<(), Trouble> {
+    let after = journal.inbox.applied();
+    journal.inbox.clear();
+    let state = journal.look().await?;
+    journal.inbox.follows(after, &state)?;
+    let unreachable = |why: String| Trouble::Unreachable(why);
+    let config = pull::OrderedConfig {
+        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after + 1 },
+        ..Default::default()
+    };
+    let consumer = journal.stream.create_consumer(config).await.map_err(|e| unreachable(e.to_string()))?;
+    let mut messages = consumer.messages().await.map_err(|e| unreachable(e.to_string()))?;
+    let mut next = after + 1;
+    loop {
+        while !journal.inbox.has_room() {
+            journal.inbox.moved.notified().await;
+        }
+        match tokio::time::timeout(JOURNAL_WATCHDOG, messages.next()).await {
+            Ok(Some(Ok(message))) => {
+                let position = message.info().map_err(|e| unreachable(e.to_string()))?.stream_sequence;
+                if position != next {
+                    return Err(unreachable(format!("the consumer brought {position}, and {next} was the next")));
+                }
+                journal.inbox.put(position, message.message.payload);
+                next += 1;
+            }
+            Ok(Some(Err(error))) => return Err(unreachable(error.to_string())),
+            Ok(None) => return Err(unreachable("the consumer ended".to_owned())),
+            Err(_) => check_silence(journal, next).await?,
+        }
+    }
+}
+
+/// Nothing came for a while: the stream must end where the last batch was.
+async fn check_silence(journal: &JetStream, next: Position) -> Result<(), Trouble> {
+    let state = journal.look().await?;
+    if state.last_sequence < next {
+        return Ok(());
+    }
+    // It may have come just now, and be under way.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    journal.inbox.follows(next - 1, &state)?;
+    Err(Trouble::Unreachable(format!("the stream ends at {}, and {next} did not come", state.last_sequence)))
+}

@@ -1,0 +1,238 @@
+//! The journal on a NATS JetStream stream: one message is one batch, its sequence the batch's position.
+//!
+//! Replicas share the stream. Each publishes with the sequence that it expects to be the last, which is the fence: one of
+//! those who expect the same wins, the others are refused and nothing of theirs is kept. There is no message id and no
+//! window of duplicates, which would forget; what became of a batch whose answer was lost is read at its place.
+//!
+//! The stream gives no more than an order and copies. It is not trusted with it: JetStream moves a first sequence that is
+//! gone up without a word, and a server restored from an older copy takes sequences anew. So whatever is read here must
+//! stand at the very next place, and the writer checks the chain of every batch.
+
+mod follower;
+mod inbox;
+mod stream;
+mod sync;
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::{
+    ConnectOptions,
+    jetstream::{
+        self, Context,
+        context::PublishErrorKind,
+        message::PublishMessage,
+        stream::{RawMessageErrorKind, State, Stream},
+    },
+};
+use bytes::Bytes;
+use tokio::runtime::Handle;
+
+use self::inbox::Inbox;
+pub use self::stream::Settings;
+use super::{Append, Durable, Journal, Position, Settled, Trouble, Wake};
+use crate::limits::{JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_READ_TIMEOUT};
+
+/// See the module. Its [`JetStream::run`] must run beside whatever uses it.
+pub struct JetStream {
+    /// Whoever calls the journal waits for this runtime, on a thread of its own.
+    runtime: Handle,
+    context: Context,
+    settings: Settings,
+    stream: Stream<()>,
+    /// When the stream was made: one of the same name is another.
+    created: String,
+    inbox: Inbox,
+    durable: Durable,
+}
+
+/// What is at a place of the stream.
+enum Found {
+    Batch(Bytes),
+    /// Nothing yet, or nothing any more.
+    Nothing,
+}
+
+impl JetStream {
+    /// Connects, makes the stream if there is none, and checks that it keeps what it is given.
+    ///
+    /// # Errors
+    ///
+    /// If no server answers, or the stream or its servers are laxer than a log may be and the settings do not allow it.
+    pub async fn open(settings: Settings) -> Result<Arc<Self>, Trouble> {
+        let client = ConnectOptions::new()
+            .name("attache")
+            .connection_timeout(JOURNAL_CONNECT_TIMEOUT)
+            // What was not sent within the time of an answer is not sent later by itself.
+            .request_timeout(Some(JOURNAL_READ_TIMEOUT))
+            .connect(settings.servers.clone())
+            .await
+            .map_err(|e| Trouble::Unreachable(format!("{}: {e}", settings.servers.join(", "))))?;
+        let context = jetstream::context::ContextBuilder::new().timeout(JOURNAL_ACK_TIMEOUT).build(client);
+        let info = stream::open(&context, &settings).await?;
+        let durable = sync::durable(&settings, &info).await?;
+        let stream = context.get_stream_no_info(&settings.stream).await;
+        let stream = stream.map_err(|e| Trouble::Unreachable(e.to_string()))?;
+        let created = info.created.to_string();
+        let inbox = Inbox::new(info.state.last_sequence);
+        Ok(Arc::new(Self { runtime: Handle::current(), context, settings, stream, created, inbox, durable }))
+    }
+
+    /// Reads what others append, until it is dropped.
+    pub async fn run(self: Arc<Self>) {
+        follower::run(&self).await;
+    }
+
+    /// Publishes a batch for the place after `after`.
+    async fn publish(&self, after: Position, batch: Bytes) -> Append {
+        let message =
+            PublishMessage::build().payload(batch).expected_last_sequence(after).expected_stream(&self.settings.stream);
+        let sent = self.context.send_publish(self.settings.subject(), message).await;
+        let acknowledged = match sent {
+            Ok(answer) => answer.await,
+            Err(error) => Err(error),
+        };
+        match acknowledged {
+            Ok(ack) if ack.sequence == after + 1 => {
+                self.inbox.known(ack.sequence);
+                Append::Appended
+            }
+            // The fence was not kept: whatever stands there, the chain will tell.
+            Ok(ack) => {
+                tracing::error!(expected = after + 1, got = ack.sequence, "the stream gave a batch another place");
+                Append::Unknown
+            }
+            Err(error) => match error.kind() {
+                PublishErrorKind::WrongLastSequence => Append::Conflict,
+                // Nobody took it: there is no leader, or no stream.
+                PublishErrorKind::StreamNotFound => Append::NotSent("the stream has no leader now".to_owned()),
+                PublishErrorKind::MaxPayloadExceeded => Append::NotSent(error.to_string()),
+                _ => {
+                    tracing::warn!(%error, position = after + 1, "nobody knows what became of a batch");
+                    Append::Unknown
+                }
+            },
+        }
+    }
+
+    /// What the stream's leader has at a place.
+    async fn read(&self, position: Position) -> Result<Found, Trouble> {
+        match within(self.stream.get_raw_message(position)).await? {
+            Ok(message) => Ok(Found::Batch(message.payload)),
+            Err(error) => match error.kind() {
+                RawMessageErrorKind::NoMessageFound => Ok(Found::Nothing),
+                _ => Err(Trouble::Unreachable(error.to_string())),
+            },
+        }
+    }
+
+    /// What the leader says of the stream, noted.
+    async fn look(&self) -> Result<State, Trouble> {
+        let Some(state) = self.state().await? else {
+            return Err(Trouble::Unreachable(format!("the stream {} is gone", self.settings.stream)));
+        };
+        self.inbox.seen(&state)?;
+        Ok(state)
+    }
+
+    /// The same; `None` if there is no such stream, which a server that has just started may say without need.
+    async fn state(&self) -> Result<Option<State>, Trouble> {
+        match within(self.stream.get_info()).await? {
+            Ok(info) if info.created.to_string() != self.created => {
+                let lost =
+                    Trouble::Lost(format!("the stream {} was made anew at {}", self.settings.stream, info.created));
+                self.inbox.trouble(lost.clone());
+                Err(lost)
+            }
+            Ok(info) => Ok(Some(info.state)),
+            Err(error) if stream::is_gone(&error) => Ok(None),
+            Err(error) => Err(Trouble::Unreachable(error.to_string())),
+        }
+    }
+
+    /// Batches right after a position that the follower has not brought yet, but that are known to be there.
+    async fn fetch(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Trouble> {
+        let mut batches = Vec::new();
+        let mut next = after + 1;
+        while batches.len() < limit && next <= self.inbox.last() {
+            match self.read(next).await? {
+                Found::Batch(bytes) => batches.push((next, bytes.to_vec())),
+                Found::Nothing => {
+                    // Gone, or not where it was: the leader says which.
+                    let state = self.look().await?;
+                    self.inbox.follows(after, &state)?;
+                    break;
+                }
+            }
+            next += 1;
+        }
+        Ok(batches)
+    }
+}
+
+/// An answer of the servers, if it comes in time.
+async fn within<T>(answer: impl Future<Output = T>) -> Result<T, Trouble> {
+    let late = |_| Trouble::Unreachable(format!("no answer within {JOURNAL_READ_TIMEOUT:?}"));
+    tokio::time::timeout(JOURNAL_READ_TIMEOUT + Duration::from_millis(100), answer).await.map_err(late)
+}
+
+impl Journal for JetStream {
+    fn append(&self, after: Position, batch: &[u8]) -> Append {
+        if let Err(trouble) = self.inbox.sound() {
+            return Append::NotSent(trouble.to_string());
+        }
+        let batch = Bytes::copy_from_slice(batch);
+        let appended = self.runtime.block_on(self.publish(after, batch));
+        if appended == Append::Conflict {
+            // So that the winner is read now, and not when it is told.
+            if let Err(error) = self.runtime.block_on(self.look()) {
+                tracing::warn!(%error, "after a conflict");
+            }
+        }
+        appended
+    }
+
+    fn settle(&self, after: Position, batch: &[u8]) -> Settled {
+        self.runtime.block_on(async {
+            match self.read(after + 1).await {
+                Ok(Found::Batch(found)) => {
+                    self.inbox.known(after + 1);
+                    return if found == batch { Settled::Ours } else { Settled::Theirs };
+                }
+                Ok(Found::Nothing) => {}
+                Err(_) => return Settled::NotYet,
+            }
+            // The same bytes for the same place: if the first ones come late, one of the two is refused.
+            match self.publish(after, Bytes::copy_from_slice(batch)).await {
+                Append::Appended => Settled::Ours,
+                _ => Settled::NotYet,
+            }
+        })
+    }
+
+    fn head(&self) -> Result<Option<Position>, Trouble> {
+        self.runtime.block_on(self.look()).map(|state| Some(state.last_sequence))
+    }
+
+    fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Trouble> {
+        self.inbox.sound()?;
+        let batches = self.inbox.take(after, limit);
+        if !batches.is_empty() || self.inbox.last() <= after {
+            return Ok(batches);
+        }
+        self.runtime.block_on(self.fetch(after, limit))
+    }
+
+    fn on_arrival(&self, wake: Wake) {
+        self.inbox.on_arrival(wake);
+    }
+
+    fn trim(&self, up_to: Position) -> Result<(), Trouble> {
+        let purge = async { self.stream.purge().sequence(up_to + 1).await };
+        let purged = self.runtime.block_on(within(purge))?;
+        purged.map(drop).map_err(|e| Trouble::Unreachable(e.to_string()))
+    }
+
+    fn durable(&self) -> Option<Durable> {
+        Some(self.durable)
+    }
+}

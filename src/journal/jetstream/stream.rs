@@ -1,0 +1,121 @@
+//! The stream: how it must be kept, and whether it is.
+
+use async_nats::jetstream::{
+    Context, ErrorCode,
+    context::{CreateStreamErrorKind, RequestErrorKind},
+    stream::{Config, DiscardPolicy, Info, InfoError, RetentionPolicy, StorageType},
+};
+
+use super::super::Trouble;
+use crate::limits::{JOURNAL_COPIES, MAX_FILED_MESSAGE_BYTES};
+
+/// Where the stream is, and how lax it may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The servers, as `nats://host:port`; any one of them leads to the others.
+    pub servers: Vec<String>,
+    /// The stream's name.
+    pub stream: String,
+    /// Copies of each batch.
+    pub replicas: usize,
+    /// Monitoring endpoints of all servers, as `http://host:port`; they alone say how often disks are synced.
+    pub monitors: Vec<String>,
+    /// Accept a stream with fewer copies, or servers that sync late or do not say.
+    pub accept_lax: bool,
+}
+
+impl Settings {
+    /// The one subject of the stream.
+    pub(super) fn subject(&self) -> String {
+        format!("{}.batches", self.stream)
+    }
+
+    fn config(&self) -> Config {
+        Config {
+            name: self.stream.clone(),
+            description: Some("The log of an Attaché registry: one message is one batch.".to_owned()),
+            subjects: vec![self.subject()],
+            retention: RetentionPolicy::Limits,
+            storage: StorageType::File,
+            num_replicas: self.replicas,
+            discard: DiscardPolicy::New,
+            deny_delete: true,
+            max_message_size: MAX_FILED_MESSAGE_BYTES,
+            ..Config::default()
+        }
+    }
+}
+
+/// The stream as it is, made if there was none.
+pub(super) async fn open(context: &Context, settings: &Settings) -> Result<Info, Trouble> {
+    let unreachable = |e: String| Trouble::Unreachable(e);
+    let info = match context.get_stream(&settings.stream).await {
+        Ok(stream) => stream.cached_info().clone(),
+        Err(_) => match context.create_stream(settings.config()).await {
+            Ok(stream) => stream.cached_info().clone(),
+            // Another replica made it meanwhile.
+            Err(error) if is_taken(&error.kind()) => {
+                let stream = context.get_stream(&settings.stream).await.map_err(|e| unreachable(e.to_string()))?;
+                stream.cached_info().clone()
+            }
+            Err(error) => return Err(unreachable(format!("the stream {}: {error}", settings.stream))),
+        },
+    };
+    let lax = laxities(&info.config, settings);
+    if lax.is_empty() || settings.accept_lax && lax.iter().all(|l| l.may_be_accepted) {
+        lax.iter().for_each(|l| tracing::warn!(stream = settings.stream, "the journal's stream {}", l.what));
+        return Ok(info);
+    }
+    let what = lax.iter().map(|l| l.what.as_str()).collect::<Vec<_>>().join("; it ");
+    Err(Trouble::Lax(format!("the stream {} {what}", settings.stream)))
+}
+
+fn is_taken(kind: &CreateStreamErrorKind) -> bool {
+    matches!(kind, CreateStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NAME_EXIST)
+}
+
+/// Whether there is no such stream any more.
+pub(super) fn is_gone(error: &InfoError) -> bool {
+    match error.kind() {
+        RequestErrorKind::Other => {
+            let source = std::error::Error::source(error);
+            source
+                .and_then(|s| s.downcast_ref::<async_nats::jetstream::Error>())
+                .is_some_and(|e| e.error_code() == ErrorCode::STREAM_NOT_FOUND)
+        }
+        _ => false,
+    }
+}
+
+/// What makes a stream unfit, in words that follow its name.
+struct Laxity {
+    what: String,
+    /// Whoever asks for it may have it: it loses nothing by itself.
+    may_be_accepted: bool,
+}
+
+fn laxities(config: &Config, settings: &Settings) -> Vec<Laxity> {
+    let mut lax = Vec::new();
+    let mut refuse = |unfit: bool, what: &str| {
+        if unfit {
+            lax.push(Laxity { what: what.to_owned(), may_be_accepted: false });
+        }
+    };
+    refuse(config.subjects != [settings.subject()], "has other subjects than the log's");
+    refuse(config.storage != StorageType::File, "is kept in memory");
+    refuse(config.retention != RetentionPolicy::Limits, "drops what was read");
+    refuse(config.discard != DiscardPolicy::New, "drops old batches when it is full");
+    refuse(!config.max_age.is_zero(), "drops batches by their age");
+    refuse(config.max_messages_per_subject > 0, "keeps a number of batches only");
+    refuse(config.sealed, "is sealed");
+    refuse(config.mirror.is_some() || config.sources.as_ref().is_some_and(|s| !s.is_empty()), "copies other streams");
+    refuse(config.deny_purge, "cannot be trimmed, ever");
+    if config.num_replicas < JOURNAL_COPIES {
+        let what = format!("has {} of {JOURNAL_COPIES} copies", config.num_replicas);
+        lax.push(Laxity { what, may_be_accepted: true });
+    }
+    if !config.deny_delete {
+        lax.push(Laxity { what: "lets single batches be deleted".to_owned(), may_be_accepted: true });
+    }
+    lax
+}

@@ -1,0 +1,91 @@
+//! Whether the servers sync what they acknowledge: only their monitoring endpoints say.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use async_nats::jetstream::stream::{Info, PersistenceMode};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Bytes;
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use serde::Deserialize;
+
+use super::{
+    super::{Durable, Trouble},
+    stream::Settings,
+};
+use crate::limits::{JOURNAL_READ_TIMEOUT, MAX_MONITOR_BYTES};
+
+/// What `/jsz?config=1` says, as far as it is asked for.
+#[derive(Deserialize)]
+struct Jsz {
+    server_id: String,
+    config: JszConfig,
+}
+
+#[derive(Deserialize)]
+struct JszConfig {
+    /// Nanoseconds between two syncs of a file that was written to.
+    #[serde(default)]
+    sync_interval: u64,
+    /// Every write is synced before it is acknowledged.
+    #[serde(default)]
+    sync_always: bool,
+}
+
+/// What an acknowledged batch survives.
+///
+/// # Errors
+///
+/// [`Trouble::Lax`] if that is less than the loss of power everywhere, and the settings do not accept it.
+pub(super) async fn durable(settings: &Settings, info: &Info) -> Result<Durable, Trouble> {
+    let unsynced = why_unsynced(settings, info).await;
+    match unsynced {
+        None => Ok(Durable::Synced),
+        Some(why) if settings.accept_lax => {
+            tracing::warn!("{why}: what is acknowledged may not survive a loss of power of a majority");
+            Ok(Durable::Copied)
+        }
+        Some(why) => Err(Trouble::Lax(why)),
+    }
+}
+
+async fn why_unsynced(settings: &Settings, info: &Info) -> Option<String> {
+    if info.config.persist_mode == Some(PersistenceMode::Async) {
+        return Some(format!(
+            "the stream {} is written after it is acknowledged (persist_mode async)",
+            settings.stream
+        ));
+    }
+    if settings.monitors.is_empty() {
+        return Some("no monitoring endpoint says whether the journal's servers sync (--journal-monitor)".to_owned());
+    }
+    let mut servers = BTreeSet::new();
+    for monitor in &settings.monitors {
+        match ask(monitor).await {
+            Err(why) => return Some(format!("{monitor} does not say whether its server syncs: {why}")),
+            Ok(told) if told.config.sync_always => {
+                servers.insert(told.server_id);
+            }
+            Ok(told) => {
+                let interval = Duration::from_nanos(told.config.sync_interval);
+                return Some(format!("the server of {monitor} syncs every {interval:?}, not always"));
+            }
+        }
+    }
+    let (told, needed) = (servers.len(), info.config.num_replicas);
+    if told < needed {
+        return Some(format!("{told} of {needed} servers say that they sync; name every one's --journal-monitor"));
+    }
+    None
+}
+
+async fn ask(monitor: &str) -> Result<Jsz, String> {
+    let uri = format!("{}/jsz?config=1", monitor.trim_end_matches('/'));
+    let uri = uri.parse().map_err(|e| format!("{uri} is no address: {e}"))?;
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let answer = async {
+        let response = client.get(uri).await.map_err(|e| e.to_string())?;
+        let body = Limited::new(response.into_body(), MAX_MONITOR_BYTES).collect().await.map_err(|e| e.to_string())?;
+        serde_json::from_slice::<Jsz>(&body.to_bytes()).map_err(|e| e.to_string())
+    };
+    tokio::time::timeout(JOURNAL_READ_TIMEOUT, answer).await.map_err(|_| "no answer in time".to_owned())?
+}

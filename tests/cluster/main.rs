@@ -1,0 +1,263 @@
+//! Replicas on a journal of three real NATS servers: what is acknowledged stands everywhere, once, in one order, whoever
+//! is killed, paused or cut off meanwhile.
+//!
+//! The servers are those that `python3 tests/run.py` installs. Each test has its own; they listen on loopback.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod filers;
+mod nats;
+
+use std::sync::Arc;
+
+use attache::{
+    config::Config,
+    journal::{Journal, Trouble, jetstream::JetStream},
+    pb::v1::{self, Durability, WatchEventsRequest},
+    serve::Parts,
+};
+use common::{
+    FakeClock, TestServer, config,
+    scribe::{file_at_once, told},
+    visit_report,
+    watching::*,
+};
+use filers::{Filers, standing};
+use nats::{Cluster, Sync};
+
+async fn replica(cluster: &Cluster) -> TestServer {
+    let config = Config { journal: Some(cluster.settings()), ..config() };
+    TestServer::with(config, Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() }).await
+}
+
+async fn replicas(cluster: &Cluster) -> [TestServer; 3] {
+    [replica(cluster).await, replica(cluster).await, replica(cluster).await]
+}
+
+async fn everything(server: &TestServer) -> Vec<v1::Event> {
+    server.replay(until_caught_up(from_oldest())).await
+}
+
+/// Every replica tells the same, down to the hashes in its tokens.
+async fn agree(servers: &[TestServer]) -> Vec<v1::Event> {
+    let single = WatchEventsRequest { max_batch_events: 1, ..until_caught_up(from_oldest()) };
+    let mut first: Option<(Vec<v1::Event>, Vec<String>)> = None;
+    for server in servers {
+        let (frames, error) = server.watch(single.clone()).await.until_the_end().await;
+        assert!(error.is_none(), "{error:?}");
+        let tokens = frames.iter().filter(|f| batch(f).is_some()).map(|f| f.token.clone()).collect();
+        let told = (everything(server).await, tokens);
+        match &first {
+            None => first = Some(told),
+            Some(first) => assert_eq!(&told, first),
+        }
+    }
+    first.map(|(events, _)| events).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jetstream_passes_the_suite() {
+    let cluster = Cluster::start(Sync::Always);
+    let journal = JetStream::open(cluster.settings()).await.expect("it opens");
+    let following = tokio::spawn(Arc::clone(&journal).run());
+    // The journal's methods block: a thread of its own, as the writer is one.
+    let suite = tokio::task::spawn_blocking(move || attache::journal::suite::run(&*journal));
+    suite.await.expect("the suite passes");
+    following.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn filings_on_three_replicas_all_land_once_and_in_one_order() {
+    let cluster = Cluster::start(Sync::Always);
+    let servers = replicas(&cluster).await;
+    let acked = file_at_once(&servers.each_ref(), "any", 6, 20).await;
+    let revisions: Vec<u64> = acked.iter().map(|a| a.revision).collect();
+    let last = *revisions.last().expect("something was filed");
+    assert_eq!(revisions, (1..=last).collect::<Vec<_>>(), "every acknowledged filing has a revision of its own");
+    let events = agree(&servers).await;
+    assert_eq!(events.iter().map(bare).collect::<Vec<_>>(), told(&acked));
+    let info = servers[0].log().get_log_info(v1::GetLogInfoRequest {}).await.expect("the log answers").into_inner();
+    assert_eq!(info.durability(), Durability::Synced);
+    for server in servers {
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_is_killed_and_nothing_acknowledged_is_lost() {
+    let mut cluster = Cluster::start(Sync::Always);
+    let servers = replicas(&cluster).await;
+    let filers = Filers::start(&servers, 6);
+    for _ in 0..3 {
+        filers.more(30).await;
+        let leader = cluster.leader();
+        cluster.kill(leader);
+        filers.more(30).await;
+        cluster.restart(leader);
+    }
+    let acknowledged = filers.stop().await;
+    let events = agree(&servers).await;
+    assert_eq!(standing(&events), acknowledged, "each once, and nothing else");
+    for server in servers {
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_majority_filings_are_refused_reads_go_on_and_nothing_is_lost() {
+    let mut cluster = Cluster::start(Sync::Always);
+    let servers = replicas(&cluster).await;
+    let before = servers[0].file(vec![visit_report("before", "s", "KZ", "AZ", "2023-05-01")]).await;
+    let leader = cluster.leader();
+    let others: Vec<usize> = (0..3).filter(|i| *i != leader).collect();
+    cluster.kill(leader);
+    cluster.kill(others[0]);
+    let report = visit_report("during", "s", "KZ", "AZ", "2023-05-02");
+    let request = |id: &str| v1::FileReportsRequest {
+        reports: vec![report.clone()],
+        request_id: Some(id.into()),
+        ..Default::default()
+    };
+    let refused = patiently("the refusal", timed(&servers[1], request("one"))).await.expect_err("nobody can take it");
+    assert!(["JOURNAL_UNAVAILABLE", "OUTCOME_UNKNOWN"].contains(&reason(&refused).as_str()), "{refused:?}");
+    let read = v1::GetVisitRequest { name: "visits/before".into(), ..Default::default() };
+    let visit = servers[1].registry().get_visit(read).await.expect("lookups go on").into_inner();
+    assert_eq!(visit.token, before.token);
+    cluster.restart(leader);
+    cluster.restart(others[0]);
+    let filers = Filers::start(&servers, 3);
+    filers.more(10).await;
+    let acknowledged = filers.stop().await;
+    // The retry of what was in doubt stands once, whatever became of the first.
+    let again = patiently("the retry", filers::insist(&servers[1], request("one"))).await;
+    assert!(again.revision > before.revision);
+    let told = standing(&agree(&servers).await);
+    let expected: Vec<String> =
+        acknowledged.into_iter().chain(["visits/before".into(), "visits/during".into()]).collect();
+    let sorted = |mut names: Vec<String>| {
+        names.sort();
+        names
+    };
+    assert_eq!(sorted(told), sorted(expected));
+    for server in servers {
+        server.stop().await;
+    }
+}
+
+/// With a deadline, as a client sets one.
+async fn timed(server: &TestServer, request: v1::FileReportsRequest) -> Result<v1::FileReportsResponse, tonic::Status> {
+    let mut request = tonic::Request::new(request);
+    request.set_timeout(std::time::Duration::from_secs(3));
+    server.filing().file_reports(request).await.map(tonic::Response::into_inner)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_leader_delays_and_loses_nothing() {
+    let cluster = Cluster::start(Sync::Always);
+    let servers = replicas(&cluster).await;
+    let filers = Filers::start(&servers, 6);
+    filers.more(20).await;
+    let leader = cluster.leader();
+    cluster.pause(leader);
+    filers.more(20).await;
+    cluster.resume(leader);
+    filers.more(20).await;
+    let acknowledged = filers.stop().await;
+    assert_eq!(standing(&agree(&servers).await), acknowledged);
+    for server in servers {
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_deleted_and_made_anew_is_noticed() {
+    let cluster = Cluster::start(Sync::Always);
+    let server = replica(&cluster).await;
+    for id in ["one", "two"] {
+        server.file(vec![visit_report(id, "s", "KZ", "AZ", "2023-05-01")]).await;
+    }
+    let settings = cluster.settings();
+    let client = async_nats::connect(settings.servers.clone()).await.expect("it connects");
+    let context = async_nats::jetstream::new(client);
+    context.delete_stream(&settings.stream).await.expect("it is deleted");
+    let another = JetStream::open(settings.clone()).await.expect("it is made anew");
+    stops_filing(&server).await;
+    let read = v1::GetVisitRequest { name: "visits/two".into(), ..Default::default() };
+    assert!(server.registry().get_visit(read).await.is_ok(), "lookups go on");
+    let nothing = tokio::task::spawn_blocking(move || another.follow(0, 10)).await.expect("it answers");
+    assert_eq!(nothing, Ok(Vec::new()), "nothing was written to the new one");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_lost_its_last_batches_is_noticed() {
+    let mut cluster = Cluster::start(Sync::Always);
+    let server = replica(&cluster).await;
+    server.file(vec![visit_report("one", "s", "KZ", "AZ", "2023-05-01")]).await;
+    let copies = tempfile::tempdir().expect("a temporary folder");
+    cluster.kill_all();
+    cluster.save(copies.path());
+    cluster.restart_all();
+    let report = visit_report("two", "s", "KZ", "AZ", "2023-05-02");
+    let request =
+        v1::FileReportsRequest { reports: vec![report], request_id: Some("two".into()), ..Default::default() };
+    let second = patiently("the second", filers::insist(&server, request)).await;
+    cluster.kill_all();
+    cluster.restore(copies.path());
+    cluster.restart_all();
+    stops_filing(&server).await;
+    let read = v1::GetVisitRequest { name: "visits/two".into(), ..Default::default() };
+    let kept = server.registry().get_visit(read).await.expect("lookups go on").into_inner();
+    assert_eq!(kept.token, second.token, "what was acknowledged is still here");
+    server.stop().await;
+}
+
+/// A quiet replica notices by itself that its log is not there any more, says so, and takes nothing.
+async fn stops_filing(server: &TestServer) {
+    patiently("health", async {
+        while health(server).await != tonic_health::pb::health_check_response::ServingStatus::NotServing {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let report = vec![visit_report("three", "s", "KZ", "AZ", "2023-05-01")];
+    let request = v1::FileReportsRequest { reports: report, ..Default::default() };
+    let refused = server.filing().file_reports(request).await.expect_err("its log is gone");
+    assert_eq!(reason(&refused), "LOG_DIVERGED");
+}
+
+async fn health(server: &TestServer) -> tonic_health::pb::health_check_response::ServingStatus {
+    let mut health = tonic_health::pb::health_client::HealthClient::new(server.channel.clone());
+    let asked = tonic_health::pb::HealthCheckRequest { service: "attache.v1.FilingService".into() };
+    health.check(asked).await.expect("health answers").into_inner().status()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lax_journal_is_refused_unless_it_is_asked_for() {
+    let cluster = Cluster::start(Sync::Late);
+    let late = |trouble: Result<Arc<JetStream>, Trouble>| match trouble {
+        Err(Trouble::Lax(why)) => why,
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("it was accepted"),
+    };
+    let settings = cluster.settings();
+    let why = late(JetStream::open(settings.clone()).await);
+    assert!(why.contains("syncs every 120s"), "{why}");
+    let silent = attache::journal::jetstream::Settings { monitors: Vec::new(), ..settings.clone() };
+    assert!(late(JetStream::open(silent).await).contains("--journal-monitor"));
+    let accepted = attache::journal::jetstream::Settings { accept_lax: true, ..settings.clone() };
+    let config = Config { journal: Some(accepted.clone()), ..config() };
+    let server = TestServer::with(config, Parts::default()).await;
+    let info = server.log().get_log_info(v1::GetLogInfoRequest {}).await.expect("the log answers").into_inner();
+    assert_eq!(info.durability(), Durability::Copied);
+    server.stop().await;
+
+    // A stream that drops batches is none, whoever asks.
+    let client = async_nats::connect(settings.servers.clone()).await.expect("it connects");
+    let context = async_nats::jetstream::new(client);
+    let mut stream = context.get_stream(&settings.stream).await.expect("it is there");
+    let mut forgetful = stream.info().await.expect("it answers").config.clone();
+    forgetful.max_age = std::time::Duration::from_secs(3600);
+    context.update_stream(forgetful).await.expect("it is changed");
+    assert!(late(JetStream::open(accepted).await).contains("by their age"));
+}

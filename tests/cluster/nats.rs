@@ -1,0 +1,251 @@
+//! Real NATS servers, three of them, that can be killed, paused and started again.
+
+use std::{
+    ffi::OsStr,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use attache::journal::jetstream::Settings;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Servers of a cluster.
+const SERVERS: usize = 3;
+/// How long servers may take to be ready, or to agree on a leader.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// The name of the stream in these tests.
+pub const STREAM: &str = "TEST";
+
+/// How its servers sync what they acknowledge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sync {
+    Always,
+    Late,
+}
+
+/// Three servers that know each other; they end with this value.
+pub struct Cluster {
+    servers: Vec<Server>,
+    _folder: TempDir,
+}
+
+struct Server {
+    name: String,
+    config: PathBuf,
+    log: PathBuf,
+    store: PathBuf,
+    client: u16,
+    monitor: u16,
+    child: Option<Child>,
+}
+
+impl Cluster {
+    /// Starts three servers and waits until they agree.
+    pub fn start(sync: Sync) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let ports = free_ports(SERVERS * 3);
+        let (clients, rest) = ports.split_at(SERVERS);
+        let (monitors, routes) = rest.split_at(SERVERS);
+        let others: Vec<String> = routes.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
+        let sync = if sync == Sync::Always { "always" } else { "\"2m\"" };
+        let server = |index: usize| {
+            let name = format!("n{index}");
+            let at = |suffix: &str| folder.path().join(format!("{name}{suffix}"));
+            let (config, log, store) = (at(".conf"), at(".log"), at(""));
+            let text = format!(
+                "server_name: {name}\nlisten: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\n\
+                 jetstream {{ store_dir: {store:?}, sync_interval: {sync} }}\n\
+                 cluster {{ name: attache, listen: \"127.0.0.1:{}\", routes: {others:?} }}\n",
+                clients[index], monitors[index], routes[index],
+            );
+            std::fs::write(&config, text).expect("a configuration is written");
+            Server { name, config, log, store, client: clients[index], monitor: monitors[index], child: None }
+        };
+        let mut servers: Vec<Server> = (0..SERVERS).map(server).collect();
+        servers.iter_mut().for_each(Server::start);
+        let cluster = Self { servers, _folder: folder };
+        (0..SERVERS).for_each(|index| cluster.wait_until_ready(index));
+        cluster
+    }
+
+    /// Where replicas find it.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            servers: self.servers.iter().map(|s| format!("nats://127.0.0.1:{}", s.client)).collect(),
+            stream: STREAM.to_owned(),
+            replicas: 3,
+            monitors: self.servers.iter().map(|s| format!("http://127.0.0.1:{}", s.monitor)).collect(),
+            accept_lax: false,
+        }
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self, index: usize) {
+        self.servers[index].end();
+    }
+
+    /// Starts a killed server again, and waits until it has what the others have.
+    pub fn restart(&mut self, index: usize) {
+        self.servers[index].start();
+        self.wait_until_ready(index);
+    }
+
+    /// SIGKILL to all of them.
+    pub fn kill_all(&mut self) {
+        self.servers.iter_mut().for_each(Server::end);
+    }
+
+    /// Starts all of them again, and waits until they agree.
+    pub fn restart_all(&mut self) {
+        self.servers.iter_mut().filter(|s| s.child.is_none()).for_each(Server::start);
+        (0..SERVERS).for_each(|index| self.wait_until_ready(index));
+    }
+
+    /// Stops it in the middle of whatever it does.
+    pub fn pause(&self, index: usize) {
+        self.servers[index].signal("-STOP");
+    }
+
+    pub fn resume(&self, index: usize) {
+        self.servers[index].signal("-CONT");
+    }
+
+    /// A copy of what all of them keep, made while none runs.
+    pub fn save(&self, to: &Path) {
+        for server in &self.servers {
+            assert!(server.child.is_none(), "it runs");
+            copy(&server.store, &to.join(&server.name));
+        }
+    }
+
+    /// Puts an older copy in the place of what they keep.
+    pub fn restore(&self, from: &Path) {
+        for server in &self.servers {
+            assert!(server.child.is_none(), "it runs");
+            std::fs::remove_dir_all(&server.store).expect("the store is removed");
+            copy(&from.join(&server.name), &server.store);
+        }
+    }
+
+    /// Who leads the stream, as the servers that run say.
+    pub fn leader(&self) -> usize {
+        let began = Instant::now();
+        loop {
+            for server in self.servers.iter().filter(|s| s.child.is_some()) {
+                let leader = server.ask("/jsz?acc=$G&streams=1").ok().and_then(|jsz| leader_in(&jsz));
+                if let Some(index) = leader.and_then(|name| self.servers.iter().position(|s| s.name == name))
+                    && self.servers[index].child.is_some()
+                {
+                    return index;
+                }
+            }
+            assert!(began.elapsed() < PATIENCE, "nobody leads the stream\n{}", self.logs());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn wait_until_ready(&self, index: usize) {
+        let began = Instant::now();
+        while self.servers[index].ask("/healthz").is_err() || !self.has_meta_leader(index) {
+            assert!(began.elapsed() < PATIENCE, "server {index} is not ready\n{}", self.logs());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn has_meta_leader(&self, index: usize) -> bool {
+        let jsz = self.servers[index].ask("/jsz").ok();
+        jsz.is_some_and(|jsz| jsz["meta_cluster"]["leader"].as_str().is_some_and(|leader| !leader.is_empty()))
+    }
+
+    fn logs(&self) -> String {
+        let read = |s: &Server| std::fs::read_to_string(&s.log).unwrap_or_default();
+        self.servers.iter().map(|s| format!("-- {}\n{}", s.name, read(s))).collect()
+    }
+}
+
+fn leader_in(jsz: &Value) -> Option<String> {
+    let streams = jsz["account_details"].as_array()?.iter().filter_map(|a| a["stream_detail"].as_array()).flatten();
+    let mut of_ours = streams.filter(|s| s["name"] == STREAM);
+    of_ours.find_map(|s| s["cluster"]["leader"].as_str().map(ToOwned::to_owned))
+}
+
+impl Server {
+    fn start(&mut self) {
+        let log = std::fs::File::options().create(true).append(true).open(&self.log).expect("a log");
+        let child = Command::new(program())
+            .arg("-c")
+            .arg(&self.config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("nats-server starts");
+        self.child = Some(child);
+    }
+
+    fn end(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.as_ref().expect("it runs").id().to_string();
+        let status = Command::new("kill").args([OsStr::new(signal), OsStr::new(&id)]).status().expect("kill runs");
+        assert!(status.success());
+    }
+
+    /// What a monitoring endpoint answers, if it answers well.
+    fn ask(&self, path: &str) -> Result<Value, String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.monitor)).map_err(|e| e.to_string())?;
+        stream.set_read_timeout(Some(Duration::from_secs(2))).map_err(|e| e.to_string())?;
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").map_err(|e| e.to_string())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map_err(|e| e.to_string())?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("no body")?;
+        if head.lines().next().is_none_or(|line| !line.contains(" 200 ")) {
+            return Err(head.to_owned());
+        }
+        serde_json::from_str(body).map_err(|e| e.to_string())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The server that `tests/run.py` installed.
+fn program() -> PathBuf {
+    let tools =
+        std::env::var_os("ATTACHE_TOOLS").expect("ATTACHE_TOOLS: run python3 tests/run.py, which installs nats-server");
+    PathBuf::from(tools).join("bin").join("nats-server")
+}
+
+/// Ports that nobody listens on, below those that the system gives to outgoing connections: they must be told to others
+/// before they are bound. These tests run one at a time.
+fn free_ports(count: usize) -> Vec<u16> {
+    let first = 20_000 + u16::try_from(std::process::id() % 1000).expect("below a thousand") * 10;
+    let free = (first..32_000).chain(20_000..first).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let ports: Vec<u16> = free.take(count).collect();
+    assert_eq!(ports.len(), count, "ports are free");
+    ports
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder").map(|e| e.expect("an entry")) {
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            copy(&source, &target);
+        } else {
+            std::fs::copy(&source, &target).expect("a file is copied");
+        }
+    }
+}
