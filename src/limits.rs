@@ -183,12 +183,16 @@ pub const JOURNAL_READ_TIMEOUT: Duration = Duration::from_secs(2);
 pub const JOURNAL_WATCHDOG: Duration = Duration::from_secs(1);
 /// The pause before the journal is followed again after an interruption.
 pub const JOURNAL_RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// The pause between two looks for what another replica has under way.
+pub const JOURNAL_POLL_PAUSE: Duration = Duration::from_millis(2);
 /// How often in a row the journal must end before what it had, until that is taken for lost: some seconds.
 pub const JOURNAL_SHORT_SIGHTINGS: u32 = 20;
 /// Batches of other replicas in memory before they are applied, in bytes; one more may exceed it.
 pub const JOURNAL_INBOX_BYTES: usize = 8 * 1024 * 1024;
 /// What a monitoring endpoint of the journal's servers may answer, in bytes.
 pub const MAX_MONITOR_BYTES: usize = 1024 * 1024;
+/// What a value beside the journal may have, in bytes: a cursor.
+pub const MAX_KEPT_BYTES: i32 = 64 * 1024;
 /// What one message of the journal may have, in bytes: a batch.
 pub const MAX_FILED_MESSAGE_BYTES: i32 = 1000 * 1024;
 

@@ -74,6 +74,32 @@ pub enum Durable {
     Copied,
 }
 
+/// A value on a shelf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The value.
+    pub value: Vec<u8>,
+    /// Changes with every put; never 0.
+    pub version: u64,
+}
+
+/// Small values that replicas share, compared before they are set. Methods block.
+pub trait Shelf: Send + Sync {
+    /// The newest value of a key of letters, digits and dots.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be reached.
+    fn get(&self, key: &str) -> Result<Option<Kept>, Trouble>;
+
+    /// Sets a value whose version is `after`, 0 for none; `false` if it is another, and nothing happened.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be reached: then it may have happened.
+    fn put(&self, key: &str, value: &[u8], after: u64) -> Result<bool, Trouble>;
+}
+
 /// Called whenever batches may have arrived.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
@@ -101,6 +127,11 @@ pub trait Journal: Send + Sync + 'static {
 
     /// What an acknowledged batch survives; `None` if the store alone says so.
     fn durable(&self) -> Option<Durable>;
+
+    /// Where replicas keep small values beside the log; `None` if the store alone keeps them.
+    fn shelf(&self) -> Option<&dyn Shelf> {
+        None
+    }
 
     /// Registers who is told when batches may have arrived.
     fn on_arrival(&self, wake: Wake);

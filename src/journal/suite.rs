@@ -1,6 +1,6 @@
 //! What every journal must do. Implementations call [`run`] in their tests with a way to make an empty log.
 
-use super::{Append, Journal, Settled};
+use super::{Append, Journal, Settled, Shelf};
 
 /// Runs the suite on a fresh, empty log. `AtCommit` journals are excused from what the store's commit does for them.
 ///
@@ -25,6 +25,22 @@ pub fn run(journal: &dyn Journal) {
     assert_eq!(journal.settle(1, b"two"), Settled::Ours, "what landed is settled as ours");
     assert_eq!(journal.settle(1, b"late"), Settled::Theirs, "what lost can never land");
     assert_eq!(journal.head().expect("reachable"), Some(2), "settling a loser appends nothing");
+    if let Some(shelf) = journal.shelf() {
+        keeps(shelf);
+    }
+}
+
+fn keeps(shelf: &dyn Shelf) {
+    let value = |key| shelf.get(key).expect("reachable").map(|kept| kept.value);
+    let version = |key| shelf.get(key).expect("reachable").map_or(0, |kept| kept.version);
+    assert_eq!(value("a.b"), None, "an empty shelf has nothing");
+    assert_eq!(shelf.put("a.b", b"one", 0), Ok(true), "what is not there is put");
+    assert_eq!(shelf.put("a.b", b"other", 0), Ok(false), "what is there is not put again");
+    let first = version("a.b");
+    assert_eq!(shelf.put("a.b", b"two", first), Ok(true), "what is as expected is set");
+    assert_eq!(shelf.put("a.b", b"other", first), Ok(false), "what has changed is not");
+    assert_eq!(value("a.b"), Some(b"two".to_vec()), "the newest value is read");
+    assert_eq!(value("a.c"), None, "keys are apart");
 }
 
 fn at_commit(journal: &dyn Journal) {

@@ -39,7 +39,7 @@ use crate::{
         read::{self, CursorRow},
     },
     tasks::blocking,
-    writer::KeepCursor,
+    writer::{KeepCursor, cursors},
 };
 
 /// Characters of a cursor's name.
@@ -67,8 +67,12 @@ impl FeedService for Feed {
 
     async fn get_cursor(&self, request: Request<GetCursorRequest>) -> Answered<GetCursorResponse> {
         let name = cursor_name(request.into_inner().name)?;
-        let (store, asked) = (self.0.store.clone(), name.clone());
-        let kept = blocking(move || store.read(|c| read::cursor(c, LOCAL, &asked))).await?;
+        let (app, asked) = (Arc::clone(&self.0), name.clone());
+        let kept = blocking(move || match app.journal.shelf() {
+            Some(shelf) => cursors::on_shelf(shelf, LOCAL, &asked),
+            None => app.store.read(|c| read::cursor(c, LOCAL, &asked)),
+        });
+        let kept = kept.await?;
         let row = kept.ok_or_else(|| Error::not_found(&name))?;
         Ok(Response::new(GetCursorResponse { cursor: Some(cursor(name, row)), token: self.0.now().token.encode() }))
     }
@@ -93,7 +97,16 @@ impl FeedService for Feed {
         };
         let keep =
             KeepCursor { principal: LOCAL.to_owned(), name: name.clone(), row, expected_etag: request.expected_etag };
-        let row = self.0.writer.keep_cursor(keep).await?;
+        let row = if self.0.journal.shelf().is_some() {
+            let app = Arc::clone(&self.0);
+            let kept = blocking(move || match app.journal.shelf() {
+                Some(shelf) => cursors::keep_on_shelf(shelf, &*app.clock, &keep),
+                None => Err(Error::internal("the journal lost its shelf")),
+            });
+            kept.await?
+        } else {
+            self.0.writer.keep_cursor(keep).await?
+        };
         Ok(Response::new(CommitCursorResponse { cursor: Some(cursor(name, row)), token: self.0.now().token.encode() }))
     }
 }

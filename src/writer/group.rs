@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Answer, KeepCursor, Publish,
+    Answer, KeepCursor, Publish, cursors,
     follow::{append_entry, check_batch},
     job::{Answered, Job},
     prepare::{Asked, Prepared, Spoilt, day_before, prepare},
@@ -18,7 +18,6 @@ use crate::{
     clock::Clock,
     domain::{
         error::{Error, Reason, Result},
-        report::etag,
         revision::Revision,
     },
     journal::{Append, Journal, Position, Settled, Trouble},
@@ -304,28 +303,11 @@ impl Group {
         if let Some(fault) = self.faulted() {
             return Err(fault);
         }
-        let KeepCursor { principal, name, row, expected_etag } = cursor;
+        let KeepCursor { principal, name, .. } = cursor;
         let kept = read::cursor(&self.store.connection, principal, name)?;
-        let mismatch = |why: String| {
-            let etag = kept.as_ref().map(|k| k.etag.clone()).unwrap_or_default();
-            Error::new(Reason::EtagMismatch, why).with_resource(name.as_str()).with("etag", etag)
+        let Some(row) = cursors::next(kept.as_ref(), cursor, self.clock.now_us())? else {
+            return kept.ok_or_else(|| Error::internal("a cursor stands that is not there"));
         };
-        if let Some(same) = kept.as_ref().filter(|k| k.position == row.position) {
-            return Ok(same.clone());
-        }
-        let etag_now = kept.as_ref().map_or("", |k| k.etag.as_str());
-        if expected_etag.as_ref().is_some_and(|expected| expected != etag_now) {
-            return Err(mismatch(format!("the cursor {name} has changed; read it again")));
-        }
-        if let Some(kept) = &kept {
-            let place = |r: &CursorRow| (r.revision, r.event_index, r.snapshot_after.clone());
-            if place(row) < place(kept) {
-                return Err(mismatch(format!("the cursor {name} stands at a later position")));
-            }
-        }
-        let updated_at_us = self.clock.now_us();
-        let etag = etag(format!("{}{updated_at_us}", row.position).as_bytes());
-        let row = CursorRow { etag, updated_at_us, ..row.clone() };
         apply::cursor(&self.store.connection, principal, name, &row).map_err(|e| from_sqlite(&e))?;
         Ok(row)
     }

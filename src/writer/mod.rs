@@ -5,6 +5,7 @@
 //! journal to append the batch, commits, tells the feed, and only then answers.
 
 mod conclude;
+pub mod cursors;
 mod day;
 mod draft;
 mod follow;

@@ -84,6 +84,57 @@ async fn filings_on_three_replicas_all_land_once_and_in_one_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cursor_that_one_replica_kept_is_everywhere_and_moves_on_once() {
+    let mut cluster = Cluster::start(Sync::Always);
+    let servers = replicas(&cluster).await;
+    let acked = file_at_once(&servers.each_ref(), "any", 1, 8).await;
+    let (early, late) = (&acked[2].token, &acked[6].token);
+    let get = async |server: &TestServer| {
+        let asked = v1::GetCursorRequest { name: "reader.1".into() };
+        server.feed().get_cursor(asked).await.map(|r| r.into_inner().cursor.expect("a cursor"))
+    };
+    let commit = async |server: &TestServer, position: &str, expected: Option<&str>| {
+        let request = v1::CommitCursorRequest {
+            name: "reader.1".into(),
+            position: position.into(),
+            expected_etag: expected.map(ToOwned::to_owned),
+        };
+        server.feed().commit_cursor(request).await.map(|r| r.into_inner().cursor.expect("a cursor"))
+    };
+    assert_eq!(reason(&get(&servers[0]).await.expect_err("there is none")), "RECORD_NOT_FOUND");
+    let first = commit(&servers[0], early, Some("")).await.expect("it is kept");
+    for server in &servers {
+        assert_eq!(get(server).await.expect("it is there"), first);
+        assert_eq!(commit(server, early, None).await.expect("a retry"), first);
+    }
+    // Two consumers that share it: one of them moves it on.
+    let both = tokio::join!(
+        commit(&servers[1], late, Some(&first.etag)),
+        commit(&servers[2], &acked[5].token, Some(&first.etag)),
+    );
+    let ((Ok(second), Err(refused)) | (Err(refused), Ok(second))) = both else { panic!("{both:?}") };
+    assert_eq!(reason(&refused), "ETAG_MISMATCH");
+    assert_eq!(get(&servers[0]).await.expect("it is there"), second);
+    let back = commit(&servers[0], early, None).await.expect_err("never back");
+    assert_eq!(reason(&back), "ETAG_MISMATCH");
+    // It is kept as well as the log.
+    cluster.kill_all();
+    cluster.restart_all();
+    let kept = patiently("the cursor", async {
+        loop {
+            match get(&servers[1]).await {
+                Ok(cursor) => return cursor,
+                Err(status) => assert_eq!(reason(&status), "JOURNAL_UNAVAILABLE"),
+            }
+        }
+    });
+    assert_eq!(kept.await, second);
+    for server in servers {
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leader_is_killed_and_nothing_acknowledged_is_lost() {
     let mut cluster = Cluster::start(Sync::Always);
     let servers = replicas(&cluster).await;

@@ -10,6 +10,7 @@
 
 mod follower;
 mod inbox;
+mod shelf;
 mod stream;
 mod sync;
 
@@ -18,7 +19,7 @@ use std::{sync::Arc, time::Duration};
 use async_nats::{
     ConnectOptions,
     jetstream::{
-        self, Context,
+        self, Context, ErrorCode,
         context::PublishErrorKind,
         message::PublishMessage,
         stream::{RawMessageErrorKind, State, Stream},
@@ -27,10 +28,10 @@ use async_nats::{
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use self::inbox::Inbox;
 pub use self::stream::Settings;
-use super::{Append, Durable, Journal, Position, Settled, Trouble, Wake};
-use crate::limits::{JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_READ_TIMEOUT};
+use self::{inbox::Inbox, shelf::Bucket};
+use super::{Append, Durable, Journal, Position, Settled, Shelf, Trouble, Wake};
+use crate::limits::{JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_POLL_PAUSE, JOURNAL_READ_TIMEOUT};
 
 /// See the module. Its [`JetStream::run`] must run beside whatever uses it.
 pub struct JetStream {
@@ -42,6 +43,7 @@ pub struct JetStream {
     /// When the stream was made: one of the same name is another.
     created: String,
     inbox: Inbox,
+    bucket: Bucket,
     durable: Durable,
 }
 
@@ -72,9 +74,10 @@ impl JetStream {
         let durable = sync::durable(&settings, &info).await?;
         let stream = context.get_stream_no_info(&settings.stream).await;
         let stream = stream.map_err(|e| Trouble::Unreachable(e.to_string()))?;
+        let bucket = Bucket::open(&context, &settings).await?;
         let created = info.created.to_string();
         let inbox = Inbox::new(info.state.last_sequence);
-        Ok(Arc::new(Self { runtime: Handle::current(), context, settings, stream, created, inbox, durable }))
+        Ok(Arc::new(Self { runtime: Handle::current(), context, settings, stream, created, inbox, bucket, durable }))
     }
 
     /// Reads what others append, until it is dropped.
@@ -101,6 +104,9 @@ impl JetStream {
                 tracing::error!(expected = after + 1, got = ack.sequence, "the stream gave a batch another place");
                 Append::Unknown
             }
+            Err(error) if code(&error) == Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT) => {
+                self.outrun(after).await
+            }
             Err(error) => match error.kind() {
                 PublishErrorKind::WrongLastSequence => Append::Conflict,
                 // Nobody took it: there is no leader, or no stream.
@@ -111,6 +117,23 @@ impl JetStream {
                     Append::Unknown
                 }
             },
+        }
+    }
+
+    /// Another batch for the same place is under way, and this one was refused for it: waits until that is there.
+    async fn outrun(&self, after: Position) -> Append {
+        let arrived = async {
+            while !matches!(self.read(after + 1).await, Ok(Found::Batch(_))) {
+                tokio::time::sleep(JOURNAL_POLL_PAUSE).await;
+            }
+        };
+        match tokio::time::timeout(JOURNAL_ACK_TIMEOUT, arrived).await {
+            Ok(()) => {
+                self.inbox.known(after + 1);
+                Append::Conflict
+            }
+            // It may have been given up; whoever offers the place again finds out.
+            Err(_) => Append::Unknown,
         }
     }
 
@@ -175,6 +198,12 @@ async fn within<T>(answer: impl Future<Output = T>) -> Result<T, Trouble> {
     tokio::time::timeout(JOURNAL_READ_TIMEOUT + Duration::from_millis(100), answer).await.map_err(late)
 }
 
+/// What the servers call an error, if they do.
+fn code(error: &(dyn std::error::Error + 'static)) -> Option<ErrorCode> {
+    let told = error.downcast_ref::<jetstream::Error>().map(jetstream::Error::error_code);
+    told.or_else(|| error.source().and_then(code))
+}
+
 impl Journal for JetStream {
     fn append(&self, after: Position, batch: &[u8]) -> Append {
         if let Err(trouble) = self.inbox.sound() {
@@ -234,5 +263,9 @@ impl Journal for JetStream {
 
     fn durable(&self) -> Option<Durable> {
         Some(self.durable)
+    }
+
+    fn shelf(&self) -> Option<&dyn Shelf> {
+        Some(&self.bucket)
     }
 }

@@ -2,11 +2,11 @@
 
 use async_nats::jetstream::{
     Context, ErrorCode,
-    context::{CreateStreamErrorKind, RequestErrorKind},
+    context::CreateStreamErrorKind,
     stream::{Config, DiscardPolicy, Info, InfoError, RetentionPolicy, StorageType},
 };
 
-use super::super::Trouble;
+use super::{super::Trouble, code};
 use crate::limits::{JOURNAL_COPIES, MAX_FILED_MESSAGE_BYTES};
 
 /// Where the stream is, and how lax it may be.
@@ -76,15 +76,7 @@ fn is_taken(kind: &CreateStreamErrorKind) -> bool {
 
 /// Whether there is no such stream any more.
 pub(super) fn is_gone(error: &InfoError) -> bool {
-    match error.kind() {
-        RequestErrorKind::Other => {
-            let source = std::error::Error::source(error);
-            source
-                .and_then(|s| s.downcast_ref::<async_nats::jetstream::Error>())
-                .is_some_and(|e| e.error_code() == ErrorCode::STREAM_NOT_FOUND)
-        }
-        _ => false,
-    }
+    code(error) == Some(ErrorCode::STREAM_NOT_FOUND)
 }
 
 /// What makes a stream unfit, in words that follow its name.

@@ -1,0 +1,82 @@
+//! Small values beside the log, in a key-value bucket: the cursors that replicas share.
+//!
+//! Read from the leader of the bucket's stream: a copy may not have yet what another replica was told is kept.
+
+use async_nats::jetstream::{
+    Context, ErrorCode,
+    kv::{self, UpdateErrorKind},
+    stream::{LastRawMessageErrorKind, StorageType},
+};
+use bytes::Bytes;
+use tokio::runtime::Handle;
+
+use super::{
+    super::{Kept, Shelf, Trouble},
+    Settings, code, within,
+};
+use crate::limits::{JOURNAL_POLL_PAUSE, MAX_KEPT_BYTES};
+
+/// The bucket of one stream's replicas.
+pub(super) struct Bucket {
+    runtime: Handle,
+    store: kv::Store,
+}
+
+impl Bucket {
+    /// Opens the bucket, making it if there is none.
+    pub async fn open(context: &Context, settings: &Settings) -> Result<Self, Trouble> {
+        let bucket = format!("{}_CURSORS", settings.stream);
+        let unreachable = |why: String| Trouble::Unreachable(format!("the bucket {bucket}: {why}"));
+        let config = kv::Config {
+            bucket: bucket.clone(),
+            description: "Positions of consumers of an Attaché registry.".to_owned(),
+            history: 1,
+            max_value_size: MAX_KEPT_BYTES,
+            storage: StorageType::File,
+            num_replicas: settings.replicas,
+            ..kv::Config::default()
+        };
+        let store = match context.get_key_value(&bucket).await {
+            Ok(store) => store,
+            Err(_) => match context.create_key_value(config).await {
+                Ok(store) => store,
+                // Another replica may have made it meanwhile.
+                Err(error) => context.get_key_value(&bucket).await.map_err(|_| unreachable(error.to_string()))?,
+            },
+        };
+        Ok(Self { runtime: Handle::current(), store })
+    }
+
+    async fn read(&self, key: &str) -> Result<Option<Kept>, Trouble> {
+        let subject = format!("{}{key}", self.store.prefix);
+        match within(self.store.stream.get_last_raw_message_by_subject(&subject)).await? {
+            Ok(message) => Ok(Some(Kept { value: message.payload.to_vec(), version: message.sequence })),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(Trouble::Unreachable(error.to_string())),
+        }
+    }
+
+    async fn write(&self, key: &str, value: Bytes, after: u64) -> Result<bool, Trouble> {
+        // A value that is not there has version 0.
+        match within(self.store.update(key, value, after)).await? {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(false),
+            // Another value is under way.
+            Err(error) if code(&error) == Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT) => {
+                tokio::time::sleep(JOURNAL_POLL_PAUSE).await;
+                Ok(false)
+            }
+            Err(error) => Err(Trouble::Unreachable(error.to_string())),
+        }
+    }
+}
+
+impl Shelf for Bucket {
+    fn get(&self, key: &str) -> Result<Option<Kept>, Trouble> {
+        self.runtime.block_on(self.read(key))
+    }
+
+    fn put(&self, key: &str, value: &[u8], after: u64) -> Result<bool, Trouble> {
+        self.runtime.block_on(self.write(key, Bytes::copy_from_slice(value), after))
+    }
+}

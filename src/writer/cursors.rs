@@ -1,0 +1,96 @@
+//! Cursors: what a commit may do to one, and those that replicas share on the journal's shelf.
+
+use prost::Message as _;
+
+use super::job::KeepCursor;
+use crate::{
+    clock::Clock,
+    domain::{
+        error::{Error, Reason, Result},
+        report::etag,
+    },
+    journal::{Shelf, Trouble},
+    limits::MAX_CONFLICTS,
+    pb::log::KeptCursor,
+    store::read::CursorRow,
+};
+
+/// What a cursor is after a commit; `None` if it stands there already.
+///
+/// # Errors
+///
+/// `ETAG_MISMATCH` if it is not in the expected state or would go back.
+pub(super) fn next(kept: Option<&CursorRow>, cursor: &KeepCursor, now_us: i64) -> Result<Option<CursorRow>> {
+    let KeepCursor { name, row, expected_etag, .. } = cursor;
+    let mismatch = |why: String| {
+        let etag = kept.map(|k| k.etag.clone()).unwrap_or_default();
+        Error::new(Reason::EtagMismatch, why).with_resource(name.as_str()).with("etag", etag)
+    };
+    if kept.is_some_and(|k| k.position == row.position) {
+        return Ok(None);
+    }
+    let etag_now = kept.map_or("", |k| k.etag.as_str());
+    if expected_etag.as_ref().is_some_and(|expected| expected != etag_now) {
+        return Err(mismatch(format!("the cursor {name} has changed; read it again")));
+    }
+    let place = |r: &CursorRow| (r.revision, r.event_index, r.snapshot_after.clone());
+    if kept.is_some_and(|kept| place(row) < place(kept)) {
+        return Err(mismatch(format!("the cursor {name} stands at a later position")));
+    }
+    let etag = etag(format!("{}{now_us}", row.position).as_bytes());
+    Ok(Some(CursorRow { etag, updated_at_us: now_us, ..row.clone() }))
+}
+
+/// A cursor that replicas share. Blocks: call it off the async threads.
+///
+/// # Errors
+///
+/// If the journal cannot be reached.
+pub fn on_shelf(shelf: &dyn Shelf, principal: &str, name: &str) -> Result<Option<CursorRow>> {
+    Ok(find(shelf, &key(principal, name))?.map(|(row, _)| row))
+}
+
+/// Commits a cursor that replicas share. Blocks: call it off the async threads.
+///
+/// # Errors
+///
+/// As of [`next`]; `CONTENTION` if others kept committing it, and if the journal cannot be reached: then it may stand, and
+/// committing the same position again says so.
+pub fn keep_on_shelf(shelf: &dyn Shelf, clock: &dyn Clock, cursor: &KeepCursor) -> Result<CursorRow> {
+    let key = key(&cursor.principal, &cursor.name);
+    for _ in 0..MAX_CONFLICTS {
+        let found = find(shelf, &key)?;
+        let (kept, version) = found.map_or((None, 0), |(row, version)| (Some(row), version));
+        let Some(row) = next(kept.as_ref(), cursor, clock.now_us())? else {
+            return kept.ok_or_else(|| Error::internal("a cursor stands that is not there"));
+        };
+        if shelf.put(&key, &encoded(&row), version).map_err(|e| unreachable(&e))? {
+            return Ok(row);
+        }
+    }
+    Err(Error::new(Reason::Contention, "others kept committing this cursor; nothing happened"))
+}
+
+fn find(shelf: &dyn Shelf, key: &str) -> Result<Option<(CursorRow, u64)>> {
+    let Some(kept) = shelf.get(key).map_err(|e| unreachable(&e))? else { return Ok(None) };
+    let corrupt = |_| Error::new(Reason::EntryCorrupt, "a kept cursor cannot be read");
+    let KeptCursor { position, revision, event_index, snapshot_after, etag, updated_at_us } =
+        KeptCursor::decode(kept.value.as_slice()).map_err(corrupt)?;
+    let row = CursorRow { position, revision, event_index, snapshot_after, etag, updated_at_us };
+    Ok(Some((row, kept.version)))
+}
+
+fn encoded(row: &CursorRow) -> Vec<u8> {
+    let CursorRow { position, revision, event_index, snapshot_after, etag, updated_at_us } = row.clone();
+    KeptCursor { position, revision, event_index, snapshot_after, etag, updated_at_us }.encode_to_vec()
+}
+
+/// Letters, digits and one dot, whatever the names have.
+fn key(principal: &str, name: &str) -> String {
+    let hex = |text: &str| text.bytes().map(|b| format!("{b:02x}")).collect::<String>();
+    format!("{}.{}", hex(principal), hex(name))
+}
+
+fn unreachable(trouble: &Trouble) -> Error {
+    Error::new(Reason::JournalUnavailable, trouble.to_string())
+}
