@@ -84,13 +84,16 @@ impl Group {
 
     fn settle_group(&mut self, jobs: &[Job]) -> (Vec<Result<Answer>>, usize) {
         let all = |error: &Error| (vec![Err(error.clone()); jobs.len()], jobs.len());
+        // Whoever decides much loses to whoever decides little: each time it loses, half as many are tried.
+        let mut width = jobs.len();
         for _ in 0..MAX_CONFLICTS {
             if let Some(fault) = self.faulted() {
                 return all(&fault);
             }
-            match self.try_group(jobs) {
+            match self.try_group(&jobs[..width]) {
                 Ok(Tried::Done { answers, taken }) => return (answers, taken),
                 Ok(Tried::Conflict) => {
+                    width = (width / 2).max(1);
                     if let Err(error) = self.catch_up() {
                         return all(&error);
                     }

@@ -84,6 +84,19 @@ async fn filings_on_three_replicas_all_land_once_and_in_one_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn filers_who_contend_on_three_replicas_all_get_in() {
+    let cluster = Cluster::start(Sync::Always);
+    let servers = replicas(&cluster).await;
+    let filers = Filers::start(&servers, 60);
+    filers.more(400).await;
+    let acknowledged = filers.stop().await;
+    assert_eq!(standing(&agree(&servers).await), acknowledged);
+    for server in servers {
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cursor_that_one_replica_kept_is_everywhere_and_moves_on_once() {
     let mut cluster = Cluster::start(Sync::Always);
     let servers = replicas(&cluster).await;

@@ -214,7 +214,7 @@ impl Journal for JetStream {
         if appended == Append::Conflict {
             // So that the winner is read now, and not when it is told.
             if let Err(error) = self.runtime.block_on(self.look()) {
-                tracing::warn!(%error, "after a conflict");
+                tracing::debug!(%error, "after a conflict");
             }
         }
         appended
