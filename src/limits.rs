@@ -106,8 +106,9 @@ pub const DAY_PART_RECORDS: usize = 1000;
 pub const DAY_PART_BYTES: usize = 384 * 1024;
 /// Days that the clock moves the registry's day at once without being told that it may.
 pub const MAX_DAY_JUMP: i32 = 40;
-/// How often a filing is decided again after other replicas won, before CONTENTION.
-pub const MAX_CONFLICTS: usize = 16;
+/// How often a filing is decided again after other replicas won, before CONTENTION: one of three who try alike loses so
+/// often never.
+pub const MAX_CONFLICTS: usize = 64;
 /// How long a request id is remembered, in log time.
 pub const REQUEST_ID_RETENTION: Duration = Duration::from_secs(48 * 3600);
 
@@ -185,6 +186,12 @@ pub const JOURNAL_WATCHDOG: Duration = Duration::from_secs(1);
 pub const JOURNAL_RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// The pause between two looks for what another replica has under way.
 pub const JOURNAL_POLL_PAUSE: Duration = Duration::from_millis(2);
+/// How often a batch is offered to a leader of the journal that is behind, with that pause between: a second.
+pub const JOURNAL_BEHIND_POLLS: u32 = 500;
+/// How often a replica looks how far it is behind the journal.
+pub const READINESS_INTERVAL: Duration = Duration::from_secs(1);
+/// Batches that a replica may be behind the journal and still be ready.
+pub const MAX_READY_LAG: u64 = 256;
 /// How often in a row the journal must end before what it had, until that is taken for lost: some seconds.
 pub const JOURNAL_SHORT_SIGHTINGS: u32 = 20;
 /// Batches of other replicas in memory before they are applied, in bytes; one more may exceed it.

@@ -210,6 +210,7 @@ impl Server {
         tokio::select! {
             () = shutdown => {}
             () = watch_over_filings(&self.app, &self.health) => {}
+            () = transport::watch_over_lag(&self.app, &self.health) => {}
         }
         tracing::info!("draining");
         transport::set_serving(&self.health, false).await;

@@ -72,6 +72,8 @@ pub enum Durable {
     Synced,
     /// The loss of power of a minority: it is on most servers, and they sync later.
     Copied,
+    /// No server has answered yet.
+    Unknown,
 }
 
 /// A value on a shelf.

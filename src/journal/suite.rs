@@ -16,7 +16,8 @@ pub fn run(journal: &dyn Journal) {
     assert_eq!(first, Append::Appended, "an empty log takes the first batch");
     assert_eq!(journal.append(0, b"other"), Append::Conflict, "a position is given once");
     assert_eq!(journal.append(1, b"two"), Append::Appended, "the next position follows");
-    assert_eq!(journal.append(5, b"far"), Append::Conflict, "no position is left out");
+    let far = journal.append(5, b"far");
+    assert!(matches!(far, Append::Conflict | Append::NotSent(_)), "no position is left out: {far:?}");
     assert_eq!(journal.head().expect("reachable"), Some(2), "the head counts what was appended and nothing else");
     let all = journal.follow(0, 10).expect("reachable");
     assert_eq!(all, [(1, b"one".to_vec()), (2, b"two".to_vec())], "batches are read in order, without gap, as written");

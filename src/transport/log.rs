@@ -27,6 +27,7 @@ impl LogService for Log {
             // The store is a copy of the journal's beginning: what it loses is read there again.
             (Some(Durable::Synced), _) | (None, Sync::Full) => Durability::Synced,
             (Some(Durable::Copied), _) => Durability::Copied,
+            (Some(Durable::Unknown), _) => Durability::Unspecified,
             (None, Sync::Off) => Durability::Unsynced,
         };
         let watches = ("watches", self.0.hub.settings().max_watches);

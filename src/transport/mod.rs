@@ -26,6 +26,7 @@ use crate::{
     clock::Clock,
     feed::Hub,
     journal::Journal,
+    limits::{MAX_READY_LAG, READINESS_INTERVAL},
     pb::{
         self,
         v1::{filing_service_server::FilingServiceServer, log_service_server::LogServiceServer},
@@ -133,6 +134,32 @@ pub async fn set_serving(health: &HealthReporter, serving: bool) {
     let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
     for service in SERVICES.into_iter().chain([""]) {
         health.set_service_status(service, status).await;
+    }
+}
+
+/// Tells health, every second, whether this replica is close to the journal's end, until it is dropped: one that is behind
+/// serves nothing, one that does not reach the journal takes no filings.
+pub async fn watch_over_lag(app: &Arc<App>, health: &HealthReporter) {
+    use tonic_health::ServingStatus::{NotServing, Serving};
+    let mut before = (Serving, Serving);
+    loop {
+        tokio::time::sleep(READINESS_INTERVAL).await;
+        let position = app.store.head().position;
+        let now = match app.journal_head().await {
+            Ok(None) => return std::future::pending().await,
+            Ok(Some(head)) if head > position + MAX_READY_LAG => (NotServing, NotServing),
+            Ok(Some(_)) => (Serving, Serving),
+            Err(_) => (Serving, NotServing),
+        };
+        if now == before || app.writer.fault().is_some() {
+            continue;
+        }
+        tracing::info!(reads = ?now.0, filings = ?now.1, position, "ready for other things now");
+        for service in SERVICES.into_iter().chain([""]) {
+            let status = if service == "attache.v1.FilingService" { now.1 } else { now.0 };
+            health.set_service_status(service, status).await;
+        }
+        before = now;
     }
 }
 

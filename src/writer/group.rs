@@ -262,8 +262,8 @@ impl Group {
     /// What cannot pass stops this replica.
     fn in_trouble(&self, trouble: &Trouble) -> Error {
         let reason = match trouble {
-            Trouble::Unreachable(_) | Trouble::Lax(_) => Reason::JournalUnavailable,
-            Trouble::Lost(_) => Reason::LogDiverged,
+            Trouble::Unreachable(_) => Reason::JournalUnavailable,
+            Trouble::Lost(_) | Trouble::Lax(_) => Reason::LogDiverged,
             Trouble::Trimmed(_) => Reason::HistoryTrimmed,
         };
         let error = Error::new(reason, trouble.to_string());

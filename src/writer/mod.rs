@@ -71,7 +71,7 @@ impl WriterThread {
 ///
 /// # Errors
 ///
-/// If the journal cannot be read up to its head, or the thread cannot be started.
+/// If the journal's log is not the store's, or the thread cannot be started.
 pub fn start(
     store: WriteStore,
     journal: Arc<dyn Journal>,
@@ -90,7 +90,13 @@ pub fn start(
     let stopping = CancellationToken::new();
     let copier = store.copier();
     let mut group = group::Group::new(store, journal, clock, publish, faults, stopping.clone());
-    group.catch_up()?;
+    match group.catch_up() {
+        // It is caught up with when it answers; until then readers have what the store has, and nobody files.
+        Err(error) if error.reason == Reason::JournalUnavailable => {
+            tracing::warn!(%error, "the journal could not be followed yet");
+        }
+        caught_up => caught_up?,
+    }
     let thread = tasks::thread("writer", move || {
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&mut group, waiting)));
         if let Err(panic) = ended {

@@ -24,6 +24,7 @@ use common::{
 };
 use filers::{Filers, standing};
 use nats::{Cluster, Sync};
+use tonic_health::pb::health_check_response::ServingStatus;
 
 async fn replica(cluster: &Cluster) -> TestServer {
     let config = Config { journal: Some(cluster.settings()), ..config() };
@@ -208,6 +209,37 @@ async fn without_a_majority_filings_are_refused_reads_go_on_and_nothing_is_lost(
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_starts_while_no_server_answers_reads_on_and_files_when_they_do() {
+    let mut cluster = Cluster::start(Sync::Always);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let settings = cluster.settings();
+    let start = async || {
+        let config = Config { journal: Some(settings.clone()), ..common::config_at(folder.path()) };
+        TestServer::with(config, Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() }).await
+    };
+    let server = start().await;
+    let before = server.file(vec![visit_report("before", "s", "KZ", "AZ", "2023-05-01")]).await;
+    server.stop().await;
+    cluster.kill_all();
+
+    let server = start().await;
+    let read = v1::GetVisitRequest { name: "visits/before".into(), ..Default::default() };
+    let visit = server.registry().get_visit(read).await.expect("lookups go on").into_inner();
+    assert_eq!(visit.token, before.token);
+    let report = vec![visit_report("after", "s", "KZ", "AZ", "2023-05-02")];
+    let request = v1::FileReportsRequest { reports: report, request_id: Some("after".into()), ..Default::default() };
+    let refused = patiently("the refusal", timed(&server, request.clone())).await.expect_err("nobody takes it");
+    assert_eq!(reason(&refused), "JOURNAL_UNAVAILABLE");
+    until_health(&server, ServingStatus::NotServing).await;
+
+    cluster.restart_all();
+    until_health(&server, ServingStatus::Serving).await;
+    let after = patiently("the filing", filers::insist(&server, request)).await;
+    assert_eq!(after.revision, before.revision + 1);
+    server.stop().await;
+}
+
 /// With a deadline, as a client sets one.
 async fn timed(server: &TestServer, request: v1::FileReportsRequest) -> Result<v1::FileReportsResponse, tonic::Status> {
     let mut request = tonic::Request::new(request);
@@ -278,19 +310,36 @@ async fn a_stream_that_lost_its_last_batches_is_noticed() {
 
 /// A quiet replica notices by itself that its log is not there any more, says so, and takes nothing.
 async fn stops_filing(server: &TestServer) {
+    until_health(server, ServingStatus::NotServing).await;
+    let request = v1::FileReportsRequest {
+        reports: vec![visit_report("three", "s", "KZ", "AZ", "2023-05-01")],
+        ..Default::default()
+    };
+    // Until it is sure that the log is gone, it may come back.
+    patiently("the verdict", async {
+        loop {
+            let refused = server.filing().file_reports(request.clone()).await.expect_err("its log is gone");
+            match reason(&refused).as_str() {
+                "LOG_DIVERGED" => break,
+                other => assert_eq!(other, "JOURNAL_UNAVAILABLE"),
+            }
+        }
+    })
+    .await;
+    until_health(server, ServingStatus::NotServing).await;
+}
+
+/// Waits until health says so of filings.
+async fn until_health(server: &TestServer, status: ServingStatus) {
     patiently("health", async {
-        while health(server).await != tonic_health::pb::health_check_response::ServingStatus::NotServing {
+        while health(server).await != status {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     })
     .await;
-    let report = vec![visit_report("three", "s", "KZ", "AZ", "2023-05-01")];
-    let request = v1::FileReportsRequest { reports: report, ..Default::default() };
-    let refused = server.filing().file_reports(request).await.expect_err("its log is gone");
-    assert_eq!(reason(&refused), "LOG_DIVERGED");
 }
 
-async fn health(server: &TestServer) -> tonic_health::pb::health_check_response::ServingStatus {
+async fn health(server: &TestServer) -> ServingStatus {
     let mut health = tonic_health::pb::health_client::HealthClient::new(server.channel.clone());
     let asked = tonic_health::pb::HealthCheckRequest { service: "attache.v1.FilingService".into() };
     health.check(asked).await.expect("health answers").into_inner().status()

@@ -22,13 +22,24 @@ pub(super) async fn run(journal: &JetStream) {
             // What ended does not come back; the log says why.
             std::future::pending::<()>().await;
         }
-        let Err(error) = pump(journal).await else { continue };
+        let Err(error) = follow(journal).await else { continue };
         if let Ok(state) = journal.state().await {
             journal.inbox.short_again(state.map_or(0, |state| state.last_sequence));
         }
         tracing::warn!(%error, "following the journal was interrupted");
         tokio::time::sleep(JOURNAL_RETRY_PAUSE).await;
     }
+}
+
+async fn follow(journal: &JetStream) -> Result<(), Trouble> {
+    if journal.opened().is_err() {
+        let established = journal.establish().await;
+        if let Err(lax @ Trouble::Lax(_)) = &established {
+            journal.inbox.trouble(lax.clone());
+        }
+        established?;
+    }
+    pump(journal).await
 }
 
 /// Brings batches from where the store stands, until something is not as it should be.
@@ -42,7 +53,7 @@ async fn pump(journal: &JetStream) -> Result<(), Trouble> {
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after + 1 },
         ..Default::default()
     };
-    let consumer = journal.stream.create_consumer(config).await.map_err(|e| unreachable(e.to_string()))?;
+    let consumer = journal.opened()?.stream.create_consumer(config).await.map_err(|e| unreachable(e.to_string()))?;
     let mut messages = consumer.messages().await.map_err(|e| unreachable(e.to_string()))?;
     let mut next = after + 1;
     loop {

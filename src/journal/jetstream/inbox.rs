@@ -13,6 +13,7 @@ use super::super::{Position, Trouble, Wake};
 use crate::limits::{JOURNAL_INBOX_BYTES, JOURNAL_SHORT_SIGHTINGS};
 
 /// Filled by the follower, emptied by the writer; bounded in bytes.
+#[derive(Default)]
 pub(super) struct Inbox {
     known: Mutex<Known>,
     /// The writer took some, or stands elsewhere than thought.
@@ -36,11 +37,6 @@ struct Known {
 }
 
 impl Inbox {
-    /// Of a stream that ends at a place.
-    pub fn new(last: Position) -> Self {
-        Self { known: Mutex::new(Known { last, ..Known::default() }), moved: Notify::new() }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Known> {
         // Whoever panicked left whole values.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)

@@ -14,7 +14,10 @@ mod shelf;
 mod stream;
 mod sync;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_nats::{
     ConnectOptions,
@@ -30,8 +33,10 @@ use tokio::runtime::Handle;
 
 pub use self::stream::Settings;
 use self::{inbox::Inbox, shelf::Bucket};
-use super::{Append, Durable, Journal, Position, Settled, Shelf, Trouble, Wake};
-use crate::limits::{JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_POLL_PAUSE, JOURNAL_READ_TIMEOUT};
+use super::{Append, Durable, Journal, Kept, Position, Settled, Shelf, Trouble, Wake};
+use crate::limits::{
+    JOURNAL_ACK_TIMEOUT, JOURNAL_BEHIND_POLLS, JOURNAL_CONNECT_TIMEOUT, JOURNAL_POLL_PAUSE, JOURNAL_READ_TIMEOUT,
+};
 
 /// See the module. Its [`JetStream::run`] must run beside whatever uses it.
 pub struct JetStream {
@@ -39,12 +44,25 @@ pub struct JetStream {
     runtime: Handle,
     context: Context,
     settings: Settings,
+    inbox: Inbox,
+    /// What was found once servers answered.
+    opened: OnceLock<Opened>,
+}
+
+/// The stream as it was found, and what belongs to it.
+struct Opened {
     stream: Stream<()>,
     /// When the stream was made: one of the same name is another.
     created: String,
-    inbox: Inbox,
     bucket: Bucket,
     durable: Durable,
+}
+
+/// What came of an offer.
+enum Offered {
+    Settled(Append),
+    /// The stream ends here, before the place, as its leader says.
+    Behind(Position),
 }
 
 /// What is at a place of the stream.
@@ -55,29 +73,56 @@ enum Found {
 }
 
 impl JetStream {
-    /// Connects, makes the stream if there is none, and checks that it keeps what it is given.
+    /// Connects, makes the stream if there is none, and checks that it keeps what it is given. If no server answers in
+    /// time, that is done by [`JetStream::run`] once one does: until then the journal is unreachable.
     ///
     /// # Errors
     ///
-    /// If no server answers, or the stream or its servers are laxer than a log may be and the settings do not allow it.
+    /// If the addresses are none, or the stream or its servers are laxer than a log may be and the settings do not allow
+    /// it.
     pub async fn open(settings: Settings) -> Result<Arc<Self>, Trouble> {
         let client = ConnectOptions::new()
             .name("attache")
             .connection_timeout(JOURNAL_CONNECT_TIMEOUT)
-            // What was not sent within the time of an answer is not sent later by itself.
             .request_timeout(Some(JOURNAL_READ_TIMEOUT))
+            .retry_on_initial_connect()
             .connect(settings.servers.clone())
             .await
             .map_err(|e| Trouble::Unreachable(format!("{}: {e}", settings.servers.join(", "))))?;
         let context = jetstream::context::ContextBuilder::new().timeout(JOURNAL_ACK_TIMEOUT).build(client);
-        let info = stream::open(&context, &settings).await?;
-        let durable = sync::durable(&settings, &info).await?;
-        let stream = context.get_stream_no_info(&settings.stream).await;
+        let (inbox, opened) = (Inbox::default(), OnceLock::new());
+        let journal = Arc::new(Self { runtime: Handle::current(), context, settings, inbox, opened });
+        match tokio::time::timeout(JOURNAL_CONNECT_TIMEOUT, journal.establish()).await {
+            Ok(Err(lax @ Trouble::Lax(_))) => Err(lax),
+            Ok(Ok(())) => Ok(journal),
+            Ok(Err(trouble)) => {
+                tracing::warn!(error = %trouble, "filings are refused until the journal answers");
+                Ok(journal)
+            }
+            Err(_) => {
+                tracing::warn!(servers = ?journal.settings.servers, "filings are refused until the journal answers");
+                Ok(journal)
+            }
+        }
+    }
+
+    /// Finds out what the servers have.
+    async fn establish(&self) -> Result<(), Trouble> {
+        let info = stream::open(&self.context, &self.settings).await?;
+        let durable = sync::durable(&self.settings, &info).await?;
+        let stream = self.context.get_stream_no_info(&self.settings.stream).await;
         let stream = stream.map_err(|e| Trouble::Unreachable(e.to_string()))?;
-        let bucket = Bucket::open(&context, &settings).await?;
-        let created = info.created.to_string();
-        let inbox = Inbox::new(info.state.last_sequence);
-        Ok(Arc::new(Self { runtime: Handle::current(), context, settings, stream, created, inbox, bucket, durable }))
+        let bucket = Bucket::open(&self.context, &self.settings).await?;
+        self.inbox.known(info.state.last_sequence);
+        // Only the follower comes here again, and only if it was not set.
+        let _ = self.opened.set(Opened { stream, created: info.created.to_string(), bucket, durable });
+        Ok(())
+    }
+
+    fn opened(&self) -> Result<&Opened, Trouble> {
+        let unreachable =
+            || Trouble::Unreachable(format!("{} have not answered yet", self.settings.servers.join(", ")));
+        self.opened.get().ok_or_else(unreachable)
     }
 
     /// Reads what others append, until it is dropped.
@@ -85,8 +130,8 @@ impl JetStream {
         follower::run(&self).await;
     }
 
-    /// Publishes a batch for the place after `after`.
-    async fn publish(&self, after: Position, batch: Bytes) -> Append {
+    /// Publishes a batch for the place after `after`, once.
+    async fn offer(&self, after: Position, batch: Bytes) -> Offered {
         let message =
             PublishMessage::build().payload(batch).expected_last_sequence(after).expected_stream(&self.settings.stream);
         let sent = self.context.send_publish(self.settings.subject(), message).await;
@@ -94,7 +139,7 @@ impl JetStream {
             Ok(answer) => answer.await,
             Err(error) => Err(error),
         };
-        match acknowledged {
+        Offered::Settled(match acknowledged {
             Ok(ack) if ack.sequence == after + 1 => {
                 self.inbox.known(ack.sequence);
                 Append::Appended
@@ -108,7 +153,13 @@ impl JetStream {
                 self.outrun(after).await
             }
             Err(error) => match error.kind() {
-                PublishErrorKind::WrongLastSequence => Append::Conflict,
+                PublishErrorKind::WrongLastSequence => match ends_at(&error.to_string()) {
+                    Some(ends) if ends <= after => return Offered::Behind(ends),
+                    ends => {
+                        self.inbox.known(ends.unwrap_or(after + 1));
+                        Append::Conflict
+                    }
+                },
                 // Nobody took it: there is no leader, or no stream.
                 PublishErrorKind::StreamNotFound => Append::NotSent("the stream has no leader now".to_owned()),
                 PublishErrorKind::MaxPayloadExceeded => Append::NotSent(error.to_string()),
@@ -117,7 +168,20 @@ impl JetStream {
                     Append::Unknown
                 }
             },
+        })
+    }
+
+    /// Publishes a batch, again while the leader says that the stream ends before its place: what another server told of
+    /// already, the leader may have to bring out yet.
+    async fn publish(&self, after: Position, batch: &Bytes) -> Append {
+        for _ in 0..JOURNAL_BEHIND_POLLS {
+            match self.offer(after, batch.clone()).await {
+                Offered::Settled(append) => return append,
+                Offered::Behind(ends) => tracing::debug!(ends, after, "the journal's leader is behind"),
+            }
+            tokio::time::sleep(JOURNAL_POLL_PAUSE).await;
         }
+        Append::NotSent(format!("the stream ends before {after}, where this store is"))
     }
 
     /// Another batch for the same place is under way, and this one was refused for it: waits until that is there.
@@ -139,7 +203,7 @@ impl JetStream {
 
     /// What the stream's leader has at a place.
     async fn read(&self, position: Position) -> Result<Found, Trouble> {
-        match within(self.stream.get_raw_message(position)).await? {
+        match within(self.opened()?.stream.get_raw_message(position)).await? {
             Ok(message) => Ok(Found::Batch(message.payload)),
             Err(error) => match error.kind() {
                 RawMessageErrorKind::NoMessageFound => Ok(Found::Nothing),
@@ -159,8 +223,9 @@ impl JetStream {
 
     /// The same; `None` if there is no such stream, which a server that has just started may say without need.
     async fn state(&self) -> Result<Option<State>, Trouble> {
-        match within(self.stream.get_info()).await? {
-            Ok(info) if info.created.to_string() != self.created => {
+        let opened = self.opened()?;
+        match within(opened.stream.get_info()).await? {
+            Ok(info) if info.created.to_string() != opened.created => {
                 let lost =
                     Trouble::Lost(format!("the stream {} was made anew at {}", self.settings.stream, info.created));
                 self.inbox.trouble(lost.clone());
@@ -172,21 +237,27 @@ impl JetStream {
         }
     }
 
-    /// Batches right after a position that the follower has not brought yet, but that are known to be there.
+    /// Batches right after a position that the follower has not brought yet, but that are known to be there. Waits for the
+    /// first: a leader that is new may not have it at hand.
     async fn fetch(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Trouble> {
-        let mut batches = Vec::new();
-        let mut next = after + 1;
-        while batches.len() < limit && next <= self.inbox.last() {
+        let first = within(async {
+            loop {
+                if let Found::Batch(bytes) = self.read(after + 1).await? {
+                    return Ok(bytes);
+                }
+                if let Some(state) = self.state().await? {
+                    self.inbox.follows(after, &state)?;
+                }
+                tokio::time::sleep(JOURNAL_POLL_PAUSE).await;
+            }
+        });
+        let mut batches = vec![(after + 1, first.await??.to_vec())];
+        while batches.len() < limit && after + (batches.len() as u64) < self.inbox.last() {
+            let next = after + 1 + batches.len() as u64;
             match self.read(next).await? {
                 Found::Batch(bytes) => batches.push((next, bytes.to_vec())),
-                Found::Nothing => {
-                    // Gone, or not where it was: the leader says which.
-                    let state = self.look().await?;
-                    self.inbox.follows(after, &state)?;
-                    break;
-                }
+                Found::Nothing => break,
             }
-            next += 1;
         }
         Ok(batches)
     }
@@ -198,6 +269,12 @@ async fn within<T>(answer: impl Future<Output = T>) -> Result<T, Trouble> {
     tokio::time::timeout(JOURNAL_READ_TIMEOUT + Duration::from_millis(100), answer).await.map_err(late)
 }
 
+/// Where the stream ends, as the refusal of a batch says.
+fn ends_at(refusal: &str) -> Option<Position> {
+    let (_, rest) = refusal.rsplit_once("wrong last sequence: ")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
 /// What the servers call an error, if they do.
 fn code(error: &(dyn std::error::Error + 'static)) -> Option<ErrorCode> {
     let told = error.downcast_ref::<jetstream::Error>().map(jetstream::Error::error_code);
@@ -206,18 +283,11 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<ErrorCode> {
 
 impl Journal for JetStream {
     fn append(&self, after: Position, batch: &[u8]) -> Append {
-        if let Err(trouble) = self.inbox.sound() {
+        if let Err(trouble) = self.inbox.sound().and_then(|()| self.opened()) {
             return Append::NotSent(trouble.to_string());
         }
         let batch = Bytes::copy_from_slice(batch);
-        let appended = self.runtime.block_on(self.publish(after, batch));
-        if appended == Append::Conflict {
-            // So that the winner is read now, and not when it is told.
-            if let Err(error) = self.runtime.block_on(self.look()) {
-                tracing::debug!(%error, "after a conflict");
-            }
-        }
-        appended
+        self.runtime.block_on(self.publish(after, &batch))
     }
 
     fn settle(&self, after: Position, batch: &[u8]) -> Settled {
@@ -231,7 +301,7 @@ impl Journal for JetStream {
                 Err(_) => return Settled::NotYet,
             }
             // The same bytes for the same place: if the first ones come late, one of the two is refused.
-            match self.publish(after, Bytes::copy_from_slice(batch)).await {
+            match self.publish(after, &Bytes::copy_from_slice(batch)).await {
                 Append::Appended => Settled::Ours,
                 _ => Settled::NotYet,
             }
@@ -256,16 +326,38 @@ impl Journal for JetStream {
     }
 
     fn trim(&self, up_to: Position) -> Result<(), Trouble> {
-        let purge = async { self.stream.purge().sequence(up_to + 1).await };
+        let stream = &self.opened()?.stream;
+        let purge = async { stream.purge().sequence(up_to + 1).await };
         let purged = self.runtime.block_on(within(purge))?;
         purged.map(drop).map_err(|e| Trouble::Unreachable(e.to_string()))
     }
 
     fn durable(&self) -> Option<Durable> {
-        Some(self.durable)
+        Some(self.opened().map_or(Durable::Unknown, |opened| opened.durable))
     }
 
     fn shelf(&self) -> Option<&dyn Shelf> {
-        Some(&self.bucket)
+        Some(self)
+    }
+}
+
+impl Shelf for JetStream {
+    fn get(&self, key: &str) -> Result<Option<Kept>, Trouble> {
+        self.runtime.block_on(self.opened()?.bucket.get(key))
+    }
+
+    fn put(&self, key: &str, value: &[u8], after: u64) -> Result<bool, Trouble> {
+        self.runtime.block_on(self.opened()?.bucket.put(key, Bytes::copy_from_slice(value), after))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_refusal_says_where_the_stream_ends() {
+        let refusal = "wrong last sequence: wrong last sequence: 156 (code 400, error code 10071)";
+        assert_eq!(super::ends_at(refusal), Some(156));
+        assert_eq!(super::ends_at("wrong last sequence: wrong last sequence (code 400, error code 10164)"), None);
+        assert_eq!(super::ends_at("timed out"), None);
     }
 }

@@ -8,17 +8,15 @@ use async_nats::jetstream::{
     stream::{LastRawMessageErrorKind, StorageType},
 };
 use bytes::Bytes;
-use tokio::runtime::Handle;
 
 use super::{
-    super::{Kept, Shelf, Trouble},
+    super::{Kept, Trouble},
     Settings, code, within,
 };
-use crate::limits::{JOURNAL_POLL_PAUSE, MAX_KEPT_BYTES};
+use crate::limits::{JOURNAL_POLL_PAUSE, JOURNAL_RETRY_PAUSE, MAX_KEPT_BYTES};
 
 /// The bucket of one stream's replicas.
 pub(super) struct Bucket {
-    runtime: Handle,
     store: kv::Store,
 }
 
@@ -44,10 +42,17 @@ impl Bucket {
                 Err(error) => context.get_key_value(&bucket).await.map_err(|_| unreachable(error.to_string()))?,
             },
         };
-        Ok(Self { runtime: Handle::current(), store })
+        let bucket = Self { store };
+        // One that was made just now has no leader for a moment.
+        while let Err(trouble) = bucket.get("0").await {
+            tracing::debug!(%trouble, "the bucket has no leader yet");
+            tokio::time::sleep(JOURNAL_RETRY_PAUSE).await;
+        }
+        Ok(bucket)
     }
 
-    async fn read(&self, key: &str) -> Result<Option<Kept>, Trouble> {
+    /// The newest value of a key.
+    pub async fn get(&self, key: &str) -> Result<Option<Kept>, Trouble> {
         let subject = format!("{}{key}", self.store.prefix);
         match within(self.store.stream.get_last_raw_message_by_subject(&subject)).await? {
             Ok(message) => Ok(Some(Kept { value: message.payload.to_vec(), version: message.sequence })),
@@ -56,7 +61,8 @@ impl Bucket {
         }
     }
 
-    async fn write(&self, key: &str, value: Bytes, after: u64) -> Result<bool, Trouble> {
+    /// Sets a value whose version is `after`; `false` if it is another.
+    pub async fn put(&self, key: &str, value: Bytes, after: u64) -> Result<bool, Trouble> {
         // A value that is not there has version 0.
         match within(self.store.update(key, value, after)).await? {
             Ok(_) => Ok(true),
@@ -68,15 +74,5 @@ impl Bucket {
             }
             Err(error) => Err(Trouble::Unreachable(error.to_string())),
         }
-    }
-}
-
-impl Shelf for Bucket {
-    fn get(&self, key: &str) -> Result<Option<Kept>, Trouble> {
-        self.runtime.block_on(self.read(key))
-    }
-
-    fn put(&self, key: &str, value: &[u8], after: u64) -> Result<bool, Trouble> {
-        self.runtime.block_on(self.write(key, Bytes::copy_from_slice(value), after))
     }
 }
