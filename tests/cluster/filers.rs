@@ -27,10 +27,15 @@ pub struct Filers {
 impl Filers {
     /// So many, in turn on these replicas.
     pub fn start(servers: &[TestServer], count: usize) -> Self {
+        Self::of(&servers.iter().map(TestServer::filing).collect::<Vec<_>>(), count)
+    }
+
+    /// So many, in turn by these clients.
+    pub fn of(clients: &[FilingServiceClient<Channel>], count: usize) -> Self {
         let (stop, filed, progress) =
             (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default(), Arc::<Notify>::default());
         let file = |filer: usize| {
-            let mut filing = servers[filer % servers.len()].filing();
+            let mut filing = clients[filer % clients.len()].clone();
             let (stop, filed, progress) = (Arc::clone(&stop), Arc::clone(&filed), Arc::clone(&progress));
             tokio::spawn(async move {
                 let mut names = Vec::new();

@@ -7,13 +7,16 @@
 mod common;
 mod filers;
 mod nats;
+#[path = "../recovery/process.rs"]
+#[allow(dead_code, reason = "the tests of recovery use more of it")]
+mod process;
 
 use std::sync::Arc;
 
 use attache::{
     config::Config,
     journal::{Journal, Trouble, jetstream::JetStream},
-    pb::v1::{self, Durability, WatchEventsRequest},
+    pb::v1::{self, Durability, WatchEventsRequest, filing_service_client::FilingServiceClient},
     serve::Parts,
 };
 use common::{
@@ -24,6 +27,8 @@ use common::{
 };
 use filers::{Filers, standing};
 use nats::{Cluster, Sync};
+use process::Process;
+use tonic::transport::Channel;
 use tonic_health::pb::health_check_response::ServingStatus;
 
 async fn replica(cluster: &Cluster) -> TestServer {
@@ -166,6 +171,64 @@ async fn the_leader_is_killed_and_nothing_acknowledged_is_lost() {
     for server in servers {
         server.stop().await;
     }
+}
+
+/// Files until the replica is gone: the records that were acknowledged.
+async fn until_gone(mut filing: FilingServiceClient<Channel>, round: usize) -> Vec<String> {
+    let mut names = Vec::new();
+    loop {
+        let id = format!("k{round}-{}", names.len());
+        let request = v1::FileReportsRequest {
+            reports: vec![visit_report(&id, "s", "KZ", "AZ", "2023-05-01")],
+            ..Default::default()
+        };
+        match filing.file_reports(request).await {
+            Ok(_) => names.push(format!("visits/{id}")),
+            Err(_) => return names,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_is_killed_and_has_everything_when_it_is_back() {
+    const ROUNDS: usize = 3;
+    let cluster = Cluster::start(Sync::Always);
+    let settings = cluster.settings();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let start = |name: &str| {
+        let mut command = process::serve_at(&folder.path().join(name));
+        command.args(["--journal", &settings.servers.join(","), "--journal-stream", &settings.stream]);
+        Process::start(command.args(["--journal-monitor", &settings.monitors.join(",")]))
+    };
+    let (a, b, mut c) = (start("a"), start("b"), start("c"));
+    let filers = Filers::of(&[a.filing(), b.filing()], 4);
+    let mut acknowledged = Vec::new();
+    for round in 0..ROUNDS {
+        let last = tokio::spawn(until_gone(c.filing(), round));
+        filers.more(25).await;
+        c.kill();
+        acknowledged.extend(patiently("the end of its filer", last).await.expect("it does not panic"));
+        filers.more(10).await;
+        c = start("c");
+    }
+    acknowledged.extend(filers.stop().await);
+    acknowledged.sort();
+    let mut told = Vec::new();
+    for replica in [&a, &b, &c] {
+        // A watch that is to end caught up has all that anybody was told before.
+        let watching = Watching::open(replica.feed(), until_caught_up(from_oldest())).await.expect("it is accepted");
+        let (frames, error) = watching.until_the_end().await;
+        assert!(error.is_none(), "{error:?}");
+        told.push(events(&frames));
+    }
+    assert!(told.iter().all(|events| events == &told[0]), "all tell the same");
+    let stands = standing(&told[0]);
+    let twice = stands.windows(2).find(|pair| pair[0] == pair[1]);
+    assert_eq!(twice, None, "nothing stands twice");
+    let lost: Vec<&String> = acknowledged.iter().filter(|name| !stands.contains(name)).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    // Of each filer that was cut off one more may stand, whose answer nobody heard.
+    assert!(stands.len() <= acknowledged.len() + ROUNDS, "{} stand of {}", stands.len(), acknowledged.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
