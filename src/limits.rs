@@ -186,14 +186,18 @@ pub const JOURNAL_WATCHDOG: Duration = Duration::from_secs(1);
 pub const JOURNAL_RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// The pause between two looks for what another replica has under way.
 pub const JOURNAL_POLL_PAUSE: Duration = Duration::from_millis(2);
-/// How often a batch is offered to a leader of the journal that is behind, with that pause between: a second.
-pub const JOURNAL_BEHIND_POLLS: u32 = 500;
+/// How long a replica waits before it takes another place, if others took some since its last.
+pub const JOURNAL_YIELD: Duration = Duration::from_millis(5);
+/// How often a batch is offered while the journal has no leader or one that is behind, with that pause between: a second
+/// and more.
+pub const JOURNAL_OFFERS: u32 = 500;
 /// How often a replica looks how far it is behind the journal.
 pub const READINESS_INTERVAL: Duration = Duration::from_secs(1);
 /// Batches that a replica may be behind the journal and still be ready.
 pub const MAX_READY_LAG: u64 = 256;
-/// How often in a row the journal must end before what it had, until that is taken for lost: some seconds.
-pub const JOURNAL_SHORT_SIGHTINGS: u32 = 20;
+/// How often in a row the journal must end before what it had, until that is taken for lost, with the pause of a retry
+/// between: twenty seconds, because a leader that was cut off may not know for so long.
+pub const JOURNAL_SHORT_SIGHTINGS: u32 = 100;
 /// Batches of other replicas in memory before they are applied, in bytes; one more may exceed it.
 pub const JOURNAL_INBOX_BYTES: usize = 8 * 1024 * 1024;
 /// What a monitoring endpoint of the journal's servers may answer, in bytes.

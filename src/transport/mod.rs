@@ -149,7 +149,8 @@ pub async fn watch_over_lag(app: &Arc<App>, health: &HealthReporter) {
             Ok(None) => return std::future::pending().await,
             Ok(Some(head)) if head > position + MAX_READY_LAG => (NotServing, NotServing),
             Ok(Some(_)) => (Serving, Serving),
-            Err(_) => (Serving, NotServing),
+            // It may be as far behind as it was.
+            Err(_) => (before.0, NotServing),
         };
         if now == before || app.writer.fault().is_some() {
             continue;

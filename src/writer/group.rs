@@ -212,6 +212,7 @@ impl Group {
                 }
                 Settled::Theirs => return Ok(Tried::Conflict),
                 Settled::NotYet if self.stopping.is_cancelled() => return Err(unknown()),
+                Settled::NotYet if self.is_lost(after) => return Err(unknown()),
                 Settled::NotYet => {
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(MAX_SETTLE_PAUSE);
@@ -239,6 +240,9 @@ impl Group {
 
     /// Applies what other writers appended; an error stops this replica.
     pub fn follow(&mut self) {
+        if self.faulted().is_some() {
+            return;
+        }
         if let Err(error) = self.catch_up() {
             tracing::warn!(%error, "could not follow the journal");
         }
@@ -256,6 +260,14 @@ impl Group {
                 self.apply_batch(position, &bytes)?;
                 self.store.shorten_log();
             }
+        }
+    }
+
+    /// Whether the journal is not the log any more, which stops this replica.
+    fn is_lost(&self, after: Position) -> bool {
+        match self.journal.follow(after, 0) {
+            Err(trouble) => self.in_trouble(&trouble).reason != Reason::JournalUnavailable,
+            Ok(_) => false,
         }
     }
 

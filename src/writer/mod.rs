@@ -15,7 +15,13 @@ mod merge;
 mod prepare;
 mod warn;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -81,9 +87,13 @@ pub fn start(
     let (queue, waiting) = mpsc::channel(WRITER_QUEUE);
     let (faults, fault) = watch::channel(None);
     let wake = queue.downgrade();
+    let arrived = Arc::new(AtomicBool::new(false));
+    let said = Arc::clone(&arrived);
     journal.on_arrival(Arc::new(move || {
-        // A full queue is read soon, and the writer looks for arrivals before every group.
-        if let Some(queue) = wake.upgrade() {
+        // Said once, until the writer looks; with a full queue it looks before its next group.
+        if !said.swap(true, Ordering::SeqCst)
+            && let Some(queue) = wake.upgrade()
+        {
             let _ = queue.try_send(Message::Arrived);
         }
     }));
@@ -98,7 +108,7 @@ pub fn start(
         caught_up => caught_up?,
     }
     let thread = tasks::thread("writer", move || {
-        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&mut group, waiting)));
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&mut group, waiting, &arrived)));
         if let Err(panic) = ended {
             group.broke();
             std::panic::resume_unwind(panic);
@@ -110,7 +120,7 @@ pub fn start(
     Ok((Writer { queue, stopping, fault }, WriterThread([thread, copying])))
 }
 
-fn run(group: &mut group::Group, mut waiting: mpsc::Receiver<Message>) {
+fn run(group: &mut group::Group, mut waiting: mpsc::Receiver<Message>, arrived: &AtomicBool) {
     while let Some(first) = waiting.blocking_recv() {
         let mut jobs = Vec::new();
         let mut next = Some(first);
@@ -122,12 +132,16 @@ fn run(group: &mut group::Group, mut waiting: mpsc::Receiver<Message>) {
                 Message::Cursor(cursor, reply) => {
                     let _ = reply.send(group.keep_cursor(&cursor));
                 }
-                Message::Arrived => group.follow(),
+                // Looked for below.
+                Message::Arrived => {}
                 Message::Stop => stop = true,
             }
             if jobs.len() < MAX_GROUP && !stop {
                 next = waiting.try_recv().ok();
             }
+        }
+        if arrived.swap(false, Ordering::SeqCst) {
+            group.follow();
         }
         group.file(jobs);
         if stop {

@@ -44,7 +44,7 @@ async fn follow(journal: &JetStream) -> Result<(), Trouble> {
 
 /// Brings batches from where the store stands, until something is not as it should be.
 async fn pump(journal: &JetStream) -> Result<(), Trouble> {
-    let after = journal.inbox.applied();
+    let after = journal.inbox.applied().await;
     journal.inbox.clear();
     let state = journal.look().await?;
     journal.inbox.follows(after, &state)?;

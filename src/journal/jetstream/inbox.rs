@@ -24,8 +24,16 @@ pub(super) struct Inbox {
 struct Known {
     /// The last place that a batch is known to be at.
     last: Position,
-    /// What the store has, as it last said.
-    applied: Position,
+    /// The last place of which a refusal says that a batch is or comes there.
+    supposed: Position,
+    /// The last place that this replica's own batches took.
+    own: Position,
+    /// The last batch that it offered took one.
+    won: bool,
+    /// Others took places since that was asked.
+    contended: bool,
+    /// What the store has, as it last said; `None` until it did.
+    applied: Option<Position>,
     /// Right after one another.
     batches: VecDeque<(Position, Bytes)>,
     bytes: usize,
@@ -42,20 +50,48 @@ impl Inbox {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last place that a batch is known to be at.
-    pub fn last(&self) -> Position {
-        self.lock().last
-    }
-
-    /// What the store has, as it last said.
-    pub fn applied(&self) -> Position {
-        self.lock().applied
+    /// What the store has, as it last said; waits until it did.
+    pub async fn applied(&self) -> Position {
+        loop {
+            if let Some(applied) = self.lock().applied {
+                return applied;
+            }
+            self.moved.notified().await;
+        }
     }
 
     /// A batch is at a place.
     pub fn known(&self, position: Position) {
         let mut known = self.lock();
         known.last = known.last.max(position);
+    }
+
+    /// A batch is at a place or comes there, as the refusal of another says.
+    pub fn supposed(&self, position: Position) {
+        let mut known = self.lock();
+        known.supposed = known.supposed.max(position);
+    }
+
+    /// Whether something follows a place, or should.
+    pub fn has_after(&self, after: Position) -> bool {
+        let known = self.lock();
+        known.last.max(known.supposed) > after
+    }
+
+    /// This replica's batch is at a place.
+    pub fn won(&self, position: Position) {
+        let mut known = self.lock();
+        known.last = known.last.max(position);
+        known.own = known.own.max(position);
+        known.won = true;
+    }
+
+    /// Whether the last batch that was offered took a place, and others took some since this was asked: then it is their
+    /// turn. Whoever lost is not to wait.
+    pub fn yields(&self) -> bool {
+        let mut known = self.lock();
+        let (won, contended) = (std::mem::take(&mut known.won), std::mem::take(&mut known.contended));
+        won && contended
     }
 
     /// Whether the stream is still the one it was.
@@ -78,7 +114,7 @@ impl Inbox {
     /// What the leader says: the stream may not end before what is known to be in it.
     pub fn seen(&self, state: &State) -> Result<(), Trouble> {
         let mut known = self.lock();
-        let needed = known.last.max(known.applied);
+        let needed = known.last.max(known.applied.unwrap_or(0));
         if state.last_sequence >= needed {
             known.last = state.last_sequence;
             known.short = 0;
@@ -91,7 +127,7 @@ impl Inbox {
     /// The follower found it short, once more: if it stays so, what was acknowledged is gone.
     pub fn short_again(&self, ends: Position) {
         let mut known = self.lock();
-        let needed = known.last.max(known.applied);
+        let needed = known.last.max(known.applied.unwrap_or(0));
         if ends >= needed {
             return;
         }
@@ -128,7 +164,8 @@ impl Inbox {
     pub fn put(&self, position: Position, batch: Bytes) {
         let mut known = self.lock();
         known.last = known.last.max(position);
-        if position <= known.applied {
+        known.contended |= position > known.own;
+        if known.applied.is_some_and(|applied| position <= applied) {
             return;
         }
         known.bytes += batch.len();
@@ -148,7 +185,7 @@ impl Inbox {
     /// The batches right after a place, as far as they were brought.
     pub fn take(&self, after: Position, limit: usize) -> Vec<(Position, Vec<u8>)> {
         let mut known = self.lock();
-        known.applied = after;
+        known.applied = Some(after);
         let mut taken = Vec::new();
         while let Some((position, batch)) = known.batches.front() {
             let (position, next) = (*position, after + 1 + taken.len() as u64);

@@ -35,13 +35,15 @@ pub use self::stream::Settings;
 use self::{inbox::Inbox, shelf::Bucket};
 use super::{Append, Durable, Journal, Kept, Position, Settled, Shelf, Trouble, Wake};
 use crate::limits::{
-    JOURNAL_ACK_TIMEOUT, JOURNAL_BEHIND_POLLS, JOURNAL_CONNECT_TIMEOUT, JOURNAL_POLL_PAUSE, JOURNAL_READ_TIMEOUT,
+    JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_OFFERS, JOURNAL_POLL_PAUSE, JOURNAL_READ_TIMEOUT,
+    JOURNAL_YIELD,
 };
 
 /// See the module. Its [`JetStream::run`] must run beside whatever uses it.
 pub struct JetStream {
     /// Whoever calls the journal waits for this runtime, on a thread of its own.
     runtime: Handle,
+    client: async_nats::Client,
     context: Context,
     settings: Settings,
     inbox: Inbox,
@@ -58,11 +60,19 @@ struct Opened {
     durable: Durable,
 }
 
+/// Refusals by which nothing was stored: the servers have no room, or not for this.
+const FULL: &[ErrorCode] = &[
+    ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM,
+    ErrorCode::STORAGE_RESOURCES_EXCEEDED,
+    ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
+    ErrorCode::INSUFFICIENT_RESOURCES,
+];
+
 /// What came of an offer.
 enum Offered {
     Settled(Append),
-    /// The stream ends here, before the place, as its leader says.
-    Behind(Position),
+    /// Nothing was taken, and it may be in a moment; the reason.
+    NotYet(String),
 }
 
 /// What is at a place of the stream.
@@ -89,9 +99,9 @@ impl JetStream {
             .connect(settings.servers.clone())
             .await
             .map_err(|e| Trouble::Unreachable(format!("{}: {e}", settings.servers.join(", "))))?;
-        let context = jetstream::context::ContextBuilder::new().timeout(JOURNAL_ACK_TIMEOUT).build(client);
+        let context = jetstream::context::ContextBuilder::new().timeout(JOURNAL_ACK_TIMEOUT).build(client.clone());
         let (inbox, opened) = (Inbox::default(), OnceLock::new());
-        let journal = Arc::new(Self { runtime: Handle::current(), context, settings, inbox, opened });
+        let journal = Arc::new(Self { runtime: Handle::current(), client, context, settings, inbox, opened });
         match tokio::time::timeout(JOURNAL_CONNECT_TIMEOUT, journal.establish()).await {
             Ok(Err(lax @ Trouble::Lax(_))) => Err(lax),
             Ok(Ok(())) => Ok(journal),
@@ -141,7 +151,7 @@ impl JetStream {
         };
         Offered::Settled(match acknowledged {
             Ok(ack) if ack.sequence == after + 1 => {
-                self.inbox.known(ack.sequence);
+                self.inbox.won(ack.sequence);
                 Append::Appended
             }
             // The fence was not kept: whatever stands there, the chain will tell.
@@ -154,14 +164,20 @@ impl JetStream {
             }
             Err(error) => match error.kind() {
                 PublishErrorKind::WrongLastSequence => match ends_at(&error.to_string()) {
-                    Some(ends) if ends <= after => return Offered::Behind(ends),
+                    Some(ends) if ends <= after => {
+                        return Offered::NotYet(format!("the stream ends at {ends}, and this store is at {after}"));
+                    }
+                    // What the leader counts may not be there yet.
                     ends => {
-                        self.inbox.known(ends.unwrap_or(after + 1));
+                        self.inbox.supposed(ends.unwrap_or(after + 1));
                         Append::Conflict
                     }
                 },
                 // Nobody took it: there is no leader, or no stream.
-                PublishErrorKind::StreamNotFound => Append::NotSent("the stream has no leader now".to_owned()),
+                PublishErrorKind::StreamNotFound => {
+                    return Offered::NotYet("the stream has no leader now".to_owned());
+                }
+                _ if code(&error).is_some_and(|code| FULL.contains(&code)) => Append::NotSent(error.to_string()),
                 PublishErrorKind::MaxPayloadExceeded => Append::NotSent(error.to_string()),
                 _ => {
                     tracing::warn!(%error, position = after + 1, "nobody knows what became of a batch");
@@ -171,17 +187,18 @@ impl JetStream {
         })
     }
 
-    /// Publishes a batch, again while the leader says that the stream ends before its place: what another server told of
-    /// already, the leader may have to bring out yet.
+    /// Publishes a batch, again while there is no leader, or it says that the stream ends before the batch's place: what
+    /// another server told of already, a leader may have to bring out yet.
     async fn publish(&self, after: Position, batch: &Bytes) -> Append {
-        for _ in 0..JOURNAL_BEHIND_POLLS {
+        let mut reason = String::new();
+        for _ in 0..JOURNAL_OFFERS {
             match self.offer(after, batch.clone()).await {
                 Offered::Settled(append) => return append,
-                Offered::Behind(ends) => tracing::debug!(ends, after, "the journal's leader is behind"),
+                Offered::NotYet(why) => reason = why,
             }
             tokio::time::sleep(JOURNAL_POLL_PAUSE).await;
         }
-        Append::NotSent(format!("the stream ends before {after}, where this store is"))
+        Append::NotSent(reason)
     }
 
     /// Another batch for the same place is under way, and this one was refused for it: waits until that is there.
@@ -252,7 +269,7 @@ impl JetStream {
             }
         });
         let mut batches = vec![(after + 1, first.await??.to_vec())];
-        while batches.len() < limit && after + (batches.len() as u64) < self.inbox.last() {
+        while batches.len() < limit && self.inbox.has_after(after + batches.len() as u64) {
             let next = after + 1 + batches.len() as u64;
             match self.read(next).await? {
                 Found::Batch(bytes) => batches.push((next, bytes.to_vec())),
@@ -286,11 +303,23 @@ impl Journal for JetStream {
         if let Err(trouble) = self.inbox.sound().and_then(|()| self.opened()) {
             return Append::NotSent(trouble.to_string());
         }
+        // What is queued now would be sent when nobody waits for it.
+        if self.client.connection_state() != async_nats::connection::State::Connected {
+            return Append::NotSent("no server of the journal is connected".to_owned());
+        }
+        // Whoever wins is ready first for the next place too: it lets others try.
+        if self.inbox.yields() {
+            std::thread::sleep(JOURNAL_YIELD);
+        }
         let batch = Bytes::copy_from_slice(batch);
         self.runtime.block_on(self.publish(after, &batch))
     }
 
     fn settle(&self, after: Position, batch: &[u8]) -> Settled {
+        // Into another log it must not get.
+        if self.inbox.sound().is_err() {
+            return Settled::NotYet;
+        }
         self.runtime.block_on(async {
             match self.read(after + 1).await {
                 Ok(Found::Batch(found)) => {
@@ -315,7 +344,7 @@ impl Journal for JetStream {
     fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Trouble> {
         self.inbox.sound()?;
         let batches = self.inbox.take(after, limit);
-        if !batches.is_empty() || self.inbox.last() <= after {
+        if !batches.is_empty() || limit == 0 || !self.inbox.has_after(after) {
             return Ok(batches);
         }
         self.runtime.block_on(self.fetch(after, limit))

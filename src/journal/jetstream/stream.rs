@@ -99,6 +99,10 @@ fn laxities(config: &Config, settings: &Settings) -> Vec<Laxity> {
     refuse(config.discard != DiscardPolicy::New, "drops old batches when it is full");
     refuse(!config.max_age.is_zero(), "drops batches by their age");
     refuse(config.max_messages_per_subject > 0, "keeps a number of batches only");
+    refuse(config.max_messages > 0 || config.max_bytes > 0, "is full at some number of batches or bytes");
+    let small = (0..MAX_FILED_MESSAGE_BYTES).contains(&config.max_message_size) && config.max_message_size > 0;
+    refuse(small, "has no room for the largest batch");
+    refuse(config.no_ack, "does not acknowledge");
     refuse(config.sealed, "is sealed");
     refuse(config.mirror.is_some() || config.sources.as_ref().is_some_and(|s| !s.is_empty()), "copies other streams");
     refuse(config.deny_purge, "cannot be trimmed, ever");

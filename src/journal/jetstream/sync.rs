@@ -35,45 +35,47 @@ struct JszConfig {
 ///
 /// # Errors
 ///
-/// [`Trouble::Lax`] if that is less than the loss of power everywhere, and the settings do not accept it.
+/// [`Trouble::Lax`] if that is less than the loss of power everywhere, and the settings do not accept it;
+/// [`Trouble::Unreachable`] if a server does not say: it may later.
 pub(super) async fn durable(settings: &Settings, info: &Info) -> Result<Durable, Trouble> {
     let unsynced = why_unsynced(settings, info).await;
     match unsynced {
         None => Ok(Durable::Synced),
-        Some(why) if settings.accept_lax => {
+        Some(Trouble::Lax(why) | Trouble::Unreachable(why)) if settings.accept_lax => {
             tracing::warn!("{why}: what is acknowledged may not survive a loss of power of a majority");
             Ok(Durable::Copied)
         }
-        Some(why) => Err(Trouble::Lax(why)),
+        Some(trouble) => Err(trouble),
     }
 }
 
-async fn why_unsynced(settings: &Settings, info: &Info) -> Option<String> {
+async fn why_unsynced(settings: &Settings, info: &Info) -> Option<Trouble> {
+    let lax = |why: String| Some(Trouble::Lax(why));
     if info.config.persist_mode == Some(PersistenceMode::Async) {
-        return Some(format!(
-            "the stream {} is written after it is acknowledged (persist_mode async)",
-            settings.stream
-        ));
+        return lax(format!("the stream {} is written after it is acknowledged (persist_mode async)", settings.stream));
     }
     if settings.monitors.is_empty() {
-        return Some("no monitoring endpoint says whether the journal's servers sync (--journal-monitor)".to_owned());
+        return lax("no monitoring endpoint says whether the journal's servers sync (--journal-monitor)".to_owned());
     }
     let mut servers = BTreeSet::new();
     for monitor in &settings.monitors {
         match ask(monitor).await {
-            Err(why) => return Some(format!("{monitor} does not say whether its server syncs: {why}")),
+            Err(why) => {
+                let why = format!("{monitor} does not say whether its server syncs: {why}");
+                return Some(Trouble::Unreachable(why));
+            }
             Ok(told) if told.config.sync_always => {
                 servers.insert(told.server_id);
             }
             Ok(told) => {
                 let interval = Duration::from_nanos(told.config.sync_interval);
-                return Some(format!("the server of {monitor} syncs every {interval:?}, not always"));
+                return lax(format!("the server of {monitor} syncs every {interval:?}, not always"));
             }
         }
     }
     let (told, needed) = (servers.len(), info.config.num_replicas);
     if told < needed {
-        return Some(format!("{told} of {needed} servers say that they sync; name every one's --journal-monitor"));
+        return lax(format!("{told} of {needed} servers say that they sync; name every one's --journal-monitor"));
     }
     None
 }
