@@ -105,9 +105,9 @@ async fn until_acknowledged(
     }
 }
 
-/// What the catalogue says a retry with the same request id is for; not CONTENTION: whoever files gets in.
+/// What the catalogue says a retry with the same request id is for.
 fn may_be_offered_again(status: &Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Unknown)
+    matches!(status.code(), Code::Unavailable | Code::Aborted | Code::DeadlineExceeded | Code::Unknown)
 }
 
 /// The records that were recorded, as events tell it, sorted: whoever is told twice is there twice.

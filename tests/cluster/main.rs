@@ -90,7 +90,7 @@ async fn filings_on_three_replicas_all_land_once_and_in_one_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn filers_who_contend_on_three_replicas_all_get_in() {
+async fn filers_who_contend_on_three_replicas_all_get_in_in_the_end() {
     let cluster = Cluster::start(Sync::Always);
     let servers = replicas(&cluster).await;
     let filers = Filers::start(&servers, 60);
