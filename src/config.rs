@@ -115,6 +115,7 @@ impl Config {
     /// If the file cannot be read, an address is none, or one that others reach was not allowed.
     pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
         let file = args.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
+        let journal = journal(args, &file)?;
         let text = args.listen.clone().or(file.listen).unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
         let listen = parse_listen(&text, args.insecure_listen || file.insecure_listen.unwrap_or(false))?;
         let in_memory = args.in_memory || (args.data_dir.is_none() && file.in_memory.unwrap_or(false));
@@ -126,16 +127,9 @@ impl Config {
             None => file.log_format.unwrap_or_default(),
         };
         let defaults = feed::Settings::default();
-        let journal = JournalWords {
-            journal: file.journal,
-            stream: file.journal_stream,
-            monitors: file.journal_monitors.unwrap_or_default(),
-            replicas: file.journal_replicas,
-            accept_lax: file.accept_lax_journal.unwrap_or(false),
-        };
         Ok(Self {
             listen,
-            journal: journal.settings(args)?,
+            journal,
             data_dir: place(folder, in_memory, sample)?,
             in_memory,
             sample,
@@ -159,40 +153,32 @@ fn read_file(path: &Path) -> Result<File, ConfigError> {
     toml::from_str(&text).map_err(|e| ConfigError(format!("{}: {e}", path.display())))
 }
 
-/// What the file says of the journal.
-struct JournalWords {
-    journal: Option<String>,
-    stream: Option<String>,
-    monitors: Vec<String>,
-    replicas: Option<usize>,
-    accept_lax: bool,
-}
-
-impl JournalWords {
-    /// With the flags over them.
-    fn settings(self, args: &ServeArgs) -> Result<Option<jetstream::Settings>, ConfigError> {
-        let parsed = || self.journal.as_deref().map(str::parse).transpose();
-        let wrong = |why: String| ConfigError(format!("journal: {why}"));
-        let journal = args.journal.clone().map_or_else(parsed, |journal| Ok(Some(journal))).map_err(wrong)?;
-        let Some(serve_args::Journal::Nats(servers)) = journal else { return Ok(None) };
-        let stream = args.journal_stream.clone().or(self.stream).unwrap_or_else(|| DEFAULT_STREAM.to_owned());
-        if stream.is_empty()
-            || stream.len() > 64
-            || !stream.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-        {
-            return Err(ConfigError(format!(
-                "{stream:?} is no name of a stream: letters, digits, - and _, at most 64"
-            )));
-        }
-        let replicas = args.journal_replicas.or(self.replicas).unwrap_or(JOURNAL_COPIES);
-        let accept_lax = args.accept_lax_journal || self.accept_lax;
-        if !(1..=5).contains(&replicas) || replicas < JOURNAL_COPIES && !accept_lax {
-            let why = "copies are 3 to 5, or fewer with --accept-lax-journal";
-            return Err(ConfigError(format!("{replicas} copies of the journal: {why}")));
-        }
-        let monitors = if args.journal_monitor.is_empty() { self.monitors } else { args.journal_monitor.clone() };
-        Ok(Some(jetstream::Settings { servers, stream, replicas, monitors, accept_lax }))
+/// The stream that the flags say, over the file.
+fn journal(args: &ServeArgs, file: &File) -> Result<Option<jetstream::Settings>, ConfigError> {
+    let parsed = || file.journal.as_deref().map(str::parse).transpose();
+    let wrong = |why: String| ConfigError(format!("journal: {why}"));
+    let journal = args.journal.clone().map_or_else(parsed, |journal| Ok(Some(journal))).map_err(wrong)?;
+    let Some(serve_args::Journal::Nats(servers)) = journal else { return Ok(None) };
+    let stream = args
+        .journal_stream
+        .clone()
+        .or_else(|| file.journal_stream.clone())
+        .unwrap_or_else(|| DEFAULT_STREAM.to_owned());
+    if stream.is_empty()
+        || stream.len() > 64
+        || !stream.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    {
+        return Err(ConfigError(format!("{stream:?} is no name of a stream: letters, digits, - and _, at most 64")));
     }
+    let replicas = args.journal_replicas.or(file.journal_replicas).unwrap_or(JOURNAL_COPIES);
+    let accept_lax = args.accept_lax_journal || file.accept_lax_journal.unwrap_or(false);
+    if !(1..=5).contains(&replicas) || replicas < JOURNAL_COPIES && !accept_lax {
+        let why = "copies are 3 to 5, or fewer with --accept-lax-journal";
+        return Err(ConfigError(format!("{replicas} copies of the journal: {why}")));
+    }
+    let told = file.journal_monitors.as_ref().filter(|_| args.journal_monitor.is_empty());
+    let monitors = told.unwrap_or(&args.journal_monitor).clone();
+    Ok(Some(jetstream::Settings { servers, stream, replicas, monitors, accept_lax }))
 }
 
 fn parse_listen(text: &str, insecure: bool) -> Result<SocketAddr, ConfigError> {

@@ -18,7 +18,7 @@ use attache::{
     clock,
     domain::token::{GENESIS, Phase, Token},
     feed,
-    journal::{Append, Durable, Journal, Position, Settled, Trouble, Wake},
+    journal::{Append, Journal, Position, Settled, Trouble, Wake},
     pb::{
         self,
         log::Batch,
@@ -365,10 +365,6 @@ impl Journal for Moody {
         self.log.follow(after, limit)
     }
 
-    fn durable(&self) -> Option<Durable> {
-        None
-    }
-
     fn on_arrival(&self, wake: Wake) {
         self.log.on_arrival(wake);
     }
@@ -431,10 +427,6 @@ impl Journal for Gated {
 
     fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Trouble> {
         self.log.follow(after, limit)
-    }
-
-    fn durable(&self) -> Option<Durable> {
-        None
     }
 
     fn on_arrival(&self, wake: Wake) {

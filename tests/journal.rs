@@ -57,10 +57,6 @@ async fn get(server: &TestServer, id: &str, at_least: Option<&str>) -> Result<v1
     patiently("a visit", registry.get_visit(request)).await.map(|r| r.into_inner().visit.expect("a visit"))
 }
 
-async fn everything(server: &TestServer) -> Vec<v1::Event> {
-    server.replay(until_caught_up(from_oldest())).await
-}
-
 fn recorded(events: &[v1::Event], id: &str) -> usize {
     let subject = format!("visits/{id}");
     events.iter().filter(|e| e.r#type() == EventType::Recorded && e.subject == subject).count()

@@ -65,6 +65,13 @@ pub enum Trouble {
     Lax(String),
 }
 
+impl Trouble {
+    /// It cannot be reached now, for this reason.
+    pub(crate) fn unreachable(why: impl std::fmt::Display) -> Self {
+        Self::Unreachable(why.to_string())
+    }
+}
+
 /// What an acknowledged batch survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durable {
@@ -128,7 +135,9 @@ pub trait Journal: Send + Sync + 'static {
     fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Trouble>;
 
     /// What an acknowledged batch survives; `None` if the store alone says so.
-    fn durable(&self) -> Option<Durable>;
+    fn durable(&self) -> Option<Durable> {
+        None
+    }
 
     /// Where replicas keep small values beside the log; `None` if the store alone keeps them.
     fn shelf(&self) -> Option<&dyn Shelf> {
@@ -166,10 +175,6 @@ impl Journal for Embedded {
 
     fn follow(&self, _after: Position, _limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Trouble> {
         Ok(Vec::new())
-    }
-
-    fn durable(&self) -> Option<Durable> {
-        None
     }
 
     fn on_arrival(&self, _wake: Wake) {}

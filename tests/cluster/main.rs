@@ -15,7 +15,10 @@ use std::sync::Arc;
 
 use attache::{
     config::Config,
-    journal::{Journal, Trouble, jetstream::JetStream},
+    journal::{
+        Journal, Trouble,
+        jetstream::{JetStream, Settings},
+    },
     pb::v1::{self, Durability, WatchEventsRequest, filing_service_client::FilingServiceClient},
     serve::Parts,
 };
@@ -31,17 +34,24 @@ use process::Process;
 use tonic::transport::Channel;
 use tonic_health::pb::health_check_response::ServingStatus;
 
-async fn replica(cluster: &Cluster) -> TestServer {
-    let config = Config { journal: Some(cluster.settings()), ..config() };
+/// On a journal, as the rest of the configuration says.
+async fn on(journal: Settings, config: Config) -> TestServer {
+    let config = Config { journal: Some(journal), ..config };
     TestServer::with(config, Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() }).await
+}
+
+async fn replica(cluster: &Cluster) -> TestServer {
+    on(cluster.settings(), config()).await
 }
 
 async fn replicas(cluster: &Cluster) -> [TestServer; 3] {
     [replica(cluster).await, replica(cluster).await, replica(cluster).await]
 }
 
-async fn everything(server: &TestServer) -> Vec<v1::Event> {
-    server.replay(until_caught_up(from_oldest())).await
+async fn stop(servers: [TestServer; 3]) {
+    for server in servers {
+        server.stop().await;
+    }
 }
 
 /// Every replica tells the same, down to the hashes in its tokens.
@@ -84,9 +94,7 @@ async fn filings_on_three_replicas_all_land_once_and_in_one_order() {
     assert_eq!(events.iter().map(bare).collect::<Vec<_>>(), told(&acked));
     let info = servers[0].log().get_log_info(v1::GetLogInfoRequest {}).await.expect("the log answers").into_inner();
     assert_eq!(info.durability(), Durability::Synced);
-    for server in servers {
-        server.stop().await;
-    }
+    stop(servers).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -97,9 +105,7 @@ async fn filers_who_contend_on_three_replicas_all_get_in_in_the_end() {
     filers.more(400).await;
     let acknowledged = filers.stop().await;
     assert_eq!(standing(&agree(&servers).await), acknowledged);
-    for server in servers {
-        server.stop().await;
-    }
+    stop(servers).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,9 +154,7 @@ async fn a_cursor_that_one_replica_kept_is_everywhere_and_moves_on_once() {
         }
     });
     assert_eq!(kept.await, second);
-    for server in servers {
-        server.stop().await;
-    }
+    stop(servers).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -168,9 +172,7 @@ async fn the_leader_is_killed_and_nothing_acknowledged_is_lost() {
     let acknowledged = filers.stop().await;
     let events = agree(&servers).await;
     assert_eq!(standing(&events), acknowledged, "each once, and nothing else");
-    for server in servers {
-        server.stop().await;
-    }
+    stop(servers).await;
 }
 
 /// Files until the replica is gone: the records that were acknowledged.
@@ -260,16 +262,11 @@ async fn without_a_majority_filings_are_refused_reads_go_on_and_nothing_is_lost(
     let again = patiently("the retry", filers::insist(&servers[1], request("one"))).await;
     assert!(again.revision > before.revision);
     let told = standing(&agree(&servers).await);
-    let expected: Vec<String> =
-        acknowledged.into_iter().chain(["visits/before".into(), "visits/during".into()]).collect();
-    let sorted = |mut names: Vec<String>| {
-        names.sort();
-        names
-    };
-    assert_eq!(sorted(told), sorted(expected));
-    for server in servers {
-        server.stop().await;
-    }
+    let mut expected = acknowledged;
+    expected.extend(["visits/before".into(), "visits/during".into()]);
+    expected.sort();
+    assert_eq!(told, expected);
+    stop(servers).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -277,10 +274,7 @@ async fn a_replica_that_starts_while_no_server_answers_reads_on_and_files_when_t
     let mut cluster = Cluster::start(Sync::Always);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let settings = cluster.settings();
-    let start = async || {
-        let config = Config { journal: Some(settings.clone()), ..common::config_at(folder.path()) };
-        TestServer::with(config, Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() }).await
-    };
+    let start = async || on(settings.clone(), common::config_at(folder.path())).await;
     let server = start().await;
     let before = server.file(vec![visit_report("before", "s", "KZ", "AZ", "2023-05-01")]).await;
     server.stop().await;
@@ -323,9 +317,7 @@ async fn a_paused_leader_delays_and_loses_nothing() {
     filers.more(20).await;
     let acknowledged = filers.stop().await;
     assert_eq!(standing(&agree(&servers).await), acknowledged);
-    for server in servers {
-        server.stop().await;
-    }
+    stop(servers).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -419,9 +411,9 @@ async fn a_lax_journal_is_refused_unless_it_is_asked_for() {
     let settings = cluster.settings();
     let why = late(JetStream::open(settings.clone()).await);
     assert!(why.contains("syncs every 120s"), "{why}");
-    let silent = attache::journal::jetstream::Settings { monitors: Vec::new(), ..settings.clone() };
+    let silent = Settings { monitors: Vec::new(), ..settings.clone() };
     assert!(late(JetStream::open(silent).await).contains("--journal-monitor"));
-    let accepted = attache::journal::jetstream::Settings { accept_lax: true, ..settings.clone() };
+    let accepted = Settings { accept_lax: true, ..settings.clone() };
     let config = Config { journal: Some(accepted.clone()), ..config() };
     let server = TestServer::with(config, Parts::default()).await;
     let info = server.log().get_log_info(v1::GetLogInfoRequest {}).await.expect("the log answers").into_inner();

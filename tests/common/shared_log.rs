@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use attache::journal::{Append, Durable, Journal, Position, Settled, Trouble, Wake};
+use attache::journal::{Append, Journal, Position, Settled, Trouble, Wake};
 
 /// What the next append meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,10 +138,6 @@ impl Journal for SharedLog {
         Ok(batches.map(|(i, b)| (i as u64 + 1, b.clone())).collect())
     }
 
-    fn durable(&self) -> Option<Durable> {
-        None
-    }
-
     fn on_arrival(&self, wake: Wake) {
         self.0.lock().unwrap().wakes.push(wake);
     }
@@ -207,10 +203,6 @@ impl Journal for Lagging {
 
     fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Trouble> {
         if self.held.load(Ordering::SeqCst) { Ok(Vec::new()) } else { self.log.follow(after, limit) }
-    }
-
-    fn durable(&self) -> Option<Durable> {
-        None
     }
 
     fn on_arrival(&self, wake: Wake) {

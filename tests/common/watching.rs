@@ -81,6 +81,11 @@ pub async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} does not come"))
 }
 
+/// Every event of the log so far, as a watch tells them.
+pub async fn everything(server: &TestServer) -> Vec<v1::Event> {
+    server.replay(until_caught_up(from_oldest())).await
+}
+
 impl TestServer {
     pub async fn watch(&self, request: WatchEventsRequest) -> Watching {
         Watching::open(self.feed(), request).await.expect("the watch is accepted")

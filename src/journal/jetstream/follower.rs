@@ -4,8 +4,6 @@
 //! beginning. So the stream's own end is asked for while nothing comes, and what does not stand at the next place makes
 //! it begin again.
 
-use std::time::Duration;
-
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use futures_util::StreamExt as _;
 
@@ -48,13 +46,12 @@ async fn pump(journal: &JetStream) -> Result<(), Trouble> {
     journal.inbox.clear();
     let state = journal.look().await?;
     journal.inbox.follows(after, &state)?;
-    let unreachable = |why: String| Trouble::Unreachable(why);
     let config = pull::OrderedConfig {
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after + 1 },
         ..Default::default()
     };
-    let consumer = journal.opened()?.stream.create_consumer(config).await.map_err(|e| unreachable(e.to_string()))?;
-    let mut messages = consumer.messages().await.map_err(|e| unreachable(e.to_string()))?;
+    let consumer = journal.opened()?.stream.create_consumer(config).await.map_err(Trouble::unreachable)?;
+    let mut messages = consumer.messages().await.map_err(Trouble::unreachable)?;
     let mut next = after + 1;
     loop {
         while !journal.inbox.has_room() {
@@ -62,15 +59,17 @@ async fn pump(journal: &JetStream) -> Result<(), Trouble> {
         }
         match tokio::time::timeout(JOURNAL_WATCHDOG, messages.next()).await {
             Ok(Some(Ok(message))) => {
-                let position = message.info().map_err(|e| unreachable(e.to_string()))?.stream_sequence;
+                let position = message.info().map_err(Trouble::unreachable)?.stream_sequence;
                 if position != next {
-                    return Err(unreachable(format!("the consumer brought {position}, and {next} was the next")));
+                    return Err(Trouble::Unreachable(format!(
+                        "the consumer brought {position}, and {next} was the next"
+                    )));
                 }
                 journal.inbox.put(position, message.message.payload);
                 next += 1;
             }
-            Ok(Some(Err(error))) => return Err(unreachable(error.to_string())),
-            Ok(None) => return Err(unreachable("the consumer ended".to_owned())),
+            Ok(Some(Err(error))) => return Err(Trouble::unreachable(error)),
+            Ok(None) => return Err(Trouble::unreachable("the consumer ended")),
             Err(_) => check_silence(journal, next).await?,
         }
     }
@@ -82,8 +81,6 @@ async fn check_silence(journal: &JetStream, next: Position) -> Result<(), Troubl
     if state.last_sequence < next {
         return Ok(());
     }
-    // It may have come just now, and be under way.
-    tokio::time::sleep(Duration::from_millis(200)).await;
     journal.inbox.follows(next - 1, &state)?;
     Err(Trouble::Unreachable(format!("the stream ends at {}, and {next} did not come", state.last_sequence)))
 }

@@ -44,6 +44,20 @@ struct Known {
     wakes: Vec<Wake>,
 }
 
+impl Known {
+    /// Where the stream must end at least.
+    fn needed(&self) -> Position {
+        self.last.max(self.applied.unwrap_or(0))
+    }
+
+    /// Tells whoever waits, without the lock.
+    fn wake(known: MutexGuard<'_, Self>) {
+        let wakes = known.wakes.clone();
+        drop(known);
+        wakes.iter().for_each(|wake| wake());
+    }
+}
+
 impl Inbox {
     fn lock(&self) -> MutexGuard<'_, Known> {
         // Whoever panicked left whole values.
@@ -99,22 +113,21 @@ impl Inbox {
         self.lock().trouble.clone().map_or(Ok(()), Err)
     }
 
-    /// Remembers for good that it is not.
-    pub fn trouble(&self, trouble: Trouble) {
+    /// Remembers for good that it is not, and gives back why.
+    pub fn trouble(&self, trouble: Trouble) -> Trouble {
         let mut known = self.lock();
         if known.trouble.is_none() {
             tracing::error!(error = %trouble, "the journal is not the log that it was");
         }
-        known.trouble.get_or_insert(trouble);
-        let wakes = known.wakes.clone();
-        drop(known);
-        wakes.iter().for_each(|wake| wake());
+        known.trouble.get_or_insert_with(|| trouble.clone());
+        Known::wake(known);
+        trouble
     }
 
     /// What the leader says: the stream may not end before what is known to be in it.
     pub fn seen(&self, state: &State) -> Result<(), Trouble> {
         let mut known = self.lock();
-        let needed = known.last.max(known.applied.unwrap_or(0));
+        let needed = known.needed();
         if state.last_sequence >= needed {
             known.last = state.last_sequence;
             known.short = 0;
@@ -127,7 +140,7 @@ impl Inbox {
     /// The follower found it short, once more: if it stays so, what was acknowledged is gone.
     pub fn short_again(&self, ends: Position) {
         let mut known = self.lock();
-        let needed = known.last.max(known.applied.unwrap_or(0));
+        let needed = known.needed();
         if ends >= needed {
             return;
         }
@@ -150,9 +163,7 @@ impl Inbox {
             state.first_sequence,
             after + 1
         );
-        let trimmed = Trouble::Trimmed(why);
-        self.trouble(trimmed.clone());
-        Err(trimmed)
+        Err(self.trouble(Trouble::Trimmed(why)))
     }
 
     /// Whether there is room for more.
@@ -170,9 +181,7 @@ impl Inbox {
         }
         known.bytes += batch.len();
         known.batches.push_back((position, batch));
-        let wakes = known.wakes.clone();
-        drop(known);
-        wakes.iter().for_each(|wake| wake());
+        Known::wake(known);
     }
 
     /// Forgets what was brought: it will be brought again.

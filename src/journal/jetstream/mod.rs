@@ -75,13 +75,6 @@ enum Offered {
     NotYet(String),
 }
 
-/// What is at a place of the stream.
-enum Found {
-    Batch(Bytes),
-    /// Nothing yet, or nothing any more.
-    Nothing,
-}
-
 impl JetStream {
     /// Connects, makes the stream if there is none, and checks that it keeps what it is given. If no server answers in
     /// time, that is done by [`JetStream::run`] once one does: until then the journal is unreachable.
@@ -102,18 +95,13 @@ impl JetStream {
         let context = jetstream::context::ContextBuilder::new().timeout(JOURNAL_ACK_TIMEOUT).build(client.clone());
         let (inbox, opened) = (Inbox::default(), OnceLock::new());
         let journal = Arc::new(Self { runtime: Handle::current(), client, context, settings, inbox, opened });
-        match tokio::time::timeout(JOURNAL_CONNECT_TIMEOUT, journal.establish()).await {
-            Ok(Err(lax @ Trouble::Lax(_))) => Err(lax),
-            Ok(Ok(())) => Ok(journal),
-            Ok(Err(trouble)) => {
-                tracing::warn!(error = %trouble, "filings are refused until the journal answers");
-                Ok(journal)
-            }
-            Err(_) => {
-                tracing::warn!(servers = ?journal.settings.servers, "filings are refused until the journal answers");
-                Ok(journal)
-            }
+        let established = tokio::time::timeout(JOURNAL_CONNECT_TIMEOUT, journal.establish()).await;
+        match established.unwrap_or_else(|_| journal.opened().map(drop)) {
+            Err(lax @ Trouble::Lax(_)) => return Err(lax),
+            Err(trouble) => tracing::warn!(error = %trouble, "filings are refused until the journal answers"),
+            Ok(()) => {}
         }
+        Ok(journal)
     }
 
     /// Finds out what the servers have.
@@ -121,7 +109,7 @@ impl JetStream {
         let info = stream::open(&self.context, &self.settings).await?;
         let durable = sync::durable(&self.settings, &info).await?;
         let stream = self.context.get_stream_no_info(&self.settings.stream).await;
-        let stream = stream.map_err(|e| Trouble::Unreachable(e.to_string()))?;
+        let stream = stream.map_err(Trouble::unreachable)?;
         let bucket = Bucket::open(&self.context, &self.settings).await?;
         self.inbox.known(info.state.last_sequence);
         // Only the follower comes here again, and only if it was not set.
@@ -177,8 +165,11 @@ impl JetStream {
                 PublishErrorKind::StreamNotFound => {
                     return Offered::NotYet("the stream has no leader now".to_owned());
                 }
-                _ if code(&error).is_some_and(|code| FULL.contains(&code)) => Append::NotSent(error.to_string()),
-                PublishErrorKind::MaxPayloadExceeded => Append::NotSent(error.to_string()),
+                kind if kind == PublishErrorKind::MaxPayloadExceeded
+                    || code(&error).is_some_and(|code| FULL.contains(&code)) =>
+                {
+                    Append::NotSent(error.to_string())
+                }
                 _ => {
                     tracing::warn!(%error, position = after + 1, "nobody knows what became of a batch");
                     Append::Unknown
@@ -204,7 +195,7 @@ impl JetStream {
     /// Another batch for the same place is under way, and this one was refused for it: waits until that is there.
     async fn outrun(&self, after: Position) -> Append {
         let arrived = async {
-            while !matches!(self.read(after + 1).await, Ok(Found::Batch(_))) {
+            while !matches!(self.read(after + 1).await, Ok(Some(_))) {
                 tokio::time::sleep(JOURNAL_POLL_PAUSE).await;
             }
         };
@@ -218,13 +209,13 @@ impl JetStream {
         }
     }
 
-    /// What the stream's leader has at a place.
-    async fn read(&self, position: Position) -> Result<Found, Trouble> {
+    /// What the stream's leader has at a place; `None` is nothing yet, or nothing any more.
+    async fn read(&self, position: Position) -> Result<Option<Bytes>, Trouble> {
         match within(self.opened()?.stream.get_raw_message(position)).await? {
-            Ok(message) => Ok(Found::Batch(message.payload)),
+            Ok(message) => Ok(Some(message.payload)),
             Err(error) => match error.kind() {
-                RawMessageErrorKind::NoMessageFound => Ok(Found::Nothing),
-                _ => Err(Trouble::Unreachable(error.to_string())),
+                RawMessageErrorKind::NoMessageFound => Ok(None),
+                _ => Err(Trouble::unreachable(error)),
             },
         }
     }
@@ -243,14 +234,12 @@ impl JetStream {
         let opened = self.opened()?;
         match within(opened.stream.get_info()).await? {
             Ok(info) if info.created.to_string() != opened.created => {
-                let lost =
-                    Trouble::Lost(format!("the stream {} was made anew at {}", self.settings.stream, info.created));
-                self.inbox.trouble(lost.clone());
-                Err(lost)
+                let why = format!("the stream {} was made anew at {}", self.settings.stream, info.created);
+                Err(self.inbox.trouble(Trouble::Lost(why)))
             }
             Ok(info) => Ok(Some(info.state)),
             Err(error) if stream::is_gone(&error) => Ok(None),
-            Err(error) => Err(Trouble::Unreachable(error.to_string())),
+            Err(error) => Err(Trouble::unreachable(error)),
         }
     }
 
@@ -259,7 +248,7 @@ impl JetStream {
     async fn fetch(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Trouble> {
         let first = within(async {
             loop {
-                if let Found::Batch(bytes) = self.read(after + 1).await? {
+                if let Some(bytes) = self.read(after + 1).await? {
                     return Ok(bytes);
                 }
                 if let Some(state) = self.state().await? {
@@ -272,8 +261,8 @@ impl JetStream {
         while batches.len() < limit && self.inbox.has_after(after + batches.len() as u64) {
             let next = after + 1 + batches.len() as u64;
             match self.read(next).await? {
-                Found::Batch(bytes) => batches.push((next, bytes.to_vec())),
-                Found::Nothing => break,
+                Some(bytes) => batches.push((next, bytes.to_vec())),
+                None => break,
             }
         }
         Ok(batches)
@@ -322,11 +311,11 @@ impl Journal for JetStream {
         }
         self.runtime.block_on(async {
             match self.read(after + 1).await {
-                Ok(Found::Batch(found)) => {
+                Ok(Some(found)) => {
                     self.inbox.known(after + 1);
                     return if found == batch { Settled::Ours } else { Settled::Theirs };
                 }
-                Ok(Found::Nothing) => {}
+                Ok(None) => {}
                 Err(_) => return Settled::NotYet,
             }
             // The same bytes for the same place: if the first ones come late, one of the two is refused.
@@ -358,7 +347,7 @@ impl Journal for JetStream {
         let stream = &self.opened()?.stream;
         let purge = async { stream.purge().sequence(up_to + 1).await };
         let purged = self.runtime.block_on(within(purge))?;
-        purged.map(drop).map_err(|e| Trouble::Unreachable(e.to_string()))
+        purged.map(drop).map_err(Trouble::unreachable)
     }
 
     fn durable(&self) -> Option<Durable> {

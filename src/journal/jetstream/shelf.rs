@@ -57,7 +57,7 @@ impl Bucket {
         match within(self.store.stream.get_last_raw_message_by_subject(&subject)).await? {
             Ok(message) => Ok(Some(Kept { value: message.payload.to_vec(), version: message.sequence })),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-            Err(error) => Err(Trouble::Unreachable(error.to_string())),
+            Err(error) => Err(Trouble::unreachable(error)),
         }
     }
 
@@ -72,7 +72,7 @@ impl Bucket {
                 tokio::time::sleep(JOURNAL_POLL_PAUSE).await;
                 Ok(false)
             }
-            Err(error) => Err(Trouble::Unreachable(error.to_string())),
+            Err(error) => Err(Trouble::unreachable(error)),
         }
     }
 }

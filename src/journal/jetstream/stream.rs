@@ -48,17 +48,16 @@ impl Settings {
 
 /// The stream as it is, made if there was none.
 pub(super) async fn open(context: &Context, settings: &Settings) -> Result<Info, Trouble> {
-    let unreachable = |e: String| Trouble::Unreachable(e);
     let info = match context.get_stream(&settings.stream).await {
         Ok(stream) => stream.cached_info().clone(),
         Err(_) => match context.create_stream(settings.config()).await {
             Ok(stream) => stream.cached_info().clone(),
             // Another replica made it meanwhile.
             Err(error) if is_taken(&error.kind()) => {
-                let stream = context.get_stream(&settings.stream).await.map_err(|e| unreachable(e.to_string()))?;
+                let stream = context.get_stream(&settings.stream).await.map_err(Trouble::unreachable)?;
                 stream.cached_info().clone()
             }
-            Err(error) => return Err(unreachable(format!("the stream {}: {error}", settings.stream))),
+            Err(error) => return Err(Trouble::Unreachable(format!("the stream {}: {error}", settings.stream))),
         },
     };
     let lax = laxities(&info.config, settings);
@@ -100,7 +99,7 @@ fn laxities(config: &Config, settings: &Settings) -> Vec<Laxity> {
     refuse(!config.max_age.is_zero(), "drops batches by their age");
     refuse(config.max_messages_per_subject > 0, "keeps a number of batches only");
     refuse(config.max_messages > 0 || config.max_bytes > 0, "is full at some number of batches or bytes");
-    let small = (0..MAX_FILED_MESSAGE_BYTES).contains(&config.max_message_size) && config.max_message_size > 0;
+    let small = (1..MAX_FILED_MESSAGE_BYTES).contains(&config.max_message_size);
     refuse(small, "has no room for the largest batch");
     refuse(config.no_ack, "does not acknowledge");
     refuse(config.sealed, "is sealed");

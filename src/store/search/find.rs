@@ -131,7 +131,8 @@ pub(super) fn candidates(
     search: &Search<'_>,
     limit: usize,
 ) -> Result<Vec<v1::Record>> {
-    let terms = with_similar(connection, &aids.vocabulary, &search.query.terms, search.revision)?;
+    let mut terms = search.query.terms.clone();
+    find_similar(connection, &aids.vocabulary, terms.iter_mut(), search.revision)?;
     let mut records = Vec::new();
     let among = Among::new(connection, &aids.sets, search)?;
     let mut walk = Walk::new(connection, search, &among);
@@ -142,12 +143,18 @@ pub(super) fn candidates(
     Ok(records)
 }
 
-/// The terms, each with the sounds that are its own but for typing errors.
-fn with_similar(connection: &Connection, vocabulary: &Vocabulary, terms: &[Term], revision: u64) -> Result<Vec<Term>> {
+/// Gives terms the sounds that are their own but for typing errors.
+fn find_similar<'t>(
+    connection: &Connection,
+    vocabulary: &Vocabulary,
+    terms: impl Iterator<Item = &'t mut Term>,
+    revision: u64,
+) -> Result<()> {
     let last_word = newest_word(connection, revision)?;
-    let with =
-        |term: &Term| Ok(Term { similar: similar_sounds(connection, vocabulary, term, last_word)?, ..term.clone() });
-    terms.iter().map(with).collect()
+    for term in terms {
+        term.similar = similar_sounds(connection, vocabulary, term, last_word)?;
+    }
+    Ok(())
 }
 
 /// The versions that may be found.
@@ -208,10 +215,8 @@ fn ranked(
         return Ok((ranked, true));
     }
     let forms = second_forms(connection, &query.terms, among.newest)?;
-    let last_word = newest_word(connection, search.revision)?;
-    for (term, _) in query.terms.iter_mut().zip(&forms).filter(|(_, form)| **form == Form::Similar) {
-        term.similar = similar_sounds(connection, vocabulary, term, last_word)?;
-    }
+    let misspelt = query.terms.iter_mut().zip(&forms).filter(|(_, form)| **form == Form::Similar);
+    find_similar(connection, vocabulary, misspelt.map(|(term, _)| term), search.revision)?;
     let more = rank_form(&mut walk, query, &forms, &mut ranked)?;
     Ok((ranked, more || forms.contains(&Form::Same)))
 }
