@@ -109,6 +109,13 @@ pub const MAX_DAY_JUMP: i32 = 40;
 /// How often a filing is decided again after other replicas won, before CONTENTION: one of three who try alike loses so
 /// often never.
 pub const MAX_CONFLICTS: usize = 64;
+/// And how long it is decided again at least: a replica whose consumer died with a server reads what others append batch by
+/// batch until it has another, and loses meanwhile.
+pub const CONFLICT_PATIENCE: Duration = Duration::from_secs(4);
+/// Room on the disk that is kept for what the journal has taken and the store has yet to commit, in bytes.
+pub const COMMIT_RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+/// Questions to the journal at the same time; each takes a thread while it waits.
+pub const JOURNAL_QUESTIONS: usize = 32;
 /// How long a request id is remembered, in log time.
 pub const REQUEST_ID_RETENTION: Duration = Duration::from_secs(48 * 3600);
 
@@ -180,8 +187,10 @@ pub const JOURNAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const JOURNAL_ACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long they may take to answer a question.
 pub const JOURNAL_READ_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long nothing may come from the journal before it is asked where it ends.
-pub const JOURNAL_WATCHDOG: Duration = Duration::from_secs(1);
+/// How long nothing may come from the journal before it is looked whether something should have.
+pub const JOURNAL_LOOK: Duration = Duration::from_millis(200);
+/// How often in a row nothing came before the journal is asked where it ends: a second.
+pub const JOURNAL_WATCHDOG: u32 = 5;
 /// The pause before the journal is followed again after an interruption.
 pub const JOURNAL_RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// The pause between two looks for what another replica has under way.

@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 
 use crate::{
     domain::error::{Error, Result},
-    limits::READ_CONNECTIONS,
+    limits::{JOURNAL_QUESTIONS, READ_CONNECTIONS},
 };
 
 /// The tasks of a server; a drained server has none.
@@ -54,11 +54,30 @@ static READS: Semaphore = Semaphore::const_new(READ_CONNECTIONS as usize);
 ///
 /// What the read answers, or INTERNAL if it panicked.
 pub async fn blocking<T: Send + 'static>(read: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let _place = READS.acquire().await.map_err(|_| Error::internal("reads are closed"))?;
+    within(&READS, read).await
+}
+
+/// Questions to the journal wait for others: they must not hold up reads.
+static QUESTIONS: Semaphore = Semaphore::const_new(JOURNAL_QUESTIONS);
+
+/// Asks the journal off the async threads.
+///
+/// # Errors
+///
+/// What the question answers, or INTERNAL if it panicked.
+pub async fn asking<T: Send + 'static>(question: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    within(&QUESTIONS, question).await
+}
+
+async fn within<T: Send + 'static>(
+    places: &'static Semaphore,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let _place = places.acquire().await.map_err(|_| Error::internal("the server is closed"))?;
     let span = tracing::Span::current();
-    match tokio::task::spawn_blocking(move || span.in_scope(read)).await {
+    match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
         Ok(result) => result,
-        Err(error) => Err(Error::internal(format!("a read ended abnormally: {error}"))),
+        Err(error) => Err(Error::internal(format!("work off the async threads ended abnormally: {error}"))),
     }
 }
 

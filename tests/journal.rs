@@ -25,7 +25,7 @@ use tonic::Status;
 
 #[test]
 fn the_shared_log_passes_the_suite() {
-    attache::journal::suite::run(&SharedLog::default());
+    attache::journal::suite::run(&(Arc::new(SharedLog::default()) as Arc<dyn Journal>));
 }
 
 fn parts(journal: impl Journal) -> Parts {
@@ -467,4 +467,45 @@ async fn the_batch_that_belongs_there_is_applied() {
     let acked = file(&server, request("id-1", visit("third", "KZ"))).await.unwrap();
     assert_eq!(acked.revision, 3);
     assert!(get(&server, "second", None).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_appended_to_a_log_that_was_rolled_back_and_grew_to_the_same_length() {
+    let log = SharedLog::default();
+    let a = on(log.clone()).await;
+    a.file(vec![visit("v", "KZ")]).await;
+    let copy = log.batches();
+    a.file(vec![visit("lost", "KZ")]).await;
+    // Another writer went on from the copy while this one was cut off.
+    log.becomes(copy);
+    let other = on(log.clone()).await;
+    other.file(vec![visit("w", "UZ")]).await;
+    let before = log.batches();
+    let refused = file(&a, request("r", visit("x", "TJ"))).await.unwrap_err();
+    assert_eq!(reason(&refused), "LOG_DIVERGED", "{refused:?}");
+    assert!(refused.message().contains("ends at hash"), "both hashes are told: {}", refused.message());
+    assert_eq!(log.batches(), before, "nothing was appended");
+    get(&a, "lost", None).await.expect("reads go on from what it had");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_begins_while_the_journal_is_out_of_reach_and_is_caught_up_when_it_answers() {
+    let log = SharedLog::default();
+    let view = Lagging::of(&log);
+    let (a, b) = (on(view.clone()).await, on(log.clone()).await);
+    a.file(vec![visit("v", "KZ")]).await;
+    view.cut(true);
+    view.hold();
+    let late = b.file(vec![visit("w", "UZ")]).await;
+    let mut watch = a.watch(lively(until_caught_up(from_oldest()))).await;
+    // Progress comes when everything that is here was told.
+    let begun = watch.up_to(is_progress).await;
+    assert_eq!(recorded(&events(&begun), "v"), 1);
+    assert!(!begun.iter().any(is_caught_up), "nobody knows whether it is");
+    view.cut(false);
+    view.release();
+    let (rest, error) = watch.until_the_end().await;
+    assert!(error.is_none(), "{error:?}");
+    let caught_up = rest.iter().find(|f| is_caught_up(f)).expect("it is caught up in the end");
+    assert!(covers(&caught_up.token, late.revision), "with what was acknowledged before the watch began");
 }

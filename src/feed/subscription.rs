@@ -102,8 +102,16 @@ pub struct Plan {
     pub until: Until,
     /// In what sizes.
     pub options: Options,
-    /// The journal's head at the time of the request; `None` if the store's is the head.
-    pub acknowledged: Option<Position>,
+}
+
+/// The end of the journal at the time of the request: a watch that has everything up to it is caught up.
+pub enum Acknowledged {
+    /// The store's own, because nobody else writes.
+    Here,
+    /// This one.
+    At(Position),
+    /// The journal did not say; once it does, it will be this one or a later one.
+    Later(Pin<Box<dyn Future<Output = Position> + Send + Sync>>),
 }
 
 /// The frames of a watch. Dropping it frees everything.
@@ -132,12 +140,23 @@ impl Stream for Frames {
 /// # Errors
 ///
 /// `QUOTA_EXCEEDED` or `DRAINING`.
-pub fn subscribe(hub: &Arc<Hub>, store: &Store, tasks: &Tasks, plan: Plan) -> Result<Frames> {
+pub fn subscribe(
+    hub: &Arc<Hub>,
+    store: &Store,
+    tasks: &Tasks,
+    plan: Plan,
+    acknowledged: Acknowledged,
+) -> Result<Frames> {
     let (subscriber, place) = hub.subscribe(plan.selection.filters.clone(), plan.selection.types.clone())?;
-    if let Some(position) = plan.acknowledged {
-        subscriber.wake_at(position);
-    }
     let head = hub.head();
+    let goal = match acknowledged {
+        Acknowledged::Here => Goal::Revision(head.revision),
+        Acknowledged::Later(answer) => Goal::Later(answer),
+        Acknowledged::At(position) => {
+            subscriber.wake_at(position);
+            Goal::Position(position)
+        }
+    };
     let (frames, queue) = mpsc::channel(FRAME_QUEUE);
     // What a panic leaves behind: a stream never ends without a word.
     let ending = Arc::new(Mutex::new(Some(Error::internal("a watch ended abnormally"))));
@@ -150,10 +169,7 @@ pub fn subscribe(hub: &Arc<Hub>, store: &Store, tasks: &Tasks, plan: Plan) -> Re
         frames,
         at: Token::at(head.epoch, 0, &crate::domain::token::GENESIS),
         amid: None,
-        goal: match plan.acknowledged {
-            None => Goal::Revision(head.revision),
-            Some(position) => Goal::Position(position),
-        },
+        goal,
         was_live: false,
         behind: false,
         last_frame: clock::ticks(),
@@ -193,14 +209,25 @@ impl From<Error> for Stop {
 type Step<T = ()> = std::result::Result<T, Stop>;
 
 /// What "caught up" means for a watch.
-#[derive(Clone, Copy)]
 enum Goal {
+    /// Not known before the journal answers.
+    Later(Pin<Box<dyn Future<Output = Position> + Send + Sync>>),
     /// The batch acknowledged last before the request; not applied here yet, perhaps.
     Position(Position),
     /// The revision to deliver.
     Revision(u64),
     /// Told already.
     Reached,
+}
+
+impl Goal {
+    /// The journal's end, once it answers; forever if it is not waited for.
+    async fn answered(&mut self) -> Position {
+        match self {
+            Self::Later(answer) => answer.await,
+            _ => std::future::pending().await,
+        }
+    }
 }
 
 struct Watch {
@@ -495,6 +522,11 @@ impl Watch {
         let left = self.interval.saturating_sub(self.last_frame.elapsed());
         tokio::select! {
             () = self.subscriber.woken() => Ok(()),
+            position = self.goal.answered() => {
+                self.goal = Goal::Position(position);
+                self.subscriber.wake_at(position);
+                Ok(())
+            }
             () = hub.draining().cancelled() => Ok(()),
             () = self.frames.closed() => Err(Stop::Gone),
             () = tokio::time::sleep(left) => {

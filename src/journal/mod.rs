@@ -134,13 +134,28 @@ pub trait Journal: Send + Sync + 'static {
     /// If it cannot be reached, or is not the log any more.
     fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Trouble>;
 
+    /// The batch at a position at or before the newest; `None` if it was trimmed, or if the store alone keeps it.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be reached, or does not have it and should.
+    fn batch(&self, _position: Position) -> Result<Option<Vec<u8>>, Trouble> {
+        Ok(None)
+    }
+
+    /// How often it was lost sight of. Whenever that changes it may be another log, and a writer compares what it has at
+    /// the store's own place before it appends.
+    fn interruptions(&self) -> u64 {
+        0
+    }
+
     /// What an acknowledged batch survives; `None` if the store alone says so.
     fn durable(&self) -> Option<Durable> {
         None
     }
 
     /// Where replicas keep small values beside the log; `None` if the store alone keeps them.
-    fn shelf(&self) -> Option<&dyn Shelf> {
+    fn shelf(self: Arc<Self>) -> Option<Arc<dyn Shelf>> {
         None
     }
 

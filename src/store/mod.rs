@@ -539,6 +539,21 @@ impl WriteStore {
         *self.head.borrow()
     }
 
+    /// Checks that the disk has room for a commit that must not fail.
+    ///
+    /// # Errors
+    ///
+    /// `STORAGE_FULL` if it has less.
+    pub fn check_room(&self, bytes: u64) -> Result<(), Error> {
+        let folder = self.path.parent().unwrap_or(&self.path);
+        let disk = rustix::fs::statvfs(folder).map_err(|e| Error::internal(format!("{}: {e}", folder.display())))?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) >= bytes {
+            return Ok(());
+        }
+        let why = format!("the disk has less than {bytes} bytes left, which commits need; nothing happened");
+        Err(Error::new(Reason::StorageFull, why))
+    }
+
     /// Makes a committed position visible to readers, with the revisions that lead to it.
     pub fn advance(&self, head: Head, revisions: &[Revision]) {
         for revision in revisions {

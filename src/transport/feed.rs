@@ -22,7 +22,7 @@ use crate::{
         name::{self, KINDS},
         token::{Phase, Token},
     },
-    feed::{self, Options, Plan, Selection, Start, Until},
+    feed::{self, Acknowledged, Options, Plan, Selection, Start, Until},
     limits::{
         DEFAULT_BATCH_EVENTS, DEFAULT_FRAME_BYTES, DEFAULT_PROGRESS, MAX_BATCH_EVENTS, MAX_FRAME_BYTES, MAX_PAGE_BYTES,
         MAX_PAGE_CANDIDATES, MAX_PROGRESS, MIN_FRAME_BYTES, MIN_PROGRESS, REPLAY_PAGE_BYTES, REPLAY_PAGE_REVISIONS,
@@ -38,7 +38,7 @@ use crate::{
         log,
         read::{self, CursorRow},
     },
-    tasks::blocking,
+    tasks::{asking, blocking},
     writer::{KeepCursor, cursors},
 };
 
@@ -55,8 +55,8 @@ impl FeedService for Feed {
 
     async fn watch_events(&self, request: Request<WatchEventsRequest>) -> Answered<Self::WatchEventsStream> {
         let wait = time_left(&request);
-        let plan = self.plan(request.into_inner(), wait).await?;
-        let frames = feed::subscribe(&self.0.hub, &self.0.store, &self.0.tasks, plan)?;
+        let (plan, acknowledged) = self.plan(request.into_inner(), wait).await?;
+        let frames = feed::subscribe(&self.0.hub, &self.0.store, &self.0.tasks, plan, acknowledged)?;
         Ok(Response::new(Box::pin(frames.map(|frame| frame.map_err(Status::from)))))
     }
 
@@ -68,11 +68,10 @@ impl FeedService for Feed {
     async fn get_cursor(&self, request: Request<GetCursorRequest>) -> Answered<GetCursorResponse> {
         let name = cursor_name(request.into_inner().name)?;
         let (app, asked) = (Arc::clone(&self.0), name.clone());
-        let kept = blocking(move || match app.journal.shelf() {
-            Some(shelf) => cursors::on_shelf(shelf, LOCAL, &asked),
-            None => app.store.read(|c| read::cursor(c, LOCAL, &asked)),
-        });
-        let kept = kept.await?;
+        let kept = match Arc::clone(&app.journal).shelf() {
+            Some(shelf) => asking(move || cursors::on_shelf(&*shelf, LOCAL, &asked)).await?,
+            None => blocking(move || app.store.read(|c| read::cursor(c, LOCAL, &asked))).await?,
+        };
         let row = kept.ok_or_else(|| Error::not_found(&name))?;
         Ok(Response::new(GetCursorResponse { cursor: Some(cursor(name, row)), token: self.0.now().token.encode() }))
     }
@@ -97,15 +96,10 @@ impl FeedService for Feed {
         };
         let keep =
             KeepCursor { principal: LOCAL.to_owned(), name: name.clone(), row, expected_etag: request.expected_etag };
-        let row = if self.0.journal.shelf().is_some() {
-            let app = Arc::clone(&self.0);
-            let kept = blocking(move || match app.journal.shelf() {
-                Some(shelf) => cursors::keep_on_shelf(shelf, &*app.clock, &keep),
-                None => Err(Error::internal("the journal lost its shelf")),
-            });
-            kept.await?
-        } else {
-            self.0.writer.keep_cursor(keep).await?
+        let clock = Arc::clone(&self.0.clock);
+        let row = match Arc::clone(&self.0.journal).shelf() {
+            Some(shelf) => asking(move || cursors::keep_on_shelf(&*shelf, &*clock, &keep)).await?,
+            None => self.0.writer.keep_cursor(keep).await?,
         };
         Ok(Response::new(CommitCursorResponse { cursor: Some(cursor(name, row)), token: self.0.now().token.encode() }))
     }
@@ -163,7 +157,7 @@ fn progress_interval(asked: Option<&prost_types::Duration>) -> Result<Duration> 
 
 impl Feed {
     /// Checks a watch and finds out where it starts.
-    async fn plan(&self, r: WatchEventsRequest, wait: Option<Duration>) -> Result<Plan> {
+    async fn plan(&self, r: WatchEventsRequest, wait: Option<Duration>) -> Result<(Plan, Acknowledged)> {
         let digest = filters_digest(&r.filters);
         let selection = Selection {
             filters: Filters::parse(&r.filters, "filters")?,
@@ -182,8 +176,17 @@ impl Feed {
             )?,
         };
         // Asked before the start is found: what is acknowledged from here on may come, what was must.
-        let acknowledged = self.0.journal_head().await?;
-        let start = self.start(r.start, digest, acknowledged, wait).await?;
+        let next_look = self.0.looks.next();
+        let (known, acknowledged) = match self.0.journal_head().await {
+            Ok(None) => (None, Acknowledged::Here),
+            Ok(Some(position)) => (Some(position), Acknowledged::At(position)),
+            // What is here is told all the same; that it is caught up when the journal has said where it ends.
+            Err(error) if error.reason == Reason::JournalUnavailable => {
+                (None, Acknowledged::Later(Box::pin(next_look)))
+            }
+            Err(error) => return Err(error),
+        };
+        let start = self.start(r.start, digest, known, wait).await?;
         let until = match r.until {
             None => Until::Forever,
             Some(watch_events_request::Until::CaughtUp(())) => Until::CaughtUp,
@@ -191,7 +194,7 @@ impl Feed {
                 Until::Through(self.0.reach(&token, "through", wait).await?.revision)
             }
         };
-        Ok(Plan { selection, start, until, options, acknowledged })
+        Ok((Plan { selection, start, until, options }, acknowledged))
     }
 
     async fn start(

@@ -10,12 +10,15 @@ mod log;
 mod page;
 mod points;
 mod position;
+mod readiness;
 mod registry;
 mod relationship;
 mod request;
 mod search;
 pub mod status;
 
+use self::readiness::Looks;
+pub use self::readiness::{set_filing_failed, set_serving, watch_over_lag};
 use std::sync::Arc;
 
 use prost::Message as _;
@@ -26,7 +29,6 @@ use crate::{
     clock::Clock,
     feed::Hub,
     journal::Journal,
-    limits::{MAX_READY_LAG, READINESS_INTERVAL},
     pb::{
         self,
         v1::{filing_service_server::FilingServiceServer, log_service_server::LogServiceServer},
@@ -64,6 +66,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// Lookups that read the store.
     points: points::Points,
+    /// What the journal says, now and then, of its end.
+    looks: Looks,
 }
 
 impl App {
@@ -77,7 +81,7 @@ impl App {
         tasks: Tasks,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { store, writer, hub, journal, tasks, clock, points: points::Points::default() }
+        Self { store, writer, hub, journal, tasks, clock, points: points::Points::default(), looks: Looks::default() }
     }
 }
 
@@ -92,7 +96,8 @@ pub const SERVICES: [&str; 4] =
 /// If the descriptors cannot be registered.
 pub async fn routes(app: &Arc<App>) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    set_serving(&health, true).await;
+    // A replica says so once it knows how far it is behind.
+    set_serving(&health, app.journal.durable().is_none()).await;
     // Both versions list both, so that a client sees the same services whichever it asks.
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -126,47 +131,4 @@ fn error_details() -> prost_types::FileDescriptorSet {
         file.name = own.then(|| format!("google/rpc/{}", file.name())).or(file.name.take());
     }
     set
-}
-
-/// Tells health what every service, and the whole, can do.
-pub async fn set_serving(health: &HealthReporter, serving: bool) {
-    use tonic_health::ServingStatus;
-    let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
-    for service in SERVICES.into_iter().chain([""]) {
-        health.set_service_status(service, status).await;
-    }
-}
-
-/// Tells health, every second, whether this replica is close to the journal's end, until it is dropped: one that is behind
-/// serves nothing, one that does not reach the journal takes no filings.
-pub async fn watch_over_lag(app: &Arc<App>, health: &HealthReporter) {
-    use tonic_health::ServingStatus::{NotServing, Serving};
-    let mut before = (Serving, Serving);
-    loop {
-        tokio::time::sleep(READINESS_INTERVAL).await;
-        let position = app.store.head().position;
-        let now = match app.journal_head().await {
-            Ok(None) => return std::future::pending().await,
-            Ok(Some(head)) if head > position + MAX_READY_LAG => (NotServing, NotServing),
-            Ok(Some(_)) => (Serving, Serving),
-            // It may be as far behind as it was.
-            Err(_) => (before.0, NotServing),
-        };
-        if now == before || app.writer.fault().is_some() {
-            continue;
-        }
-        tracing::info!(reads = ?now.0, filings = ?now.1, position, "ready for other things now");
-        for service in SERVICES.into_iter().chain([""]) {
-            let status = if service == "attache.v1.FilingService" { now.1 } else { now.0 };
-            health.set_service_status(service, status).await;
-        }
-        before = now;
-    }
-}
-
-/// Tells health that filings are refused: their service and the whole do not serve, lookups and the feed do.
-pub async fn set_filing_failed(health: &HealthReporter) {
-    for service in ["attache.v1.FilingService", ""] {
-        health.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
-    }
 }

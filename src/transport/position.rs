@@ -12,7 +12,7 @@ use crate::{
     limits::DEFAULT_WAIT,
     pb::v1::{AsOf, as_of::Position},
     store::log,
-    tasks::blocking,
+    tasks::{asking, blocking},
 };
 
 /// How long a read waits for a revision: less than its deadline, so that it can still say what it waited for.
@@ -119,7 +119,7 @@ impl App {
     /// The newest position of the journal; `None` if the store's is.
     pub(super) async fn journal_head(self: &Arc<Self>) -> Result<Option<u64>> {
         let app = Arc::clone(self);
-        blocking(move || app.journal.head().map_err(|e| Error::new(Reason::JournalUnavailable, e.to_string()))).await
+        asking(move || app.journal.head().map_err(|e| Error::from(&e))).await
     }
 }
 

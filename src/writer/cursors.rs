@@ -9,7 +9,7 @@ use crate::{
         error::{Error, Reason, Result},
         report::etag,
     },
-    journal::{Shelf, Trouble},
+    journal::Shelf,
     limits::MAX_CONFLICTS,
     pb::log::KeptCursor,
     store::read::CursorRow,
@@ -64,7 +64,7 @@ pub fn keep_on_shelf(shelf: &dyn Shelf, clock: &dyn Clock, cursor: &KeepCursor) 
         let Some(row) = next(kept.as_ref(), cursor, clock.now_us())? else {
             return kept.ok_or_else(|| Error::internal("a cursor stands that is not there"));
         };
-        if shelf.put(&key, &encoded(&row), version).map_err(|e| unreachable(&e))? {
+        if shelf.put(&key, &encoded(&row), version).map_err(|e| Error::from(&e))? {
             return Ok(row);
         }
     }
@@ -72,7 +72,7 @@ pub fn keep_on_shelf(shelf: &dyn Shelf, clock: &dyn Clock, cursor: &KeepCursor) 
 }
 
 fn find(shelf: &dyn Shelf, key: &str) -> Result<Option<(CursorRow, u64)>> {
-    let Some(kept) = shelf.get(key).map_err(|e| unreachable(&e))? else { return Ok(None) };
+    let Some(kept) = shelf.get(key).map_err(|e| Error::from(&e))? else { return Ok(None) };
     let corrupt = |_| Error::new(Reason::EntryCorrupt, "a kept cursor cannot be read");
     let KeptCursor { position, revision, event_index, snapshot_after, etag, updated_at_us } =
         KeptCursor::decode(kept.value.as_slice()).map_err(corrupt)?;
@@ -89,8 +89,4 @@ fn encoded(row: &CursorRow) -> Vec<u8> {
 fn key(principal: &str, name: &str) -> String {
     let hex = |text: &str| text.bytes().map(|b| format!("{b:02x}")).collect::<String>();
     format!("{}.{}", hex(principal), hex(name))
-}
-
-fn unreachable(trouble: &Trouble) -> Error {
-    Error::new(Reason::JournalUnavailable, trouble.to_string())
 }

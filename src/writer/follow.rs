@@ -7,7 +7,7 @@ use crate::{
         error::{Error, Reason, Result},
         resolve::Resolved,
         revision::Revision,
-        token::{Epoch, GENESIS},
+        token::{Epoch, GENESIS, Hash},
     },
     journal::Position,
     pb::log::{Batch, Entry, EntryHeader, EntryPayload},
@@ -32,7 +32,6 @@ pub(super) fn check_batch(batch: &Batch, position: Position, before: Head) -> Re
     if epoch != before.epoch && !is_fresh {
         return Err(diverged(format!("epoch {epoch}, expected {}", before.epoch)));
     }
-    let hex = |hash: &[u8]| hash.iter().map(|b| format!("{b:02x}")).collect::<String>();
     if batch.first_revision != before.revision + 1 || position != before.position + 1 {
         let expected = before.revision + 1;
         return Err(diverged(format!("begins at revision {}, expected {expected}", batch.first_revision)));
@@ -43,6 +42,35 @@ pub(super) fn check_batch(batch: &Batch, position: Position, before: Head) -> Re
     }
     debug_assert!(before.revision > 0 || before.hash == GENESIS);
     Ok(Head { epoch, position, ..before })
+}
+
+/// Checks that the batch at the store's own place is the one that the store has there.
+pub(super) fn check_same(bytes: &[u8], here: Head) -> Result<()> {
+    let position = here.position;
+    let diverged = |why: String| Error::new(Reason::LogDiverged, format!("batch {position}, the store's own: {why}"));
+    let batch = read_batch(bytes, position)?;
+    if batch.epoch != here.epoch.as_bytes() {
+        return Err(diverged(format!("is of another epoch than {}", here.epoch)));
+    }
+    let mut hash: Hash = batch.previous_hash.as_slice().try_into().map_err(|_| diverged("no hash".to_owned()))?;
+    for entry in &batch.entries {
+        hash = log::chain(&hash, &entry.header);
+    }
+    if hash != here.hash {
+        let (found, expected) = (hex(&hash), hex(&here.hash));
+        return Err(diverged(format!("ends at hash {found}, expected {expected}")));
+    }
+    Ok(())
+}
+
+/// A batch as it was appended.
+pub(super) fn read_batch(bytes: &[u8], position: Position) -> Result<Batch> {
+    Batch::decode(bytes)
+        .map_err(|_| Error::new(Reason::EntryCorrupt, format!("the batch at {position} cannot be read")))
+}
+
+fn hex(hash: &[u8]) -> String {
+    hash.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Checks one entry of a batch that another writer made, and applies it.

@@ -2,27 +2,26 @@
 
 use std::{sync::Arc, time::Duration};
 
-use prost::Message as _;
 use rusqlite::{Transaction, TransactionBehavior};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Answer, KeepCursor, Publish, cursors,
-    follow::{append_entry, check_batch},
+    follow::{append_entry, check_batch, check_same, read_batch},
     job::{Answered, Job},
     prepare::{Asked, Prepared, Spoilt, day_before, prepare},
+    trouble::may_pass,
     unknown,
 };
 use crate::{
-    clock::Clock,
+    clock::{self, Clock},
     domain::{
         error::{Error, Reason, Result},
         revision::Revision,
     },
     journal::{Append, Journal, Position, Settled, Trouble},
-    limits::MAX_CONFLICTS,
-    pb::log::Batch,
+    limits::{COMMIT_RESERVE_BYTES, CONFLICT_PATIENCE, MAX_CONFLICTS},
     store::{
         Head, WriteStore,
         apply::{self, Applier},
@@ -43,6 +42,8 @@ pub(super) struct Group {
     journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
     publish: Publish,
+    /// Of the journal, when what it has at the store's place was compared last; `None` is never.
+    compared: Option<u64>,
     /// Why nothing is admitted any more.
     fault: watch::Sender<Option<Error>>,
     /// The server shuts down: what is in doubt stays so.
@@ -65,7 +66,7 @@ impl Group {
         fault: watch::Sender<Option<Error>>,
         stopping: CancellationToken,
     ) -> Self {
-        Self { store, journal, clock, publish, fault, stopping }
+        Self { store, journal, clock, publish, compared: None, fault, stopping }
     }
 
     /// Files the jobs, in as few batches as hold them, and answers each.
@@ -86,13 +87,15 @@ impl Group {
         let all = |error: &Error| (vec![Err(error.clone()); jobs.len()], jobs.len());
         // Whoever decides much loses to whoever decides little: each time it loses, half as many are tried.
         let mut width = jobs.len();
-        for _ in 0..MAX_CONFLICTS {
-            if let Some(fault) = self.faulted() {
-                return all(&fault);
+        let (mut conflicts, began) = (0, clock::ticks());
+        while conflicts < MAX_CONFLICTS || began.elapsed() < CONFLICT_PATIENCE {
+            if let Some(error) = self.faulted().or_else(|| self.compare().err()) {
+                return all(&error);
             }
             match self.try_group(&jobs[..width]) {
                 Ok(Tried::Done { answers, taken }) => return (answers, taken),
                 Ok(Tried::Conflict) => {
+                    conflicts += 1;
                     width = (width / 2).max(1);
                     if let Err(error) = self.catch_up() {
                         return all(&error);
@@ -166,6 +169,7 @@ impl Group {
             return Ok(Tried::Done { answers: prepared.answers, taken: prepared.taken });
         }
         apply::write_head(&transaction, &prepared.head).map_err(|e| from_sqlite(&e))?;
+        self.check_room()?;
         match self.journal.append(before.position, &prepared.batch) {
             Append::AtCommit => match transaction.commit() {
                 Ok(()) => Ok(self.committed(prepared)),
@@ -238,18 +242,28 @@ impl Group {
         }
     }
 
+    /// What a journal takes must find room here: the commit comes after.
+    fn check_room(&self) -> Result<()> {
+        match self.journal.durable() {
+            None => Ok(()),
+            Some(_) => self.store.check_room(COMMIT_RESERVE_BYTES),
+        }
+    }
+
     /// Applies what other writers appended; an error stops this replica.
     pub fn follow(&mut self) {
         if self.faulted().is_some() {
             return;
         }
         if let Err(error) = self.catch_up() {
+            // It is tried again whenever batches arrive, and as long as the journal is ahead (`Writer::look`).
             tracing::warn!(%error, "could not follow the journal");
         }
     }
 
     /// Applies every batch that the journal has and the store has not.
     pub fn catch_up(&mut self) -> Result<()> {
+        self.compare()?;
         loop {
             let after = self.store.head().position;
             let batches = self.journal.follow(after, FOLLOW_BATCHES).map_err(|trouble| self.in_trouble(&trouble))?;
@@ -263,23 +277,37 @@ impl Group {
         }
     }
 
+    /// Compares what the journal has at the store's place with what the store has, if it was lost sight of since: nothing
+    /// is appended to another log, or to one that was rolled back.
+    fn compare(&mut self) -> Result<()> {
+        let (seen, here) = (self.journal.interruptions(), self.store.head());
+        if self.compared == Some(seen) {
+            return Ok(());
+        }
+        let there = match here.position {
+            0 => None,
+            // What was trimmed is compared by the hash that the next batch follows.
+            position => self.journal.batch(position).map_err(|trouble| self.in_trouble(&trouble))?,
+        };
+        if let Some(bytes) = there {
+            check_same(&bytes, here).inspect_err(|error| self.fail(error.clone()))?;
+        }
+        self.compared = Some(seen);
+        Ok(())
+    }
+
     /// Whether the journal is not the log any more, which stops this replica.
     fn is_lost(&self, after: Position) -> bool {
         match self.journal.follow(after, 0) {
-            Err(trouble) => self.in_trouble(&trouble).reason != Reason::JournalUnavailable,
+            Err(trouble) => !may_pass(&self.in_trouble(&trouble)),
             Ok(_) => false,
         }
     }
 
     /// What cannot pass stops this replica.
     fn in_trouble(&self, trouble: &Trouble) -> Error {
-        let reason = match trouble {
-            Trouble::Unreachable(_) => Reason::JournalUnavailable,
-            Trouble::Lost(_) | Trouble::Lax(_) => Reason::LogDiverged,
-            Trouble::Trimmed(_) => Reason::HistoryTrimmed,
-        };
-        let error = Error::new(reason, trouble.to_string());
-        if reason != Reason::JournalUnavailable && self.faulted().is_none() {
+        let error = Error::from(trouble);
+        if !may_pass(&error) && self.faulted().is_none() {
             self.fail(error.clone());
         }
         error
@@ -300,8 +328,7 @@ impl Group {
 
     fn try_apply(&self, position: Position, bytes: &[u8]) -> Result<(Head, Vec<Revision>)> {
         let before = self.store.head();
-        let batch = Batch::decode(bytes)
-            .map_err(|_| Error::new(Reason::EntryCorrupt, format!("the batch at {position} cannot be read")))?;
+        let batch = read_batch(bytes, position)?;
         let mut head = check_batch(&batch, position, before)?;
         let transaction = Transaction::new_unchecked(&self.store.connection, TransactionBehavior::Immediate)
             .map_err(|e| from_sqlite(&e))?;

@@ -13,6 +13,7 @@ mod group;
 pub mod job;
 mod merge;
 mod prepare;
+mod trouble;
 mod warn;
 
 use std::{
@@ -102,7 +103,7 @@ pub fn start(
     let mut group = group::Group::new(store, journal, clock, publish, faults, stopping.clone());
     match group.catch_up() {
         // It is caught up with when it answers; until then readers have what the store has, and nobody files.
-        Err(error) if error.reason == Reason::JournalUnavailable => {
+        Err(error) if trouble::may_pass(&error) => {
             tracing::warn!(%error, "the journal could not be followed yet");
         }
         caught_up => caught_up?,
@@ -132,8 +133,7 @@ fn run(group: &mut group::Group, mut waiting: mpsc::Receiver<Message>, arrived: 
                 Message::Cursor(cursor, reply) => {
                     let _ = reply.send(group.keep_cursor(&cursor));
                 }
-                // Looked for below.
-                Message::Arrived => {}
+                Message::Arrived => arrived.store(true, Ordering::SeqCst),
                 Message::Stop => stop = true,
             }
             if jobs.len() < MAX_GROUP && !stop {
@@ -194,6 +194,12 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         self.queue.send(Message::Cursor(cursor, reply)).await.map_err(|_| stopped())?;
         answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Has the writer look for batches that others appended: it may have been told, and unable to apply them then.
+    pub fn look(&self) {
+        // With a full queue it looks before its next group.
+        let _ = self.queue.try_send(Message::Arrived);
     }
 
     /// Why filings are refused altogether, if they are: the log diverged, or the store failed.

@@ -77,7 +77,7 @@ async fn jetstream_passes_the_suite() {
     let journal = JetStream::open(cluster.settings()).await.expect("it opens");
     let following = tokio::spawn(Arc::clone(&journal).run());
     // The journal's methods block: a thread of its own, as the writer is one.
-    let suite = tokio::task::spawn_blocking(move || attache::journal::suite::run(&*journal));
+    let suite = tokio::task::spawn_blocking(move || attache::journal::suite::run(&(journal as Arc<dyn Journal>)));
     suite.await.expect("the suite passes");
     following.abort();
 }

@@ -31,6 +31,7 @@ struct Log {
     /// How often settling answers "not yet" before it says.
     not_yet: u32,
     conflicts: u32,
+    interruptions: u64,
 }
 
 /// The log; clones share it. Echo: its own appends are told to their writer too, as a stream would.
@@ -56,6 +57,13 @@ impl SharedLog {
     /// How many of the faults have not been met yet.
     pub fn faults_left(&self) -> usize {
         self.0.lock().unwrap().faults.len()
+    }
+
+    /// The log is another one from now on, as a stream that was restored from a copy; its writers were cut off meanwhile.
+    pub fn becomes(&self, batches: Vec<Vec<u8>>) {
+        let mut log = self.0.lock().unwrap();
+        log.batches = batches;
+        log.interruptions += 1;
     }
 
     /// How many batches there are.
@@ -138,6 +146,15 @@ impl Journal for SharedLog {
         Ok(batches.map(|(i, b)| (i as u64 + 1, b.clone())).collect())
     }
 
+    fn batch(&self, position: Position) -> Result<Option<Vec<u8>>, Trouble> {
+        let index = usize::try_from(position).unwrap() - 1;
+        Ok(self.0.lock().unwrap().batches.get(index).cloned())
+    }
+
+    fn interruptions(&self) -> u64 {
+        self.0.lock().unwrap().interruptions
+    }
+
     fn on_arrival(&self, wake: Wake) {
         self.0.lock().unwrap().wakes.push(wake);
     }
@@ -152,6 +169,7 @@ impl Journal for SharedLog {
 pub struct Lagging {
     log: SharedLog,
     held: Arc<AtomicBool>,
+    is_cut: Arc<AtomicBool>,
     is_deaf: bool,
     wakes: Arc<Mutex<Vec<Wake>>>,
     /// How often the log's head was asked for.
@@ -180,6 +198,11 @@ impl Lagging {
         wakes.iter().for_each(|wake| wake());
     }
 
+    /// From now on nobody learns where it ends, or the other way.
+    pub fn cut(&self, is_cut: bool) {
+        self.is_cut.store(is_cut, Ordering::SeqCst);
+    }
+
     /// How often somebody asked how far the log is.
     pub fn asked(&self) -> u32 {
         self.asked.load(Ordering::SeqCst)
@@ -198,11 +221,19 @@ impl Journal for Lagging {
     fn head(&self) -> Result<Option<Position>, Trouble> {
         let head = self.log.head();
         self.asked.fetch_add(1, Ordering::SeqCst);
-        head
+        if self.is_cut.load(Ordering::SeqCst) { Err(Trouble::Unreachable("told to be".into())) } else { head }
     }
 
     fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Trouble> {
         if self.held.load(Ordering::SeqCst) { Ok(Vec::new()) } else { self.log.follow(after, limit) }
+    }
+
+    fn batch(&self, position: Position) -> Result<Option<Vec<u8>>, Trouble> {
+        self.log.batch(position)
+    }
+
+    fn interruptions(&self) -> u64 {
+        self.log.interruptions()
     }
 
     fn on_arrival(&self, wake: Wake) {

@@ -11,7 +11,7 @@ use super::{
     super::{Position, Trouble},
     JetStream,
 };
-use crate::limits::{JOURNAL_RETRY_PAUSE, JOURNAL_WATCHDOG};
+use crate::limits::{JOURNAL_LOOK, JOURNAL_RETRY_PAUSE, JOURNAL_WATCHDOG};
 
 /// Follows until it is dropped.
 pub(super) async fn run(journal: &JetStream) {
@@ -46,6 +46,7 @@ async fn pump(journal: &JetStream) -> Result<(), Trouble> {
     journal.inbox.clear();
     let state = journal.look().await?;
     journal.inbox.follows(after, &state)?;
+    journal.inbox.interrupted();
     let config = pull::OrderedConfig {
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after + 1 },
         ..Default::default()
@@ -53,12 +54,14 @@ async fn pump(journal: &JetStream) -> Result<(), Trouble> {
     let consumer = journal.opened()?.stream.create_consumer(config).await.map_err(Trouble::unreachable)?;
     let mut messages = consumer.messages().await.map_err(Trouble::unreachable)?;
     let mut next = after + 1;
+    let mut silent = 0;
     loop {
         while !journal.inbox.has_room() {
             journal.inbox.moved.notified().await;
         }
-        match tokio::time::timeout(JOURNAL_WATCHDOG, messages.next()).await {
+        match tokio::time::timeout(JOURNAL_LOOK, messages.next()).await {
             Ok(Some(Ok(message))) => {
+                silent = 0;
                 let position = message.info().map_err(Trouble::unreachable)?.stream_sequence;
                 if position != next {
                     return Err(Trouble::Unreachable(format!(
@@ -70,7 +73,13 @@ async fn pump(journal: &JetStream) -> Result<(), Trouble> {
             }
             Ok(Some(Err(error))) => return Err(Trouble::unreachable(error)),
             Ok(None) => return Err(Trouble::unreachable("the consumer ended")),
-            Err(_) => check_silence(journal, next).await?,
+            Err(_) => {
+                silent += 1;
+                // What is known to be there should have come; else the stream is asked now and then.
+                if silent % JOURNAL_WATCHDOG == 0 || journal.inbox.has_after(next - 1) {
+                    check_silence(journal, next).await?;
+                }
+            }
         }
     }
 }

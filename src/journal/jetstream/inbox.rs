@@ -37,6 +37,8 @@ struct Known {
     /// Right after one another.
     batches: VecDeque<(Position, Bytes)>,
     bytes: usize,
+    /// How often the stream was lost sight of.
+    interruptions: u64,
     /// How often in a row the stream ended before that.
     short: u32,
     /// The stream is not the one whose log this is; it ends here.
@@ -164,6 +166,18 @@ impl Inbox {
             after + 1
         );
         Err(self.trouble(Trouble::Trimmed(why)))
+    }
+
+    /// How often the stream was lost sight of.
+    pub fn interruptions(&self) -> u64 {
+        self.lock().interruptions
+    }
+
+    /// It was, once more: whoever waits for batches is to look whether it is the same.
+    pub fn interrupted(&self) {
+        let mut known = self.lock();
+        known.interruptions += 1;
+        Known::wake(known);
     }
 
     /// Whether there is room for more.

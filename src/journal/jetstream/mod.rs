@@ -46,7 +46,7 @@ pub struct JetStream {
     client: async_nats::Client,
     context: Context,
     settings: Settings,
-    inbox: Inbox,
+    inbox: Arc<Inbox>,
     /// What was found once servers answered.
     opened: OnceLock<Opened>,
 }
@@ -84,8 +84,17 @@ impl JetStream {
     /// If the addresses are none, or the stream or its servers are laxer than a log may be and the settings do not allow
     /// it.
     pub async fn open(settings: Settings) -> Result<Arc<Self>, Trouble> {
+        let inbox = Arc::<Inbox>::default();
+        let seen = Arc::clone(&inbox);
         let client = ConnectOptions::new()
             .name("attache")
+            .event_callback(move |event| {
+                // Whoever answers now may have another stream.
+                if event == async_nats::Event::Connected {
+                    seen.interrupted();
+                }
+                std::future::ready(())
+            })
             .connection_timeout(JOURNAL_CONNECT_TIMEOUT)
             .request_timeout(Some(JOURNAL_READ_TIMEOUT))
             .retry_on_initial_connect()
@@ -93,7 +102,7 @@ impl JetStream {
             .await
             .map_err(|e| Trouble::Unreachable(format!("{}: {e}", settings.servers.join(", "))))?;
         let context = jetstream::context::ContextBuilder::new().timeout(JOURNAL_ACK_TIMEOUT).build(client.clone());
-        let (inbox, opened) = (Inbox::default(), OnceLock::new());
+        let opened = OnceLock::new();
         let journal = Arc::new(Self { runtime: Handle::current(), client, context, settings, inbox, opened });
         let established = tokio::time::timeout(JOURNAL_CONNECT_TIMEOUT, journal.establish()).await;
         match established.unwrap_or_else(|_| journal.opened().map(drop)) {
@@ -327,7 +336,35 @@ impl Journal for JetStream {
     }
 
     fn head(&self) -> Result<Option<Position>, Trouble> {
-        self.runtime.block_on(self.look()).map(|state| Some(state.last_sequence))
+        self.opened()?;
+        let end = async {
+            loop {
+                match self.look().await {
+                    // A leader that is new may not have brought out yet what another server told of.
+                    Err(Trouble::Unreachable(_)) => tokio::time::sleep(JOURNAL_POLL_PAUSE).await,
+                    looked => return looked.map(|state| Some(state.last_sequence)),
+                }
+            }
+        };
+        self.runtime.block_on(within(end))?
+    }
+
+    fn batch(&self, position: Position) -> Result<Option<Vec<u8>>, Trouble> {
+        self.inbox.sound()?;
+        self.runtime.block_on(async {
+            if let Some(bytes) = self.read(position).await? {
+                return Ok(Some(bytes.to_vec()));
+            }
+            let state = self.look().await?;
+            if state.first_sequence > position {
+                return Ok(None);
+            }
+            Err(Trouble::Unreachable(format!("the batch at {position} is not at hand")))
+        })
+    }
+
+    fn interruptions(&self) -> u64 {
+        self.inbox.interruptions()
     }
 
     fn follow(&self, after: Position, limit: usize) -> Result<Vec<(Position, Vec<u8>)>, Trouble> {
@@ -354,7 +391,7 @@ impl Journal for JetStream {
         Some(self.opened().map_or(Durable::Unknown, |opened| opened.durable))
     }
 
-    fn shelf(&self) -> Option<&dyn Shelf> {
+    fn shelf(self: Arc<Self>) -> Option<Arc<dyn Shelf>> {
         Some(self)
     }
 }

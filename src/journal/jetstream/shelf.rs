@@ -15,6 +15,9 @@ use super::{
 };
 use crate::limits::{JOURNAL_POLL_PAUSE, JOURNAL_RETRY_PAUSE, MAX_KEPT_BYTES};
 
+/// How often a bucket is looked at before it is opened without its leader.
+const BUCKET_LOOKS: usize = 10;
+
 /// The bucket of one stream's replicas.
 pub(super) struct Bucket {
     store: kv::Store,
@@ -42,10 +45,13 @@ impl Bucket {
                 Err(error) => context.get_key_value(&bucket).await.map_err(|_| unreachable(error.to_string()))?,
             },
         };
+        // One that was made just now has no leader for a moment; one that stays without is no reason to keep the log shut.
         let bucket = Self { store };
-        // One that was made just now has no leader for a moment.
-        while let Err(trouble) = bucket.get("0").await {
-            tracing::debug!(%trouble, "the bucket has no leader yet");
+        for _ in 0..BUCKET_LOOKS {
+            match bucket.get("0").await {
+                Ok(_) => break,
+                Err(trouble) => tracing::debug!(%trouble, "the bucket has no leader yet"),
+            }
             tokio::time::sleep(JOURNAL_RETRY_PAUSE).await;
         }
         Ok(bucket)

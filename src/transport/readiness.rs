@@ -1,0 +1,118 @@
+//! What health says: which services can do their work now, and how far the journal is ahead of this replica.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio::sync::watch;
+use tonic_health::{
+    ServingStatus::{self, NotServing, Serving},
+    server::HealthReporter,
+};
+
+use super::{App, SERVICES};
+use crate::{
+    domain::error::Result,
+    journal::Position,
+    limits::{MAX_READY_LAG, READINESS_INTERVAL},
+};
+
+/// What the journal said of its end, each time that it was looked at.
+pub(super) struct Looks {
+    begun: AtomicU64,
+    /// Of the last look that was answered: its number, and the end.
+    answered: watch::Sender<(u64, Position)>,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self { begun: AtomicU64::new(0), answered: watch::Sender::new((0, 0)) }
+    }
+}
+
+impl Looks {
+    /// The journal's end, as a look says that begins after this call.
+    pub fn next(&self) -> impl Future<Output = Position> + Send + Sync + use<> {
+        let begun = self.begun.load(Ordering::SeqCst);
+        let mut answered = self.answered.subscribe();
+        async move {
+            let next = answered.wait_for(|(number, _)| *number > begun).await.map(|look| look.1);
+            match next {
+                Ok(end) => end,
+                // Nobody looks any more: the server has ended.
+                Err(_) => std::future::pending().await,
+            }
+        }
+    }
+
+    async fn look(&self, app: &Arc<App>) -> Result<Option<Position>> {
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let end = app.journal_head().await?;
+        self.answered.send_replace((number, end.unwrap_or_default()));
+        Ok(end)
+    }
+}
+
+/// What can be done: reads and watches, and filings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ready {
+    reads: ServingStatus,
+    filings: ServingStatus,
+}
+
+impl Ready {
+    async fn tell(self, health: &HealthReporter) {
+        for service in SERVICES.into_iter().chain([""]) {
+            let status = if service == "attache.v1.FilingService" { self.filings } else { self.reads };
+            health.set_service_status(service, status).await;
+        }
+    }
+}
+
+/// Tells health what every service, and the whole, can do.
+pub async fn set_serving(health: &HealthReporter, serving: bool) {
+    let status = if serving { Serving } else { NotServing };
+    Ready { reads: status, filings: status }.tell(health).await;
+}
+
+/// Tells health that filings are refused: their service and the whole do not serve, lookups and the feed do.
+pub async fn set_filing_failed(health: &HealthReporter) {
+    for service in ["attache.v1.FilingService", ""] {
+        health.set_service_status(service, NotServing).await;
+    }
+}
+
+/// Tells health, every second, whether this replica is close to the journal's end, until it is dropped: one that is behind
+/// serves nothing, one that does not reach the journal, or does not get on, takes no filings.
+pub async fn watch_over_lag(app: &Arc<App>, health: &HealthReporter) {
+    let (mut told, mut stood) = (None, None::<Position>);
+    loop {
+        let position = app.store.head().position;
+        let now = match app.looks.look(app).await {
+            Ok(None) => return std::future::pending().await,
+            Ok(Some(end)) => {
+                if end > position {
+                    app.writer.look();
+                }
+                // It was behind a second ago, and is where it was: what it should apply finds no room, perhaps.
+                let behind = end > position;
+                let stuck = behind && stood == Some(position);
+                stood = behind.then_some(position);
+                let reads = if end > position + MAX_READY_LAG { NotServing } else { Serving };
+                Ready { reads, filings: if stuck { NotServing } else { reads } }
+            }
+            // It may be as far behind as it was; an empty one has nothing to answer from.
+            Err(_) => {
+                let before = told.map_or(Serving, |ready: Ready| ready.reads);
+                Ready { reads: if position == 0 { NotServing } else { before }, filings: NotServing }
+            }
+        };
+        if told != Some(now) && app.writer.fault().is_none() {
+            tracing::info!(reads = ?now.reads, filings = ?now.filings, position, "ready for other things now");
+            now.tell(health).await;
+            told = Some(now);
+        }
+        tokio::time::sleep(READINESS_INTERVAL).await;
+    }
+}
