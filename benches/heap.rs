@@ -131,6 +131,7 @@ async fn start() -> Outcome<(String, oneshot::Sender<()>, Running, std::sync::Ar
         max_store_bytes: None,
         feed: feed::Settings::default(),
         journal: None,
+        snapshots: None,
     };
     let server = serve::build(&config, Parts::default()).await?;
     let (address, hub) = (format!("http://{}", server.address()), server.hub());

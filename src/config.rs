@@ -12,7 +12,7 @@ use crate::{
     cli::serve_args::{self, ServeArgs},
     feed,
     journal::jetstream,
-    limits::{self, JOURNAL_COPIES},
+    limits::{self, JOURNAL_COPIES, SNAPSHOT_INTERVAL},
 };
 
 /// Where the server listens if nobody says.
@@ -73,6 +73,8 @@ pub struct Config {
     pub feed: feed::Settings,
     /// The stream that replicas share; `None` is the store's own log.
     pub journal: Option<jetstream::Settings>,
+    /// How often replicas put a snapshot of a store beside the journal; `None` is never.
+    pub snapshots: Option<Duration>,
 }
 
 /// The file, every field as absent as it likes.
@@ -93,6 +95,7 @@ struct File {
     journal_monitors: Option<Vec<String>>,
     journal_replicas: Option<usize>,
     accept_lax_journal: Option<bool>,
+    journal_snapshot_seconds: Option<u64>,
     #[serde(default)]
     limits: FileLimits,
 }
@@ -130,6 +133,7 @@ impl Config {
         Ok(Self {
             listen,
             journal,
+            snapshots: snapshots(args.journal_snapshot_seconds.or(file.journal_snapshot_seconds)),
             data_dir: place(folder, in_memory, sample)?,
             in_memory,
             sample,
@@ -151,6 +155,15 @@ impl Config {
 fn read_file(path: &Path) -> Result<File, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|e| ConfigError(format!("{}: {e}", path.display())))?;
     toml::from_str(&text).map_err(|e| ConfigError(format!("{}: {e}", path.display())))
+}
+
+/// How often, if at all.
+fn snapshots(seconds: Option<u64>) -> Option<Duration> {
+    match seconds {
+        None => Some(SNAPSHOT_INTERVAL),
+        Some(0) => None,
+        Some(seconds) => Some(Duration::from_secs(seconds)),
+    }
 }
 
 /// The stream that the flags say, over the file.

@@ -16,7 +16,8 @@
 //! | [`cli`] | the client commands | reach behind the contract |
 //!
 //! Beside them: [`config`], [`limits`] (every bound of the program), [`clock`], [`tasks`] and [`telemetry`] (the only
-//! callers of system time, of spawn, of subscribers), [`pb`] (generated code), [`sample`].
+//! callers of system time, of spawn, of subscribers), [`pb`] (generated code), [`sample`], [`day`] (the clock) and
+//! [`snapshots`] (what new replicas begin with).
 
 #![warn(missing_docs)]
 // One place each for system time, spawning and exits: clippy.toml says why.
@@ -43,5 +44,6 @@ pub mod day;
 pub mod limits;
 pub mod pb;
 pub mod sample;
+pub mod snapshots;
 pub mod tasks;
 pub mod telemetry;

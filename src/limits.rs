@@ -114,6 +114,16 @@ pub const MAX_CONFLICTS: usize = 64;
 pub const CONFLICT_PATIENCE: Duration = Duration::from_secs(4);
 /// Room on the disk that is kept for what the journal has taken and the store has yet to commit, in bytes.
 pub const COMMIT_RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+/// Snapshots that are kept beside the journal.
+pub const SNAPSHOTS_KEPT: usize = 3;
+/// How often a replica makes one, if nobody says: a new one has to read what was appended since.
+pub const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+/// How soon one that could not be made is tried again, in microseconds.
+pub const SNAPSHOT_RETRY: i64 = 600_000_000;
+/// How well snapshots are compressed, as zstd counts: with the least of time.
+pub const SNAPSHOT_COMPRESSION: i32 = 1;
+/// How long nothing may come of a snapshot that is fetched.
+pub const SNAPSHOT_CHUNK_SILENCE: Duration = Duration::from_secs(20);
 /// Questions to the journal at the same time; each takes a thread while it waits.
 pub const JOURNAL_QUESTIONS: usize = 32;
 /// How long a request id is remembered, in log time.

@@ -1,6 +1,6 @@
 //! The composition root: `Config` ► build (open, bind) ► run. The only place that knows all parts.
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -21,9 +21,9 @@ use crate::{
         jetstream::{self, JetStream},
     },
     limits::{REPLAY_PAGE_REVISIONS, RING_BYTES},
-    sample,
+    sample, snapshots,
     store::{
-        self, Options, Store, Sync,
+        self, Home, Options, Store, Sync,
         log::{self, Depth},
     },
     tasks::{Tasks, blocking},
@@ -56,9 +56,11 @@ pub struct Server {
     writer: WriterThread,
     /// Ends what follows the journal.
     follower: CancellationToken,
-    drain: std::time::Duration,
+    drain: Duration,
     loaded: Option<sample::Loaded>,
     accept_day_jump: bool,
+    /// How often replicas put a snapshot beside the journal; `None` is never.
+    snapshots: Option<Duration>,
     /// Goes when the server does.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -82,7 +84,8 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         }
     };
     let sync = if config.in_memory { Sync::Off } else { Sync::Full };
-    let options = Options { sync, max_bytes: config.max_store_bytes };
+    let home = config.journal.as_ref().map_or(Home::Own, |settings| Home::Stream(settings.stream.clone()));
+    let options = Options { sync, max_bytes: config.max_store_bytes, home };
     let opened = folder.clone();
     let feed = config.feed.clone();
     let Parts { journal, clock } = parts;
@@ -94,6 +97,7 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
     };
     let (own_journal, own_clock) = (Arc::clone(&journal), Arc::clone(&clock));
     let (store, writer, thread, hub) = blocking(move || {
+        snapshots::begin(&own_journal, &opened)?;
         let (store, write_store) = store::open(&opened, &options)?;
         let hub = Hub::new(store.head(), feed);
         refill(&store, &hub)?;
@@ -121,6 +125,7 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         drain,
         loaded,
         accept_day_jump: config.accept_day_jump,
+        snapshots: config.snapshots,
         _temporary: temporary,
     })
 }
@@ -207,6 +212,11 @@ impl Server {
         let clock =
             day::run(app.store.clone(), app.writer.clone(), Arc::clone(&app.clock), self.accept_day_jump, stop.clone());
         tasks.spawn("clock", clock);
+        if let Some(interval) = self.snapshots {
+            let (journal, store, folder) = (Arc::clone(&app.journal), app.store.clone(), self.folder.clone());
+            let maker = snapshots::Maker { journal, store, folder, clock: Arc::clone(&app.clock), interval };
+            tasks.spawn("snapshots", maker.run(stop.clone()));
+        }
         tokio::select! {
             () = shutdown => {}
             () = watch_over_filings(&self.app, &self.health) => {}

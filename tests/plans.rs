@@ -55,7 +55,7 @@ struct Filed {
 impl Filed {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (store, write) = store::open(folder.path(), &Options { sync: Sync::Off, max_bytes: None }).unwrap();
+        let (store, write) = store::open(folder.path(), &Options { sync: Sync::Off, ..Options::default() }).unwrap();
         trace(&write.connection);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (writer, _) = writer::start(write, Arc::new(Embedded), clock, Box::new(|_, _| {})).unwrap();

@@ -33,6 +33,11 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
         "the wire; not the command line",
     ),
     ("day", &["domain", "store", "writer", "limits", "clock"], "asks the writer to move the registry's day"),
+    (
+        "snapshots",
+        &["domain", "journal", "store", "writer", "pb", "limits", "clock", "tasks"],
+        "copies whole stores beside the journal; the writer compares places",
+    ),
     ("sample", &["domain", "writer", "day", "pb", "limits"], "files like any client of the writer"),
     ("import", &["domain", "pb", "limits"], "pure: bytes of outside formats in, items of the contract out"),
     (
@@ -59,6 +64,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
             "transport",
             "sample",
             "day",
+            "snapshots",
             "limits",
             "clock",
             "tasks",

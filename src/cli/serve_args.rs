@@ -51,6 +51,10 @@ pub struct ServeArgs {
     /// Accept a stream with fewer than three copies, or servers that sync late or do not say
     #[arg(long)]
     pub accept_lax_journal: bool,
+    /// How often one of the replicas puts a snapshot of its store beside the journal, from which new replicas begin; 0 is
+    /// never [default: 21600, six hours]
+    #[arg(long, value_name = "SECONDS")]
+    pub journal_snapshot_seconds: Option<u64>,
 }
 
 /// How log lines are written.

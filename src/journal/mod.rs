@@ -17,7 +17,7 @@
 pub mod jetstream;
 pub mod suite;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 /// A place in the log; 0 is before the first batch.
 pub type Position = u64;
@@ -109,6 +109,46 @@ pub trait Shelf: Send + Sync {
     fn put(&self, key: &str, value: &[u8], after: u64) -> Result<bool, Trouble>;
 }
 
+/// A file in a depot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its name; names sort by age.
+    pub name: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// Files beside the log, far larger than a batch: snapshots of stores, from which new ones begin. Methods block.
+pub trait Depot: Send + Sync {
+    /// What it has, by name.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be reached.
+    fn list(&self) -> Result<Vec<Stored>, Trouble>;
+
+    /// Puts a file; who puts one of the same name again replaces it. It is there when this returns, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or the depot not be reached.
+    fn put(&self, name: &str, file: &Path) -> Result<(), Trouble>;
+
+    /// Writes what it has under a name into a file, and compares its digest.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, if the file cannot be written, or if the depot cannot be reached.
+    fn fetch(&self, name: &str, into: &Path) -> Result<(), Trouble>;
+
+    /// Drops what it has under a name.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be reached.
+    fn remove(&self, name: &str) -> Result<(), Trouble>;
+}
+
 /// Called whenever batches may have arrived.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
@@ -156,6 +196,11 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Where replicas keep small values beside the log; `None` if the store alone keeps them.
     fn shelf(self: Arc<Self>) -> Option<Arc<dyn Shelf>> {
+        None
+    }
+
+    /// Where replicas keep snapshots beside the log; `None` if there is no such place.
+    fn depot(self: Arc<Self>) -> Option<Arc<dyn Depot>> {
         None
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Append, Journal, Settled, Shelf};
+use super::{Append, Depot, Journal, Settled, Shelf, Stored};
 
 /// Runs the suite on a fresh, empty log. `AtCommit` journals are excused from what the store's commit does for them.
 ///
@@ -32,6 +32,9 @@ pub fn run(journal: &Arc<dyn Journal>) {
     if let Some(shelf) = Arc::clone(journal).shelf() {
         keeps(&*shelf);
     }
+    if let Some(depot) = Arc::clone(journal).depot() {
+        stores(&*depot);
+    }
 }
 
 fn keeps(shelf: &dyn Shelf) {
@@ -45,6 +48,25 @@ fn keeps(shelf: &dyn Shelf) {
     assert_eq!(shelf.put("a.b", b"other", first), Ok(false), "what has changed is not");
     assert_eq!(value("a.b"), Some(b"two".to_vec()), "the newest value is read");
     assert_eq!(value("a.c"), None, "keys are apart");
+}
+
+fn stores(depot: &dyn Depot) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (from, into) = (folder.path().join("from"), folder.path().join("into"));
+    let file = |bytes: &[u8]| std::fs::write(&from, bytes).expect("a file is written");
+    assert_eq!(depot.list().expect("reachable"), [], "an empty depot has nothing");
+    assert!(depot.fetch("2", &into).is_err(), "what is not there is not fetched");
+    let large: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    file(&large);
+    depot.put("2", &from).expect("a large file is put");
+    file(b"one");
+    depot.put("1", &from).expect("a small file is put");
+    let stored = |name: &str, bytes: usize| Stored { name: name.into(), bytes: bytes as u64 };
+    assert_eq!(depot.list().expect("reachable"), [stored("1", 3), stored("2", large.len())], "by name, with sizes");
+    depot.fetch("2", &into).expect("it is fetched");
+    assert!(std::fs::read(&into).expect("a file") == large, "as it was put");
+    depot.remove("2").expect("it is removed");
+    assert_eq!(depot.list().expect("reachable"), [stored("1", 3)], "the other is left");
 }
 
 fn at_commit(journal: &dyn Journal) {

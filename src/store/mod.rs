@@ -6,6 +6,7 @@
 pub mod apply;
 mod copy_back;
 pub mod coverage;
+mod home;
 mod hot;
 pub mod list;
 pub mod log;
@@ -14,6 +15,7 @@ pub mod pairs;
 pub mod read;
 mod schema;
 pub mod search;
+pub mod snapshot;
 pub mod verify;
 
 use std::{
@@ -28,7 +30,7 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use tokio::sync::watch;
 
-pub use self::{copy_back::Copier, schema::OPEN};
+pub use self::{copy_back::Copier, home::Home, schema::OPEN};
 use self::{copy_back::CopyBack, hot::Hot};
 use crate::{
     clock,
@@ -60,6 +62,9 @@ pub enum StoreError {
     /// Another process holds the folder.
     #[error("the store in {0} is in use by another process")]
     InUse(PathBuf),
+    /// It is part of another log than it was to be opened for.
+    #[error("the store cannot be served like that: {0}")]
+    Elsewhere(String),
     /// The file was written by a later version.
     #[error("the store has schema {found}, this version knows up to {known}: use a newer version")]
     Newer {
@@ -214,11 +219,13 @@ pub struct Options {
     pub sync: Sync,
     /// The allowance of the file in bytes; `None` is the disk's.
     pub max_bytes: Option<u64>,
+    /// Whose log it is to be the beginning of.
+    pub home: Home,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { sync: Sync::Full, max_bytes: None }
+        Self { sync: Sync::Full, max_bytes: None, home: Home::Own }
     }
 }
 
@@ -251,20 +258,11 @@ pub struct WriteStore {
 ///
 /// If another process holds it, if it is newer than this version, or if the file cannot be used.
 pub fn open(folder: &Path, options: &Options) -> Result<(Store, WriteStore), StoreError> {
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| StoreError::Io { path, source }
-    };
-    std::fs::create_dir_all(folder).map_err(io(folder))?;
-    let lock_path = folder.join(LOCK);
-    let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(io(&lock_path))?;
-    lock.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => StoreError::InUse(folder.to_owned()),
-        TryLockError::Error(source) => StoreError::Io { path: lock_path.clone(), source },
-    })?;
+    let lock = lock(folder)?;
     let path = folder.join(FILE);
     let mut connection = connect_writer(&path, options)?;
     schema::migrate(&mut connection, &path)?;
+    home::check(&connection, &options.home)?;
     let head = read_head(&connection)?;
     verify_head(&connection, &head)?;
     let (sender, receiver) = watch::channel(head);
@@ -287,6 +285,26 @@ pub fn open(folder: &Path, options: &Options) -> Result<(Store, WriteStore), Sto
     };
     let copy_back = CopyBack::default();
     Ok((store, WriteStore { connection, head: sender, hot, copy_back, path, options: options.clone() }))
+}
+
+/// Holds a folder for this process alone, making it if it is not there, until the file is dropped.
+///
+/// # Errors
+///
+/// If another process holds it.
+pub fn lock(folder: &Path) -> Result<File, StoreError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| StoreError::Io { path, source }
+    };
+    std::fs::create_dir_all(folder).map_err(io(folder))?;
+    let path = folder.join(LOCK);
+    let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(io(&path))?;
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => StoreError::InUse(folder.to_owned()),
+        TryLockError::Error(source) => StoreError::Io { path: path.clone(), source },
+    })?;
+    Ok(lock)
 }
 
 fn connect_writer(path: &Path, options: &Options) -> Result<Connection, StoreError> {

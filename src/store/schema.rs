@@ -20,6 +20,7 @@ const MIGRATIONS: &[Step] = &[
     Step::sql(include_str!("schema/004_merges.sql")),
     Step::filled(include_str!("schema/005_search.sql"), fill_search),
     Step::filled(include_str!("schema/006_walks.sql"), fill_pairs),
+    Step::sql(include_str!("schema/007_home.sql")),
 ];
 
 /// What makes a file of one version one of the next.

@@ -9,7 +9,7 @@ use crate::{
         revision::Revision,
         token::{Epoch, GENESIS, Hash},
     },
-    journal::Position,
+    journal::{Journal, Position},
     pb::log::{Batch, Entry, EntryHeader, EntryPayload},
     store::{
         Head,
@@ -44,8 +44,34 @@ pub(super) fn check_batch(batch: &Batch, position: Position, before: Head) -> Re
     Ok(Head { epoch, position, ..before })
 }
 
+/// Checks that what a journal has at a store's place is what the store has there; `false` if it has nothing there, nor
+/// after it, to compare with.
+///
+/// # Errors
+///
+/// `LOG_DIVERGED` with both hashes if it has another log, and if it cannot be reached.
+pub fn stands_in(journal: &dyn Journal, here: Head) -> Result<bool> {
+    let read = |position| journal.batch(position).map_err(|trouble| Error::from(&trouble));
+    if here.position == 0 {
+        return Ok(false);
+    }
+    if let Some(bytes) = read(here.position)? {
+        return check_same(&bytes, here).map(|()| true);
+    }
+    // Its own place was trimmed: the next batch says what it follows.
+    let end = journal.head().map_err(|trouble| Error::from(&trouble))?;
+    if end.is_none_or(|end| end <= here.position) {
+        return Ok(false);
+    }
+    let next = here.position + 1;
+    let Some(bytes) = read(next)? else {
+        return Err(Error::new(Reason::HistoryTrimmed, format!("the journal begins after batch {next}")));
+    };
+    check_batch(&read_batch(&bytes, next)?, next, here).map(|_| true)
+}
+
 /// Checks that the batch at the store's own place is the one that the store has there.
-pub(super) fn check_same(bytes: &[u8], here: Head) -> Result<()> {
+fn check_same(bytes: &[u8], here: Head) -> Result<()> {
     let position = here.position;
     let diverged = |why: String| Error::new(Reason::LogDiverged, format!("batch {position}, the store's own: {why}"));
     let batch = read_batch(bytes, position)?;

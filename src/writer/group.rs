@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Answer, KeepCursor, Publish, cursors,
-    follow::{append_entry, check_batch, check_same, read_batch},
+    follow::{append_entry, check_batch, read_batch, stands_in},
     job::{Answered, Job},
     prepare::{Asked, Prepared, Spoilt, day_before, prepare},
     trouble::may_pass,
@@ -284,13 +284,12 @@ impl Group {
         if self.compared == Some(seen) {
             return Ok(());
         }
-        let there = match here.position {
-            0 => None,
-            // What was trimmed is compared by the hash that the next batch follows.
-            position => self.journal.batch(position).map_err(|trouble| self.in_trouble(&trouble))?,
-        };
-        if let Some(bytes) = there {
-            check_same(&bytes, here).inspect_err(|error| self.fail(error.clone()))?;
+        // What was trimmed there, and is not followed by anything yet, is compared by what comes next.
+        if let Err(error) = stands_in(&*self.journal, here) {
+            if !may_pass(&error) {
+                self.fail(error.clone());
+            }
+            return Err(error);
         }
         self.compared = Some(seen);
         Ok(())

@@ -11,16 +11,19 @@ mod nats;
 #[allow(dead_code, reason = "the tests of recovery use more of it")]
 mod process;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use attache::{
-    config::Config,
+    clock::Clock,
+    config::{Config, DataDir},
+    domain::error::Reason,
     journal::{
-        Journal, Trouble,
+        Depot, Journal, Trouble,
         jetstream::{JetStream, Settings},
     },
     pb::v1::{self, Durability, WatchEventsRequest, filing_service_client::FilingServiceClient},
     serve::Parts,
+    store::snapshot,
 };
 use common::{
     FakeClock, TestServer, config,
@@ -175,6 +178,79 @@ async fn the_leader_is_killed_and_nothing_acknowledged_is_lost() {
     stop(servers).await;
 }
 
+/// What the depot beside the journal has, asked off the async threads.
+struct Snapshots(Arc<JetStream>);
+
+impl Snapshots {
+    async fn of(settings: &Settings) -> Self {
+        Self(JetStream::open(settings.clone()).await.expect("it opens"))
+    }
+
+    fn depot<T>(&self, ask: impl FnOnce(&dyn Depot) -> Result<T, Trouble>) -> T {
+        let depot = Arc::clone(&self.0).depot().expect("there is one");
+        tokio::task::block_in_place(|| ask(&*depot)).expect("it answers")
+    }
+
+    /// Their revisions.
+    fn revisions(&self) -> Vec<u64> {
+        let stored = self.depot(|depot| depot.list());
+        stored.iter().map(|stored| stored.name.parse().expect("a revision")).collect()
+    }
+
+    async fn until_there_are(&self, count: usize) -> Vec<u64> {
+        patiently("a snapshot", async {
+            loop {
+                match self.revisions() {
+                    revisions if revisions.len() >= count => return revisions,
+                    _ => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        })
+        .await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_replica_begins_with_the_newest_snapshot_that_the_log_goes_on_from() {
+    let cluster = Cluster::start(Sync::Always);
+    let (settings, folder) = (cluster.settings(), tempfile::tempdir().expect("a temporary folder"));
+    let clock = Arc::new(FakeClock::default());
+    let start = async |name: &str| {
+        let at = Config { data_dir: DataDir::At(folder.path().join(name)), in_memory: false, ..config() };
+        let every_hour = Some(Duration::from_secs(3600));
+        let config = Config { journal: Some(settings.clone()), snapshots: every_hour, ..at };
+        let clock: Arc<dyn Clock> = Arc::clone(&clock) as _;
+        TestServer::with(config, Parts { clock, ..Parts::default() }).await
+    };
+    let (a, b) = (start("a").await, start("b").await);
+    let early = file_at_once(&[&a, &b], "early", 4, 5).await;
+    let snapshots = Snapshots::of(&settings).await;
+    assert_eq!(snapshots.revisions(), [0; 0], "none is due yet");
+    clock.advance(Duration::from_secs(3601));
+    let last = early.last().expect("something was filed").revision;
+    assert_eq!(snapshots.until_there_are(1).await, [last]);
+    let position = snapshot::stands_at(&folder.path().join("a")).expect("a store").position;
+    let late = file_at_once(&[&a, &b], "late", 2, 5).await;
+
+    // One that is none is in the way, and what the log says before the good one is gone.
+    let foreign = folder.path().join("foreign");
+    std::fs::write(&foreign, b"no snapshot at all").expect("a file is written");
+    snapshots.depot(|depot| depot.put("99999999999999999999", &foreign));
+    tokio::task::block_in_place(|| snapshots.0.trim(position)).expect("it is trimmed");
+    let c = start("c").await;
+    let events = agree(&[a, b, c]).await;
+    assert_eq!(events.iter().map(bare).collect::<Vec<_>>(), told(&[early, late].concat()));
+    assert!(!folder.path().join("c").join("snapshot").exists(), "nothing is left behind");
+
+    // Without any, it cannot begin, and says so.
+    for name in snapshots.depot(|depot| depot.list()) {
+        snapshots.depot(|depot| depot.remove(&name.name));
+    }
+    let config = Config { journal: Some(settings.clone()), ..config() };
+    let Err(refused) = attache::serve::build(&config, Parts::default()).await else { panic!("it began") };
+    assert_eq!(refused.reason, Reason::HistoryTrimmed, "{refused}");
+}
+
 /// Files until the replica is gone: the records that were acknowledged.
 async fn until_gone(mut filing: FilingServiceClient<Channel>, round: usize) -> Vec<String> {
     let mut names = Vec::new();
@@ -300,7 +376,7 @@ async fn a_replica_that_starts_while_no_server_answers_reads_on_and_files_when_t
 /// With a deadline, as a client sets one.
 async fn timed(server: &TestServer, request: v1::FileReportsRequest) -> Result<v1::FileReportsResponse, tonic::Status> {
     let mut request = tonic::Request::new(request);
-    request.set_timeout(std::time::Duration::from_secs(3));
+    request.set_timeout(Duration::from_secs(3));
     server.filing().file_reports(request).await.map(tonic::Response::into_inner)
 }
 
@@ -388,7 +464,7 @@ async fn stops_filing(server: &TestServer) {
 async fn until_health(server: &TestServer, status: ServingStatus) {
     patiently("health", async {
         while health(server).await != status {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
     .await;
@@ -400,19 +476,36 @@ async fn health(server: &TestServer) -> ServingStatus {
     health.check(asked).await.expect("health answers").into_inner().status()
 }
 
+/// Why a journal is refused: at once, or once servers that take longer than a start waits have answered.
+async fn refusal(settings: Settings) -> String {
+    let journal = match JetStream::open(settings).await {
+        Err(Trouble::Lax(why)) => return why,
+        Err(other) => panic!("{other:?}"),
+        Ok(journal) => journal,
+    };
+    let following = tokio::spawn(Arc::clone(&journal).run());
+    let why = patiently("the refusal", async {
+        loop {
+            match journal.follow(0, 0) {
+                Err(Trouble::Lax(why)) => return why,
+                other => assert!(other.is_ok(), "{other:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let why = why.await;
+    following.abort();
+    why
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lax_journal_is_refused_unless_it_is_asked_for() {
     let cluster = Cluster::start(Sync::Late);
-    let late = |trouble: Result<Arc<JetStream>, Trouble>| match trouble {
-        Err(Trouble::Lax(why)) => why,
-        Err(other) => panic!("{other:?}"),
-        Ok(_) => panic!("it was accepted"),
-    };
     let settings = cluster.settings();
-    let why = late(JetStream::open(settings.clone()).await);
+    let why = refusal(settings.clone()).await;
     assert!(why.contains("syncs every 120s"), "{why}");
     let silent = Settings { monitors: Vec::new(), ..settings.clone() };
-    assert!(late(JetStream::open(silent).await).contains("--journal-monitor"));
+    assert!(refusal(silent).await.contains("--journal-monitor"));
     let accepted = Settings { accept_lax: true, ..settings.clone() };
     let config = Config { journal: Some(accepted.clone()), ..config() };
     let server = TestServer::with(config, Parts::default()).await;
@@ -425,7 +518,7 @@ async fn a_lax_journal_is_refused_unless_it_is_asked_for() {
     let context = async_nats::jetstream::new(client);
     let mut stream = context.get_stream(&settings.stream).await.expect("it is there");
     let mut forgetful = stream.info().await.expect("it answers").config.clone();
-    forgetful.max_age = std::time::Duration::from_secs(3600);
+    forgetful.max_age = Duration::from_secs(3600);
     context.update_stream(forgetful).await.expect("it is changed");
-    assert!(late(JetStream::open(accepted).await).contains("by their age"));
+    assert!(refusal(accepted).await.contains("by their age"));
 }

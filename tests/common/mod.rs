@@ -120,6 +120,7 @@ pub fn config() -> Config {
         max_store_bytes: None,
         feed: feed::Settings::default(),
         journal: None,
+        snapshots: None,
     }
 }
 

@@ -80,7 +80,7 @@ impl Registry {
 
     fn open(folder: Arc<tempfile::TempDir>, told: Arc<Mutex<Vec<Revision>>>, day: &str) -> Self {
         let (store, write) =
-            store::open(folder.path(), &Options { sync: Sync::Off, max_bytes: None }).expect("a new store");
+            store::open(folder.path(), &Options { sync: Sync::Off, ..Options::default() }).expect("a new store");
         let heard = Arc::clone(&told);
         let publish = Box::new(move |revisions: Vec<Revision>, _| heard.lock().unwrap().extend(revisions));
         let clock = Arc::new(TestClock::at(day));

@@ -105,3 +105,18 @@ async fn damage_anywhere_in_the_log_is_found_by_verifying() {
         assert!(why.contains(place), "{sql}: {why}");
     }
 }
+
+#[tokio::test]
+async fn a_store_that_follows_a_stream_is_not_served_as_a_log_of_its_own_nor_one_that_was_moved() {
+    let folder = store().await;
+    let before = verified(folder.path());
+    for (home, advice) in [("stream S", "--journal"), ("moved to stream S", "folders of their own")] {
+        change(folder.path(), &format!("UPDATE home SET name = '{home}'"));
+        let (code, said) = refused(&mut serve_at(folder.path()));
+        assert_eq!(code, Some(1));
+        assert!(said.contains("stream S") && said.contains(advice), "{said}");
+    }
+    assert_eq!(verified(folder.path()), before, "nothing was written");
+    change(folder.path(), "UPDATE home SET name = 'own'");
+    Process::at(folder.path()).filing().file_reports(agreement("b", 7)).await.expect("it is its own again");
+}

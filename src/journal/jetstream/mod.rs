@@ -8,6 +8,7 @@
 //! gone up without a word, and a server restored from an older copy takes sequences anew. So whatever is read here must
 //! stand at the very next place, and the writer checks the chain of every batch.
 
+mod depot;
 mod follower;
 mod inbox;
 mod shelf;
@@ -15,6 +16,7 @@ mod stream;
 mod sync;
 
 use std::{
+    path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -33,7 +35,7 @@ use tokio::runtime::Handle;
 
 pub use self::stream::Settings;
 use self::{inbox::Inbox, shelf::Bucket};
-use super::{Append, Durable, Journal, Kept, Position, Settled, Shelf, Trouble, Wake};
+use super::{Append, Depot, Durable, Journal, Kept, Position, Settled, Shelf, Stored, Trouble, Wake};
 use crate::limits::{
     JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_OFFERS, JOURNAL_POLL_PAUSE, JOURNAL_READ_TIMEOUT,
     JOURNAL_YIELD,
@@ -391,8 +393,34 @@ impl Journal for JetStream {
         Some(self.opened().map_or(Durable::Unknown, |opened| opened.durable))
     }
 
+    fn depot(self: Arc<Self>) -> Option<Arc<dyn Depot>> {
+        Some(self)
+    }
+
     fn shelf(self: Arc<Self>) -> Option<Arc<dyn Shelf>> {
         Some(self)
+    }
+}
+
+impl Depot for JetStream {
+    fn list(&self) -> Result<Vec<Stored>, Trouble> {
+        self.opened()?;
+        self.runtime.block_on(depot::list(&self.context, &self.settings))
+    }
+
+    fn put(&self, name: &str, file: &Path) -> Result<(), Trouble> {
+        self.opened()?;
+        self.runtime.block_on(depot::put(&self.context, &self.settings, name, file))
+    }
+
+    fn fetch(&self, name: &str, into: &Path) -> Result<(), Trouble> {
+        self.opened()?;
+        self.runtime.block_on(depot::fetch(&self.context, &self.settings, name, into))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), Trouble> {
+        self.opened()?;
+        self.runtime.block_on(depot::remove(&self.context, &self.settings, name))
     }
 }
 

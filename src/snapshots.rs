@@ -1,0 +1,243 @@
+//! Snapshots of the store beside the journal: made by the replicas in turn, and what a new replica begins with.
+//!
+//! A snapshot is the whole file as of one revision, verified entry by entry before it is put, compressed, and named by that
+//! revision. It is used only if the journal has at its place what it has.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use prost::Message as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    domain::error::{Error, Result},
+    journal::{Depot, Journal, Shelf, Stored, Trouble},
+    limits::{SNAPSHOT_COMPRESSION, SNAPSHOT_RETRY, SNAPSHOTS_KEPT},
+    pb::log::SnapshotClaim,
+    store::{self, FILE, Head, Store, snapshot, verify},
+    tasks::asking,
+    writer,
+};
+
+/// Where one is made, or unpacked, in the store's folder.
+const WORK: &str = "snapshot";
+/// The compressed file there.
+const PACKED: &str = "attache.db.zst";
+/// The place on the shelf that says who makes the next one; cursors have a dot in theirs.
+const CLAIM: &str = "snapshots";
+
+/// Who makes snapshots of a replica's store, when it is its turn.
+pub struct Maker {
+    /// Beside which they are kept.
+    pub journal: Arc<dyn Journal>,
+    /// Of what.
+    pub store: Store,
+    /// In this folder.
+    pub folder: PathBuf,
+    /// By which they fall due.
+    pub clock: Arc<dyn Clock>,
+    /// How often, on all replicas together.
+    pub interval: Duration,
+}
+
+impl Maker {
+    /// Makes them until it is stopped.
+    pub async fn run(self, stop: CancellationToken) {
+        let (Some(depot), Some(shelf)) = (Arc::clone(&self.journal).depot(), Arc::clone(&self.journal).shelf()) else {
+            return;
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.make_when_due(depot, shelf) => {}
+        }
+    }
+
+    async fn make_when_due(&self, depot: Arc<dyn Depot>, shelf: Arc<dyn Shelf>) {
+        let interval = i64::try_from(self.interval.as_micros()).unwrap_or(i64::MAX);
+        let mut due = self.clock.now_us().saturating_add(interval);
+        loop {
+            self.clock.wait_until(due).await;
+            let now = self.clock.now_us();
+            if now < due {
+                continue;
+            }
+            let revision = self.store.head().revision;
+            let (depot, shelf, folder) = (Arc::clone(&depot), Arc::clone(&shelf), self.folder.clone());
+            let made = asking(move || {
+                let last = match claim(&*shelf, revision, now, interval)? {
+                    Claimed::Elsewhere(at) => return Ok(at),
+                    Claimed::Here(last) => last,
+                };
+                if last != Some(revision) {
+                    let (stored, head) = put(&*depot, &folder)?;
+                    tracing::info!(revision = head.revision, bytes = stored.bytes, "put a snapshot beside the journal");
+                }
+                Ok(now)
+            });
+            match made.await {
+                Ok(last) => due = last.saturating_add(interval),
+                Err(error) => {
+                    tracing::warn!(%error, "no snapshot could be made; it is tried again");
+                    due = now.saturating_add(interval.min(SNAPSHOT_RETRY));
+                }
+            }
+        }
+    }
+}
+
+/// Whose turn it is.
+enum Claimed {
+    /// This replica's; the last one was of this revision.
+    Here(Option<u64>),
+    /// Another's, which claimed it then.
+    Elsewhere(i64),
+}
+
+/// Claims the next snapshot, unless another replica did within the interval.
+fn claim(shelf: &dyn Shelf, revision: u64, now_us: i64, interval_us: i64) -> Result<Claimed> {
+    let told = |trouble: Trouble| Error::from(&trouble);
+    let kept = shelf.get(CLAIM).map_err(told)?;
+    // One that cannot be read is as good as none.
+    let last = kept.as_ref().and_then(|kept| SnapshotClaim::decode(kept.value.as_slice()).ok());
+    if let Some(last) = &last
+        && last.claimed_at_us.saturating_add(interval_us) > now_us
+    {
+        return Ok(Claimed::Elsewhere(last.claimed_at_us));
+    }
+    let next = SnapshotClaim { revision, claimed_at_us: now_us }.encode_to_vec();
+    match shelf.put(CLAIM, &next, kept.map_or(0, |kept| kept.version)).map_err(told)? {
+        true => Ok(Claimed::Here(last.map(|last| last.revision))),
+        false => Ok(Claimed::Elsewhere(now_us)),
+    }
+}
+
+/// Copies, verifies, compresses and puts the store in a folder, whoever has it open, and drops the oldest ones.
+///
+/// # Errors
+///
+/// If the copy is not sound, or any of it cannot be done.
+pub fn put(depot: &dyn Depot, folder: &Path) -> Result<(Stored, Head)> {
+    let told = |trouble: Trouble| Error::from(&trouble);
+    let work = Work::begin(folder)?;
+    snapshot::copy(folder, &work.0)?;
+    let head = verify::folder(&work.0)?.head;
+    let name = name(head.revision);
+    if let Some(there) = depot.list().map_err(told)?.into_iter().find(|stored| stored.name == name) {
+        return Ok((there, head));
+    }
+    let packed = work.0.join(PACKED);
+    pack(&work.0.join(FILE), &packed).map_err(|e| unusable(&packed, &e))?;
+    depot.put(&name, &packed).map_err(told)?;
+    let mut all = depot.list().map_err(told)?;
+    let stored = all.iter().find(|stored| stored.name == name).cloned();
+    all.truncate(all.len().saturating_sub(SNAPSHOTS_KEPT));
+    for old in all {
+        depot.remove(&old.name).map_err(told)?;
+    }
+    stored.map(|stored| (stored, head)).ok_or_else(|| Error::internal("a snapshot that was put is not there"))
+}
+
+/// Names sort by revision.
+fn name(revision: u64) -> String {
+    format!("{revision:020}")
+}
+
+/// Begins a store in an empty folder with the newest snapshot that the journal goes on from; `None` if there is none, or
+/// there is a store already.
+///
+/// # Errors
+///
+/// If another process holds the folder, or a file cannot be written.
+pub fn begin(journal: &Arc<dyn Journal>, folder: &Path) -> Result<Option<Head>> {
+    let Some(depot) = Arc::clone(journal).depot() else { return Ok(None) };
+    let _lock = store::lock(folder)?;
+    if snapshot::is_there(folder) {
+        return Ok(None);
+    }
+    let stored = match depot.list() {
+        Ok(stored) => stored,
+        Err(trouble) => {
+            tracing::warn!(%trouble, "no snapshot can be asked for; the log is read from its beginning");
+            return Ok(None);
+        }
+    };
+    let work = Work::begin(folder)?;
+    for Stored { name, bytes } in stored.iter().rev() {
+        tracing::info!(snapshot = name, bytes, "fetching a snapshot");
+        match fetch(&*depot, journal, name, &work.0) {
+            Ok(head) => {
+                settle(&work.0.join(FILE), folder)?;
+                tracing::info!(revision = head.revision, position = head.position, "the store begins with a snapshot");
+                return Ok(Some(head));
+            }
+            Err(error) => tracing::warn!(snapshot = name, %error, "a snapshot cannot be used"),
+        }
+    }
+    Ok(None)
+}
+
+/// Fetches one, and checks that it is of this log.
+fn fetch(depot: &dyn Depot, journal: &Arc<dyn Journal>, name: &str, work: &Path) -> Result<Head> {
+    let (packed, file) = (work.join(PACKED), work.join(FILE));
+    depot.fetch(name, &packed).map_err(|trouble| Error::from(&trouble))?;
+    unpack(&packed, &file).map_err(|e| unusable(&file, &e))?;
+    let head = snapshot::stands_at(work)?;
+    if self::name(head.revision) != name {
+        return Err(Error::internal(format!("it stands at revision {}", head.revision)));
+    }
+    match writer::stands_in(&**journal, head)? {
+        true => Ok(head),
+        false => Err(Error::internal("the journal has nothing that it could be compared with")),
+    }
+}
+
+fn pack(file: &Path, into: &Path) -> io::Result<()> {
+    zstd::stream::copy_encode(File::open(file)?, File::create(into)?, SNAPSHOT_COMPRESSION)
+}
+
+fn unpack(packed: &Path, into: &Path) -> io::Result<()> {
+    let file = File::create(into)?;
+    zstd::stream::copy_decode(File::open(packed)?, &file)?;
+    file.sync_all()
+}
+
+/// Moves a whole file to where it is opened from: it is there as a whole, or not at all.
+fn settle(file: &Path, folder: &Path) -> Result<()> {
+    let to = folder.join(FILE);
+    let moved = fs::rename(file, &to).and_then(|()| File::open(folder)?.sync_all());
+    moved.map_err(|e| unusable(&to, &e))
+}
+
+fn unusable(file: &Path, error: &io::Error) -> Error {
+    Error::internal(format!("{}: {error}", file.display()))
+}
+
+/// A folder that goes when it is done with, or at the next beginning.
+struct Work(PathBuf);
+
+impl Work {
+    fn begin(folder: &Path) -> Result<Self> {
+        let work = folder.join(WORK);
+        // What a process that was killed left behind.
+        match fs::remove_dir_all(&work) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unusable(&work, &e)),
+            _ => {}
+        }
+        fs::create_dir(&work).map_err(|e| unusable(&work, &e))?;
+        Ok(Self(work))
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, folder = %self.0.display(), "what a snapshot left behind stays until the next one");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The file as a whole: copied while it is written to, and looked at before it is opened.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, backup::Backup};
+
+use super::{FILE, Head, StoreError, find_head, verify_head};
+use crate::limits::BUSY_TIMEOUT;
+
+/// Copies the store in a folder into another, as it stands at one commit, whoever has it open.
+///
+/// # Errors
+///
+/// If either file cannot be used.
+pub fn copy(folder: &Path, into: &Path) -> Result<(), StoreError> {
+    let from = open_beside(folder)?;
+    let mut copy = Connection::open(into.join(FILE))?;
+    // It is verified, and gone with a crash.
+    copy.pragma_update(None, "synchronous", "OFF")?;
+    copy.pragma_update(None, "journal_mode", "OFF")?;
+    // In one step, which is one read transaction: the writer goes on, and what it writes meanwhile is not in the copy.
+    Backup::new(&from, &mut copy)?.step(-1)?;
+    Ok(())
+}
+
+/// Where the store in a folder stands, its newest link checked.
+///
+/// # Errors
+///
+/// If the file cannot be read, or is not what its log says.
+pub fn stands_at(folder: &Path) -> Result<Head, StoreError> {
+    let connection = open_beside(folder)?;
+    let head =
+        find_head(&connection)?.ok_or_else(|| StoreError::Damaged("it does not say where it stands".to_owned()))?;
+    verify_head(&connection, &head)?;
+    Ok(head)
+}
+
+/// Whether there is a store in a folder.
+#[must_use]
+pub fn is_there(folder: &Path) -> bool {
+    folder.join(FILE).exists()
+}
+
+/// A connection that changes nothing.
+fn open_beside(folder: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(folder.join(FILE), flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
