@@ -9,7 +9,7 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
-    cli::serve_args::{self, ServeArgs},
+    cli::serve_args::{self, JournalArgs, ServeArgs},
     feed,
     journal::jetstream,
     limits::{self, JOURNAL_COPIES, SNAPSHOT_INTERVAL},
@@ -118,7 +118,7 @@ impl Config {
     /// If the file cannot be read, an address is none, or one that others reach was not allowed.
     pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
         let file = args.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
-        let journal = journal(args, &file)?;
+        let journal = journal(&args.journal, &file)?;
         let text = args.listen.clone().or(file.listen).unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
         let listen = parse_listen(&text, args.insecure_listen || file.insecure_listen.unwrap_or(false))?;
         let in_memory = args.in_memory || (args.data_dir.is_none() && file.in_memory.unwrap_or(false));
@@ -167,7 +167,7 @@ fn snapshots(seconds: Option<u64>) -> Option<Duration> {
 }
 
 /// The stream that the flags say, over the file.
-fn journal(args: &ServeArgs, file: &File) -> Result<Option<jetstream::Settings>, ConfigError> {
+fn journal(args: &JournalArgs, file: &File) -> Result<Option<jetstream::Settings>, ConfigError> {
     let parsed = || file.journal.as_deref().map(str::parse).transpose();
     let wrong = |why: String| ConfigError(format!("journal: {why}"));
     let journal = args.journal.clone().map_or_else(parsed, |journal| Ok(Some(journal))).map_err(wrong)?;
@@ -191,7 +191,29 @@ fn journal(args: &ServeArgs, file: &File) -> Result<Option<jetstream::Settings>,
     }
     let told = file.journal_monitors.as_ref().filter(|_| args.journal_monitor.is_empty());
     let monitors = told.unwrap_or(&args.journal_monitor).clone();
-    Ok(Some(jetstream::Settings { servers, stream, replicas, monitors, accept_lax }))
+    Ok(Some(jetstream::Settings { servers, stream, replicas, monitors, accept_lax, accept_sealed: false }))
+}
+
+/// The stream that the flags of a command say, which is none without.
+///
+/// # Errors
+///
+/// If they say none, or one that cannot be.
+pub fn stream(args: &JournalArgs) -> Result<jetstream::Settings, ConfigError> {
+    let none = || ConfigError("--journal must name the servers of a stream, such as nats://host:4222".to_owned());
+    journal(args, &File::default())?.ok_or_else(none)
+}
+
+/// The folder that the flags say, else the user's.
+///
+/// # Errors
+///
+/// If there is none.
+pub fn folder(asked: Option<&Path>) -> Result<PathBuf, ConfigError> {
+    match place(asked.map(Path::to_owned), false, false)? {
+        DataDir::At(folder) => Ok(folder),
+        DataDir::Temporary => Err(ConfigError("say --data-dir".to_owned())),
+    }
 }
 
 fn parse_listen(text: &str, insecure: bool) -> Result<SocketAddr, ConfigError> {

@@ -114,6 +114,10 @@ pub const MAX_CONFLICTS: usize = 64;
 pub const CONFLICT_PATIENCE: Duration = Duration::from_secs(4);
 /// Room on the disk that is kept for what the journal has taken and the store has yet to commit, in bytes.
 pub const COMMIT_RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+/// How often a log that is moved offers a batch, with this pause between, before it gives up: half a minute.
+pub const MOVE_OFFERS: u32 = 60;
+/// The pause between two offers.
+pub const MOVE_PAUSE: Duration = Duration::from_millis(500);
 /// Snapshots that are kept beside the journal.
 pub const SNAPSHOTS_KEPT: usize = 3;
 /// How often a replica makes one, if nobody says: a new one has to read what was appended since.

@@ -20,7 +20,7 @@ use crate::{
     journal::{Depot, Journal, Shelf, Stored, Trouble},
     limits::{SNAPSHOT_COMPRESSION, SNAPSHOT_RETRY, SNAPSHOTS_KEPT},
     pb::log::SnapshotClaim,
-    store::{self, FILE, Head, Store, snapshot, verify},
+    store::{self, FILE, Head, Home, Store, snapshot, verify},
     tasks::asking,
     writer,
 };
@@ -75,7 +75,7 @@ impl Maker {
                     Claimed::Here(last) => last,
                 };
                 if last != Some(revision) {
-                    let (stored, head) = put(&*depot, &folder)?;
+                    let (stored, head) = put(&*depot, &folder, None)?;
                     tracing::info!(revision = head.revision, bytes = stored.bytes, "put a snapshot beside the journal");
                 }
                 Ok(now)
@@ -117,15 +117,19 @@ fn claim(shelf: &dyn Shelf, revision: u64, now_us: i64, interval_us: i64) -> Res
     }
 }
 
-/// Copies, verifies, compresses and puts the store in a folder, whoever has it open, and drops the oldest ones.
+/// Copies, verifies, compresses and puts the store in a folder, whoever has it open, and drops the oldest ones. It says of
+/// itself what it is told to, else what the store says.
 ///
 /// # Errors
 ///
 /// If the copy is not sound, or any of it cannot be done.
-pub fn put(depot: &dyn Depot, folder: &Path) -> Result<(Stored, Head)> {
+pub fn put(depot: &dyn Depot, folder: &Path, as_of: Option<(Head, Home)>) -> Result<(Stored, Head)> {
     let told = |trouble: Trouble| Error::from(&trouble);
     let work = Work::begin(folder)?;
     snapshot::copy(folder, &work.0)?;
+    if let Some((head, home)) = as_of {
+        snapshot::adopt(&work.0, &head, &home)?;
+    }
     let head = verify::folder(&work.0)?.head;
     let name = name(head.revision);
     if let Some(there) = depot.list().map_err(told)?.into_iter().find(|stored| stored.name == name) {

@@ -38,6 +38,11 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
         &["domain", "journal", "store", "writer", "pb", "limits", "clock", "tasks"],
         "copies whole stores beside the journal; the writer compares places",
     ),
+    (
+        "moves",
+        &["domain", "journal", "store", "writer", "snapshots", "pb", "limits", "clock", "tasks"],
+        "takes whole logs from one place to another while no server has them open",
+    ),
     ("sample", &["domain", "writer", "day", "pb", "limits"], "files like any client of the writer"),
     ("import", &["domain", "pb", "limits"], "pure: bytes of outside formats in, items of the contract out"),
     (
@@ -71,7 +76,11 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
         ],
         "the composition root knows all parts but the command line",
     ),
-    ("main", &["cli", "config", "serve", "telemetry"], "arguments, telemetry, runtime, exit code"),
+    (
+        "main",
+        &["cli", "clock", "config", "domain", "journal", "moves", "serve", "telemetry"],
+        "arguments, telemetry, runtime, exit code",
+    ),
     ("lib", &[], "names the stages"),
 ];
 

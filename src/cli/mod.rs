@@ -26,6 +26,7 @@ mod list;
 mod log;
 mod matching;
 mod merge;
+pub mod moves_args;
 pub mod output;
 mod position;
 mod relationship;
@@ -80,8 +81,12 @@ struct EarlyArgs {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve the registry; the only command that is no client
+    /// Serve the registry; with `migrate` and `reseed` the only commands that are no clients
     Serve(Box<ServeArgs>),
+    /// Move the log of a store onto the stream of a journal, or back
+    Migrate(Box<moves_args::MigrateArgs>),
+    /// Build the stream of a journal anew from a replica's store, when it is lost
+    Reseed(Box<moves_args::MoveArgs>),
     /// Print a commented skeleton of a report to fill in
     Template(template::TemplateArgs),
     /// File what sources state
@@ -160,7 +165,9 @@ pub async fn run(command: Command) -> Result<(), CliError> {
 
 async fn dispatch(command: Command) -> Result<(), CliError> {
     match command {
-        Command::Serve(_) => Err(CliError::Usage("`serve` is no client command".into())),
+        Command::Serve(_) | Command::Migrate(_) | Command::Reseed(_) => {
+            Err(CliError::Usage("this is no client command".into()))
+        }
         Command::Template(args) => template::run(&args),
         Command::File(args) => file::run(&args).await,
         Command::Import(args) => import::run(&args).await,

@@ -9,6 +9,7 @@ use std::{
 use anstream::AutoStream;
 use clap::{Args, ValueEnum};
 use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use super::error::CliError;
@@ -178,6 +179,16 @@ pub fn text(bytes: &[u8]) -> Result<(), CliError> {
 pub fn note(text: impl Display) {
     // Nobody is left to tell when standard error fails.
     let _ = writeln!(anstream::stderr(), "attache: {text}");
+}
+
+/// What turns and counts on the terminal while something takes its time; elsewhere it shows nothing.
+#[must_use]
+pub fn spinner(template: &str) -> ProgressBar {
+    let bar = ProgressBar::no_length();
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
 }
 
 /// Reports why the command failed.

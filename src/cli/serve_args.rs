@@ -34,6 +34,18 @@ pub struct ServeArgs {
     /// How to write the log [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// Which journal.
+    #[command(flatten)]
+    pub journal: JournalArgs,
+    /// How often one of the replicas puts a snapshot of its store beside the journal, from which new replicas begin; 0 is
+    /// never [default: 21600, six hours]
+    #[arg(long, value_name = "SECONDS")]
+    pub journal_snapshot_seconds: Option<u64>,
+}
+
+/// Where the log of filings is kept.
+#[derive(Debug, Clone, Args)]
+pub struct JournalArgs {
     /// Where the log of filings is kept: `embedded`, or the NATS servers whose stream replicas share, such as
     /// `nats://a:4222,nats://b:4222,nats://c:4222` [default: embedded]
     #[arg(long, env = "ATTACHE_JOURNAL", value_name = "JOURNAL")]
@@ -51,10 +63,6 @@ pub struct ServeArgs {
     /// Accept a stream with fewer than three copies, or servers that sync late or do not say
     #[arg(long)]
     pub accept_lax_journal: bool,
-    /// How often one of the replicas puts a snapshot of its store beside the journal, from which new replicas begin; 0 is
-    /// never [default: 21600, six hours]
-    #[arg(long, value_name = "SECONDS")]
-    pub journal_snapshot_seconds: Option<u64>,
 }
 
 /// How log lines are written.

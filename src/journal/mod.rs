@@ -101,6 +101,13 @@ pub trait Shelf: Send + Sync {
     /// If it cannot be reached.
     fn get(&self, key: &str) -> Result<Option<Kept>, Trouble>;
 
+    /// The keys that have values.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be reached.
+    fn keys(&self) -> Result<Vec<String>, Trouble>;
+
     /// Sets a value whose version is `after`, 0 for none; `false` if it is another, and nothing happened.
     ///
     /// # Errors

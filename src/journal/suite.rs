@@ -48,6 +48,10 @@ fn keeps(shelf: &dyn Shelf) {
     assert_eq!(shelf.put("a.b", b"other", first), Ok(false), "what has changed is not");
     assert_eq!(value("a.b"), Some(b"two".to_vec()), "the newest value is read");
     assert_eq!(value("a.c"), None, "keys are apart");
+    assert_eq!(shelf.put("a.c", b"three", 0), Ok(true), "another is put");
+    let mut keys = shelf.keys().expect("reachable");
+    keys.sort();
+    assert_eq!(keys, ["a.b", "a.c"], "every key is listed once");
 }
 
 fn stores(depot: &dyn Depot) {

@@ -423,6 +423,32 @@ pub struct CursorRow {
     pub updated_at_us: i64,
 }
 
+/// Every cursor, with its principal and name.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn cursors(connection: &Connection) -> Result<Vec<(String, String, CursorRow)>> {
+    let sql =
+        "SELECT principal, name, position, revision, event_index, snapshot_after, etag, updated_at_us FROM cursors";
+    let mut statement = connection.prepare_cached(sql).map_err(|e| from_sqlite(&e))?;
+    let rows =
+        statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?, cursor_row(r, 2)?))).map_err(|e| from_sqlite(&e))?;
+    rows.collect::<rusqlite::Result<_>>().map_err(|e| from_sqlite(&e))
+}
+
+/// A cursor whose columns begin at this one.
+fn cursor_row(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<CursorRow> {
+    Ok(CursorRow {
+        position: row.get(first)?,
+        revision: row.get(first + 1)?,
+        event_index: row.get(first + 2)?,
+        snapshot_after: row.get(first + 3)?,
+        etag: row.get(first + 4)?,
+        updated_at_us: row.get(first + 5)?,
+    })
+}
+
 /// A cursor by principal and name.
 ///
 /// # Errors
@@ -431,14 +457,5 @@ pub struct CursorRow {
 pub fn cursor(connection: &Connection, principal: &str, name: &str) -> Result<Option<CursorRow>> {
     let sql = "SELECT position, revision, event_index, snapshot_after, etag, updated_at_us FROM cursors
                WHERE principal = ?1 AND name = ?2";
-    row(connection, sql, (principal, name), |r| {
-        Ok(CursorRow {
-            position: r.get(0)?,
-            revision: r.get(1)?,
-            event_index: r.get(2)?,
-            snapshot_after: r.get(3)?,
-            etag: r.get(4)?,
-            updated_at_us: r.get(5)?,
-        })
-    })
+    row(connection, sql, (principal, name), |r| cursor_row(r, 0))
 }

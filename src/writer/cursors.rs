@@ -71,6 +71,34 @@ pub fn keep_on_shelf(shelf: &dyn Shelf, clock: &dyn Clock, cursor: &KeepCursor) 
     Err(Error::new(Reason::Contention, "others kept committing this cursor; nothing happened"))
 }
 
+/// Puts the cursors of a store on an empty shelf, as they are.
+///
+/// # Errors
+///
+/// If the journal cannot be reached.
+pub fn onto_shelf(shelf: &dyn Shelf, rows: &[(String, String, CursorRow)]) -> Result<()> {
+    for (principal, name, row) in rows {
+        // One that is there already was put before an interruption, or moved on since.
+        shelf.put(&key(principal, name), &encoded(row), 0).map_err(|e| Error::from(&e))?;
+    }
+    Ok(())
+}
+
+/// The cursors on a shelf, with their principals and names.
+///
+/// # Errors
+///
+/// If the journal cannot be reached, or one cannot be read.
+pub fn off_shelf(shelf: &dyn Shelf) -> Result<Vec<(String, String, CursorRow)>> {
+    let mut rows = Vec::new();
+    for key in shelf.keys().map_err(|e| Error::from(&e))? {
+        // Other things beside the log have other keys.
+        let Some((principal, name)) = names(&key) else { continue };
+        rows.extend(find(shelf, &key)?.map(|(row, _)| (principal, name, row)));
+    }
+    Ok(rows)
+}
+
 fn find(shelf: &dyn Shelf, key: &str) -> Result<Option<(CursorRow, u64)>> {
     let Some(kept) = shelf.get(key).map_err(|e| Error::from(&e))? else { return Ok(None) };
     let corrupt = |_| Error::new(Reason::EntryCorrupt, "a kept cursor cannot be read");
@@ -89,4 +117,26 @@ fn encoded(row: &CursorRow) -> Vec<u8> {
 fn key(principal: &str, name: &str) -> String {
     let hex = |text: &str| text.bytes().map(|b| format!("{b:02x}")).collect::<String>();
     format!("{}.{}", hex(principal), hex(name))
+}
+
+/// The principal and name of a key, if it is a cursor's.
+fn names(key: &str) -> Option<(String, String)> {
+    let text = |hex: &str| {
+        let byte = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
+        let bytes: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(byte).collect();
+        String::from_utf8(bytes?).ok()
+    };
+    let (principal, name) = key.split_once('.')?;
+    Some((text(principal)?, text(name)?))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_key_says_whose_cursor_it_is() {
+        let key = super::key("local", "reader.1-ü");
+        assert!(key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.'), "{key}");
+        assert_eq!(super::names(&key), Some(("local".to_owned(), "reader.1-ü".to_owned())));
+        assert_eq!(super::names("snapshots"), None);
+    }
 }

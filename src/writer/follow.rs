@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The format of batches that this version writes and reads.
-pub(super) const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 
 /// Checks that a batch follows what the store has; the first batch of all says the epoch.
 pub(super) fn check_batch(batch: &Batch, position: Position, before: Head) -> Result<Head> {
@@ -74,19 +74,30 @@ pub fn stands_in(journal: &dyn Journal, here: Head) -> Result<bool> {
 fn check_same(bytes: &[u8], here: Head) -> Result<()> {
     let position = here.position;
     let diverged = |why: String| Error::new(Reason::LogDiverged, format!("batch {position}, the store's own: {why}"));
-    let batch = read_batch(bytes, position)?;
-    if batch.epoch != here.epoch.as_bytes() {
-        return Err(diverged(format!("is of another epoch than {}", here.epoch)));
-    }
-    let mut hash: Hash = batch.previous_hash.as_slice().try_into().map_err(|_| diverged("no hash".to_owned()))?;
-    for entry in &batch.entries {
-        hash = log::chain(&hash, &entry.header);
+    let (epoch, _, hash) = batch_end(bytes, position)?;
+    if epoch != here.epoch {
+        return Err(diverged(format!("is of epoch {epoch}, expected {}", here.epoch)));
     }
     if hash != here.hash {
         let (found, expected) = (hex(&hash), hex(&here.hash));
         return Err(diverged(format!("ends at hash {found}, expected {expected}")));
     }
     Ok(())
+}
+
+/// The epoch of a batch, its last revision, and the chain's hash after that.
+///
+/// # Errors
+///
+/// `ENTRY_CORRUPT` if it cannot be read.
+pub fn batch_end(bytes: &[u8], position: Position) -> Result<(Epoch, u64, Hash)> {
+    let corrupt = || Error::new(Reason::EntryCorrupt, format!("the batch at {position} says not what it follows"));
+    let batch = read_batch(bytes, position)?;
+    let epoch = Epoch::from_slice(&batch.epoch).map_err(|_| corrupt())?;
+    let before: Hash = batch.previous_hash.as_slice().try_into().map_err(|_| corrupt())?;
+    let hash = batch.entries.iter().fold(before, |hash, entry| log::chain(&hash, &entry.header));
+    let last = batch.first_revision.checked_add(batch.entries.len() as u64).ok_or_else(corrupt)?;
+    Ok((epoch, last.saturating_sub(1), hash))
 }
 
 /// A batch as it was appended.

@@ -24,9 +24,9 @@ use crate::{
 };
 
 /// What a batch adds to its entries at most: format, epoch, ids and hash.
-const BATCH_FRAMING_BYTES: usize = 1024;
+pub const BATCH_FRAMING_BYTES: usize = 1024;
 /// What a batch adds to each entry at most: its tag and length.
-const ENTRY_FRAMING_BYTES: usize = 11;
+pub const ENTRY_FRAMING_BYTES: usize = 11;
 
 /// A request and the span that its lines are written in.
 pub(super) type Asked<'a> = (&'a Request, &'a tracing::Span);

@@ -80,6 +80,7 @@ impl Cluster {
             replicas: 3,
             monitors: self.servers.iter().map(|s| format!("http://127.0.0.1:{}", s.monitor)).collect(),
             accept_lax: false,
+            accept_sealed: false,
         }
     }
 

@@ -134,6 +134,15 @@ impl JetStream {
         self.opened.get().ok_or_else(unreachable)
     }
 
+    /// Seals the stream: whatever anybody appends from now on is refused, for good. What it has can be read.
+    ///
+    /// # Errors
+    ///
+    /// If no server answers; then it may be sealed.
+    pub async fn seal(&self) -> Result<(), Trouble> {
+        within(stream::seal(&self.context, &self.settings)).await?
+    }
+
     /// Reads what others append, until it is dropped.
     pub async fn run(self: Arc<Self>) {
         follower::run(&self).await;
@@ -172,6 +181,10 @@ impl JetStream {
                         Append::Conflict
                     }
                 },
+                _ if code(&error) == Some(ErrorCode::STREAM_SEALED) => {
+                    let why = format!("the stream {} was sealed: its log goes on elsewhere", self.settings.stream);
+                    Append::NotSent(self.inbox.trouble(Trouble::Lost(why)).to_string())
+                }
                 // Nobody took it: there is no leader, or no stream.
                 PublishErrorKind::StreamNotFound => {
                     return Offered::NotYet("the stream has no leader now".to_owned());
@@ -427,6 +440,10 @@ impl Depot for JetStream {
 impl Shelf for JetStream {
     fn get(&self, key: &str) -> Result<Option<Kept>, Trouble> {
         self.runtime.block_on(self.opened()?.bucket.get(key))
+    }
+
+    fn keys(&self) -> Result<Vec<String>, Trouble> {
+        self.runtime.block_on(self.opened()?.bucket.keys())
     }
 
     fn put(&self, key: &str, value: &[u8], after: u64) -> Result<bool, Trouble> {

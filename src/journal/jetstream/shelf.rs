@@ -8,6 +8,7 @@ use async_nats::jetstream::{
     stream::{LastRawMessageErrorKind, StorageType},
 };
 use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 
 use super::{
     super::{Kept, Trouble},
@@ -65,6 +66,12 @@ impl Bucket {
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(Trouble::unreachable(error)),
         }
+    }
+
+    /// The keys that have values.
+    pub async fn keys(&self) -> Result<Vec<String>, Trouble> {
+        let keys = within(self.store.keys()).await?.map_err(Trouble::unreachable)?;
+        within(keys.try_collect()).await?.map_err(Trouble::unreachable)
     }
 
     /// Sets a value whose version is `after`; `false` if it is another.

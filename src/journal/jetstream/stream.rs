@@ -22,6 +22,8 @@ pub struct Settings {
     pub monitors: Vec<String>,
     /// Accept a stream with fewer copies, or servers that sync late or do not say.
     pub accept_lax: bool,
+    /// Accept a stream that is sealed, to read what it has: nothing can be appended to it.
+    pub accept_sealed: bool,
 }
 
 impl Settings {
@@ -73,6 +75,17 @@ fn is_taken(kind: &CreateStreamErrorKind) -> bool {
     matches!(kind, CreateStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NAME_EXIST)
 }
 
+/// Seals it: whatever is appended from now on is refused, for good.
+pub(super) async fn seal(context: &Context, settings: &Settings) -> Result<(), Trouble> {
+    let found = context.get_stream(&settings.stream).await.map_err(Trouble::unreachable)?;
+    let config = found.cached_info().config.clone();
+    if config.sealed {
+        return Ok(());
+    }
+    let sealed = Config { sealed: true, ..config };
+    context.update_stream(sealed).await.map(drop).map_err(Trouble::unreachable)
+}
+
 /// Whether there is no such stream any more.
 pub(super) fn is_gone(error: &InfoError) -> bool {
     code(error) == Some(ErrorCode::STREAM_NOT_FOUND)
@@ -102,9 +115,9 @@ fn laxities(config: &Config, settings: &Settings) -> Vec<Laxity> {
     let small = (1..MAX_FILED_MESSAGE_BYTES).contains(&config.max_message_size);
     refuse(small, "has no room for the largest batch");
     refuse(config.no_ack, "does not acknowledge");
-    refuse(config.sealed, "is sealed");
+    refuse(config.sealed && !settings.accept_sealed, "is sealed: its log was moved elsewhere");
     refuse(config.mirror.is_some() || config.sources.as_ref().is_some_and(|s| !s.is_empty()), "copies other streams");
-    refuse(config.deny_purge, "cannot be trimmed, ever");
+    refuse(config.deny_purge && !config.sealed, "cannot be trimmed, ever");
     if config.num_replicas < JOURNAL_COPIES {
         let what = format!("has {} of {JOURNAL_COPIES} copies", config.num_replicas);
         lax.push(Laxity { what, may_be_accepted: true });

@@ -1,0 +1,370 @@
+//! Moving a log: from a store onto a stream, from a replica onto a new stream when the old one is lost, and back.
+//!
+//! What moves is the chain: batches are made anew, entries and hashes stay. Each move can be interrupted and begun again:
+//! what was appended before is recognised by its hash.
+
+use std::{fmt, path::Path, sync::Arc, thread};
+
+use prost::Message as _;
+use rusqlite::Connection;
+
+use crate::{
+    clock::{Clock, SystemClock},
+    domain::{
+        error::{Error, Reason, Result},
+        token::{Epoch, Hash},
+    },
+    journal::{
+        Append, Journal, Position, Settled, Stored,
+        jetstream::{JetStream, Settings},
+    },
+    limits::{MAX_BATCH_BYTES, MOVE_OFFERS, MOVE_PAUSE, REPLAY_PAGE_BYTES},
+    pb::log::{Batch, Entry},
+    snapshots,
+    store::{
+        self, Head, Home, Options, apply,
+        log::{self, StoredEntry},
+        read, snapshot, verify,
+    },
+    tasks::blocking,
+    writer::{self, BATCH_FRAMING_BYTES, ENTRY_FRAMING_BYTES, cursors},
+};
+
+/// Entries that are read at once.
+const PAGE: usize = 256;
+
+/// Which move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Move {
+    /// See [`to_stream`].
+    ToStream,
+    /// See [`to_embedded`].
+    ToEmbedded,
+    /// See [`reseed`].
+    Reseed,
+}
+
+/// What was moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// Where the log ends now.
+    pub head: Head,
+    /// The snapshot that new replicas begin with; `None` if the log left the stream.
+    pub snapshot: Option<Stored>,
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Head { revision, position, epoch, .. } = self.head;
+        writeln!(f, "moved {revision} revisions, epoch {epoch}")?;
+        match &self.snapshot {
+            Some(Stored { name, bytes }) => {
+                write!(
+                    f,
+                    "the stream has them in {position} batches; new replicas begin with snapshot {name}, {bytes} bytes"
+                )
+            }
+            None => write!(f, "the store has a log of its own; the stream is sealed"),
+        }
+    }
+}
+
+/// Told of the last revision that was appended.
+pub type Told = Box<dyn FnMut(u64) + Send>;
+
+/// Makes a move.
+///
+/// # Errors
+///
+/// See each.
+pub async fn run(what: Move, settings: Settings, folder: &Path, told: Told) -> Result<Moved> {
+    let settings = Settings { accept_sealed: what == Move::ToEmbedded, ..settings };
+    let stream = settings.stream.clone();
+    let journal = JetStream::open(settings).await.map_err(|trouble| Error::from(&trouble))?;
+    match what {
+        Move::ToStream => to_stream(&journal, folder, &stream, told).await,
+        Move::ToEmbedded => to_embedded(&journal, folder, &stream, Arc::new(SystemClock)).await,
+        Move::Reseed => reseed(&journal, folder, &stream, told).await,
+    }
+}
+
+/// Moves the log of the store in a folder onto a stream that is empty, and has the store refuse to serve from then on.
+///
+/// # Errors
+///
+/// If the store is not sound, is no log of its own, or is in use; if the stream has another log; if the journal cannot be
+/// reached. The store is as it was then, and the move can be begun again.
+pub async fn to_stream(journal: &Arc<JetStream>, folder: &Path, stream: &str, told: Told) -> Result<Moved> {
+    let (journal, folder, stream) = (Arc::clone(journal), folder.to_owned(), stream.to_owned());
+    blocking(move || {
+        let moved = Home::Moved(stream.clone());
+        match home(&folder)? {
+            None | Some(Home::Own) => {}
+            // Begun again after it was done.
+            Some(found) if found == moved => {}
+            Some(found) => return Err(unfit(&format!("it is not a log of its own: {found}"))),
+        }
+        let source = Source::open(&folder, None)?;
+        let head = source.append_to(&journal, source.head.epoch, told)?;
+        cursors::onto_shelf(&*shelf(&journal)?, &source.cursors()?)?;
+        let snapshot = put_snapshot(&journal, &folder, head, &stream)?;
+        source.becomes(None, &moved)?;
+        Ok(Moved { head, snapshot: Some(snapshot) })
+    })
+    .await
+}
+
+/// Builds a stream anew from a replica's store, under a new epoch; the store is a replica of the new stream then.
+///
+/// # Errors
+///
+/// As of [`to_stream`]; and if the stream still has the log of the store's own epoch.
+pub async fn reseed(journal: &Arc<JetStream>, folder: &Path, stream: &str, told: Told) -> Result<Moved> {
+    let (journal, folder, stream) = (Arc::clone(journal), folder.to_owned(), stream.to_owned());
+    blocking(move || {
+        match home(&folder)? {
+            Some(Home::Stream(_)) => {}
+            Some(found) => return Err(unfit(&format!("it is no replica's: {found}"))),
+            None => return Err(unfit("it is no replica's")),
+        }
+        let source = Source::open(&folder, None)?;
+        let epoch = match end_of(&journal)? {
+            None => Epoch::new_v4(),
+            Some(end) if end.epoch == source.head.epoch => {
+                let why =
+                    "the stream still has this log: start the replicas, or delete what is left of the stream first";
+                return Err(unfit(why));
+            }
+            // Begun again after an interruption.
+            Some(end) => end.epoch,
+        };
+        let head = source.append_to(&journal, epoch, told)?;
+        let snapshot = put_snapshot(&journal, &folder, head, &stream)?;
+        source.becomes(Some(head), &Home::Stream(stream))?;
+        Ok(Moved { head, snapshot: Some(snapshot) })
+    })
+    .await
+}
+
+/// Seals a stream, brings the store of one of its replicas to its end, and makes that a log of its own.
+///
+/// # Errors
+///
+/// If the store is not sound, or not of this stream; if the journal cannot be reached. What was sealed stays sealed, and
+/// the move can be begun again.
+pub async fn to_embedded(
+    journal: &Arc<JetStream>,
+    folder: &Path,
+    stream: &str,
+    clock: Arc<dyn Clock>,
+) -> Result<Moved> {
+    let (of_stream, at) = (Home::Stream(stream.to_owned()), folder.to_owned());
+    let found = home(folder)?;
+    if found.as_ref() != Some(&of_stream) {
+        let what = found.map_or_else(|| "of none yet".to_owned(), |home| home.to_string());
+        return Err(unfit(&format!("it is no replica of the stream {stream}: {what}")));
+    }
+    blocking(move || Ok(verify::folder(&at)?)).await?;
+    journal.seal().await.map_err(|trouble| Error::from(&trouble))?;
+    let (journal, folder) = (Arc::clone(journal), folder.to_owned());
+    blocking(move || {
+        let end = journal.head().map_err(|trouble| Error::from(&trouble))?.unwrap_or_default();
+        catch_up(&journal, &folder, of_stream, clock)?;
+        let head = verify::folder(&folder)?.head;
+        if head.position != end || !writer::stands_in(&*journal, head)? {
+            return Err(unfit(&format!("it stands at batch {}, and the stream ends at {end}", head.position)));
+        }
+        let kept = cursors::off_shelf(&*shelf(&journal)?)?;
+        let source = Source::open(&folder, Some(end))?;
+        source.keep(&kept)?;
+        source.becomes(None, &Home::Own)?;
+        Ok(Moved { head, snapshot: None })
+    })
+    .await
+}
+
+/// Applies everything that the stream has, as a replica that starts does.
+fn catch_up(journal: &Arc<JetStream>, folder: &Path, home: Home, clock: Arc<dyn Clock>) -> Result<()> {
+    let (_store, write) = store::open(folder, &Options { home, ..Options::default() })?;
+    let nobody = Box::new(|_, _| {});
+    let (writer, thread) = writer::start(write, Arc::clone(journal) as Arc<dyn Journal>, clock, nobody)?;
+    // Nothing waits: dropping the last handle ends it.
+    drop(writer);
+    thread.join()
+}
+
+fn home(folder: &Path) -> Result<Option<Home>> {
+    if !snapshot::is_there(folder) {
+        return Err(unfit(&format!("there is no store in {}", folder.display())));
+    }
+    Ok(snapshot::home(folder)?)
+}
+
+fn shelf(journal: &Arc<JetStream>) -> Result<Arc<dyn crate::journal::Shelf>> {
+    Arc::clone(journal).shelf().ok_or_else(|| Error::internal("the journal keeps no cursors"))
+}
+
+fn unfit(why: &str) -> Error {
+    Error::new(Reason::LogDiverged, format!("the store cannot be moved: {why}"))
+}
+
+/// A copy of the store as a replica of the stream has it, beside the stream.
+fn put_snapshot(journal: &Arc<JetStream>, folder: &Path, head: Head, stream: &str) -> Result<Stored> {
+    let depot = Arc::clone(journal).depot().ok_or_else(|| Error::internal("the journal keeps no snapshots"))?;
+    Ok(snapshots::put(&*depot, folder, Some((head, Home::Stream(stream.to_owned()))))?.0)
+}
+
+/// Where a stream ends.
+struct End {
+    position: Position,
+    epoch: Epoch,
+    revision: u64,
+    hash: Hash,
+}
+
+fn end_of(journal: &JetStream) -> Result<Option<End>> {
+    let position = journal.head().map_err(|trouble| Error::from(&trouble))?.unwrap_or_default();
+    if position == 0 {
+        return Ok(None);
+    }
+    let bytes = journal.batch(position).map_err(|trouble| Error::from(&trouble))?;
+    let bytes = bytes.ok_or_else(|| unfit("the stream is not empty, and its last batch is gone"))?;
+    let (epoch, revision, hash) = writer::batch_end(&bytes, position)?;
+    Ok(Some(End { position, epoch, revision, hash }))
+}
+
+/// A store that nobody else has open, verified.
+struct Source {
+    connection: Connection,
+    head: Head,
+    _lock: std::fs::File,
+}
+
+impl Source {
+    /// Opens and verifies it, unless that was done at this position.
+    fn open(folder: &Path, verified_at: Option<Position>) -> Result<Self> {
+        let lock = store::lock(folder)?;
+        let head = snapshot::stands_at(folder)?;
+        if verified_at != Some(head.position) {
+            verify::folder(folder)?;
+        }
+        Ok(Self { connection: snapshot::open_alone(folder)?, head, _lock: lock })
+    }
+
+    fn cursors(&self) -> Result<Vec<(String, String, read::CursorRow)>> {
+        read::cursors(&self.connection)
+    }
+
+    fn keep(&self, cursors: &[(String, String, read::CursorRow)]) -> Result<()> {
+        for (principal, name, row) in cursors {
+            apply::cursor(&self.connection, principal, name, row).map_err(|e| store::from_sqlite(&e))?;
+        }
+        Ok(())
+    }
+
+    /// Says of itself where it stands, if that changed, and whose log it is.
+    fn becomes(&self, head: Option<Head>, home: &Home) -> Result<()> {
+        Ok(snapshot::say(&self.connection, &head.unwrap_or(self.head), home)?)
+    }
+
+    /// Appends the whole log, or what an interrupted move left; the head that a replica has then.
+    fn append_to(&self, journal: &JetStream, epoch: Epoch, mut told: Told) -> Result<Head> {
+        let mut at = match end_of(journal)? {
+            None => Head::empty(epoch),
+            Some(end) => self.recognised(end, epoch)?,
+        };
+        while at.revision < self.head.revision {
+            let entries = self.page(at.revision)?;
+            let mut rest = entries.as_slice();
+            while !rest.is_empty() {
+                let (batch, taken) = fill(&at, rest);
+                append(journal, at.position, &batch)?;
+                let last = &rest[taken - 1];
+                at = Head { position: at.position + 1, revision: last.revision, hash: last.hash, ..at };
+                told(at.revision);
+                rest = &rest[taken..];
+            }
+        }
+        let head = Head { epoch, position: at.position, ..self.head };
+        match writer::stands_in(journal, head)? {
+            true => Ok(head),
+            false => Err(unfit("it is empty: there is nothing to move")),
+        }
+    }
+
+    /// After what an earlier attempt appended.
+    fn recognised(&self, end: End, epoch: Epoch) -> Result<Head> {
+        let other = || unfit("the stream has another log; it must be empty");
+        if end.epoch != epoch || end.revision > self.head.revision {
+            return Err(other());
+        }
+        if log::hash_of(&self.connection, end.revision)? != end.hash {
+            return Err(other());
+        }
+        Ok(Head { position: end.position, revision: end.revision, hash: end.hash, ..Head::empty(epoch) })
+    }
+
+    fn page(&self, after: u64) -> Result<Vec<StoredEntry>> {
+        let entries = log::entries(&self.connection, after, self.head.revision, PAGE, REPLAY_PAGE_BYTES)?;
+        if entries.first().is_none_or(|entry| entry.revision != after + 1) {
+            return Err(unfit(&format!("its entry {} is gone", after + 1)));
+        }
+        Ok(entries)
+    }
+}
+
+/// A batch of as many entries as fit, and how many they are.
+fn fill(at: &Head, entries: &[StoredEntry]) -> (Vec<u8>, usize) {
+    let mut bytes = BATCH_FRAMING_BYTES;
+    let mut taken: Vec<Entry> = Vec::new();
+    for entry in entries {
+        let entry = Entry { header: entry.header.clone(), payload: entry.payload.to_vec() };
+        bytes += entry.encoded_len() + ENTRY_FRAMING_BYTES;
+        if !taken.is_empty() && bytes > MAX_BATCH_BYTES {
+            break;
+        }
+        taken.push(entry);
+    }
+    let count = taken.len();
+    let batch = Batch {
+        format: writer::FORMAT,
+        epoch: at.epoch.as_bytes().to_vec(),
+        batch_id: uuid::Uuid::now_v7().as_bytes().to_vec(),
+        first_revision: at.revision + 1,
+        previous_hash: at.hash.to_vec(),
+        entries: taken,
+    };
+    (batch.encode_to_vec(), count)
+}
+
+/// Appends one batch, however long nobody knows what became of it.
+fn append(journal: &JetStream, after: Position, batch: &[u8]) -> Result<()> {
+    let elsewhere = || unfit("somebody else appends to the stream: stop the servers that use it");
+    let mut reason = String::new();
+    for _ in 0..MOVE_OFFERS {
+        match journal.append(after, batch) {
+            Append::Appended => return Ok(()),
+            Append::Conflict | Append::AtCommit => return Err(elsewhere()),
+            Append::NotSent(why) => reason = why,
+            Append::Unknown => match settle(journal, after, batch) {
+                Some(true) => return Ok(()),
+                Some(false) => return Err(elsewhere()),
+                None => "nobody knows what became of a batch".clone_into(&mut reason),
+            },
+        }
+        thread::sleep(MOVE_PAUSE);
+    }
+    Err(Error::new(Reason::JournalUnavailable, format!("the journal took nothing: {reason}")))
+}
+
+/// Whether a batch is at its place; `None` if nobody knows after a while.
+fn settle(journal: &JetStream, after: Position, batch: &[u8]) -> Option<bool> {
+    for _ in 0..MOVE_OFFERS {
+        match journal.settle(after, batch) {
+            Settled::Ours => return Some(true),
+            Settled::Theirs => return Some(false),
+            Settled::NotYet => thread::sleep(MOVE_PAUSE),
+        }
+    }
+    None
+}

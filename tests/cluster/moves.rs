@@ -1,0 +1,151 @@
+//! From one server to many and back, and a stream that is built anew.
+
+use std::{path::Path, sync::Arc};
+
+use attache::{
+    domain::error::{Error, Result},
+    moves::{self, Move, Moved},
+    pb::v1,
+    serve::{self, Parts},
+    store::verify,
+};
+
+use crate::{
+    agree, at,
+    common::{
+        FakeClock, TestServer,
+        scribe::file_at_once,
+        visit_report,
+        watching::{Watching, after, everything, patiently, reason, until_caught_up},
+    },
+    nats::{Cluster, STREAM, Sync},
+    replica, replica_at,
+};
+
+async fn embedded(folder: &Path) -> TestServer {
+    TestServer::with(at(folder), Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() }).await
+}
+
+async fn moving(what: Move, cluster: &Cluster, folder: &Path) -> Result<Moved> {
+    patiently("the move", moves::run(what, cluster.settings(), folder, Box::new(|_| {}))).await
+}
+
+/// Why a server does not start.
+async fn refusal(config: attache::config::Config) -> Error {
+    match serve::build(&config, Parts::default()).await {
+        Err(error) => error,
+        Ok(_) => panic!("it was started"),
+    }
+}
+
+async fn delete_stream(cluster: &Cluster) {
+    let client = async_nats::connect(cluster.settings().servers).await.expect("it connects");
+    async_nats::jetstream::new(client).delete_stream(STREAM).await.expect("it is deleted");
+}
+
+async fn cursor(server: &TestServer) -> std::result::Result<v1::Cursor, tonic::Status> {
+    let asked = v1::GetCursorRequest { name: "reader".into() };
+    server.feed().get_cursor(asked).await.map(|answer| answer.into_inner().cursor.expect("a cursor"))
+}
+
+/// Files what stands for one more change.
+async fn one_more(server: &TestServer, id: &str) -> v1::FileReportsResponse {
+    server.file(vec![visit_report(id, "s", "KZ", "AZ", "2023-05-01")]).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_moves_onto_a_stream_and_back_with_every_token_and_cursor() {
+    let cluster = Cluster::start(Sync::Always);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let alone = embedded(&first).await;
+    let acked = file_at_once(&[&alone], "any", 4, 10).await;
+    let amid = acked[acked.len() / 2].token.clone();
+    let keep = v1::CommitCursorRequest { name: "reader".into(), position: amid.clone(), expected_etag: None };
+    alone.feed().commit_cursor(keep).await.expect("it is kept");
+    let (before, kept) = (everything(&alone).await, cursor(&alone).await.expect("it is kept"));
+    alone.stop().await;
+
+    let moved = moving(Move::ToStream, &cluster, &first).await.expect("it moves");
+    assert_eq!(moved.head.revision, acked.last().expect("something was filed").revision);
+    assert!(refusal(at(&first)).await.message.contains("moved to the stream TEST"));
+    let again = moving(Move::ToStream, &cluster, &first).await.expect("it is there already");
+    assert_eq!(again.head, moved.head, "once is enough");
+    let (a, b) = (replica_at(&cluster, &second).await, replica(&cluster).await);
+    one_more(&b, "more").await;
+    let shared = [a, b];
+    let events = agree(&shared).await;
+    assert_eq!(events[..before.len()], before, "the past is as it was");
+    assert_eq!(cursor(&shared[1]).await.expect("it came along"), kept);
+    let after_amid = shared[1].replay(until_caught_up(after(&amid))).await;
+    assert_eq!(after_amid, events[events.len() - after_amid.len()..], "a consumer goes on with its token");
+    let [a, b] = shared;
+    a.stop().await;
+
+    one_more(&b, "late").await;
+    let back = moving(Move::ToEmbedded, &cluster, &second).await.expect("it moves back");
+    let reports = vec![visit_report("too-late", "s", "KZ", "AZ", "2023-05-02")];
+    let request = v1::FileReportsRequest { reports, ..Default::default() };
+    let refused = patiently("a refusal", b.filing().file_reports(request)).await.expect_err("the stream is sealed");
+    assert!(refused.message().contains("was sealed: its log goes on elsewhere"), "{refused:?}");
+    let with_late = everything(&b).await;
+    b.stop().await;
+    assert_eq!(verify::folder(&second).expect("it is sound").head, back.head);
+    let alone = embedded(&second).await;
+    assert_eq!(everything(&alone).await, with_late);
+    assert_eq!(cursor(&alone).await.expect("it came along"), kept);
+    let next = one_more(&alone, "alone").await;
+    assert_eq!(next.revision, back.head.revision + 1);
+    alone.stop().await;
+    let onto_sealed = attache::config::Config { journal: Some(cluster.settings()), ..at(&folder.path().join("new")) };
+    assert!(refusal(onto_sealed).await.message.contains("sealed"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_does_not_move_onto_a_stream_that_has_another() {
+    let cluster = Cluster::start(Sync::Always);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let alone = embedded(folder.path()).await;
+    one_more(&alone, "one").await;
+    alone.stop().await;
+    let other = replica(&cluster).await;
+    one_more(&other, "other").await;
+    let before = everything(&other).await;
+    let error = moving(Move::ToStream, &cluster, folder.path()).await.expect_err("it is taken");
+    assert!(error.message.contains("the stream has another log"), "{error}");
+    let alone = embedded(folder.path()).await;
+    one_more(&alone, "two").await;
+    assert_eq!(everything(&other).await, before, "nothing came to the other");
+    alone.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_lost_is_built_anew_from_a_replica_and_old_tokens_are_refused() {
+    let cluster = Cluster::start(Sync::Always);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let kept = folder.path().join("kept");
+    let (a, b) = (replica_at(&cluster, &kept).await, replica(&cluster).await);
+    file_at_once(&[&a, &b], "any", 4, 10).await;
+    let servers = [a, b];
+    let before = agree(&servers).await;
+    let old = servers[0].token().await;
+    for server in servers {
+        server.stop().await;
+    }
+    let error = moving(Move::Reseed, &cluster, &kept).await.expect_err("nothing is lost");
+    assert!(error.message.contains("still has this log"), "{error}");
+    delete_stream(&cluster).await;
+    moving(Move::Reseed, &cluster, &kept).await.expect("it is built anew");
+
+    let servers = [replica_at(&cluster, &kept).await, replica(&cluster).await];
+    one_more(&servers[1], "more").await;
+    assert_eq!(agree(&servers).await[..before.len()], before, "what was acknowledged stands");
+    for server in &servers {
+        let refused = Watching::open(server.feed(), after(&old)).await.err().expect("it is of the log that was lost");
+        assert_eq!(reason(&refused), "LOG_REPLACED");
+    }
+    for server in servers {
+        server.stop().await;
+    }
+}

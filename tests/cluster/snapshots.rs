@@ -1,0 +1,97 @@
+//! What a new replica begins with.
+
+use std::{sync::Arc, time::Duration};
+
+use attache::{
+    clock::Clock,
+    config::Config,
+    domain::error::Reason,
+    journal::{
+        Depot, Journal as _, Trouble,
+        jetstream::{JetStream, Settings},
+    },
+    serve::Parts,
+    store::snapshot,
+};
+
+use crate::{
+    agree, at,
+    common::{
+        FakeClock, TestServer, config,
+        scribe::{file_at_once, told},
+        watching::{bare, patiently},
+    },
+    nats::{Cluster, Sync},
+};
+
+/// What the depot beside the journal has, asked off the async threads.
+struct Snapshots(Arc<JetStream>);
+
+impl Snapshots {
+    async fn of(settings: &Settings) -> Self {
+        Self(JetStream::open(settings.clone()).await.expect("it opens"))
+    }
+
+    fn depot<T>(&self, ask: impl FnOnce(&dyn Depot) -> Result<T, Trouble>) -> T {
+        let depot = Arc::clone(&self.0).depot().expect("there is one");
+        tokio::task::block_in_place(|| ask(&*depot)).expect("it answers")
+    }
+
+    /// Their revisions.
+    fn revisions(&self) -> Vec<u64> {
+        let stored = self.depot(|depot| depot.list());
+        stored.iter().map(|stored| stored.name.parse().expect("a revision")).collect()
+    }
+
+    async fn until_there_are(&self, count: usize) -> Vec<u64> {
+        patiently("a snapshot", async {
+            loop {
+                match self.revisions() {
+                    revisions if revisions.len() >= count => return revisions,
+                    _ => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        })
+        .await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_replica_begins_with_the_newest_snapshot_that_the_log_goes_on_from() {
+    let cluster = Cluster::start(Sync::Always);
+    let (settings, folder) = (cluster.settings(), tempfile::tempdir().expect("a temporary folder"));
+    let clock = Arc::new(FakeClock::default());
+    let start = async |name: &str| {
+        let every_hour = Some(Duration::from_secs(3600));
+        let config = Config { journal: Some(settings.clone()), snapshots: every_hour, ..at(&folder.path().join(name)) };
+        let clock: Arc<dyn Clock> = Arc::clone(&clock) as _;
+        TestServer::with(config, Parts { clock, ..Parts::default() }).await
+    };
+    let (a, b) = (start("a").await, start("b").await);
+    let early = file_at_once(&[&a, &b], "early", 4, 5).await;
+    let snapshots = Snapshots::of(&settings).await;
+    assert_eq!(snapshots.revisions(), [0; 0], "none is due yet");
+    clock.advance(Duration::from_secs(3601));
+    let last = early.last().expect("something was filed").revision;
+    assert_eq!(snapshots.until_there_are(1).await, [last]);
+    let position = snapshot::stands_at(&folder.path().join("a")).expect("a store").position;
+    let late = file_at_once(&[&a, &b], "late", 2, 5).await;
+
+    // One that is none is in the way, and what the log says before the good one is gone.
+    let foreign = folder.path().join("foreign");
+    std::fs::write(&foreign, b"no snapshot at all").expect("a file is written");
+    snapshots.depot(|depot| depot.put("99999999999999999999", &foreign));
+    tokio::task::block_in_place(|| snapshots.0.trim(position)).expect("it is trimmed");
+    let c = start("c").await;
+    let events = agree(&[a, b, c]).await;
+    assert_eq!(events.iter().map(bare).collect::<Vec<_>>(), told(&[early, late].concat()));
+    assert!(!folder.path().join("c").join("snapshot").exists(), "nothing is left behind");
+
+    // Without any, it cannot begin, and says so.
+    for name in snapshots.depot(|depot| depot.list()) {
+        snapshots.depot(|depot| depot.remove(&name.name));
+    }
+    let config = Config { journal: Some(settings.clone()), ..config() };
+    let Err(refused) = attache::serve::build(&config, Parts::default()).await else { panic!("it began") };
+    assert_eq!(refused.reason, Reason::HistoryTrimmed, "{refused}");
+}
