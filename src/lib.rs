@@ -17,7 +17,7 @@
 //!
 //! Beside them: [`config`], [`limits`] (every bound of the program), [`clock`], [`tasks`] and [`telemetry`] (the only
 //! callers of system time, of spawn, of subscribers), [`pb`] (generated code), [`sample`], [`day`] (the clock) and
-//! [`snapshots`] (what new replicas begin with), and [`moves`] (of a log onto a stream and back).
+//! [`snapshots`] (what new replicas begin with), [`sweep`] (the room of what was trimmed), and [`moves`] (of a log onto a stream and back).
 
 #![warn(missing_docs)]
 // One place each for system time, spawning and exits: clippy.toml says why.
@@ -46,5 +46,6 @@ pub mod moves;
 pub mod pb;
 pub mod sample;
 pub mod snapshots;
+pub mod sweep;
 pub mod tasks;
 pub mod telemetry;

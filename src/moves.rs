@@ -197,6 +197,9 @@ fn home(folder: &Path) -> Result<Option<Home>> {
     if !snapshot::is_there(folder) {
         return Err(unfit(&format!("there is no store in {}", folder.display())));
     }
+    let _lock = store::lock(folder)?;
+    // It may be of an older version of this program.
+    drop(snapshot::open_alone(folder)?);
     Ok(snapshot::home(folder)?)
 }
 
@@ -270,7 +273,8 @@ impl Source {
     /// Appends the whole log, or what an interrupted move left; the head that a replica has then.
     fn append_to(&self, journal: &JetStream, epoch: Epoch, mut told: Told) -> Result<Head> {
         let mut at = match end_of(journal)? {
-            None => Head::empty(epoch),
+            // Of a log that was trimmed, what is left of it.
+            None => Head { revision: self.head.floor, hash: self.head.floor_hash, ..Head::empty(epoch) },
             Some(end) => self.recognised(end, epoch)?,
         };
         while at.revision < self.head.revision {

@@ -26,6 +26,7 @@ use crate::{
         self, Home, Options, Store, Sync,
         log::{self, Depth},
     },
+    sweep,
     tasks::{Tasks, blocking},
     transport::{self, App, listener},
     writer::{self, Writer, WriterThread},
@@ -151,7 +152,8 @@ async fn shared_journal(
 /// Puts the newest revisions into the ring, so that those who resume after a restart find them there.
 fn refill(store: &Store, hub: &Hub) -> Result<()> {
     let head = store.head();
-    let after = head.revision.saturating_sub(u64::try_from(REPLAY_PAGE_REVISIONS).unwrap_or(u64::MAX));
+    let page = u64::try_from(REPLAY_PAGE_REVISIONS).unwrap_or(u64::MAX);
+    let after = head.revision.saturating_sub(page).max(head.floor);
     let revisions = store.read(|c| {
         let entries = log::entries(c, after, head.revision, REPLAY_PAGE_REVISIONS, RING_BYTES)?;
         // The ring ends at the head: what does not fit with it stays out.
@@ -212,11 +214,10 @@ impl Server {
         let clock =
             day::run(app.store.clone(), app.writer.clone(), Arc::clone(&app.clock), self.accept_day_jump, stop.clone());
         tasks.spawn("clock", clock);
-        if let Some(interval) = self.snapshots {
-            let (journal, store, folder) = (Arc::clone(&app.journal), app.store.clone(), self.folder.clone());
-            let maker = snapshots::Maker { journal, store, folder, clock: Arc::clone(&app.clock), interval };
-            tasks.spawn("snapshots", maker.run(stop.clone()));
-        }
+        tasks.spawn("sweep", sweep::run(app.store.clone(), app.writer.clone(), stop.clone()));
+        let (journal, store, clock) = (Arc::clone(&app.journal), app.store.clone(), Arc::clone(&app.clock));
+        let maker = snapshots::Maker { journal, store, folder: self.folder.clone(), clock, interval: self.snapshots };
+        tasks.spawn("snapshots", maker.run(stop.clone()));
         tokio::select! {
             () = shutdown => {}
             () = watch_over_filings(&self.app, &self.health) => {}

@@ -42,24 +42,26 @@ pub struct Maker {
     pub folder: PathBuf,
     /// By which they fall due.
     pub clock: Arc<dyn Clock>,
-    /// How often, on all replicas together.
-    pub interval: Duration,
+    /// How often, on all replicas together; `None` is never.
+    pub interval: Option<Duration>,
 }
 
 impl Maker {
-    /// Makes them until it is stopped.
+    /// Makes them, and purges what they and a trim have made superfluous, until it is stopped.
     pub async fn run(self, stop: CancellationToken) {
         let (Some(depot), Some(shelf)) = (Arc::clone(&self.journal).depot(), Arc::clone(&self.journal).shelf()) else {
             return;
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = self.make_when_due(depot, shelf) => {}
+            () = self.make_when_due(&depot, &shelf) => {}
+            () = self.purge_when_trimmed(&depot) => {}
         }
     }
 
-    async fn make_when_due(&self, depot: Arc<dyn Depot>, shelf: Arc<dyn Shelf>) {
-        let interval = i64::try_from(self.interval.as_micros()).unwrap_or(i64::MAX);
+    async fn make_when_due(&self, depot: &Arc<dyn Depot>, shelf: &Arc<dyn Shelf>) {
+        let Some(interval) = self.interval else { return std::future::pending().await };
+        let interval = i64::try_from(interval.as_micros()).unwrap_or(i64::MAX);
         let mut due = self.clock.now_us().saturating_add(interval);
         loop {
             self.clock.wait_until(due).await;
@@ -67,20 +69,7 @@ impl Maker {
             if now < due {
                 continue;
             }
-            let revision = self.store.head().revision;
-            let (depot, shelf, folder) = (Arc::clone(&depot), Arc::clone(&shelf), self.folder.clone());
-            let made = asking(move || {
-                let last = match claim(&*shelf, revision, now, interval)? {
-                    Claimed::Elsewhere(at) => return Ok(at),
-                    Claimed::Here(last) => last,
-                };
-                if last != Some(revision) {
-                    let (stored, head) = put(&*depot, &folder, None)?;
-                    tracing::info!(revision = head.revision, bytes = stored.bytes, "put a snapshot beside the journal");
-                }
-                Ok(now)
-            });
-            match made.await {
+            match self.take_turn(depot, shelf, now, interval).await {
                 Ok(last) => due = last.saturating_add(interval),
                 Err(error) => {
                     tracing::warn!(%error, "no snapshot could be made; it is tried again");
@@ -89,6 +78,56 @@ impl Maker {
             }
         }
     }
+
+    /// Makes the next one, unless another replica does; when it was claimed.
+    async fn take_turn(&self, depot: &Arc<dyn Depot>, shelf: &Arc<dyn Shelf>, now: i64, interval: i64) -> Result<i64> {
+        let head = self.store.head();
+        let (depot, shelf, folder) = (Arc::clone(depot), Arc::clone(shelf), self.folder.clone());
+        let journal = Arc::clone(&self.journal);
+        asking(move || {
+            let last = match claim(&*shelf, head.revision, now, interval)? {
+                Claimed::Elsewhere(at) => return Ok(at),
+                Claimed::Here(last) => last,
+            };
+            if last != Some(head.revision) {
+                let (stored, head) = put(&*depot, &folder, None)?;
+                tracing::info!(revision = head.revision, bytes = stored.bytes, "put a snapshot beside the journal");
+                purge(&*journal, &*depot, head.floor)?;
+            }
+            Ok(now)
+        })
+        .await
+    }
+
+    async fn purge_when_trimmed(&self, depot: &Arc<dyn Depot>) {
+        let mut heads = self.store.follow_head();
+        let mut purged = 0;
+        loop {
+            let moved = heads.wait_for(|head| head.floor > purged).await.map(|head| head.floor);
+            let Ok(floor) = moved else { return std::future::pending().await };
+            let (journal, depot) = (Arc::clone(&self.journal), Arc::clone(depot));
+            if let Err(error) = asking(move || purge(&*journal, &*depot, floor)).await {
+                // Every replica does it, and whoever makes the next snapshot again.
+                tracing::warn!(%error, "the journal keeps what was trimmed for now");
+            }
+            purged = floor;
+        }
+    }
+}
+
+/// Purges from the journal what is older than the log's floor, but nothing that follows the second-newest snapshot: a
+/// replica may begin with that.
+fn purge(journal: &dyn Journal, depot: &dyn Depot, floor: u64) -> Result<()> {
+    let told = |trouble: Trouble| Error::from(&trouble);
+    let stored = depot.list().map_err(told)?;
+    let second = stored.iter().rev().nth(1).and_then(|stored| stored.name.parse::<u64>().ok());
+    let Some(through) = second.map(|second| second.min(floor)) else { return Ok(()) };
+    let position = writer::position_of(journal, through)?;
+    if position > 0 && journal.batch(position).map_err(told)?.is_some() {
+        journal.trim(position).map_err(told)?;
+        tracing::info!(position, "purged the journal up to there");
+    }
+    Ok(())
 }
 
 /// Whose turn it is.
@@ -191,6 +230,8 @@ fn fetch(depot: &dyn Depot, journal: &Arc<dyn Journal>, name: &str, work: &Path)
     let (packed, file) = (work.join(PACKED), work.join(FILE));
     depot.fetch(name, &packed).map_err(|trouble| Error::from(&trouble))?;
     unpack(&packed, &file).map_err(|e| unusable(&file, &e))?;
+    // It may be of an older version of this program; one of a newer version is refused.
+    drop(snapshot::open_alone(work)?);
     let head = snapshot::stands_at(work)?;
     if self::name(head.revision) != name {
         return Err(Error::internal(format!("it stands at revision {}", head.revision)));

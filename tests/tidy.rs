@@ -38,6 +38,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
         &["domain", "journal", "store", "writer", "pb", "limits", "clock", "tasks"],
         "copies whole stores beside the journal; the writer compares places",
     ),
+    ("sweep", &["store", "writer", "limits"], "asks the writer to drop what was trimmed"),
     (
         "moves",
         &["domain", "journal", "store", "writer", "snapshots", "pb", "limits", "clock", "tasks"],
@@ -70,6 +71,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
             "sample",
             "day",
             "snapshots",
+            "sweep",
             "limits",
             "clock",
             "tasks",

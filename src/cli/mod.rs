@@ -38,6 +38,7 @@ mod search;
 pub mod serve_args;
 mod sheet;
 mod template;
+mod trim;
 mod typos;
 mod view;
 mod watch;
@@ -121,6 +122,8 @@ pub enum Command {
     Export(Box<export::ExportArgs>),
     /// Show the log's epoch, positions, durability and limits
     Log(Box<log::LogArgs>),
+    /// Drop old history, on every replica
+    Trim(Box<trim::TrimArgs>),
     /// Ask whether the server and each of its services serve
     Health(Box<health::HealthArgs>),
     /// Measure what a server does in a second
@@ -185,6 +188,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Watch(args) => watch::run(&args).await,
         Command::Export(args) => export::run(&args).await,
         Command::Log(args) => log::run(&args).await,
+        Command::Trim(args) => trim::run(&args).await,
         Command::Health(args) => health::run(&args).await,
         Command::Bench(args) => bench::run(&args).await,
         Command::Cursor(args) => cursor::run(&args).await,

@@ -167,7 +167,7 @@ pub fn subscribe(
         subscriber,
         store: store.clone(),
         frames,
-        at: Token::at(head.epoch, 0, &crate::domain::token::GENESIS),
+        at: head.oldest_token(),
         amid: None,
         goal,
         was_live: false,
@@ -356,6 +356,7 @@ impl Watch {
                 store.list(&query)
             })
             .await?;
+            self.check_kept(revision)?;
             self.send_snapshot(page.records, revision, filters).await?;
             match page.next {
                 None => return Ok(()),
@@ -468,10 +469,12 @@ impl Watch {
             let _permit = Arc::clone(hub.readers()).acquire_owned().await.map_err(|_| Stop::Gone)?;
             let limit = hub.settings().page_revisions;
             let revisions = blocking(move || {
-                store.read(|c| {
+                let read = store.read(|c| {
                     let entries = log::entries(c, after, through, limit, REPLAY_PAGE_BYTES)?;
                     log::revisions(c, &entries, depth)
-                })
+                });
+                // Nothing is dropped before the floor has moved: what was read above it is whole.
+                store.check_kept(after).and(read)
             });
             Ok(revisions.await?)
         }
@@ -504,6 +507,11 @@ impl Watch {
             return Err(Stop::Told);
         }
         Ok(())
+    }
+
+    /// Whether what is read at a revision was whole: it may be trimmed meanwhile.
+    fn check_kept(&self, revision: u64) -> Step {
+        Ok(self.store.check_kept(revision)?)
     }
 
     async fn check_drain(&mut self) -> Step {
@@ -546,12 +554,11 @@ impl Watch {
     async fn progress(&mut self) -> Step {
         let lag = self.lag().await?;
         let head = self.subscriber.hub().head();
-        let epoch = head.epoch;
         let progress = v1::WatchProgress {
             lag_events: lag.events,
             lag_bytes: lag.bytes,
             lag_time: duration(lag.time),
-            oldest_token: Token::at(epoch, 0, &crate::domain::token::GENESIS).encode(),
+            oldest_token: head.oldest_token().encode(),
             head_token: head.token().encode(),
         };
         let token = self.token();

@@ -167,6 +167,11 @@ fn revision(connection: &Connection, entry: &StoredEntry, depth: Depth) -> Resul
     told(connection, entry, payload, changes, depth)
 }
 
+/// The oldest revision that can be read.
+fn floor(connection: &Connection) -> Result<u64> {
+    Ok(read::row(connection, "SELECT floor FROM log_state WHERE id = 1", [], |row| row.get(0))?.unwrap_or(0))
+}
+
 /// One revision for the feed, whose records before and after it are known.
 ///
 /// # Errors
@@ -188,7 +193,7 @@ pub(super) fn told(
         let change = usize::try_from(stored.change).unwrap_or(usize::MAX);
         let name = &payload.changes.get(change).ok_or_else(|| corrupt(entry.revision))?.name;
         let mut original = Vec::new();
-        if stored.original_revision > 0 && depth == Depth::Whole {
+        if stored.original_revision > 0 && depth == Depth::Whole && stored.original_revision > floor(connection)? + 1 {
             let told_of = if stored.original_subject.is_empty() { name } else { &stored.original_subject };
             for revision in [stored.original_revision - 1, stored.original_revision] {
                 original.extend(read::state_at(connection, told_of, revision)?.map(|s| s.facets));
@@ -220,7 +225,7 @@ fn state_bytes(state: &State) -> usize {
     2 * state.record.len() + state.facets.terms.iter().map(|(_, value)| TERM_BYTES + value.len()).sum::<usize>()
 }
 
-/// The last revision recorded at or before a time; `None` if the log began later.
+/// The last revision recorded at or before a time; `None` if the log began later, or that was trimmed.
 ///
 /// # Errors
 ///
@@ -228,8 +233,9 @@ fn state_bytes(state: &State) -> usize {
 pub fn revision_at(connection: &Connection, time_us: i64) -> Result<Option<u64>> {
     let sql =
         "SELECT revision FROM entries WHERE recorded_at_us <= ?1 ORDER BY recorded_at_us DESC, revision DESC LIMIT 1";
-    let mut statement = connection.prepare_cached(sql).map_err(|e| from_sqlite(&e))?;
-    statement.query_row([time_us], |row| row.get(0)).optional().map_err(|e| from_sqlite(&e))
+    let found: Option<u64> = read::row(connection, sql, [time_us], |row| row.get(0))?;
+    let floor = floor(connection)?;
+    Ok(found.filter(|revision| *revision >= floor))
 }
 
 /// Events, bytes and the oldest time of what lies after a revision up to another; three point reads.

@@ -16,6 +16,7 @@ pub mod read;
 mod schema;
 pub mod search;
 pub mod snapshot;
+pub mod trim;
 pub mod verify;
 
 use std::{
@@ -139,6 +140,10 @@ pub struct Head {
     pub pending: Option<(Day, u32)>,
     /// Whether every entry so far has a supplied time: a history is being replayed.
     pub replaying: bool,
+    /// The oldest revision that can be read; 0 if nothing was trimmed.
+    pub floor: u64,
+    /// The chain's hash after it.
+    pub floor_hash: Hash,
 }
 
 impl Head {
@@ -154,6 +159,8 @@ impl Head {
             day: None,
             pending: None,
             replaying: true,
+            floor: 0,
+            floor_hash: GENESIS,
         }
     }
 
@@ -183,7 +190,37 @@ impl Head {
             })?;
             (next.day, next.pending) = if moved.last { (Some(day), None) } else { (next.day, Some((day, moved.part))) };
         }
+        if let Some(trim) = &payload.trim
+            && trim.before_revision > self.floor + 1
+        {
+            let corrupt =
+                |_| Error::new(Reason::EntryCorrupt, format!("entry {} trims without a hash", entry.revision));
+            next.floor = trim.before_revision - 1;
+            next.floor_hash = trim.previous_hash.as_slice().try_into().map_err(corrupt)?;
+        }
         Ok(next)
+    }
+
+    /// The token of the oldest position that can be read: watching after it sends everything that there is.
+    #[must_use]
+    pub fn oldest_token(&self) -> Token {
+        Token::at(self.epoch, self.floor, &self.floor_hash)
+    }
+
+    /// Whether what a token needs was trimmed: in the middle of a revision it needs the one before.
+    #[must_use]
+    pub fn is_trimmed(&self, token: &Token) -> bool {
+        match token.phase {
+            Phase::Partial { .. } => self.floor > 0 && token.revision <= self.floor,
+            Phase::Whole | Phase::Snapshot { .. } => token.revision < self.floor,
+        }
+    }
+
+    /// What whoever asks for something older than the floor is told.
+    #[must_use]
+    pub fn trimmed(&self, field: &str) -> Error {
+        let why = format!("is older than what is kept, which begins after revision {}", self.floor);
+        Error::field(Reason::HistoryTrimmed, field, why).with("oldest_token", self.oldest_token().encode())
     }
 
     /// The token of this position.
@@ -341,8 +378,9 @@ fn read_head(connection: &Connection) -> Result<Head, StoreError> {
 }
 
 fn find_head(connection: &Connection) -> Result<Option<Head>, StoreError> {
-    let sql = "SELECT epoch, position, revision, hash, recorded_at_us, day, pending_day, pending_part, replaying
-               FROM log_state";
+    let sql =
+        "SELECT epoch, position, revision, hash, recorded_at_us, day, pending_day, pending_part, replaying, floor,
+               floor_hash FROM log_state";
     let row = |row: &rusqlite::Row<'_>| {
         let epoch = Epoch::from_bytes(row.get::<_, [u8; 16]>(0)?);
         let pending: (Option<Day>, Option<u32>) = (row.get(6)?, row.get(7)?);
@@ -355,6 +393,8 @@ fn find_head(connection: &Connection) -> Result<Option<Head>, StoreError> {
             day: row.get(5)?,
             pending: pending.0.zip(pending.1),
             replaying: row.get(8)?,
+            floor: row.get(9)?,
+            floor_hash: row.get(10)?,
         })
     };
     connection.query_row(sql, [], row).optional().map_err(|e| unreadable(e, "where it stands"))
@@ -508,7 +548,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// `LOG_REPLACED` for another log or history, `TOKEN_IN_FUTURE` for what is not applied here.
+    /// `LOG_REPLACED` for another log or history, `TOKEN_IN_FUTURE` for what is not applied here, `HISTORY_TRIMMED` for
+    /// what is not kept any more.
     pub fn locate(&self, token: &Token, field: &str) -> Result<u64, Error> {
         let head = self.head();
         let replaced =
@@ -520,8 +561,22 @@ impl Store {
             let why = format!("is ahead of the log, which ends at revision {}", head.revision);
             return Err(Error::field(Reason::TokenInFuture, field, why).with("head_token", head.token().encode()));
         }
+        if head.is_trimmed(token) {
+            return Err(head.trimmed(field));
+        }
         let hash = self.hash_at(token.revision)?;
         if crate::domain::token::short(&hash) == token.hash { Ok(token.revision) } else { Err(replaced()) }
+    }
+
+    /// Checks that what was just read at a revision had not been trimmed: asked after the read, because nothing is dropped
+    /// before the floor has moved.
+    ///
+    /// # Errors
+    ///
+    /// `HISTORY_TRIMMED`.
+    pub fn check_kept(&self, revision: u64) -> Result<(), Error> {
+        let head = self.head();
+        if revision < head.floor { Err(head.trimmed("position")) } else { Ok(()) }
     }
 
     /// The chain's hash after a revision that is applied here.
@@ -530,8 +585,9 @@ impl Store {
     ///
     /// If the store cannot be read.
     pub fn hash_at(&self, revision: u64) -> Result<Hash, Error> {
-        if revision == 0 {
-            return Ok(GENESIS);
+        let head = self.head();
+        if revision == head.floor {
+            return Ok(head.floor_hash);
         }
         self.read(|c| log::hash_of(c, revision))
     }
@@ -590,6 +646,15 @@ impl WriteStore {
     /// Sees to it that the write-ahead log stays short: to be called after commits, when nobody waits for an answer.
     pub fn shorten_log(&self) {
         self.copy_back.after_commit(&self.connection);
+    }
+
+    /// Drops some of what is older than the log's floor; whether there may be more.
+    ///
+    /// # Errors
+    ///
+    /// If the store has no room, or cannot be written.
+    pub fn sweep(&self, limit: usize) -> Result<bool, Error> {
+        trim::sweep(&self.connection, self.head().floor, limit).map_err(|e| from_sqlite(&e))
     }
 
     /// Opens the file again after an error whose outcome is unknown, and reads where it stands.

@@ -36,6 +36,21 @@ pub(super) fn add(connection: &Connection, version: i64, facets: &Facets) -> rus
     Ok(())
 }
 
+/// Forgets a version.
+///
+/// # Errors
+///
+/// If SQLite refuses.
+pub(super) fn remove(connection: &Connection, version: i64, facets: &Facets) -> rusqlite::Result<()> {
+    let Some(latest) = facets.occurred.and_then(|span| span.latest) else { return Ok(()) };
+    let mut delete = connection
+        .prepare_cached("DELETE FROM pairs WHERE host = ?1 AND guest = ?2 AND latest = ?3 AND version = ?4")?;
+    for (host, guest) in pairs(facets).take(MAX_PAIRS) {
+        delete.execute(params![host, guest, latest, version])?;
+    }
+    Ok(())
+}
+
 fn pairs(facets: &Facets) -> impl Iterator<Item = (&str, &str)> {
     facets.values(Tag::Host).flat_map(|host| facets.values(Tag::Guest).map(move |guest| (host, guest)))
 }

@@ -224,7 +224,7 @@ pub fn active_reports_of(connection: &Connection, family: &Family, revision: u64
 }
 
 /// Every version of the reports that are or were filed under the names of a family up to a revision, in the order of
-/// recording.
+/// recording; those that ended before the log's floor are gone.
 ///
 /// # Errors
 ///
@@ -232,7 +232,8 @@ pub fn active_reports_of(connection: &Connection, family: &Family, revision: u64
 pub fn all_reports_of(connection: &Connection, family: &Family, revision: u64) -> Result<Vec<ReportRow>> {
     let sql = format!(
         "SELECT {REPORT_COLUMNS} FROM reports WHERE record = (SELECT id FROM records WHERE name = ?1)
-         AND from_revision <= ?2 ORDER BY from_revision, name"
+         AND from_revision <= ?2 AND to_revision > (SELECT floor FROM log_state WHERE id = 1)
+         ORDER BY from_revision, name"
     );
     let mut found = reports_by(connection, &sql, family, revision)?;
     found.sort_by(|a, b| (a.report.revision, &a.report.name).cmp(&(b.report.revision, &b.report.name)));
@@ -381,14 +382,15 @@ pub fn holders(connection: &Connection, (revision, index): (u64, u32)) -> Result
     rows(connection, sql, (revision, index), |r| r.get(0))
 }
 
-/// The revisions about the names of a family after one, up to another, oldest first.
+/// The revisions about the names of a family after one, up to another, oldest first; none up to the log's floor.
 ///
 /// # Errors
 ///
 /// If the store cannot be read.
 pub fn history(connection: &Connection, family: &Family, after: u64, through: u64, limit: usize) -> Result<Vec<u64>> {
     let sql = "SELECT from_revision FROM versions WHERE record = (SELECT id FROM records WHERE name = ?1)
-               AND from_revision > ?2 AND from_revision <= ?3 ORDER BY from_revision LIMIT ?4";
+               AND from_revision > max(?2, (SELECT floor FROM log_state WHERE id = 1)) AND from_revision <= ?3
+               ORDER BY from_revision LIMIT ?4";
     let mut found = std::collections::BTreeSet::new();
     for name in family.names() {
         found.extend(rows(connection, sql, (name.as_str(), after, through, limit), |r| r.get::<_, u64>(0))?);

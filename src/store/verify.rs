@@ -8,12 +8,15 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::{FILE, Head, StoreError, find_head, log};
-use crate::{domain::token::Epoch, limits::BUSY_TIMEOUT};
+use crate::{
+    domain::token::{Epoch, GENESIS, Hash},
+    limits::BUSY_TIMEOUT,
+};
 
 /// What a store that is sound holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verified {
-    /// Entries of the log.
+    /// Entries of the log that are kept.
     pub entries: u64,
     /// Entries whose payload was erased; their place in the chain stands.
     pub redacted: u64,
@@ -48,7 +51,9 @@ pub fn connection(connection: &Connection) -> Result<Verified, StoreError> {
     if let Some(table) = astray {
         return Err(StoreError::Damaged(format!("a row of {table} names another that is not there")));
     }
-    let mut walk = Walk::default();
+    let head =
+        find_head(&snapshot)?.ok_or_else(|| StoreError::Damaged("it does not say where it stands".to_owned()))?;
+    let mut walk = Walk { floor: head.floor, ..Walk::default() };
     let mut statement = snapshot
         .prepare("SELECT revision, hash, recorded_at_us, header, payload, events FROM entries ORDER BY revision")?;
     let mut rows = statement.query([])?;
@@ -57,16 +62,19 @@ pub fn connection(connection: &Connection) -> Result<Verified, StoreError> {
             log::stored_entry(row).map_err(|e| damaged(walk.at.revision + 1, &format!("cannot be read: {e}")))?;
         walk.step(&entry, row.get(5)?)?;
     }
-    let head =
-        find_head(&snapshot)?.ok_or_else(|| StoreError::Damaged("it does not say where it stands".to_owned()))?;
-    let walked = Head { epoch: head.epoch, position: head.position, ..walk.at };
+    let mut walked = Head { epoch: head.epoch, position: head.position, ..walk.at };
+    walked = Head { floor_hash: walk.hash_at_floor, ..walked };
+    if walk.begins_trimmed {
+        // What was before says which day it was, and whether a history was being replayed.
+        walked = Head { day: head.day, pending: head.pending, replaying: head.replaying, ..walked };
+    }
     if walked != head {
         let (stands, ends) = (head.revision, walked.revision);
         let why =
             format!("it stands at revision {stands} with another hash or time than its log, which ends at {ends}");
         return Err(StoreError::Damaged(why));
     }
-    Ok(Verified { entries: head.revision, redacted: walk.redacted, head })
+    Ok(Verified { entries: walk.entries, redacted: walk.redacted, head })
 }
 
 fn damaged(revision: u64, why: &str) -> StoreError {
@@ -76,17 +84,34 @@ fn damaged(revision: u64, why: &str) -> StoreError {
 /// The end of what was verified.
 struct Walk {
     at: Head,
+    entries: u64,
     redacted: u64,
+    /// Up to this revision the log may be gone; the entry there has lost its payload, perhaps.
+    floor: u64,
+    /// The first entries are gone.
+    begins_trimmed: bool,
+    /// The hash that the floor has in the log.
+    hash_at_floor: Hash,
 }
 
 impl Default for Walk {
     fn default() -> Self {
-        Self { at: Head::empty(Epoch::nil()), redacted: 0 }
+        Self {
+            at: Head::empty(Epoch::nil()),
+            entries: 0,
+            redacted: 0,
+            floor: 0,
+            begins_trimmed: false,
+            hash_at_floor: GENESIS,
+        }
     }
 }
 
 impl Walk {
     fn step(&mut self, entry: &log::StoredEntry, events: usize) -> Result<(), StoreError> {
+        if self.at.revision == 0 && entry.revision > 1 && entry.revision <= self.floor {
+            return self.begin_with(entry);
+        }
         let expected = self.at.revision + 1;
         if entry.revision != expected {
             return Err(damaged(expected, &format!("is missing; the next one is {}", entry.revision)));
@@ -102,8 +127,9 @@ impl Walk {
         if entry.recorded_at_us < self.at.recorded_at_us {
             return wrong("was recorded before the one that it follows");
         }
+        self.entries += 1;
         if entry.payload.is_empty() {
-            self.redacted += 1;
+            self.redacted += u64::from(entry.revision != self.floor);
         } else if blake3::hash(&entry.payload).as_bytes() != header.payload_digest.as_slice() {
             return wrong("has a payload that is not the one that was chained");
         }
@@ -111,7 +137,24 @@ impl Walk {
         if !entry.payload.is_empty() && payload.events.len() != events {
             return wrong("has another number of events than it says");
         }
-        self.at = self.at.after(entry, &header, &payload).map_err(|_| damaged(expected, "moves to no day"))?;
+        self.at = self.at.after(entry, &header, &payload).map_err(|e| damaged(expected, &e.message))?;
+        self.note_floor();
         Ok(())
+    }
+
+    /// The oldest entry that is left of a log that was trimmed: what it follows is gone.
+    fn begin_with(&mut self, entry: &log::StoredEntry) -> Result<(), StoreError> {
+        self.begins_trimmed = true;
+        let (revision, hash, recorded_at_us) = (entry.revision, entry.hash, entry.recorded_at_us);
+        self.at = Head { revision, hash, recorded_at_us, ..self.at };
+        self.note_floor();
+        Ok(())
+    }
+
+    /// Positions are measured from the floor: its hash must be the one that the store says.
+    fn note_floor(&mut self) {
+        if self.at.revision == self.floor {
+            self.hash_at_floor = self.at.hash;
+        }
     }
 }

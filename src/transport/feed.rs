@@ -210,8 +210,8 @@ impl Feed {
                 self.applied_up_to(acknowledged, wait).await?;
                 Ok(Start::After { revision: self.0.now().revision })
             }
-            Some(Asked::Oldest(())) => Ok(Start::After { revision: 0 }),
-            Some(Asked::FromTime(time)) => Ok(Start::After { revision: self.before(&time, "from_time").await? }),
+            Some(Asked::Oldest(())) => Ok(Start::After { revision: self.0.store.head().floor }),
+            Some(Asked::FromTime(time)) => Ok(Start::After { revision: self.0.before(&time, "from_time").await? }),
             Some(Asked::Snapshot(())) => {
                 self.applied_up_to(acknowledged, wait).await?;
                 let revision = self.0.now().revision;
@@ -242,13 +242,6 @@ impl Feed {
             Ok(_) => Ok(()),
             Err(_) => Err(Error::new(Reason::ReplicaBehind, "this replica has not applied the newest batch yet")),
         }
-    }
-
-    /// The revision before the first one recorded at or after a time.
-    async fn before(&self, time: &prost_types::Timestamp, field: &str) -> Result<u64> {
-        let us = self.0.past(time, field)?;
-        let store = self.0.store.clone();
-        Ok(blocking(move || store.read(|c| log::revision_at(c, us - 1))).await?.unwrap_or(0))
     }
 
     async fn page(&self, mut r: ListEventsRequest, wait: Option<Duration>) -> Result<ListEventsResponse> {
@@ -297,8 +290,8 @@ impl Feed {
     ) -> Result<(u64, u32)> {
         use list_events_request::Start as Asked;
         match start {
-            None | Some(Asked::Oldest(())) => Ok((0, 0)),
-            Some(Asked::FromTime(time)) => Ok((self.before(time, "from_time").await?, 0)),
+            None | Some(Asked::Oldest(())) => Ok((self.0.store.head().floor, 0)),
+            Some(Asked::FromTime(time)) => Ok((self.0.before(time, "from_time").await?, 0)),
             Some(Asked::After(text)) => {
                 let Token { revision, phase, .. } = self.0.reach(text, "after", wait).await?;
                 Ok(match phase {
@@ -334,6 +327,7 @@ fn collect(
             let entries = log::entries(c, after, through, REPLAY_PAGE_REVISIONS, REPLAY_PAGE_BYTES)?;
             log::revisions(c, &entries, depth)
         })?;
+        store.check_kept(after)?;
         if revisions.is_empty() {
             break;
         }

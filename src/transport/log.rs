@@ -1,27 +1,35 @@
 //! `LogService`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tonic::{Request, Response, Status};
 
-use super::App;
+use super::{App, LOCAL, request::time_left};
 use crate::{
     clock,
     domain::{
         date,
-        token::{GENESIS, Token},
+        error::{Error, Reason, Result},
+        token::Phase,
     },
     journal::Durable,
     limits,
-    pb::v1::{Durability, GetLogInfoRequest, GetLogInfoResponse, Limit, log_service_server::LogService},
-    store::Sync,
+    pb::v1::{
+        Durability, GetLogInfoRequest, GetLogInfoResponse, Limit, TrimLogRequest, TrimLogResponse,
+        log_service_server::LogService, trim_log_request::Keep,
+    },
+    store::{Sync, log},
+    tasks::blocking,
+    writer::{self, Act},
 };
+
+type Answered<T> = std::result::Result<Response<T>, Status>;
 
 pub(super) struct Log(pub Arc<App>);
 
 #[tonic::async_trait]
 impl LogService for Log {
-    async fn get_log_info(&self, _: Request<GetLogInfoRequest>) -> Result<Response<GetLogInfoResponse>, Status> {
+    async fn get_log_info(&self, _: Request<GetLogInfoRequest>) -> Answered<GetLogInfoResponse> {
         let head = self.0.store.head();
         let durability = match (self.0.journal.durable(), self.0.store.sync()) {
             // The store is a copy of the journal's beginning: what it loses is read there again.
@@ -38,7 +46,7 @@ impl LogService for Log {
         Ok(Response::new(GetLogInfoResponse {
             epoch: head.epoch.to_string(),
             token: head.token().encode(),
-            oldest_token: Token::at(head.epoch, 0, &GENESIS).encode(),
+            oldest_token: head.oldest_token().encode(),
             revision: head.revision,
             recorded_at: (head.revision > 0).then(|| clock::timestamp(head.recorded_at_us)),
             durability: durability.into(),
@@ -47,5 +55,53 @@ impl LogService for Log {
             day: head.day.map(date::show).unwrap_or_default(),
             replaying: head.replaying,
         }))
+    }
+
+    async fn trim_log(&self, request: Request<TrimLogRequest>) -> Answered<TrimLogResponse> {
+        let deadline = time_left(&request);
+        let request = request.into_inner();
+        let kept_after = self.kept_after(request.keep, deadline).await?;
+        let before = self.0.store.head();
+        let act = Act::Trim { before: kept_after + 1 };
+        let asked = writer::Request { validate_only: request.dry_run, ..writer::Request::of(act, LOCAL) };
+        let answer = self.0.writer.file(asked, deadline).await?;
+        let floor = kept_after.max(before.floor);
+        let store = self.0.store.clone();
+        let (events, bytes, oldest) = blocking(move || {
+            let (events, bytes, _) = store.read(|c| log::lag(c, before.floor, floor))?;
+            Ok((events, bytes, store.token_at(floor)?))
+        })
+        .await?;
+        Ok(Response::new(TrimLogResponse {
+            revisions: floor - before.floor,
+            events,
+            bytes,
+            oldest_token: oldest.encode(),
+            revision: answer.revision,
+            token: answer.head.token().encode(),
+        }))
+    }
+}
+
+impl Log {
+    /// The revision after which everything is kept.
+    async fn kept_after(&self, keep: Option<Keep>, wait: Option<Duration>) -> Result<u64> {
+        let required = |field: &str, why: &str| Err(Error::field(Reason::FieldInvalid, field, why));
+        match keep {
+            None => required("keep", "one of after_token, since and from_revision is required"),
+            Some(Keep::FromRevision(0)) => required("from_revision", "is 0; revisions begin with 1"),
+            Some(Keep::FromRevision(revision)) => Ok(revision - 1),
+            Some(Keep::Since(time)) => self.0.before(&time, "since").await,
+            Some(Keep::AfterToken(text)) => {
+                let token = self.0.reach(&text, "after_token", wait).await?;
+                match token.phase {
+                    Phase::Whole => Ok(token.revision),
+                    _ => required(
+                        "after_token",
+                        "stands in the middle of something; only a whole revision is the oldest",
+                    ),
+                }
+            }
+        }
     }
 }

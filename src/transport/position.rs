@@ -7,7 +7,7 @@ use crate::{
     clock,
     domain::{
         error::{Error, Reason, Result},
-        token::{GENESIS, Token},
+        token::Token,
     },
     limits::DEFAULT_WAIT,
     pb::v1::{AsOf, as_of::Position},
@@ -42,7 +42,11 @@ impl App {
         wait: Option<Duration>,
     ) -> Result<At> {
         if let Some(token) = at_least.filter(|t| !t.is_empty()) {
-            self.reach(token, "at_least", wait).await?;
+            match self.reach(token, "at_least", wait).await {
+                // Whatever it was, it is applied here.
+                Err(error) if error.reason == Reason::HistoryTrimmed => {}
+                reached => drop(reached?),
+            }
         }
         let Some(as_of) = as_of else { return Ok(self.now()) };
         match &as_of.position {
@@ -68,9 +72,25 @@ impl App {
     }
 
     fn before_the_log(&self) -> Error {
-        let oldest = Token::at(self.store.head().epoch, 0, &GENESIS).encode();
+        let head = self.store.head();
+        if head.floor > 0 {
+            return head.trimmed("as_of.time");
+        }
         let why = "is before the log began; what held in the world then is asked for with `valid_at`";
-        Error::field(Reason::HistoryTrimmed, "as_of.time", why).with("oldest_token", oldest)
+        Error::field(Reason::HistoryTrimmed, "as_of.time", why).with("oldest_token", head.oldest_token().encode())
+    }
+
+    /// The revision before the first one recorded at or after a time.
+    pub(super) async fn before(&self, time: &prost_types::Timestamp, field: &str) -> Result<u64> {
+        let us = self.past(time, field)?;
+        let store = self.store.clone();
+        let found = blocking(move || store.read(|c| log::revision_at(c, us - 1))).await?;
+        let head = self.store.head();
+        match found {
+            // There was nothing before it, or there is nothing any more.
+            None if head.floor > 0 => Err(head.trimmed(field)),
+            found => Ok(found.unwrap_or(0)),
+        }
     }
 
     /// A time of the past, in microseconds.

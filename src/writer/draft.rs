@@ -56,6 +56,7 @@ impl Drafting<'_> {
             Act::Merge { loser, survivor, merge } => self.merge(loser, survivor, merge),
             Act::Unmerge { loser } => self.unmerge(loser),
             Act::Day { to } => self.day(*to),
+            Act::Trim { before } => self.trim(*before),
         }
     }
 

@@ -85,6 +85,27 @@ fn check_same(bytes: &[u8], here: Head) -> Result<()> {
     Ok(())
 }
 
+/// The last position of a journal whose batches all end at or before a revision; 0 if there is none that is known.
+///
+/// # Errors
+///
+/// If the journal cannot be reached, or a batch cannot be read.
+pub fn position_of(journal: &dyn Journal, revision: u64) -> Result<Position> {
+    let mut after = 0;
+    let mut end = journal.head().map_err(|trouble| Error::from(&trouble))?.unwrap_or(0) + 1;
+    // Revisions grow with positions: halve the range until its ends meet.
+    while end - after > 1 {
+        let middle = after + (end - after) / 2;
+        let is_within = match journal.batch(middle).map_err(|trouble| Error::from(&trouble))? {
+            // It was trimmed, so what it had is older.
+            None => true,
+            Some(bytes) => batch_end(&bytes, middle)?.1 <= revision,
+        };
+        if is_within { after = middle } else { end = middle }
+    }
+    Ok(after)
+}
+
 /// The epoch of a batch, its last revision, and the chain's hash after that.
 ///
 /// # Errors

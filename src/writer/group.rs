@@ -21,7 +21,7 @@ use crate::{
         revision::Revision,
     },
     journal::{Append, Journal, Position, Settled, Trouble},
-    limits::{COMMIT_RESERVE_BYTES, CONFLICT_PATIENCE, MAX_CONFLICTS},
+    limits::{COMMIT_RESERVE_BYTES, CONFLICT_PATIENCE, MAX_CONFLICTS, SWEEP_ROWS},
     store::{
         Head, WriteStore,
         apply::{self, Applier},
@@ -338,6 +338,13 @@ impl Group {
         apply::write_head(&transaction, &head).map_err(|e| from_sqlite(&e))?;
         transaction.commit().map_err(|e| from_sqlite(&e))?;
         Ok((head, revisions))
+    }
+
+    /// Drops some of what was trimmed; whether there may be more.
+    pub fn sweep(&self) -> Result<bool> {
+        let more = self.store.sweep(SWEEP_ROWS)?;
+        self.store.shorten_log();
+        Ok(more)
     }
 
     pub fn keep_cursor(&mut self, cursor: &KeepCursor) -> Result<CursorRow> {

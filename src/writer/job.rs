@@ -43,13 +43,19 @@ impl Request {
     /// The next part of a move of the registry's day, by the clock; `recorded_at_us` while a history is replayed.
     #[must_use]
     pub fn day(to: Day, recorded_at_us: Option<i64>) -> Self {
+        Self { recorded_at_us, ..Self::of(Act::Day { to }, CLOCK) }
+    }
+
+    /// An act that is not told apart from another by an id.
+    #[must_use]
+    pub fn of(act: Act, principal: &str) -> Self {
         Self {
-            act: Act::Day { to },
-            principal: CLOCK.to_owned(),
+            act,
+            principal: principal.to_owned(),
             request_id: String::new(),
             digest: [0; 32],
             validate_only: false,
-            recorded_at_us,
+            recorded_at_us: None,
         }
     }
 }
@@ -107,6 +113,11 @@ pub enum Act {
     Unmerge {
         /// The name that had been merged.
         loser: RecordName,
+    },
+    /// Drop what is older than a revision.
+    Trim {
+        /// This one is kept.
+        before: u64,
     },
     /// Lift rulings.
     Restore {
@@ -180,6 +191,8 @@ pub struct KeepCursor {
 pub(super) enum Message {
     /// A filing.
     File(Box<Job>),
+    /// Drop some of what was trimmed; answered by whether there is more.
+    Sweep(oneshot::Sender<Result<bool>>),
     /// A cursor.
     Cursor(KeepCursor, oneshot::Sender<Result<CursorRow>>),
     /// Batches of other writers may have arrived.

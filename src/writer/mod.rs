@@ -13,6 +13,7 @@ mod group;
 pub mod job;
 mod merge;
 mod prepare;
+mod trim;
 mod trouble;
 mod warn;
 
@@ -27,7 +28,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use self::follow::{FORMAT, batch_end, stands_in};
+pub use self::follow::{FORMAT, batch_end, position_of, stands_in};
 pub use self::job::{Act, Answer, KeepCursor, Request, Selection, Step};
 use self::job::{Admission, Job, Message};
 pub use self::prepare::{BATCH_FRAMING_BYTES, ENTRY_FRAMING_BYTES};
@@ -132,6 +133,9 @@ fn run(group: &mut group::Group, mut waiting: mpsc::Receiver<Message>, arrived: 
             match message {
                 Message::File(job) if job.admission.admit() => jobs.push(*job),
                 Message::File(_) => {}
+                Message::Sweep(reply) => {
+                    let _ = reply.send(group.sweep());
+                }
                 Message::Cursor(cursor, reply) => {
                     let _ = reply.send(group.keep_cursor(&cursor));
                 }
@@ -195,6 +199,17 @@ impl Writer {
     pub async fn keep_cursor(&self, cursor: KeepCursor) -> Result<CursorRow> {
         let (reply, answer) = oneshot::channel();
         self.queue.send(Message::Cursor(cursor, reply)).await.map_err(|_| stopped())?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Drops some of what was trimmed; whether there may be more.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be written, or the writer has ended.
+    pub async fn sweep(&self) -> Result<bool> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Message::Sweep(reply)).await.map_err(|_| stopped())?;
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 

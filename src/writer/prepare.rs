@@ -193,7 +193,12 @@ fn decide_one(connection: &Connection, head: &Head, now_us: i64, request: &Reque
     let (principal, resolved) = (request.principal.as_str(), RefCell::default());
     let drafting = Drafting { connection, head: *head, now_us: recorded_at_us, principal, resolved };
     let payload = drafting.draft(request)?;
-    if payload.filings.is_empty() && payload.day.is_none() {
+    let kind = match (&payload.day, &payload.trim) {
+        (Some(_), _) => EntryKind::Day,
+        (None, Some(_)) => EntryKind::Trim,
+        (None, None) => EntryKind::Filing,
+    };
+    if payload.filings.is_empty() && kind == EntryKind::Filing {
         return Ok(Decided::Nothing(answer(&payload, 0, *head)));
     }
     let bytes = payload.encode_to_vec();
@@ -212,7 +217,7 @@ fn decide_one(connection: &Connection, head: &Head, now_us: i64, request: &Reque
         request_digest: request.digest.to_vec(),
         resolver_version: RESOLVER_VERSION,
         payload_digest: blake3::hash(&bytes).as_bytes().to_vec(),
-        kind: if payload.day.is_some() { EntryKind::Day } else { EntryKind::Filing }.into(),
+        kind: kind.into(),
         recorded_at_supplied: request.recorded_at_us.is_some(),
     };
     tracing::debug!(revision = header.revision, events = payload.events.len(), "decided");
@@ -240,7 +245,9 @@ fn replay(connection: &Connection, head: &Head, request: &Request) -> Result<Opt
     if request.request_id.is_empty() {
         return Ok(None);
     }
-    let Some((digest, revision)) = read::request(connection, &request.principal, &request.request_id)? else {
+    let remembered = read::request(connection, &request.principal, &request.request_id)?;
+    // What was trimmed was remembered long enough.
+    let Some((digest, revision)) = remembered.filter(|(_, revision)| *revision > head.floor) else {
         return Ok(None);
     };
     if digest != request.digest {

@@ -104,7 +104,7 @@ impl<'a> Applier<'a> {
 /// If SQLite refuses.
 pub fn write_head(connection: &Connection, head: &Head) -> Result<()> {
     let sql = "INSERT OR REPLACE INTO log_state (id, epoch, position, revision, hash, recorded_at_us, day, pending_day,
-               pending_part, replaying) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+               pending_part, replaying, floor, floor_hash) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     let row = params![
         head.epoch.as_bytes(),
         head.position,
@@ -115,6 +115,8 @@ pub fn write_head(connection: &Connection, head: &Head) -> Result<()> {
         head.pending.map(|(day, _)| day),
         head.pending.map(|(_, part)| part),
         head.replaying,
+        head.floor,
+        head.floor_hash,
     ];
     connection.prepare_cached(sql)?.execute(row).map(drop)
 }

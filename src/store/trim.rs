@@ -1,0 +1,87 @@
+//! Dropping what is older than the log's floor.
+//!
+//! A TRIM entry moves the floor, and from then on nobody reads below it. The rows go later, some at a time, on each replica
+//! when it likes: they are not missed. What ended at or before the floor is of no use to any position that can be read; of
+//! the log the entry at the floor stays, without its payload, because positions are measured from it.
+
+use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
+
+use super::{OPEN, pairs};
+use crate::{
+    domain::facets::{Facets, Tag},
+    pb::v1::RecordKind,
+};
+
+/// Tables of rows that ended, beside the versions of records.
+const ENDED: [&str; 4] = ["reports", "sources", "rulings", "merges"];
+
+/// Drops some of what is older than a floor; whether there may be more.
+///
+/// # Errors
+///
+/// If SQLite refuses; nothing was dropped then.
+pub fn sweep(connection: &Connection, floor: u64, limit: usize) -> Result<bool> {
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let mut dropped = vec![versions(&transaction, floor, limit)?];
+    for table in ENDED {
+        let sql = format!(
+            "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE to_revision <= ?1 AND to_revision < {OPEN}
+                                              ORDER BY to_revision LIMIT ?2)"
+        );
+        dropped.push(transaction.prepare_cached(&sql)?.execute(params![floor, limit])?);
+    }
+    let sql = "DELETE FROM entries WHERE revision IN
+               (SELECT revision FROM entries WHERE revision < ?1 ORDER BY revision LIMIT ?2)";
+    dropped.push(transaction.prepare_cached(sql)?.execute(params![floor, limit])?);
+    let sql = "UPDATE entries SET payload = x'' WHERE revision = ?1 AND payload <> x''";
+    transaction.prepare_cached(sql)?.execute([floor])?;
+    transaction.commit()?;
+    Ok(dropped.into_iter().any(|dropped| dropped >= limit))
+}
+
+/// Versions of records, with all that the indexes have of them.
+fn versions(transaction: &Transaction<'_>, floor: u64, limit: usize) -> Result<usize> {
+    let sql = format!(
+        "SELECT id, kind, name, facets, body IS NOT NULL FROM versions WHERE to_revision <= ?1 AND to_revision < {OPEN}
+         ORDER BY to_revision LIMIT ?2"
+    );
+    let mut ended = transaction.prepare_cached(&sql)?;
+    let row = |row: &rusqlite::Row<'_>| {
+        let facets = Facets::from_stored(row.get_ref(3)?.as_blob()?)
+            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Blob, Box::new(e)))?;
+        Ok(Ended { id: row.get(0)?, kind: row.get(1)?, name: row.get(2)?, facets, is_indexed: row.get(4)? })
+    };
+    let ended: Vec<Ended> = ended.query_map(params![floor, limit], row)?.collect::<Result<_>>()?;
+    for version in &ended {
+        version.drop(transaction)?;
+    }
+    Ok(ended.len())
+}
+
+/// A version that ended.
+struct Ended {
+    id: i64,
+    kind: i32,
+    name: String,
+    facets: Facets,
+    /// Whether the index of words has it.
+    is_indexed: bool,
+}
+
+impl Ended {
+    fn drop(&self, transaction: &Transaction<'_>) -> Result<()> {
+        let sql = "DELETE FROM version_terms
+                   WHERE term = (SELECT id FROM terms WHERE tag = ?1 AND value = ?2) AND version = ?3";
+        let mut terms = transaction.prepare_cached(sql)?;
+        for (tag, value) in self.facets.terms.iter().filter(|(tag, value)| *tag != Tag::Name || *value != self.name) {
+            terms.execute(params![*tag as u8, value, self.id])?;
+        }
+        if self.kind == RecordKind::Visit as i32 {
+            pairs::remove(transaction, self.id, &self.facets)?;
+        }
+        if self.is_indexed {
+            transaction.prepare_cached("DELETE FROM search WHERE rowid = ?1")?.execute([self.id])?;
+        }
+        transaction.prepare_cached("DELETE FROM versions WHERE id = ?1")?.execute([self.id]).map(drop)
+    }
+}
