@@ -207,6 +207,8 @@ pub const JOURNAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const JOURNAL_ACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long they may take to answer a question.
 pub const JOURNAL_READ_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a server of the journal must show that it is there: one that does not, twice, is left for another.
+pub const JOURNAL_PING: Duration = Duration::from_secs(2);
 /// How long nothing may come from the journal before it is looked whether something should have.
 pub const JOURNAL_LOOK: Duration = Duration::from_millis(200);
 /// How often in a row nothing came before the journal is asked where it ends: a second.

@@ -5,9 +5,6 @@
 
 use std::{fmt, path::Path, sync::Arc, thread};
 
-use prost::Message as _;
-use rusqlite::Connection;
-
 use crate::{
     clock::{Clock, SystemClock},
     domain::{
@@ -21,14 +18,11 @@ use crate::{
     limits::{MAX_BATCH_BYTES, MOVE_OFFERS, MOVE_PAUSE, REPLAY_PAGE_BYTES},
     pb::log::{Batch, Entry},
     snapshots,
-    store::{
-        self, Head, Home, Options, apply,
-        log::{self, StoredEntry},
-        read, snapshot, verify,
-    },
+    store::{self, Head, Home, Options, alone::Alone, log::StoredEntry, snapshot},
     tasks::blocking,
     writer::{self, BATCH_FRAMING_BYTES, ENTRY_FRAMING_BYTES, cursors},
 };
+use prost::Message as _;
 
 /// Entries that are read at once.
 const PAGE: usize = 256;
@@ -98,17 +92,18 @@ pub async fn to_stream(journal: &Arc<JetStream>, folder: &Path, stream: &str, to
     let (journal, folder, stream) = (Arc::clone(journal), folder.to_owned(), stream.to_owned());
     blocking(move || {
         let moved = Home::Moved(stream.clone());
-        match home(&folder)? {
+        let mut source = open(&folder)?;
+        match source.home()? {
             None | Some(Home::Own) => {}
             // Begun again after it was done.
             Some(found) if found == moved => {}
             Some(found) => return Err(unfit(&format!("it is not a log of its own: {found}"))),
         }
-        let source = Source::open(&folder, None)?;
-        let head = source.append_to(&journal, source.head.epoch, told)?;
+        source.verify()?;
+        let head = append_log(&source, &journal, source.head().epoch, told)?;
         cursors::onto_shelf(&*shelf(&journal)?, &source.cursors()?)?;
         let snapshot = put_snapshot(&journal, &folder, head, &stream)?;
-        source.becomes(None, &moved)?;
+        source.say(source.head(), &moved)?;
         Ok(Moved { head, snapshot: Some(snapshot) })
     })
     .await
@@ -122,15 +117,16 @@ pub async fn to_stream(journal: &Arc<JetStream>, folder: &Path, stream: &str, to
 pub async fn reseed(journal: &Arc<JetStream>, folder: &Path, stream: &str, told: Told) -> Result<Moved> {
     let (journal, folder, stream) = (Arc::clone(journal), folder.to_owned(), stream.to_owned());
     blocking(move || {
-        match home(&folder)? {
+        let mut source = open(&folder)?;
+        match source.home()? {
             Some(Home::Stream(_)) => {}
             Some(found) => return Err(unfit(&format!("it is no replica's: {found}"))),
             None => return Err(unfit("it is no replica's")),
         }
-        let source = Source::open(&folder, None)?;
+        source.verify()?;
         let epoch = match end_of(&journal)? {
             None => Epoch::new_v4(),
-            Some(end) if end.epoch == source.head.epoch => {
+            Some(end) if end.epoch == source.head().epoch => {
                 let why =
                     "the stream still has this log: start the replicas, or delete what is left of the stream first";
                 return Err(unfit(why));
@@ -138,9 +134,9 @@ pub async fn reseed(journal: &Arc<JetStream>, folder: &Path, stream: &str, told:
             // Begun again after an interruption.
             Some(end) => end.epoch,
         };
-        let head = source.append_to(&journal, epoch, told)?;
+        let head = append_log(&source, &journal, epoch, told)?;
         let snapshot = put_snapshot(&journal, &folder, head, &stream)?;
-        source.becomes(Some(head), &Home::Stream(stream))?;
+        source.say(head, &Home::Stream(stream))?;
         Ok(Moved { head, snapshot: Some(snapshot) })
     })
     .await
@@ -158,26 +154,32 @@ pub async fn to_embedded(
     stream: &str,
     clock: Arc<dyn Clock>,
 ) -> Result<Moved> {
-    let (of_stream, at) = (Home::Stream(stream.to_owned()), folder.to_owned());
-    let found = home(folder)?;
-    if found.as_ref() != Some(&of_stream) {
-        let what = found.map_or_else(|| "of none yet".to_owned(), |home| home.to_string());
-        return Err(unfit(&format!("it is no replica of the stream {stream}: {what}")));
-    }
-    blocking(move || Ok(verify::folder(&at)?)).await?;
+    let of_stream = Home::Stream(stream.to_owned());
+    let (asked, at) = (of_stream.clone(), folder.to_owned());
+    blocking(move || {
+        let source = open(&at)?;
+        match source.home()? {
+            Some(found) if found == asked => Ok(source.verify()?),
+            found => {
+                let what = found.map_or_else(|| "of none yet".to_owned(), |home| home.to_string());
+                Err(unfit(&format!("it is no replica of that stream: {what}")))
+            }
+        }
+    })
+    .await?;
     journal.seal().await.map_err(|trouble| Error::from(&trouble))?;
     let (journal, folder) = (Arc::clone(journal), folder.to_owned());
     blocking(move || {
         let end = journal.head().map_err(|trouble| Error::from(&trouble))?.unwrap_or_default();
         catch_up(&journal, &folder, of_stream, clock)?;
-        let head = verify::folder(&folder)?.head;
+        let mut source = open(&folder)?;
+        source.verify()?;
+        let head = source.head();
         if head.position != end || !writer::stands_in(&*journal, head)? {
             return Err(unfit(&format!("it stands at batch {}, and the stream ends at {end}", head.position)));
         }
-        let kept = cursors::off_shelf(&*shelf(&journal)?)?;
-        let source = Source::open(&folder, Some(end))?;
-        source.keep(&kept)?;
-        source.becomes(None, &Home::Own)?;
+        source.keep(&cursors::off_shelf(&*shelf(&journal)?)?)?;
+        source.say(head, &Home::Own)?;
         Ok(Moved { head, snapshot: None })
     })
     .await
@@ -193,14 +195,11 @@ fn catch_up(journal: &Arc<JetStream>, folder: &Path, home: Home, clock: Arc<dyn 
     thread.join()
 }
 
-fn home(folder: &Path) -> Result<Option<Home>> {
+fn open(folder: &Path) -> Result<Alone> {
     if !snapshot::is_there(folder) {
         return Err(unfit(&format!("there is no store in {}", folder.display())));
     }
-    let _lock = store::lock(folder)?;
-    // It may be of an older version of this program.
-    drop(snapshot::open_alone(folder)?);
-    Ok(snapshot::home(folder)?)
+    Ok(Alone::open(folder)?)
 }
 
 fn shelf(journal: &Arc<JetStream>) -> Result<Arc<dyn crate::journal::Shelf>> {
@@ -236,85 +235,47 @@ fn end_of(journal: &JetStream) -> Result<Option<End>> {
     Ok(Some(End { position, epoch, revision, hash }))
 }
 
-/// A store that nobody else has open, verified.
-struct Source {
-    connection: Connection,
-    head: Head,
-    _lock: std::fs::File,
+/// Appends the whole log of a store, or what an interrupted move left; the head that a replica has then.
+fn append_log(source: &Alone, journal: &JetStream, epoch: Epoch, mut told: Told) -> Result<Head> {
+    let head = source.head();
+    let mut at = match end_of(journal)? {
+        // Of a log that was trimmed, what is left of it.
+        None => Head { revision: head.floor, hash: head.floor_hash, ..Head::empty(epoch) },
+        Some(end) => recognised(source, end, epoch)?,
+    };
+    while at.revision < head.revision {
+        let entries = page(source, at.revision)?;
+        let mut rest = entries.as_slice();
+        while !rest.is_empty() {
+            let (batch, taken) = fill(&at, rest);
+            append(journal, at.position, &batch)?;
+            let last = &rest[taken - 1];
+            at = Head { position: at.position + 1, revision: last.revision, hash: last.hash, ..at };
+            told(at.revision);
+            rest = &rest[taken..];
+        }
+    }
+    let head = Head { epoch, position: at.position, ..head };
+    if writer::stands_in(journal, head)? { Ok(head) } else { Err(unfit("it is empty: there is nothing to move")) }
 }
 
-impl Source {
-    /// Opens and verifies it, unless that was done at this position.
-    fn open(folder: &Path, verified_at: Option<Position>) -> Result<Self> {
-        let lock = store::lock(folder)?;
-        let head = snapshot::stands_at(folder)?;
-        if verified_at != Some(head.position) {
-            verify::folder(folder)?;
-        }
-        Ok(Self { connection: snapshot::open_alone(folder)?, head, _lock: lock })
+/// After what an earlier attempt appended.
+fn recognised(source: &Alone, end: End, epoch: Epoch) -> Result<Head> {
+    let is_ours = end.epoch == epoch
+        && end.revision <= source.head().revision
+        && source.hash_of(end.revision).is_ok_and(|hash| hash == end.hash);
+    if !is_ours {
+        return Err(unfit("the stream has another log; it must be empty"));
     }
+    Ok(Head { position: end.position, revision: end.revision, hash: end.hash, ..Head::empty(epoch) })
+}
 
-    fn cursors(&self) -> Result<Vec<(String, String, read::CursorRow)>> {
-        read::cursors(&self.connection)
+fn page(source: &Alone, after: u64) -> Result<Vec<StoredEntry>> {
+    let entries = source.entries(after, PAGE, REPLAY_PAGE_BYTES)?;
+    if entries.first().is_none_or(|entry| entry.revision != after + 1) {
+        return Err(unfit(&format!("its entry {} is gone", after + 1)));
     }
-
-    fn keep(&self, cursors: &[(String, String, read::CursorRow)]) -> Result<()> {
-        for (principal, name, row) in cursors {
-            apply::cursor(&self.connection, principal, name, row).map_err(|e| store::from_sqlite(&e))?;
-        }
-        Ok(())
-    }
-
-    /// Says of itself where it stands, if that changed, and whose log it is.
-    fn becomes(&self, head: Option<Head>, home: &Home) -> Result<()> {
-        Ok(snapshot::say(&self.connection, &head.unwrap_or(self.head), home)?)
-    }
-
-    /// Appends the whole log, or what an interrupted move left; the head that a replica has then.
-    fn append_to(&self, journal: &JetStream, epoch: Epoch, mut told: Told) -> Result<Head> {
-        let mut at = match end_of(journal)? {
-            // Of a log that was trimmed, what is left of it.
-            None => Head { revision: self.head.floor, hash: self.head.floor_hash, ..Head::empty(epoch) },
-            Some(end) => self.recognised(end, epoch)?,
-        };
-        while at.revision < self.head.revision {
-            let entries = self.page(at.revision)?;
-            let mut rest = entries.as_slice();
-            while !rest.is_empty() {
-                let (batch, taken) = fill(&at, rest);
-                append(journal, at.position, &batch)?;
-                let last = &rest[taken - 1];
-                at = Head { position: at.position + 1, revision: last.revision, hash: last.hash, ..at };
-                told(at.revision);
-                rest = &rest[taken..];
-            }
-        }
-        let head = Head { epoch, position: at.position, ..self.head };
-        match writer::stands_in(journal, head)? {
-            true => Ok(head),
-            false => Err(unfit("it is empty: there is nothing to move")),
-        }
-    }
-
-    /// After what an earlier attempt appended.
-    fn recognised(&self, end: End, epoch: Epoch) -> Result<Head> {
-        let other = || unfit("the stream has another log; it must be empty");
-        if end.epoch != epoch || end.revision > self.head.revision {
-            return Err(other());
-        }
-        if log::hash_of(&self.connection, end.revision)? != end.hash {
-            return Err(other());
-        }
-        Ok(Head { position: end.position, revision: end.revision, hash: end.hash, ..Head::empty(epoch) })
-    }
-
-    fn page(&self, after: u64) -> Result<Vec<StoredEntry>> {
-        let entries = log::entries(&self.connection, after, self.head.revision, PAGE, REPLAY_PAGE_BYTES)?;
-        if entries.first().is_none_or(|entry| entry.revision != after + 1) {
-            return Err(unfit(&format!("its entry {} is gone", after + 1)));
-        }
-        Ok(entries)
-    }
+    Ok(entries)
 }
 
 /// A batch of as many entries as fit, and how many they are.

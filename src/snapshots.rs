@@ -20,7 +20,7 @@ use crate::{
     journal::{Depot, Journal, Shelf, Stored, Trouble},
     limits::{SNAPSHOT_COMPRESSION, SNAPSHOT_RETRY, SNAPSHOTS_KEPT},
     pb::log::SnapshotClaim,
-    store::{self, FILE, Head, Home, Store, snapshot, verify},
+    store::{self, FILE, Head, Home, Store, alone::Alone, snapshot, verify},
     tasks::asking,
     writer,
 };
@@ -167,7 +167,7 @@ pub fn put(depot: &dyn Depot, folder: &Path, as_of: Option<(Head, Home)>) -> Res
     let work = Work::begin(folder)?;
     snapshot::copy(folder, &work.0)?;
     if let Some((head, home)) = as_of {
-        snapshot::adopt(&work.0, &head, &home)?;
+        Alone::open(&work.0)?.say(head, &home)?;
     }
     let head = verify::folder(&work.0)?.head;
     let name = name(head.revision);
@@ -231,8 +231,7 @@ fn fetch(depot: &dyn Depot, journal: &Arc<dyn Journal>, name: &str, work: &Path)
     depot.fetch(name, &packed).map_err(|trouble| Error::from(&trouble))?;
     unpack(&packed, &file).map_err(|e| unusable(&file, &e))?;
     // It may be of an older version of this program; one of a newer version is refused.
-    drop(snapshot::open_alone(work)?);
-    let head = snapshot::stands_at(work)?;
+    let head = Alone::open(work)?.head();
     if self::name(head.revision) != name {
         return Err(Error::internal(format!("it stands at revision {}", head.revision)));
     }

@@ -3,6 +3,7 @@
 //! One connection writes, on the writer's thread; a pool of read-only connections answers lookups. Every read names the
 //! revision it is at, so that what a later transaction adds or ends is invisible to it.
 
+pub mod alone;
 pub mod apply;
 mod copy_back;
 pub mod coverage;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, backup::Backup};
 
-use super::{FILE, Head, Home, StoreError, apply, find_head, home, verify_head};
+use super::{FILE, Head, StoreError, find_head, verify_head};
 use crate::limits::BUSY_TIMEOUT;
 
 /// Copies the store in a folder into another, as it stands at one commit, whoever has it open.
@@ -21,48 +21,6 @@ pub fn copy(folder: &Path, into: &Path) -> Result<(), StoreError> {
     // In one step, which is one read transaction: the writer goes on, and what it writes meanwhile is not in the copy.
     Backup::new(&from, &mut copy)?.step(-1)?;
     Ok(())
-}
-
-/// Makes the store in a folder, which nobody has open, one that stands at this position, of this log.
-///
-/// # Errors
-///
-/// If the file cannot be written.
-pub fn adopt(folder: &Path, head: &Head, home: &Home) -> Result<(), StoreError> {
-    say(&open_alone(folder)?, head, home)
-}
-
-/// A connection that may change a store that nobody else has open.
-///
-/// # Errors
-///
-/// If the file cannot be used.
-pub fn open_alone(folder: &Path) -> Result<Connection, StoreError> {
-    let path = folder.join(FILE);
-    let mut connection = super::connect_writer(&path, &super::Options::default())?;
-    super::schema::migrate(&mut connection, &path)?;
-    Ok(connection)
-}
-
-/// Has a store say where it stands, and whose log it is.
-///
-/// # Errors
-///
-/// If the file cannot be written.
-pub fn say(connection: &Connection, head: &Head, home: &Home) -> Result<(), StoreError> {
-    let transaction = connection.unchecked_transaction()?;
-    apply::write_head(&transaction, head)?;
-    home::set(&transaction, home)?;
-    Ok(transaction.commit()?)
-}
-
-/// Whose log the store in a folder is the beginning of; `None` if it was never opened since it can say.
-///
-/// # Errors
-///
-/// If the file cannot be read.
-pub fn home(folder: &Path) -> Result<Option<Home>, StoreError> {
-    home::of(&open_beside(folder)?)
 }
 
 /// Where the store in a folder stands, its newest link checked.

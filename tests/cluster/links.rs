@@ -1,6 +1,7 @@
 //! The links between one replica and the servers: proxies that can be cut, frozen and deafened, and mended again.
 //!
-//! Servers that tell clients of each other (`connect_urls`) would lead a replica around them: those of these tests do not.
+//! Servers that tell clients of each other (`connect_urls`) would lead a replica around them; those of these tests do
+//! not.
 
 use std::{
     io,
@@ -41,6 +42,9 @@ use crate::{
 const BUFFER_BYTES: usize = 16 * 1024;
 /// Within what time a replica says that it hears nothing from the journal.
 const NOTICED: Duration = Duration::from_secs(20);
+
+/// What can be done to the link to a server.
+type Failure = fn(&Links, usize);
 
 /// The links of one replica, one to each server. They end with this value.
 pub struct Links {
@@ -88,8 +92,8 @@ impl Links {
         self.links[server].state.send_replace(State::Frozen);
     }
 
-    /// Lets nothing through that a server says, though it hears everything. What it says meanwhile is lost: a connection
-    /// that lost anything is closed when the link is mended.
+    /// Lets nothing through that a server says, though it hears everything. What it says meanwhile is lost, and with it
+    /// its connection, which is closed when the link is mended.
     pub fn deafen(&self, server: usize) {
         self.links[server].state.send_replace(State::Deaf);
     }
@@ -253,7 +257,7 @@ async fn refusal(server: &TestServer, id: &str) -> String {
 /// The position that a lookup of the first record is answered with.
 async fn looked_up(server: &TestServer) -> String {
     let read = v1::GetVisitRequest { name: "visits/before".into(), ..Default::default() };
-    let visit = patiently("the lookup", server.registry().get_visit(read.clone())).await;
+    let visit = patiently("the lookup", server.registry().get_visit(read)).await;
     visit.expect("lookups go on").into_inner().token
 }
 
@@ -306,8 +310,7 @@ async fn filings_under_way_when_links_fail_stand_once_however_they_fail() {
     let (server, _) = over(&links).await;
     let servers = [server, replica(&cluster).await, replica(&cluster).await];
     let filers = Filers::start(&servers, 9);
-    let failures: [(&str, fn(&Links, usize)); 3] =
-        [("cut", Links::cut), ("frozen", Links::freeze), ("deaf", Links::deafen)];
+    let failures: [(&str, Failure); 3] = [("cut", Links::cut), ("frozen", Links::freeze), ("deaf", Links::deafen)];
     for (id, fail) in failures {
         filers.more(30).await;
         links.all(fail);
@@ -380,7 +383,7 @@ async fn a_replica_that_hears_nothing_from_its_server_goes_over_to_another() {
     let cluster = Cluster::start(Sync::Always);
     let links = Links::to(&cluster);
     let (server, before) = over(&links).await;
-    let failures: [(&str, fn(&Links, usize)); 2] = [("frozen", Links::freeze), ("deaf", Links::deafen)];
+    let failures: [(&str, Failure); 2] = [("frozen", Links::freeze), ("deaf", Links::deafen)];
     for (revision, (id, fail)) in (before.revision + 1..).zip(failures) {
         let used = links.in_use().await;
         // The connection stays open, and nothing says that it is of no use.

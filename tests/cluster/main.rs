@@ -6,12 +6,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod filers;
+mod links;
 mod moves;
 mod nats;
 #[path = "../recovery/process.rs"]
 #[allow(dead_code, reason = "the tests of recovery use more of it")]
 mod process;
 mod snapshots;
+mod week;
 
 use std::{path::Path, sync::Arc, time::Duration};
 

@@ -59,7 +59,7 @@ impl Cluster {
             let text = format!(
                 "server_name: {name}\nlisten: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\n\
                  jetstream {{ store_dir: {store:?}, sync_interval: {sync} }}\n\
-                 cluster {{ name: attache, listen: \"127.0.0.1:{}\", routes: {others:?} }}\n",
+                 cluster {{ name: attache, no_advertise: true, listen: \"127.0.0.1:{}\", routes: {others:?} }}\n",
                 clients[index], monitors[index], routes[index],
             );
             std::fs::write(&config, text).expect("a configuration is written");

@@ -37,8 +37,8 @@ pub use self::stream::Settings;
 use self::{inbox::Inbox, shelf::Bucket};
 use super::{Append, Depot, Durable, Journal, Kept, Position, Settled, Shelf, Stored, Trouble, Wake};
 use crate::limits::{
-    JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_OFFERS, JOURNAL_POLL_PAUSE, JOURNAL_READ_TIMEOUT,
-    JOURNAL_YIELD,
+    JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_OFFERS, JOURNAL_PING, JOURNAL_POLL_PAUSE,
+    JOURNAL_READ_TIMEOUT, JOURNAL_YIELD,
 };
 
 /// See the module. Its [`JetStream::run`] must run beside whatever uses it.
@@ -99,6 +99,7 @@ impl JetStream {
             })
             .connection_timeout(JOURNAL_CONNECT_TIMEOUT)
             .request_timeout(Some(JOURNAL_READ_TIMEOUT))
+            .ping_interval(JOURNAL_PING)
             .retry_on_initial_connect()
             .connect(settings.servers.clone())
             .await

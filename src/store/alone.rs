@@ -1,0 +1,114 @@
+//! A store that no server has open: read and changed by the commands that move logs.
+
+use std::{fs::File, path::Path};
+
+use rusqlite::Connection;
+
+use super::{
+    FILE, Head, Home, Options, StoreError, apply, connect_writer, home, lock,
+    log::{self, StoredEntry},
+    read::{self, CursorRow},
+    read_head, schema, verify, verify_head,
+};
+use crate::domain::{error::Error, token::Hash};
+
+/// See the module. The folder is held until it is dropped.
+pub struct Alone {
+    connection: Connection,
+    head: Head,
+    _lock: File,
+}
+
+impl Alone {
+    /// Opens the store in a folder, brought up to this version.
+    ///
+    /// # Errors
+    ///
+    /// If a process holds it, or it is newer than this version, or is not what its log says.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let lock = lock(folder)?;
+        let path = folder.join(FILE);
+        let mut connection = connect_writer(&path, &Options::default())?;
+        schema::migrate(&mut connection, &path)?;
+        let head = read_head(&connection)?;
+        verify_head(&connection, &head)?;
+        Ok(Self { connection, head, _lock: lock })
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Verifies all of it.
+    ///
+    /// # Errors
+    ///
+    /// As of [`verify::connection`].
+    pub fn verify(&self) -> Result<(), StoreError> {
+        verify::connection(&self.connection).map(drop)
+    }
+
+    /// Whose log it is the beginning of; `None` if it was never opened since it can say.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub fn home(&self) -> Result<Option<Home>, StoreError> {
+        home::of(&self.connection)
+    }
+
+    /// Has it say where it stands, and whose log it is.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn say(&mut self, head: Head, home: &Home) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        apply::write_head(&transaction, &head)?;
+        home::set(&transaction, home)?;
+        transaction.commit()?;
+        self.head = head;
+        Ok(())
+    }
+
+    /// Entries after a revision, as [`log::entries`].
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub fn entries(&self, after: u64, limit: usize, max_bytes: usize) -> Result<Vec<StoredEntry>, Error> {
+        log::entries(&self.connection, after, self.head.revision, limit, max_bytes)
+    }
+
+    /// The chain's hash after a revision.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such entry.
+    pub fn hash_of(&self, revision: u64) -> Result<Hash, Error> {
+        if revision == self.head.floor { Ok(self.head.floor_hash) } else { log::hash_of(&self.connection, revision) }
+    }
+
+    /// Every cursor, with its principal and name.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub fn cursors(&self) -> Result<Vec<(String, String, CursorRow)>, Error> {
+        read::cursors(&self.connection)
+    }
+
+    /// Keeps cursors.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn keep(&self, cursors: &[(String, String, CursorRow)]) -> Result<(), StoreError> {
+        for (principal, name, row) in cursors {
+            apply::cursor(&self.connection, principal, name, row)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,199 @@
+//! Trimming: what is older than the log's floor is refused, and everything else reads as before, while the rows are there
+//! and when they are gone.
+
+mod common;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use attache::{
+    clock::Clock,
+    pb::v1::{self, as_of, list_events_request, trim_log_request::Keep},
+    serve::Parts,
+    store::{self, Options, trim, verify},
+};
+use common::{
+    FakeClock, TestServer, config_at,
+    scribe::{Acked, Scribe},
+    watching::*,
+};
+use tonic::{Code, Status};
+
+/// Acts of the history; at six hours each a month.
+const ACTS: usize = 120;
+const STEP: Duration = Duration::from_secs(6 * 3600);
+
+async fn start(folder: &Path, clock: &Arc<FakeClock>) -> TestServer {
+    let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
+    TestServer::with(config_at(folder), Parts { clock, ..Parts::default() }).await
+}
+
+/// A history of records that move, and where each act left the log.
+async fn history(server: &TestServer, clock: &FakeClock) -> Vec<Acked> {
+    let mut scribe = Scribe::moving("moving");
+    let mut acked = Vec::new();
+    for _ in 0..ACTS {
+        acked.push(scribe.act(&mut server.filing()).await);
+        clock.advance(STEP);
+    }
+    acked.retain(|act| act.revision > 0);
+    acked
+}
+
+async fn trim(server: &TestServer, keep: Keep, dry_run: bool) -> Result<v1::TrimLogResponse, Status> {
+    server.log().trim_log(v1::TrimLogRequest { keep: Some(keep), dry_run }).await.map(tonic::Response::into_inner)
+}
+
+/// Everything that the registry says as of a position.
+#[derive(Debug, PartialEq)]
+struct Said {
+    visits: Vec<v1::Visit>,
+    agreements: Vec<v1::Agreement>,
+    reports: Vec<v1::ListedReport>,
+    found: Vec<v1::SearchResult>,
+    explained: Vec<v1::ExplainRecordResponse>,
+}
+
+async fn said(server: &TestServer, token: &str) -> Said {
+    let as_of = || Some(v1::AsOf { position: Some(as_of::Position::Token(token.to_owned())) });
+    let mut registry = server.registry();
+    let asked = v1::ListVisitsRequest { as_of: as_of(), page_size: 1000, ..Default::default() };
+    let visits = registry.list_visits(asked).await.expect("visits").into_inner().visits;
+    let asked = v1::ListAgreementsRequest { as_of: as_of(), page_size: 1000, ..Default::default() };
+    let agreements = registry.list_agreements(asked).await.expect("agreements").into_inner().agreements;
+    let asked =
+        v1::SearchRecordsRequest { query: "moving".into(), as_of: as_of(), page_size: 200, ..Default::default() };
+    let found = registry.search_records(asked).await.expect("results").into_inner().results;
+    let names = visits.iter().map(|v| v.name.clone()).chain(agreements.iter().map(|a| a.name.clone()));
+    let (mut reports, mut explained) = (Vec::new(), Vec::new());
+    for name in names {
+        let asked = v1::ListReportsRequest { parent: name.clone(), as_of: as_of(), ..Default::default() };
+        reports.extend(registry.list_reports(asked).await.expect("reports").into_inner().reports);
+        let asked = v1::ExplainRecordRequest { name, as_of: as_of(), ..Default::default() };
+        explained.push(registry.explain_record(asked).await.expect("an explanation").into_inner());
+    }
+    Said { visits, agreements, reports, found, explained }
+}
+
+/// The events after a position, by a watch and by pages, which must agree.
+async fn events_after(server: &TestServer, token: &str) -> Vec<v1::Event> {
+    let watched = server.replay(until_caught_up(after(token))).await;
+    let start = Some(list_events_request::Start::After(token.to_owned()));
+    let listed = server.list_events(v1::ListEventsRequest { start, ..Default::default() }).await;
+    assert_eq!(listed.iter().map(bare).collect::<Vec<_>>(), watched.iter().map(bare).collect::<Vec<_>>());
+    watched
+}
+
+/// Drops every row that the floor has made superfluous, as a server does in its own time; how many it took.
+fn sweep(folder: &Path) -> usize {
+    let (_store, write) = store::open(folder, &Options::default()).expect("the store opens");
+    let floor = write.head().floor;
+    let mut portions = 1;
+    while trim::sweep(&write.connection, floor, 16).expect("it sweeps") {
+        portions += 1;
+    }
+    portions
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_reads_as_before_whether_the_rest_is_there_or_gone() {
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Arc::new(FakeClock::on("2023-06-01")));
+    let server = start(folder.path(), &clock).await;
+    let acked = history(&server, &clock).await;
+    let (gone, kept) = acked.split_at(acked.len() / 2);
+    let oldest = gone.last().expect("half of it").token.clone();
+    let positions: Vec<&String> = std::iter::once(&oldest).chain(kept.iter().step_by(9).map(|a| &a.token)).collect();
+    let newest = kept.last().expect("half of it").token.clone();
+    let mut before = Vec::new();
+    for token in &positions {
+        before.push(said(&server, token).await);
+    }
+    let events = events_after(&server, &oldest).await;
+
+    let planned = trim(&server, Keep::AfterToken(oldest.clone()), true).await.expect("a dry run");
+    assert_eq!(planned.revisions, gone.last().expect("half of it").revision);
+    assert!(planned.events > 0 && planned.bytes > 0 && planned.revision == 0, "{planned:?}");
+    said(&server, &acked[0].token).await;
+    let done = trim(&server, Keep::AfterToken(oldest.clone()), false).await.expect("it is trimmed");
+    let facts = |r: &v1::TrimLogResponse| (r.revisions, r.events, r.bytes, r.oldest_token.clone());
+    assert_eq!(facts(&done), facts(&planned), "as the dry run said");
+    assert_eq!(done.oldest_token, oldest);
+
+    let mut server = server;
+    for state in ["there", "gone"] {
+        for (token, before) in positions.iter().zip(&before) {
+            assert_eq!(said(&server, token).await, *before, "the rows are {state}");
+        }
+        let now = events_after(&server, &oldest).await;
+        assert_eq!(now[..events.len()], events, "the rows are {state}");
+        assert_eq!(server.replay(until_caught_up(from_oldest())).await, now, "the oldest position is the floor");
+        refuses_what_is_older(&server, &gone[gone.len() / 2], &oldest).await;
+        // What was seen long ago was seen.
+        let asked = v1::ListVisitsRequest { at_least: Some(gone[0].token.clone()), ..Default::default() };
+        server.registry().list_visits(asked).await.expect("it is applied here");
+        if state == "there" {
+            server.stop().await;
+            assert!(sweep(folder.path()) > 1, "in portions");
+            assert_eq!(sweep(folder.path()), 1, "nothing is left to drop");
+            let sound = verify::folder(folder.path()).expect("it is sound");
+            assert_eq!(sound.entries, sound.head.revision - sound.head.floor, "what is older is gone");
+            server = start(folder.path(), &clock).await;
+        }
+    }
+    let again = trim(&server, Keep::AfterToken(oldest.clone()), false).await.expect("nothing to do");
+    assert_eq!((again.revisions, again.revision), (0, 0));
+    assert_ne!(server.token().await, newest, "the trim has a revision of its own");
+    server.stop().await;
+}
+
+async fn refuses_what_is_older(server: &TestServer, old: &Acked, oldest: &str) {
+    let refused = |status: Status| {
+        assert_eq!((reason(&status).as_str(), status.code()), ("HISTORY_TRIMMED", Code::OutOfRange), "{status:?}");
+        let details = tonic_types::StatusExt::get_error_details(&status);
+        let told = details.error_info().and_then(|info| info.metadata.get("oldest_token").cloned());
+        assert_eq!(told.as_deref(), Some(oldest), "it says where one can begin");
+    };
+    let token = || old.token.clone();
+    let as_of = Some(v1::AsOf { position: Some(as_of::Position::Token(token())) });
+    let asked = v1::ListVisitsRequest { as_of, ..Default::default() };
+    refused(server.registry().list_visits(asked).await.expect_err("it is gone"));
+    refused(Watching::open(server.feed(), after(&old.token)).await.err().expect("it is gone"));
+    let start = Some(list_events_request::Start::After(token()));
+    let asked = v1::ListEventsRequest { start, ..Default::default() };
+    refused(server.feed().list_events(asked).await.expect_err("it is gone"));
+    let long_ago = old.events[0].time.expect("a time");
+    let time = || prost_types::Timestamp { seconds: long_ago.seconds - 1, nanos: 0 };
+    let as_of = Some(v1::AsOf { position: Some(as_of::Position::Time(time())) });
+    let asked = v1::ListVisitsRequest { as_of, ..Default::default() };
+    refused(server.registry().list_visits(asked).await.expect_err("it is gone"));
+    let start = Some(v1::watch_events_request::Start::FromTime(time()));
+    let asked = v1::WatchEventsRequest { start, ..Default::default() };
+    refused(Watching::open(server.feed(), asked).await.err().expect("it is gone"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_young_or_not_there_or_nothing_is_not_trimmed() {
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Arc::new(FakeClock::on("2023-06-01")));
+    let server = start(folder.path(), &clock).await;
+    let acked = history(&server, &clock).await;
+    let newest = acked.last().expect("something").revision;
+    let log_before = server.token().await;
+    let young = acked[acked.len() - 2].token.clone();
+    for (keep, said) in [
+        (Keep::AfterToken(young), "too young"),
+        (Keep::FromRevision(newest + 100), "after the newest revision"),
+        (Keep::FromRevision(0), "begin with 1"),
+    ] {
+        for dry_run in [true, false] {
+            let status = trim(&server, keep.clone(), dry_run).await.expect_err("it is refused");
+            assert_eq!(reason(&status), "FIELD_INVALID");
+            let details = tonic_types::StatusExt::get_error_details(&status);
+            let why = &details.bad_request().expect("a field").field_violations[0].description;
+            assert!(why.contains(said), "{why}");
+        }
+    }
+    let nothing = server.log().trim_log(v1::TrimLogRequest::default()).await.expect_err("nothing is asked");
+    assert_eq!(reason(&nothing), "FIELD_INVALID");
+    assert_eq!(server.token().await, log_before, "nothing was recorded");
+    assert_eq!(verify::folder(folder.path()).expect("it is sound").head.floor, 0);
+    server.stop().await;
+}
