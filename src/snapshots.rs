@@ -119,6 +119,9 @@ impl Maker {
 /// replica may begin with that.
 fn purge(journal: &dyn Journal, depot: &dyn Depot, floor: u64) -> Result<()> {
     let told = |trouble: Trouble| Error::from(&trouble);
+    if floor == 0 {
+        return Ok(());
+    }
     let stored = depot.list().map_err(told)?;
     let second = stored.iter().rev().nth(1).and_then(|stored| stored.name.parse::<u64>().ok());
     let Some(through) = second.map(|second| second.min(floor)) else { return Ok(()) };

@@ -10,6 +10,7 @@ use attache::{
         Depot, Journal as _, Trouble,
         jetstream::{JetStream, Settings},
     },
+    pb::v1::{self, trim_log_request},
     serve::Parts,
     store::snapshot,
 };
@@ -19,7 +20,7 @@ use crate::{
     common::{
         FakeClock, TestServer, config,
         scribe::{file_at_once, told},
-        watching::{bare, patiently},
+        watching::{Watching, after, bare, patiently, read, reason},
     },
     nats::{Cluster, Sync},
 };
@@ -94,4 +95,73 @@ async fn a_new_replica_begins_with_the_newest_snapshot_that_the_log_goes_on_from
     let config = Config { journal: Some(settings.clone()), ..config() };
     let Err(refused) = attache::serve::build(&config, Parts::default()).await else { panic!("it began") };
     assert_eq!(refused.reason, Reason::HistoryTrimmed, "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trim_holds_on_every_replica_and_the_stream_keeps_what_the_second_newest_snapshot_needs() {
+    let cluster = Cluster::start(Sync::Always);
+    let (settings, folder) = (cluster.settings(), tempfile::tempdir().expect("a temporary folder"));
+    let clock = Arc::new(FakeClock::default());
+    let start = async |name: &str| {
+        let every_day = Some(Duration::from_secs(24 * 3600));
+        let config = Config { journal: Some(settings.clone()), snapshots: every_day, ..at(&folder.path().join(name)) };
+        let clock: Arc<dyn Clock> = Arc::clone(&clock) as _;
+        TestServer::with(config, Parts { clock, ..Parts::default() }).await
+    };
+    let servers = [start("a").await, start("b").await];
+    let snapshots = Snapshots::of(&settings).await;
+    let mut kept = Vec::new();
+    for day in 1..=4 {
+        file_at_once(&servers.each_ref(), &format!("day{day}"), 2, 4).await;
+        kept.push(servers[0].token().await);
+        clock.advance(Duration::from_secs(24 * 3600 + 1));
+        // Of each the newest three are kept.
+        let newest = read(&kept[day - 1]).revision;
+        patiently("the next snapshot", async {
+            while snapshots.revisions().last().is_none_or(|revision| *revision < newest) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        assert!(snapshots.revisions().len() <= 3);
+    }
+    let revisions = snapshots.revisions();
+    let first = async || {
+        let client = async_nats::connect(settings.servers.clone()).await.expect("it connects");
+        let context = async_nats::jetstream::new(client);
+        let mut stream = context.get_stream(&settings.stream).await.expect("it is there");
+        stream.info().await.expect("it answers").state.first_sequence
+    };
+    assert_eq!(first().await, 1, "nothing goes before it is trimmed");
+
+    let keep = trim_log_request::Keep::AfterToken(kept[1].clone());
+    let request = v1::TrimLogRequest { keep: Some(keep), dry_run: false };
+    let trimmed = servers[0].log().trim_log(request).await.expect("it is trimmed").into_inner();
+    assert_eq!(trimmed.oldest_token, kept[1]);
+    for server in &servers {
+        let at_least = Some(trimmed.token.clone());
+        let asked = v1::ListSourcesRequest { at_least, ..Default::default() };
+        server.registry().list_sources(asked).await.expect("it is applied");
+        let info = server.log().get_log_info(v1::GetLogInfoRequest {}).await.expect("it answers").into_inner();
+        assert_eq!(info.oldest_token, kept[1], "on every replica");
+        let refused = Watching::open(server.feed(), after(&kept[0])).await.err().expect("it is gone");
+        assert_eq!(reason(&refused), "HISTORY_TRIMMED");
+    }
+    let begins = patiently("the purge", async {
+        loop {
+            match first().await {
+                1 => tokio::time::sleep(Duration::from_millis(20)).await,
+                first => return first,
+            }
+        }
+    })
+    .await;
+    let floor = read(&kept[1]).revision;
+    let needed = floor.min(revisions[revisions.len() - 2]);
+    let oldest = tokio::task::block_in_place(|| snapshots.0.batch(begins)).expect("it answers").expect("it is there");
+    let (_, last, _) = attache::writer::batch_end(&oldest, begins).expect("a batch");
+    assert!(last > needed, "the first batch that is left follows what is not needed");
+    let newer = start("c").await;
+    let [a, b] = servers;
+    agree(&[a, b, newer]).await;
 }

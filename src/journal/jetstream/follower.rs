@@ -15,6 +15,7 @@ use crate::limits::{JOURNAL_LOOK, JOURNAL_RETRY_PAUSE, JOURNAL_WATCHDOG};
 
 /// Follows until it is dropped.
 pub(super) async fn run(journal: &JetStream) {
+    let mut told = None;
     loop {
         if journal.inbox.sound().is_err() {
             // What ended does not come back; the log says why.
@@ -24,7 +25,11 @@ pub(super) async fn run(journal: &JetStream) {
         if let Ok(state) = journal.state().await {
             journal.inbox.short_again(state.map_or(0, |state| state.last_sequence));
         }
-        tracing::warn!(%error, "following the journal was interrupted");
+        // What stays so is said once.
+        if told.as_ref() != Some(&error) {
+            tracing::warn!(%error, "following the journal was interrupted");
+        }
+        told = Some(error);
         tokio::time::sleep(JOURNAL_RETRY_PAUSE).await;
     }
 }
