@@ -213,7 +213,7 @@ fn unfit(why: &str) -> Error {
 /// A copy of the store as a replica of the stream has it, beside the stream.
 fn put_snapshot(journal: &Arc<JetStream>, folder: &Path, head: Head, stream: &str) -> Result<Stored> {
     let depot = Arc::clone(journal).depot().ok_or_else(|| Error::internal("the journal keeps no snapshots"))?;
-    Ok(snapshots::put(&*depot, folder, Some((head, Home::Stream(stream.to_owned()))))?.0)
+    snapshots::put_moved(&*depot, folder, head, &Home::Stream(stream.to_owned()))
 }
 
 /// Where a stream ends.

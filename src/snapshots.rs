@@ -90,7 +90,7 @@ impl Maker {
                 Claimed::Here(last) => last,
             };
             if last != Some(head.revision) {
-                let (stored, head) = put(&*depot, &folder, None)?;
+                let (stored, head) = put(&*depot, &folder)?;
                 tracing::info!(revision = head.revision, bytes = stored.bytes, "put a snapshot beside the journal");
                 purge(&*journal, &*depot, head.floor)?;
             }
@@ -122,7 +122,7 @@ fn purge(journal: &dyn Journal, depot: &dyn Depot, floor: u64) -> Result<()> {
     if floor == 0 {
         return Ok(());
     }
-    let stored = depot.list().map_err(told)?;
+    let stored = listed(depot)?;
     let second = stored.iter().rev().nth(1).and_then(|stored| stored.name.parse::<u64>().ok());
     let Some(through) = second.map(|second| second.min(floor)) else { return Ok(()) };
     let position = writer::position_of(journal, through)?;
@@ -159,34 +159,55 @@ fn claim(shelf: &dyn Shelf, revision: u64, now_us: i64, interval_us: i64) -> Res
     }
 }
 
-/// Copies, verifies, compresses and puts the store in a folder, whoever has it open, and drops the oldest ones. It says of
-/// itself what it is told to, else what the store says.
+/// Copies, verifies, compresses and puts the store in a folder, whoever has it open, and drops the oldest ones.
 ///
 /// # Errors
 ///
 /// If the copy is not sound, or any of it cannot be done.
-pub fn put(depot: &dyn Depot, folder: &Path, as_of: Option<(Head, Home)>) -> Result<(Stored, Head)> {
-    let told = |trouble: Trouble| Error::from(&trouble);
+fn put(depot: &dyn Depot, folder: &Path) -> Result<(Stored, Head)> {
     let work = Work::begin(folder)?;
     snapshot::copy(folder, &work.0)?;
-    if let Some((head, home)) = as_of {
-        Alone::open(&work.0)?.say(head, &home)?;
-    }
     let head = verify::folder(&work.0)?.head;
     let name = name(head.revision);
-    if let Some(there) = depot.list().map_err(told)?.into_iter().find(|stored| stored.name == name) {
+    if let Some(there) = listed(depot)?.into_iter().find(|stored| stored.name == name) {
         return Ok((there, head));
     }
-    let packed = work.0.join(PACKED);
-    pack(&work.0.join(FILE), &packed).map_err(|e| unusable(&packed, &e))?;
-    depot.put(&name, &packed).map_err(told)?;
-    let mut all = depot.list().map_err(told)?;
-    let stored = all.iter().find(|stored| stored.name == name).cloned();
-    all.truncate(all.len().saturating_sub(SNAPSHOTS_KEPT));
-    for old in all {
-        depot.remove(&old.name).map_err(told)?;
-    }
-    stored.map(|stored| (stored, head)).ok_or_else(|| Error::internal("a snapshot that was put is not there"))
+    let stored = put_packed(depot, &work.0, &name)?;
+    let mut old = listed(depot)?;
+    old.truncate(old.len().saturating_sub(SNAPSHOTS_KEPT));
+    remove(depot, old)?;
+    Ok((stored, head))
+}
+
+/// Puts the store in a folder as that of a log which it has been moved to, in place of all that are there: they are of
+/// another.
+///
+/// # Errors
+///
+/// As of a snapshot that falls due.
+pub fn put_moved(depot: &dyn Depot, folder: &Path, head: Head, home: &Home) -> Result<Stored> {
+    let work = Work::begin(folder)?;
+    snapshot::copy(folder, &work.0)?;
+    Alone::open(&work.0)?.say(head, home)?;
+    verify::folder(&work.0)?;
+    remove(depot, listed(depot)?)?;
+    put_packed(depot, &work.0, &name(head.revision))
+}
+
+fn put_packed(depot: &dyn Depot, work: &Path, name: &str) -> Result<Stored> {
+    let packed = work.join(PACKED);
+    pack(&work.join(FILE), &packed).map_err(|e| unusable(&packed, &e))?;
+    depot.put(name, &packed).map_err(|trouble| Error::from(&trouble))?;
+    let stored = listed(depot)?.into_iter().find(|stored| stored.name == name);
+    stored.ok_or_else(|| Error::internal("a snapshot that was put is not there"))
+}
+
+fn listed(depot: &dyn Depot) -> Result<Vec<Stored>> {
+    depot.list().map_err(|trouble| Error::from(&trouble))
+}
+
+fn remove(depot: &dyn Depot, those: Vec<Stored>) -> Result<()> {
+    those.iter().try_for_each(|old| depot.remove(&old.name)).map_err(|trouble| Error::from(&trouble))
 }
 
 /// Names sort by revision.

@@ -8,6 +8,7 @@ use crate::{
     domain::{
         error::{Error, Reason, Result},
         report::etag,
+        token::Token,
     },
     journal::Shelf,
     limits::MAX_CONFLICTS,
@@ -34,7 +35,9 @@ pub(super) fn next(kept: Option<&CursorRow>, cursor: &KeepCursor, now_us: i64) -
         return Err(mismatch(format!("the cursor {name} has changed; read it again")));
     }
     let place = |r: &CursorRow| (r.revision, r.event_index, r.snapshot_after.clone());
-    if kept.is_some_and(|kept| place(row) < place(kept)) {
+    // One of a log that was replaced says nothing of this one.
+    let epoch = |r: &CursorRow| Token::decode(&r.position, "position").ok().map(|token| token.epoch);
+    if kept.is_some_and(|kept| epoch(kept) == epoch(row) && place(row) < place(kept)) {
         return Err(mismatch(format!("the cursor {name} stands at a later position")));
     }
     let etag = etag(format!("{}{now_us}", row.position).as_bytes());

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use attache::{
     domain::error::{Error, Result},
+    journal::{Journal as _, jetstream::JetStream},
     moves::{self, Move, Moved},
     pb::v1,
     serve::{self, Parts},
@@ -16,7 +17,7 @@ use crate::{
         FakeClock, TestServer,
         scribe::file_at_once,
         visit_report,
-        watching::{Watching, after, everything, patiently, reason, until_caught_up},
+        watching::{Watching, after, everything, from_oldest, patiently, read, reason, until_caught_up},
     },
     nats::{Cluster, STREAM, Sync},
     replica, replica_at,
@@ -130,6 +131,18 @@ async fn a_stream_that_is_lost_is_built_anew_from_a_replica_and_old_tokens_are_r
     let servers = [a, b];
     let before = agree(&servers).await;
     let old = servers[0].token().await;
+    let commit = async |server: &TestServer, position: String| {
+        let request = v1::CommitCursorRequest { name: "reader".into(), position, expected_etag: None };
+        server.feed().commit_cursor(request).await.map(drop)
+    };
+    commit(&servers[0], old.clone()).await.expect("it is kept");
+    // A snapshot of the log that is lost, and of the very revision, is in the way.
+    let journal = JetStream::open(cluster.settings()).await.expect("it opens");
+    let depot = Arc::clone(&journal).depot().expect("there is one");
+    let foreign = folder.path().join("foreign");
+    std::fs::write(&foreign, b"of the log that is lost").expect("a file is written");
+    let name = format!("{:020}", read(&old).revision);
+    tokio::task::block_in_place(|| depot.put(&name, &foreign)).expect("it is put");
     for server in servers {
         server.stop().await;
     }
@@ -141,6 +154,9 @@ async fn a_stream_that_is_lost_is_built_anew_from_a_replica_and_old_tokens_are_r
     let servers = [replica_at(&cluster, &kept).await, replica(&cluster).await];
     one_more(&servers[1], "more").await;
     assert_eq!(agree(&servers).await[..before.len()], before, "what was acknowledged stands");
+    // The cursor was that of the other log: the consumer goes on from any position of this one.
+    let first = servers[0].watch(from_oldest()).await.frame().await.token;
+    commit(&servers[1], first).await.expect("it is kept");
     for server in &servers {
         let refused = Watching::open(server.feed(), after(&old)).await.err().expect("it is of the log that was lost");
         assert_eq!(reason(&refused), "LOG_REPLACED");
