@@ -131,9 +131,9 @@ pub const SNAPSHOT_CHUNK_SILENCE: Duration = Duration::from_secs(20);
 /// Questions to the journal at the same time; each takes a thread while it waits.
 pub const JOURNAL_QUESTIONS: usize = 32;
 /// Rows of a table that are dropped in one transaction after a trim.
-pub const SWEEP_ROWS: usize = 256;
+pub const SWEEP_ROWS: usize = 32;
 /// The pause between two of them: filings go on.
-pub const SWEEP_PAUSE: Duration = Duration::from_millis(20);
+pub const SWEEP_PAUSE: Duration = Duration::from_millis(40);
 /// How long after a trim nothing is dropped yet: longer than any one read that began before it.
 pub const SWEEP_GRACE: Duration = Duration::from_secs(60);
 /// How long a request id is remembered, in log time.

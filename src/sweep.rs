@@ -25,7 +25,7 @@ async fn follow(store: &Store, writer: &Writer) {
         // Reads that began before the floor moved are over by then; longer ones look at the floor again and again.
         tokio::time::sleep(SWEEP_GRACE).await;
         loop {
-            match writer.sweep().await {
+            match writer.sweep(floor).await {
                 Ok(true) => tokio::time::sleep(SWEEP_PAUSE).await,
                 Ok(false) => break,
                 Err(error) => {

@@ -14,6 +14,7 @@ use attache::{
 use common::{
     FakeClock, TestServer, config_at,
     scribe::{Acked, Scribe},
+    source, visit_report,
     watching::*,
 };
 use tonic::{Code, Status};
@@ -141,6 +142,8 @@ async fn what_is_kept_reads_as_before_whether_the_rest_is_there_or_gone() {
     }
     let again = trim(&server, Keep::AfterToken(oldest.clone()), false).await.expect("nothing to do");
     assert_eq!((again.revisions, again.revision), (0, 0));
+    let older = trim(&server, Keep::AfterToken(gone[0].token.clone()), false).await.expect("nothing to do");
+    assert_eq!((older.revisions, older.revision, &older.oldest_token), (0, 0, &oldest));
     assert_ne!(server.token().await, newest, "the trim has a revision of its own");
     server.stop().await;
 }
@@ -196,4 +199,70 @@ async fn what_is_young_or_not_there_or_nothing_is_not_trimmed() {
     assert_eq!(server.token().await, log_before, "nothing was recorded");
     assert_eq!(verify::folder(folder.path()).expect("it is sound").head.floor, 0);
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_retracted_before_the_floor_is_still_said_to_be() {
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Arc::new(FakeClock::on("2023-06-01")));
+    let server = start(folder.path(), &clock).await;
+    let report = |id: &str| vec![visit_report(id, "s", "KZ", "AZ", "2023-05-01")];
+    server.file(report("gone")).await;
+    let ruling = v1::RetractRecordRequest {
+        name: "visits/gone".into(),
+        source: Some(v1::Source { kind: v1::SourceKind::Editor.into(), ..source("desk") }),
+        reason: v1::RetractionReason::FilerError.into(),
+        ..Default::default()
+    };
+    server.filing().retract_record(ruling).await.expect("it is retracted");
+    let kept = server.file(report("kept")).await;
+    clock.advance(Duration::from_secs(72 * 3600));
+    server.file(report("late")).await;
+    trim(&server, Keep::AfterToken(kept.token), false).await.expect("it is trimmed");
+    let retracted = async |server: &TestServer| {
+        let asked = v1::GetVisitRequest { name: "visits/gone".into(), ..Default::default() };
+        reason(&server.registry().get_visit(asked).await.expect_err("it is retracted"))
+    };
+    assert_eq!(retracted(&server).await, "RECORD_RETRACTED", "the rows are there");
+    server.stop().await;
+    sweep(folder.path());
+    let server = start(folder.path(), &clock).await;
+    assert_eq!(retracted(&server).await, "RECORD_RETRACTED", "the rows are gone");
+    server.stop().await;
+}
+
+/// Every report that stands, with its times.
+async fn stated(server: &TestServer, name: &str) -> Vec<v1::ListedReport> {
+    let asked = v1::ListReportsRequest { parent: name.into(), ..Default::default() };
+    server.registry().list_reports(asked).await.expect("reports").into_inner().reports
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_follows_a_trim_is_applied_alike_where_the_rows_are_gone_and_where_they_are_there() {
+    let clock = Arc::new(FakeClock::on("2023-06-01"));
+    let (swept, whole) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let server = start(swept.path(), &clock).await;
+    let report = |guest: &str| vec![visit_report("v", "s", guest, "AZ", "2023-05-01")];
+    let first = server.file(report("KZ")).await;
+    let withdraw = v1::RetractReportsRequest {
+        selection: Some(v1::retract_reports_request::Selection::Report(first.results[0].report.clone())),
+        reason: v1::RetractionReason::FilerError.into(),
+        ..Default::default()
+    };
+    server.filing().retract_reports(withdraw).await.expect("it is withdrawn");
+    let kept = server.file(vec![visit_report("other", "s", "KZ", "AZ", "2023-05-01")]).await;
+    clock.advance(Duration::from_secs(72 * 3600));
+    server.file(vec![visit_report("late", "s", "KZ", "AZ", "2023-05-01")]).await;
+    trim(&server, Keep::AfterToken(kept.token), false).await.expect("it is trimmed");
+    server.stop().await;
+    store::snapshot::copy(swept.path(), whole.path()).expect("a copy");
+    sweep(swept.path());
+    let mut told = Vec::new();
+    for folder in [swept.path(), whole.path()] {
+        let server = start(folder, &Arc::new(FakeClock::on("2023-07-01"))).await;
+        server.file(report("UZ")).await;
+        told.push(stated(&server, "visits/v").await);
+        server.stop().await;
+    }
+    let created = |reports: &[v1::ListedReport]| reports[0].report.as_ref().and_then(|r| r.create_time);
+    assert_eq!(created(&told[0]).map(|t| t.seconds / 60), created(&told[1]).map(|t| t.seconds / 60));
 }

@@ -567,7 +567,8 @@ impl Watch {
 
     async fn lag(&self) -> Step<Lag> {
         let head = self.subscriber.hub().head();
-        let after = self.at.revision;
+        // What was trimmed below it in the ring is behind nobody.
+        let after = self.at.revision.max(head.floor);
         if after >= head.revision {
             return Ok(Lag::default());
         }

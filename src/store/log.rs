@@ -193,7 +193,7 @@ pub(super) fn told(
         let change = usize::try_from(stored.change).unwrap_or(usize::MAX);
         let name = &payload.changes.get(change).ok_or_else(|| corrupt(entry.revision))?.name;
         let mut original = Vec::new();
-        if stored.original_revision > 0 && depth == Depth::Whole && stored.original_revision > floor(connection)? + 1 {
+        if stored.original_revision > 0 && depth == Depth::Whole && stored.original_revision > floor(connection)? {
             let told_of = if stored.original_subject.is_empty() { name } else { &stored.original_subject };
             for revision in [stored.original_revision - 1, stored.original_revision] {
                 original.extend(read::state_at(connection, told_of, revision)?.map(|s| s.facets));

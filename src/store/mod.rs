@@ -194,10 +194,12 @@ impl Head {
         if let Some(trim) = &payload.trim
             && trim.before_revision > self.floor + 1
         {
-            let corrupt =
-                |_| Error::new(Reason::EntryCorrupt, format!("entry {} trims without a hash", entry.revision));
+            let corrupt = || Error::new(Reason::EntryCorrupt, format!("entry {} trims what cannot be", entry.revision));
+            if trim.before_revision >= entry.revision {
+                return Err(corrupt());
+            }
             next.floor = trim.before_revision - 1;
-            next.floor_hash = trim.previous_hash.as_slice().try_into().map_err(corrupt)?;
+            next.floor_hash = trim.previous_hash.as_slice().try_into().map_err(|_| corrupt())?;
         }
         Ok(next)
     }
@@ -649,13 +651,13 @@ impl WriteStore {
         self.copy_back.after_commit(&self.connection);
     }
 
-    /// Drops some of what is older than the log's floor; whether there may be more.
+    /// Drops some of what is older than a floor that the log has or had; whether there may be more.
     ///
     /// # Errors
     ///
     /// If the store has no room, or cannot be written.
-    pub fn sweep(&self, limit: usize) -> Result<bool, Error> {
-        trim::sweep(&self.connection, self.head().floor, limit).map_err(|e| from_sqlite(&e))
+    pub fn sweep(&self, floor: u64, limit: usize) -> Result<bool, Error> {
+        trim::sweep(&self.connection, floor.min(self.head().floor), limit).map_err(|e| from_sqlite(&e))
     }
 
     /// Opens the file again after an error whose outcome is unknown, and reads where it stands.

@@ -7,10 +7,7 @@
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
 use super::{OPEN, pairs};
-use crate::{
-    domain::facets::{Facets, Tag},
-    pb::v1::RecordKind,
-};
+use crate::{domain::facets::Facets, pb::v1::RecordKind};
 
 /// Tables of rows that ended, beside the versions of records.
 const ENDED: [&str; 4] = ["reports", "sources", "rulings", "merges"];
@@ -42,14 +39,14 @@ pub fn sweep(connection: &Connection, floor: u64, limit: usize) -> Result<bool> 
 /// Versions of records, with all that the indexes have of them.
 fn versions(transaction: &Transaction<'_>, floor: u64, limit: usize) -> Result<usize> {
     let sql = format!(
-        "SELECT id, kind, name, facets, body IS NOT NULL FROM versions WHERE to_revision <= ?1 AND to_revision < {OPEN}
+        "SELECT id, kind, facets, body IS NOT NULL FROM versions WHERE to_revision <= ?1 AND to_revision < {OPEN}
          ORDER BY to_revision LIMIT ?2"
     );
     let mut ended = transaction.prepare_cached(&sql)?;
     let row = |row: &rusqlite::Row<'_>| {
-        let facets = Facets::from_stored(row.get_ref(3)?.as_blob()?)
-            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Blob, Box::new(e)))?;
-        Ok(Ended { id: row.get(0)?, kind: row.get(1)?, name: row.get(2)?, facets, is_indexed: row.get(4)? })
+        let facets = Facets::from_stored(row.get_ref(2)?.as_blob()?)
+            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Blob, Box::new(e)))?;
+        Ok(Ended { id: row.get(0)?, kind: row.get(1)?, facets, is_indexed: row.get(3)? })
     };
     let ended: Vec<Ended> = ended.query_map(params![floor, limit], row)?.collect::<Result<_>>()?;
     for version in &ended {
@@ -62,7 +59,6 @@ fn versions(transaction: &Transaction<'_>, floor: u64, limit: usize) -> Result<u
 struct Ended {
     id: i64,
     kind: i32,
-    name: String,
     facets: Facets,
     /// Whether the index of words has it.
     is_indexed: bool,
@@ -73,7 +69,8 @@ impl Ended {
         let sql = "DELETE FROM version_terms
                    WHERE term = (SELECT id FROM terms WHERE tag = ?1 AND value = ?2) AND version = ?3";
         let mut terms = transaction.prepare_cached(sql)?;
-        for (tag, value) in self.facets.terms.iter().filter(|(tag, value)| *tag != Tag::Name || *value != self.name) {
+        // Older versions of this program kept the record's own name too; what is not there is not missed.
+        for (tag, value) in &self.facets.terms {
             terms.execute(params![*tag as u8, value, self.id])?;
         }
         if self.kind == RecordKind::Visit as i32 {

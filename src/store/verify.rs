@@ -129,7 +129,7 @@ impl Walk {
         }
         self.entries += 1;
         if entry.payload.is_empty() {
-            self.redacted += u64::from(entry.revision != self.floor);
+            self.redacted += u64::from(entry.revision > self.floor);
         } else if blake3::hash(&entry.payload).as_bytes() != header.payload_digest.as_slice() {
             return wrong("has a payload that is not the one that was chained");
         }

@@ -65,7 +65,9 @@ impl LogService for Log {
         let act = Act::Trim { before: kept_after + 1 };
         let asked = writer::Request { validate_only: request.dry_run, ..writer::Request::of(act, LOCAL) };
         let answer = self.0.writer.file(asked, deadline).await?;
-        let floor = kept_after.max(before.floor);
+        // Whatever is older was dropped before.
+        let is_done = answer.revision == 0 && !request.dry_run;
+        let floor = if is_done { before.floor } else { kept_after.max(before.floor) };
         let store = self.0.store.clone();
         let (events, bytes, oldest) = blocking(move || {
             let (events, bytes, _) = store.read(|c| log::lag(c, before.floor, floor))?;
@@ -91,9 +93,12 @@ impl Log {
             None => required("keep", "one of after_token, since and from_revision is required"),
             Some(Keep::FromRevision(0)) => required("from_revision", "is 0; revisions begin with 1"),
             Some(Keep::FromRevision(revision)) => Ok(revision - 1),
-            Some(Keep::Since(time)) => self.0.before(&time, "since").await,
+            Some(Keep::Since(time)) => dropped_already(self.0.before(&time, "since").await),
             Some(Keep::AfterToken(text)) => {
-                let token = self.0.reach(&text, "after_token", wait).await?;
+                let token = match self.0.reach(&text, "after_token", wait).await {
+                    Err(error) => return dropped_already(Err(error)),
+                    Ok(token) => token,
+                };
                 match token.phase {
                     Phase::Whole => Ok(token.revision),
                     _ => required(
@@ -103,5 +108,13 @@ impl Log {
                 }
             }
         }
+    }
+}
+
+/// What is older than the oldest position asks for nothing more to be dropped.
+fn dropped_already(kept_after: Result<u64>) -> Result<u64> {
+    match kept_after {
+        Err(error) if error.reason == Reason::HistoryTrimmed => Ok(0),
+        other => other,
     }
 }

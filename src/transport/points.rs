@@ -90,7 +90,8 @@ async fn read(app: Arc<App>) {
             for (Asked { name, revision, reply, span }, found) in some.into_iter().zip(found) {
                 let elsewhere = || span.in_scope(|| reader.standing_elsewhere(&name, revision));
                 // A client that went away does not want it.
-                let _ = reply.send(found.and_then(|record| record.map_or_else(elsewhere, Ok)));
+                let found = found.and_then(|record| record.map_or_else(elsewhere, Ok));
+                let _ = reply.send(reader.store.check_kept(revision).and(found));
             }
             Ok(())
         });

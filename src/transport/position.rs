@@ -80,6 +80,21 @@ impl App {
         Error::field(Reason::HistoryTrimmed, "as_of.time", why).with("oldest_token", head.oldest_token().encode())
     }
 
+    /// Reads at a revision, off the async threads. That is trimmed meanwhile, perhaps: looked at after the read, because
+    /// nothing is dropped before the floor has moved.
+    pub(super) async fn reading<T: Send + 'static>(
+        &self,
+        revision: u64,
+        read: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let store = self.store.clone();
+        blocking(move || {
+            let answer = read();
+            store.check_kept(revision).and(answer)
+        })
+        .await
+    }
+
     /// The revision before the first one recorded at or after a time.
     pub(super) async fn before(&self, time: &prost_types::Timestamp, field: &str) -> Result<u64> {
         let us = self.past(time, field)?;

@@ -88,7 +88,7 @@ impl Registry {
                 None => points::standing(&app, name, at.revision).await?,
             }
         } else {
-            let record = blocking(move || app.standing_on(&name, at.revision, valid_at)).await?;
+            let record = self.0.reading(at.revision, move || app.standing_on(&name, at.revision, valid_at)).await?;
             mask.apply(record).encode_to_vec().into()
         };
         Encoded::answer(&record, &at.token.encode()).ok_or_else(|| Error::internal("what is stored is not a record"))
@@ -108,12 +108,14 @@ impl Registry {
         let (store, limit) = (self.0.store.clone(), asked.paged.size);
         let after = asked.paged.token.as_ref().map(|t| Place { key: t.key, name: t.name.clone() });
         let revision = at.revision;
-        let page = blocking(move || {
-            let filters = filters.of_kind(kind);
-            let query = Query { kind: Some(kind), filters: &filters, revision, order, limit, after, valid_at };
-            store.list(&query)
-        })
-        .await?;
+        let page = self
+            .0
+            .reading(at.revision, move || {
+                let filters = filters.of_kind(kind);
+                let query = Query { kind: Some(kind), filters: &filters, revision, order, limit, after, valid_at };
+                store.list(&query)
+            })
+            .await?;
         let next = page.next.map(|p| next_page(&at.token, asked.paged.request, p.key, &p.name));
         let records = page.records.into_iter().filter_map(|r| mask.apply(r).kind).collect();
         Ok((records, next.unwrap_or_default(), at.token.encode()))
@@ -191,7 +193,12 @@ impl App {
         }
         let row = self.store.read(|c| read::record_at(c, name, revision))?;
         let row = row.ok_or_else(|| Error::not_found(name.as_str()))?;
-        let last = self.store.token_at(row.from_revision - 1)?.encode();
+        let before = row.from_revision - 1;
+        if before < self.store.head().floor {
+            let message = format!("{name} was retracted before the oldest position that is kept");
+            return Err(Error::new(Reason::RecordRetracted, message).with_resource(name.as_str()));
+        }
+        let last = self.store.token_at(before)?.encode();
         let message = format!("{name} is retracted; as_of the token {last} it stood");
         Err(Error::new(Reason::RecordRetracted, message).with_resource(name.as_str()).with("last_token", last))
     }
@@ -357,35 +364,37 @@ impl Registry {
         let valid_at = day_asked(r.valid_at.as_deref())?;
         let at = self.0.at(r.as_of.as_ref(), r.at_least.as_deref(), wait).await?;
         let (store, revision) = (self.0.store.clone(), at.revision);
-        let (records, missing, merged) = blocking(move || {
-            let (mut records, mut missing, mut merged) = (Vec::new(), Vec::new(), Vec::new());
-            let mut bytes = 0;
-            for name in names {
-                if bytes > MAX_PAGE_BYTES {
-                    let fit = records.len() + missing.len();
-                    let why = format!("the records are larger than an answer holds; the first {fit} names fit");
-                    return Err(Error::field(Reason::TooLarge, "names", why).with("limit", fit));
-                }
-                let record = store.read(|c| merges::survivor(c, &name, revision))?;
-                if record != name {
-                    let answered = v1::MergedName { name: name.to_string(), record: record.to_string() };
-                    merged.extend((!merged.contains(&answered)).then_some(answered));
-                }
-                match store.read(|c| read::record_at(c, &record, revision))?.and_then(|row| row.record) {
-                    Some(mut record) => {
-                        if let Some(day) = valid_at {
-                            store.read(|c| list::derive_at(c, &mut record, day, revision))?;
-                        }
-                        let record = mask.apply(record);
-                        bytes += record.encoded_len();
-                        records.push(record);
+        let (records, missing, merged) = self
+            .0
+            .reading(at.revision, move || {
+                let (mut records, mut missing, mut merged) = (Vec::new(), Vec::new(), Vec::new());
+                let mut bytes = 0;
+                for name in names {
+                    if bytes > MAX_PAGE_BYTES {
+                        let fit = records.len() + missing.len();
+                        let why = format!("the records are larger than an answer holds; the first {fit} names fit");
+                        return Err(Error::field(Reason::TooLarge, "names", why).with("limit", fit));
                     }
-                    None => missing.push(name.to_string()),
+                    let record = store.read(|c| merges::survivor(c, &name, revision))?;
+                    if record != name {
+                        let answered = v1::MergedName { name: name.to_string(), record: record.to_string() };
+                        merged.extend((!merged.contains(&answered)).then_some(answered));
+                    }
+                    match store.read(|c| read::record_at(c, &record, revision))?.and_then(|row| row.record) {
+                        Some(mut record) => {
+                            if let Some(day) = valid_at {
+                                store.read(|c| list::derive_at(c, &mut record, day, revision))?;
+                            }
+                            let record = mask.apply(record);
+                            bytes += record.encoded_len();
+                            records.push(record);
+                        }
+                        None => missing.push(name.to_string()),
+                    }
                 }
-            }
-            Ok((records, missing, merged))
-        })
-        .await?;
+                Ok((records, missing, merged))
+            })
+            .await?;
         Ok(v1::BatchGetRecordsResponse { records, missing, token: at.token.encode(), merged })
     }
 
@@ -394,18 +403,29 @@ impl Registry {
         let parent = parse_name(&r.parent, "parent")?;
         let at = self.page_at(&paged, r.as_of.as_ref(), r.at_least.as_deref(), wait).await?;
         let (app, revision, withdrawn) = (Arc::clone(&self.0), at.revision, r.show_withdrawn);
-        let (record, rows) = blocking(move || {
-            let family = app.known(&parent, revision)?;
-            let record = family.name().to_string();
+        let (record, rows) = self
+            .0
+            .reading(at.revision, move || {
+                let family = app.known(&parent, revision)?;
+                let record = family.name().to_string();
+                if withdrawn {
+                    return Ok((record, app.store.read(|c| read::all_reports_of(c, &family, revision))?));
+                }
+                let mut rows = app.store.read(|c| read::active_reports_of(c, &family, revision))?;
+                rows.sort_by_cached_key(|row| Report::from_stored(row.report.clone()).ok().map(|r| r.rank()));
+                Ok((record, rows))
+            })
+            .await?;
+        // Of withdrawn ones some may be trimmed between two pages: they go on after a report, and not after a number.
+        let place =
+            |row: &read::ReportRow| (i64::try_from(row.report.revision).unwrap_or(i64::MAX), row.report.name.clone());
+        let skip = paged.token.as_ref().map_or(0, |t| {
             if withdrawn {
-                return Ok((record, app.store.read(|c| read::all_reports_of(c, &family, revision))?));
+                rows.partition_point(|row| place(row) <= (t.key, t.name.clone()))
+            } else {
+                usize::try_from(t.key).unwrap_or(0)
             }
-            let mut rows = app.store.read(|c| read::active_reports_of(c, &family, revision))?;
-            rows.sort_by_cached_key(|row| Report::from_stored(row.report.clone()).ok().map(|r| r.rank()));
-            Ok((record, rows))
-        })
-        .await?;
-        let skip = paged.token.as_ref().map_or(0, |t| usize::try_from(t.key).unwrap_or(0));
+        });
         let sizes = rows.iter().skip(skip).take(paged.size).map(|row| row.report.encoded_len());
         let end = skip + within_a_page(sizes);
         let more = rows.len() > end;
@@ -414,7 +434,11 @@ impl Registry {
             active: row.until_revision.is_none(),
             until_revision: row.until_revision.unwrap_or(0),
         };
-        let next = more.then(|| next_page(&at.token, paged.request, i64::try_from(end).unwrap_or(i64::MAX), ""));
+        let (key, name) = match rows.get(end.wrapping_sub(1)).filter(|_| withdrawn) {
+            Some(last) => place(last),
+            None => (i64::try_from(end).unwrap_or(i64::MAX), String::new()),
+        };
+        let next = more.then(|| next_page(&at.token, paged.request, key, &name));
         Ok(v1::ListReportsResponse {
             reports: rows.into_iter().take(end).skip(skip).map(listed).collect(),
             next_page_token: next.unwrap_or_default(),
@@ -435,25 +459,27 @@ impl Registry {
         let at = self.page_at(&paged, r.as_of.as_ref(), r.at_least.as_deref(), wait).await?;
         let (store, revision, size, kinds) = (self.0.store.clone(), at.revision, paged.size, r.kinds.clone());
         let after = paged.token.as_ref().map(|t| t.name.clone()).unwrap_or_default();
-        let (sources, next) = blocking(move || {
-            // One more than examined tells whether anything is left.
-            let found = store.read(|c| read::sources(c, revision, &after, MAX_PAGE_CANDIDATES))?;
-            let exhausted = found.len() < MAX_PAGE_CANDIDATES;
-            let (mut sources, mut last) = (Vec::new(), None);
-            for (source, own) in found {
-                if sources.len() == size {
-                    return Ok((sources, last));
+        let (sources, next) = self
+            .0
+            .reading(at.revision, move || {
+                // One more than examined tells whether anything is left.
+                let found = store.read(|c| read::sources(c, revision, &after, MAX_PAGE_CANDIDATES))?;
+                let exhausted = found.len() < MAX_PAGE_CANDIDATES;
+                let (mut sources, mut last) = (Vec::new(), None);
+                for (source, own) in found {
+                    if sources.len() == size {
+                        return Ok((sources, last));
+                    }
+                    last = Some(source.name.clone());
+                    let wanted = (kinds.is_empty() || kinds.contains(&source.kind))
+                        && publisher.as_ref().is_none_or(|p| *p == own);
+                    if wanted {
+                        sources.push(source);
+                    }
                 }
-                last = Some(source.name.clone());
-                let wanted =
-                    (kinds.is_empty() || kinds.contains(&source.kind)) && publisher.as_ref().is_none_or(|p| *p == own);
-                if wanted {
-                    sources.push(source);
-                }
-            }
-            Ok((sources, last.filter(|_| !exhausted)))
-        })
-        .await?;
+                Ok((sources, last.filter(|_| !exhausted)))
+            })
+            .await?;
         let next = next.map(|name| next_page(&at.token, paged.request, 0, &name));
         Ok(v1::ListSourcesResponse { sources, next_page_token: next.unwrap_or_default(), token: at.token.encode() })
     }
@@ -462,17 +488,19 @@ impl Registry {
         let name = parse_name(&r.name, "name")?;
         let at = self.0.at(r.as_of.as_ref(), r.at_least.as_deref(), wait).await?;
         let (app, revision) = (Arc::clone(&self.0), at.revision);
-        let (record, fields) = blocking(move || {
-            let record: v1::Record = read::decode(&app.standing(&name, revision)?)?;
-            let family = app.known(&name, revision)?;
-            let rows = app.store.read(|c| read::active_reports_of(c, &family, revision))?;
-            let mut reports =
-                rows.into_iter().map(|row| Report::from_stored(row.report)).collect::<Result<Vec<_>>>()?;
-            reports.retain(|report| !family.holds(&report.name.record));
-            let fields = resolve::resolve(&reports).map(|r| explain::fields(&r)).unwrap_or_default();
-            Ok((record, fields))
-        })
-        .await?;
+        let (record, fields) = self
+            .0
+            .reading(at.revision, move || {
+                let record: v1::Record = read::decode(&app.standing(&name, revision)?)?;
+                let family = app.known(&name, revision)?;
+                let rows = app.store.read(|c| read::active_reports_of(c, &family, revision))?;
+                let mut reports =
+                    rows.into_iter().map(|row| Report::from_stored(row.report)).collect::<Result<Vec<_>>>()?;
+                reports.retain(|report| !family.holds(&report.name.record));
+                let fields = resolve::resolve(&reports).map(|r| explain::fields(&r)).unwrap_or_default();
+                Ok((record, fields))
+            })
+            .await?;
         Ok(v1::ExplainRecordResponse { record: Some(record), fields, token: at.token.encode() })
     }
 
@@ -487,24 +515,26 @@ impl Registry {
         let (app, revision, size) = (Arc::clone(&self.0), at.revision, paged.size);
         let after = paged.token.as_ref().map_or(0, |t| u64::try_from(t.key).unwrap_or(0));
         let epoch = at.token.epoch;
-        let (record, more, revisions) = blocking(move || {
-            let family = app.known(&name, revision)?;
-            let mut found = app.store.read(|c| read::history(c, &family, after, revision, size + 1))?;
-            let more = found.len() > size;
-            found.truncate(size);
-            let asked = found.len();
-            let (mut summaries, mut bytes) = (Vec::new(), 0);
-            for revision in found {
-                let summary = summary(&app, &family, revision, epoch)?;
-                bytes += summary.encoded_len();
-                summaries.push(summary);
-                if bytes >= MAX_PAGE_BYTES {
-                    break;
+        let (record, more, revisions) = self
+            .0
+            .reading(at.revision, move || {
+                let family = app.known(&name, revision)?;
+                let mut found = app.store.read(|c| read::history(c, &family, after, revision, size + 1))?;
+                let more = found.len() > size;
+                found.truncate(size);
+                let asked = found.len();
+                let (mut summaries, mut bytes) = (Vec::new(), 0);
+                for revision in found {
+                    let summary = summary(&app, &family, revision, epoch)?;
+                    bytes += summary.encoded_len();
+                    summaries.push(summary);
+                    if bytes >= MAX_PAGE_BYTES {
+                        break;
+                    }
                 }
-            }
-            Ok((family.name().to_string(), more || summaries.len() < asked, summaries))
-        })
-        .await?;
+                Ok((family.name().to_string(), more || summaries.len() < asked, summaries))
+            })
+            .await?;
         let last = revisions.last().map_or(0, |s| i64::try_from(s.revision).unwrap_or(i64::MAX));
         let next = more.then(|| next_page(&at.token, paged.request, last, ""));
         let next_page_token = next.unwrap_or_default();

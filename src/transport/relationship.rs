@@ -24,7 +24,6 @@ use crate::{
         list::{Order, Query},
         log, read,
     },
-    tasks::blocking,
 };
 
 impl Registry {
@@ -41,12 +40,14 @@ impl Registry {
         let day = valid_at.unwrap_or(today);
         let window = Window::parse(day, from.as_deref(), until.as_deref())?;
         let (app, revision) = (Arc::clone(&self.0), at.revision);
-        let relationship = blocking(move || {
-            let mut relation = Relation::new(&states, window);
-            app.each(&between(&states), revision, day, |seen| relation.add(seen))?;
-            Ok(relation.finish(&app.claims(revision, today)?))
-        })
-        .await?;
+        let relationship = self
+            .0
+            .reading(at.revision, move || {
+                let mut relation = Relation::new(&states, window);
+                app.each(&between(&states), revision, day, |seen| relation.add(seen))?;
+                Ok(relation.finish(&app.claims(revision, today)?))
+            })
+            .await?;
         Ok(v1::GetRelationshipResponse { relationship: Some(relationship), token: at.token.encode() })
     }
 
@@ -67,14 +68,16 @@ impl Registry {
         let window = Window::parse(day, r.from.as_deref(), r.until.as_deref())?;
         let (app, revision) = (Arc::clone(&self.0), at.revision);
         let skip = paged.token.as_ref().map_or(0, |t| usize::try_from(t.key).unwrap_or(0));
-        let (relationships, more, watched) = blocking(move || {
-            let mut ranking = Ranking::new(&r.state, window);
-            app.each(&of(&r.state), revision, day, |seen| ranking.add(seen))?;
-            let claims = app.claims(revision, today)?;
-            let (relationships, more) = ranking.page(&claims, skip, size);
-            Ok((relationships, more, relationship::watched(&r.state, &claims, &window)))
-        })
-        .await?;
+        let (relationships, more, watched) = self
+            .0
+            .reading(at.revision, move || {
+                let mut ranking = Ranking::new(&r.state, window);
+                app.each(&of(&r.state), revision, day, |seen| ranking.add(seen))?;
+                let claims = app.claims(revision, today)?;
+                let (relationships, more) = ranking.page(&claims, skip, size);
+                Ok((relationships, more, relationship::watched(&r.state, &claims, &window)))
+            })
+            .await?;
         let end = i64::try_from(skip.saturating_add(relationships.len())).unwrap_or(i64::MAX);
         let next = more.then(|| next_page(&at.token, paged.request, end, ""));
         Ok(v1::ListRelationshipsResponse {
@@ -97,7 +100,7 @@ struct Derived {
 impl App {
     async fn registry_day(self: &Arc<Self>, revision: u64) -> Result<Day> {
         let app = Arc::clone(self);
-        blocking(move || app.day(revision)).await
+        self.reading(revision, move || app.day(revision)).await
     }
 
     /// The registry's day at a position; reads the store. While the log is empty it is the clock's.

@@ -21,7 +21,6 @@ use crate::{
         list::Place,
         search::{Found, Search},
     },
-    tasks::blocking,
 };
 
 impl Registry {
@@ -37,11 +36,13 @@ impl Registry {
         let at = self.page_at(&paged, r.as_of.as_ref(), r.at_least.as_deref(), wait).await?;
         let after = paged.token.as_ref().map(|t| Place { key: t.key, name: t.name.clone() });
         let (store, revision, size) = (self.0.store.clone(), at.revision, paged.size);
-        let page = blocking(move || {
-            let search = Search { query, filters: &filters, revision };
-            store.search(&search, size, after.as_ref())
-        })
-        .await?;
+        let page = self
+            .0
+            .reading(at.revision, move || {
+                let search = Search { query, filters: &filters, revision };
+                store.search(&search, size, after.as_ref())
+            })
+            .await?;
         let next = page.next.map(|p| next_page(&at.token, paged.request, p.key, &p.name));
         Ok(v1::SearchRecordsResponse {
             results: page.found.into_iter().map(|found| result(found, &mask)).collect(),
@@ -63,7 +64,7 @@ impl Registry {
         let limit = limit(r.limit)?;
         let at = self.0.at(r.as_of.as_ref(), r.at_least.as_deref(), wait).await?;
         let (store, revision) = (self.0.store.clone(), at.revision);
-        let found = blocking(move || store.matching(&partial, &filters, revision, limit)).await?;
+        let found = self.0.reading(at.revision, move || store.matching(&partial, &filters, revision, limit)).await?;
         let candidates = found.into_iter().map(|c| v1::MatchCandidate {
             record: Some(mask.apply(c.record)),
             score: share(c.likeness.score),

@@ -340,9 +340,9 @@ impl Group {
         Ok((head, revisions))
     }
 
-    /// Drops some of what was trimmed; whether there may be more.
-    pub fn sweep(&self) -> Result<bool> {
-        let more = self.store.sweep(SWEEP_ROWS)?;
+    /// Drops some of what was trimmed up to a floor; whether there may be more.
+    pub fn sweep(&self, floor: u64) -> Result<bool> {
+        let more = self.store.sweep(floor, SWEEP_ROWS)?;
         self.store.shorten_log();
         Ok(more)
     }

@@ -191,8 +191,8 @@ pub struct KeepCursor {
 pub(super) enum Message {
     /// A filing.
     File(Box<Job>),
-    /// Drop some of what was trimmed; answered by whether there is more.
-    Sweep(oneshot::Sender<Result<bool>>),
+    /// Drop some of what was trimmed up to this floor; answered by whether there is more.
+    Sweep(u64, oneshot::Sender<Result<bool>>),
     /// A cursor.
     Cursor(KeepCursor, oneshot::Sender<Result<CursorRow>>),
     /// Batches of other writers may have arrived.

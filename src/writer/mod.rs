@@ -133,8 +133,8 @@ fn run(group: &mut group::Group, mut waiting: mpsc::Receiver<Message>, arrived: 
             match message {
                 Message::File(job) if job.admission.admit() => jobs.push(*job),
                 Message::File(_) => {}
-                Message::Sweep(reply) => {
-                    let _ = reply.send(group.sweep());
+                Message::Sweep(floor, reply) => {
+                    let _ = reply.send(group.sweep(floor));
                 }
                 Message::Cursor(cursor, reply) => {
                     let _ = reply.send(group.keep_cursor(&cursor));
@@ -202,14 +202,14 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
-    /// Drops some of what was trimmed; whether there may be more.
+    /// Drops some of what was trimmed up to a floor; whether there may be more.
     ///
     /// # Errors
     ///
     /// If the store cannot be written, or the writer has ended.
-    pub async fn sweep(&self) -> Result<bool> {
+    pub async fn sweep(&self, floor: u64) -> Result<bool> {
         let (reply, answer) = oneshot::channel();
-        self.queue.send(Message::Sweep(reply)).await.map_err(|_| stopped())?;
+        self.queue.send(Message::Sweep(floor, reply)).await.map_err(|_| stopped())?;
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 

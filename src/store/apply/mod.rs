@@ -68,6 +68,7 @@ impl<'a> Applier<'a> {
             revision: stored.revision,
             recorded_at_us: stored.recorded_at_us,
             today: head.today(),
+            floor: head.floor,
             records: HashMap::new(),
             filed: HashSet::new(),
             terms: &mut self.terms,
@@ -149,6 +150,8 @@ struct At<'a> {
     recorded_at_us: i64,
     /// The day on which what this entry says rests.
     today: Day,
+    /// The log's floor: what ended at or before it may be gone here, and there on another replica.
+    floor: u64,
     /// The records that the entry touches.
     records: HashMap<String, Row>,
     /// The reports that it has filed so far.

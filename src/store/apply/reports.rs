@@ -21,9 +21,9 @@ impl At<'_> {
         if again || !record.is_new {
             // Every version of a report says the same.
             let sql = "SELECT created_at_us FROM reports WHERE record = ?1 AND name = ?2
-                       ORDER BY from_revision DESC LIMIT 1";
+                       AND to_revision > ?3 ORDER BY from_revision DESC LIMIT 1";
             let mut newest = self.connection.prepare_cached(sql)?;
-            created = newest.query_row((record.id, &report.name), |r| r.get(0)).optional()?;
+            created = newest.query_row((record.id, &report.name, self.floor), |r| r.get(0)).optional()?;
         }
         if created.is_some() {
             self.end(record.id, &report.name)?;
