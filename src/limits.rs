@@ -203,8 +203,9 @@ pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 pub const JOURNAL_COPIES: usize = 3;
 /// How long the journal's servers may take to be reached.
 pub const JOURNAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long they may take to acknowledge a batch before nobody knows what became of it.
-pub const JOURNAL_ACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long they may take to acknowledge a batch before nobody knows what became of it, and it is looked for at its place:
+/// a leader that dies takes its acknowledgements along.
+pub const JOURNAL_ACK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long they may take to answer a question.
 pub const JOURNAL_READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a server of the journal must show that it is there: one that does not, twice, is left for another.

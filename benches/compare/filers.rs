@@ -23,6 +23,10 @@ pub const FILE_REPORTS: &str = "/attache.v1.FilingService/FileReports";
 const SEED: u64 = 3;
 /// Of each round of numbers the generator makes visits of the first 19.
 const ROUND: u64 = 25;
+/// How long one offer of those who insist may take: a server may wait for a journal that lost its leader.
+const OFFER: Duration = Duration::from_secs(8);
+/// Their pause after a refusal.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The next number that nobody filed yet.
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -98,4 +102,82 @@ pub async fn at_rate(channels: &[Channel], filers: usize, rate: f64, filings: &A
         ended??;
     }
     Ok(filings.count() as f64 / began.elapsed().as_secs_f64())
+}
+
+/// What those who insist came to.
+pub struct Insisted {
+    /// Acknowledged filings a second.
+    pub rate: f64,
+    /// Offers that were refused, or not answered in time.
+    pub refused: usize,
+    /// The longest time without an acknowledgement.
+    pub longest_wait: Duration,
+}
+
+/// What one of them saw.
+#[derive(Default)]
+struct Insistence {
+    /// When filings were acknowledged, from the beginning on.
+    acknowledged: Vec<Duration>,
+    refused: usize,
+    /// Why the last offer was.
+    why: String,
+}
+
+/// Files new reports for so long, so many at once; each is offered until it is acknowledged.
+pub async fn insist(channels: &[Channel], filers: usize, lasting: Duration) -> Outcome<Insisted> {
+    let began = Instant::now();
+    let mut tasks = JoinSet::new();
+    for channel in channels.iter().cycle().take(filers) {
+        let mut caller = Caller::new(channel, FILE_REPORTS);
+        tasks.spawn(async move {
+            let mut seen = Insistence::default();
+            while began.elapsed() < lasting {
+                let offered = request(NEXT.fetch_add(1, Ordering::Relaxed));
+                seen.offer(&mut caller, &offered, began, lasting).await;
+            }
+            seen
+        });
+    }
+    let mut seen = Insistence::default();
+    while let Some(ended) = tasks.join_next().await {
+        seen.merge(ended?);
+    }
+    seen.conclude(began.elapsed(), lasting)
+}
+
+impl Insistence {
+    /// Offers a filing until it is acknowledged, or the time is over.
+    async fn offer(&mut self, caller: &mut Caller, offered: &Bytes, began: Instant, lasting: Duration) {
+        while began.elapsed() < lasting {
+            match tokio::time::timeout(OFFER, caller.call(offered.clone())).await {
+                Ok(Ok(_)) => return self.acknowledged.push(began.elapsed()),
+                Ok(Err(error)) => self.why = error.to_string(),
+                Err(_) => self.why = format!("no answer within {OFFER:?}"),
+            }
+            self.refused += 1;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn merge(&mut self, mut other: Self) {
+        self.acknowledged.append(&mut other.acknowledged);
+        self.refused += other.refused;
+        if !other.why.is_empty() {
+            self.why = other.why;
+        }
+    }
+
+    fn conclude(self, took: Duration, lasting: Duration) -> Outcome<Insisted> {
+        let mut times = self.acknowledged;
+        if times.is_empty() {
+            return Err(format!("no filing was acknowledged: {}", self.why).into());
+        }
+        let rate = times.len() as f64 / took.as_secs_f64();
+        // Whoever waits at the beginning or at the end waits as well.
+        times.extend([Duration::ZERO, lasting]);
+        times.sort_unstable();
+        let waits = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
+        Ok(Insisted { rate, refused: self.refused, longest_wait: waits.max().unwrap_or_default() })
+    }
 }

@@ -67,9 +67,14 @@ impl Process {
 
     /// What a line of its output says, as soon as one does.
     pub fn told<T>(&self, read: impl Fn(&str) -> Option<T>) -> Outcome<T> {
+        self.told_within(START_LIMIT, read)
+    }
+
+    /// The same of one that may take longer.
+    pub fn told_within<T>(&self, limit: Duration, read: impl Fn(&str) -> Option<T>) -> Outcome<T> {
         let began = Instant::now();
         loop {
-            match self.lines.recv_timeout(START_LIMIT.saturating_sub(began.elapsed())) {
+            match self.lines.recv_timeout(limit.saturating_sub(began.elapsed())) {
                 Ok(line) => {
                     if let Some(told) = read(&line) {
                         return Ok(told);

@@ -100,7 +100,8 @@ pub async fn watch_over_lag(app: &Arc<App>, health: &HealthReporter) {
                 let stuck = behind && stood == Some(position);
                 stood = behind.then_some(position);
                 let reads = if end > position + MAX_READY_LAG { NotServing } else { Serving };
-                Ready { reads, filings: if stuck { NotServing } else { reads } }
+                // A journal that ends before the store has lost something, or will say soon that it has not.
+                Ready { reads, filings: if stuck || end < position { NotServing } else { reads } }
             }
             // It may be as far behind as it was; an empty one has nothing to answer from.
             Err(_) => {

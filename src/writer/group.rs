@@ -284,6 +284,8 @@ impl Group {
         if self.compared == Some(seen) {
             return Ok(());
         }
+        // The journal is told where the store stands, whatever comes of it: a stream that ends before is lost.
+        self.journal.follow(here.position, 0).map_err(|trouble| self.in_trouble(&trouble))?;
         // What was trimmed there, and is not followed by anything yet, is compared by what comes next.
         if let Err(error) = stands_in(&*self.journal, here) {
             if !may_pass(&error) {

@@ -354,6 +354,22 @@ async fn a_stream_that_is_deleted_and_made_anew_is_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_was_deleted_while_a_replica_was_stopped_is_noticed_when_it_starts() {
+    let cluster = Cluster::start(Sync::Always);
+    let (settings, folder) = (cluster.settings(), tempfile::tempdir().expect("a temporary folder"));
+    let server = replica_at(&cluster, folder.path()).await;
+    server.file(vec![visit_report("one", "s", "KZ", "AZ", "2023-05-01")]).await;
+    server.stop().await;
+    let client = async_nats::connect(settings.servers.clone()).await.expect("it connects");
+    async_nats::jetstream::new(client).delete_stream(&settings.stream).await.expect("it is deleted");
+    let server = replica_at(&cluster, folder.path()).await;
+    stops_filing(&server).await;
+    let read = v1::GetVisitRequest { name: "visits/one".into(), ..Default::default() };
+    assert!(server.registry().get_visit(read).await.is_ok(), "lookups go on");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_lost_its_last_batches_is_noticed() {
     let mut cluster = Cluster::start(Sync::Always);
     let server = replica(&cluster).await;

@@ -83,7 +83,7 @@ async fn typical(channel: &Channel, names: &Names) -> Outcome<Bytes> {
 }
 
 /// Makes the calls, of which the first ones do not count.
-async fn measure(
+pub async fn measure(
     rows: &mut Rows,
     key: &str,
     bench: &Bench,

@@ -1,6 +1,7 @@
 //! What is measured, a file for each section.
 
 mod filing;
+mod fresh;
 mod growth;
 mod idle;
 mod import;
@@ -9,19 +10,22 @@ mod live;
 mod lookups;
 mod open;
 mod replay;
+mod replicas;
 mod search;
 mod stalled;
 
 use crate::{Outcome, bench::Bench, rows::Rows};
 
 /// The sections, in their order.
-pub const NAMES: [&str; 11] =
-    ["lookups", "replay", "filing", "live", "idle", "stalled", "lists", "search", "open", "import", "growth"];
+pub const NAMES: [&str; 13] = [
+    "lookups", "replay", "filing", "live", "idle", "stalled", "lists", "search", "open", "import", "growth",
+    "replicas", "fresh",
+];
 /// Those of `--check`.
 pub const CHECKED: [&str; 3] = ["lookups", "replay", "filing"];
 
-/// Those that measure peers, too.
-pub const WITH_PEERS: [&str; 3] = ["lookups", "replay", "filing"];
+/// Those that measure peers, too, or need one.
+pub const WITH_PEERS: [&str; 5] = ["lookups", "replay", "filing", "replicas", "fresh"];
 
 /// A section in a line.
 pub fn about(name: &str) -> &'static str {
@@ -37,6 +41,8 @@ pub fn about(name: &str) -> &'static str {
         "open" => "Start",
         "import" => "Imports",
         "growth" => "Cost by size of the store",
+        "replicas" => "Replicas that share a stream of three servers",
+        "fresh" => "A new replica of a large log",
         _ => "",
     }
 }
@@ -62,6 +68,8 @@ pub async fn run(name: &str, bench: &Bench) -> Outcome<Rows> {
         "open" => open::run(bench).await,
         "import" => import::run(bench).await,
         "growth" => growth::run(bench).await,
+        "replicas" => replicas::run(bench).await,
+        "fresh" => fresh::run(bench).await,
         _ => Err(format!("there is no section {name}").into()),
     }
 }

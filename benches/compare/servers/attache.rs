@@ -5,11 +5,13 @@ use std::{path::Path, process::Command, time::Duration};
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
-use super::{channels, listening};
+use super::{channels, cluster::Cluster, listening};
 use crate::{Outcome, machine, places, process::Process, stores};
 
 /// A fill that is not done by then hangs.
 const FILL_LIMIT: Duration = Duration::from_secs(2 * 3600);
+/// A replica that has not caught up by then never will.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(600);
 
 /// A server.
 pub struct Attache {
@@ -66,6 +68,25 @@ impl Attache {
         Ok(Self { process, address, _temporary: Some(folder) })
     }
 
+    /// A new replica of a stream.
+    pub fn replica(cluster: &Cluster, stream: &str) -> Outcome<Self> {
+        let folder = places::temporary()?;
+        let mut command = serve();
+        command.arg("--data-dir").arg(folder.path()).args(cluster.flags(stream));
+        let process = Process::start("attache serve", &mut command)?;
+        let address = process.told_within(CATCH_UP_LIMIT, listening)?;
+        Ok(Self { process, address, _temporary: Some(folder) })
+    }
+
+    /// Moves the log of a store onto an empty stream; the bytes of the snapshot that new replicas begin with.
+    pub async fn migrate(store: &Path, cluster: &Cluster, stream: &str) -> Outcome<u64> {
+        let mut command = Command::new(places::ATTACHE);
+        command.args(["migrate", "to-stream", "--data-dir"]).arg(store).args(cluster.flags(stream));
+        let mut migrate = Process::start("attache migrate", &mut command)?;
+        migrate.end(FILL_LIMIT).await?;
+        migrate.told(snapshot_bytes)
+    }
+
     /// The process.
     pub fn process(&self) -> &Process {
         &self.process
@@ -85,6 +106,12 @@ impl Attache {
         fill.end(FILL_LIMIT).await?;
         fill.told(|line| line.trim().strip_prefix("\"recordsPerSecond\":")?.trim_matches([' ', ',']).parse().ok())
     }
+}
+
+/// The bytes in a line such as "…new replicas begin with snapshot NAME, 123 bytes".
+fn snapshot_bytes(line: &str) -> Option<u64> {
+    let (_, snapshot) = line.split_once("new replicas begin with snapshot ")?;
+    snapshot.rsplit_once(", ")?.1.trim().strip_suffix(" bytes")?.parse().ok()
 }
 
 fn serve() -> Command {

@@ -1,6 +1,7 @@
 //! The servers that are measured, each a process of its own.
 
 pub mod attache;
+pub mod cluster;
 pub mod etcd;
 pub mod floor;
 pub mod nats;

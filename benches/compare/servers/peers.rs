@@ -36,6 +36,11 @@ impl Peers {
         }
         peers
     }
+
+    /// The NATS server, for a section that is nothing without it.
+    pub fn needed_nats(&self) -> Outcome<&Path> {
+        self.nats.as_deref().ok_or_else(|| "nats-server is not there".into())
+    }
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {

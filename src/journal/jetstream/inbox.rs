@@ -98,6 +98,9 @@ impl Inbox {
     pub fn won(&self, position: Position) {
         let mut known = self.lock();
         known.last = known.last.max(position);
+        // What lies between its own places is others'. (That the follower brings a batch before it is acknowledged says
+        // nothing of whose it is.)
+        known.contended |= position > known.own + 1;
         known.own = known.own.max(position);
         known.won = true;
     }
@@ -189,7 +192,6 @@ impl Inbox {
     pub fn put(&self, position: Position, batch: Bytes) {
         let mut known = self.lock();
         known.last = known.last.max(position);
-        known.contended |= position > known.own;
         if known.applied.is_some_and(|applied| position <= applied) {
             return;
         }

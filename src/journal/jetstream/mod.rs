@@ -38,7 +38,7 @@ use self::{inbox::Inbox, shelf::Bucket};
 use super::{Append, Depot, Durable, Journal, Kept, Position, Settled, Shelf, Stored, Trouble, Wake};
 use crate::limits::{
     JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_OFFERS, JOURNAL_PING, JOURNAL_POLL_PAUSE,
-    JOURNAL_READ_TIMEOUT, JOURNAL_YIELD,
+    JOURNAL_READ_TIMEOUT, JOURNAL_YIELD, SNAPSHOT_CHUNK_SILENCE,
 };
 
 /// See the module. Its [`JetStream::run`] must run beside whatever uses it.
@@ -103,7 +103,7 @@ impl JetStream {
             .retry_on_initial_connect()
             .connect(settings.servers.clone())
             .await
-            .map_err(|e| Trouble::Unreachable(format!("{}: {e}", settings.servers.join(", "))))?;
+            .map_err(|e| Trouble::Unreachable(format!("{}: {e}", settings.shown())))?;
         let context = jetstream::context::ContextBuilder::new().timeout(JOURNAL_ACK_TIMEOUT).build(client.clone());
         let opened = OnceLock::new();
         let journal = Arc::new(Self { runtime: Handle::current(), client, context, settings, inbox, opened });
@@ -129,9 +129,13 @@ impl JetStream {
         Ok(())
     }
 
+    /// For what is large: acknowledged late, because it keeps disks and links busy.
+    fn patient(&self) -> Context {
+        jetstream::context::ContextBuilder::new().timeout(SNAPSHOT_CHUNK_SILENCE).build(self.client.clone())
+    }
+
     fn opened(&self) -> Result<&Opened, Trouble> {
-        let unreachable =
-            || Trouble::Unreachable(format!("{} have not answered yet", self.settings.servers.join(", ")));
+        let unreachable = || Trouble::Unreachable(format!("{} have not answered yet", self.settings.shown()));
         self.opened.get().ok_or_else(unreachable)
     }
 
@@ -419,22 +423,22 @@ impl Journal for JetStream {
 impl Depot for JetStream {
     fn list(&self) -> Result<Vec<Stored>, Trouble> {
         self.opened()?;
-        self.runtime.block_on(depot::list(&self.context, &self.settings))
+        self.runtime.block_on(depot::list(&self.patient(), &self.settings))
     }
 
     fn put(&self, name: &str, file: &Path) -> Result<(), Trouble> {
         self.opened()?;
-        self.runtime.block_on(depot::put(&self.context, &self.settings, name, file))
+        self.runtime.block_on(depot::put(&self.patient(), &self.settings, name, file))
     }
 
     fn fetch(&self, name: &str, into: &Path) -> Result<(), Trouble> {
         self.opened()?;
-        self.runtime.block_on(depot::fetch(&self.context, &self.settings, name, into))
+        self.runtime.block_on(depot::fetch(&self.patient(), &self.settings, name, into))
     }
 
     fn remove(&self, name: &str) -> Result<(), Trouble> {
         self.opened()?;
-        self.runtime.block_on(depot::remove(&self.context, &self.settings, name))
+        self.runtime.block_on(depot::remove(&self.patient(), &self.settings, name))
     }
 }
 

@@ -27,6 +27,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The servers for people: without what they are to be told in secret.
+    pub(super) fn shown(&self) -> String {
+        let shown = |server: &String| match server.split_once("://") {
+            Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host)),
+            None => server.clone(),
+        };
+        self.servers.iter().map(shown).collect::<Vec<_>>().join(", ")
+    }
+
     /// The one subject of the stream.
     pub(super) fn subject(&self) -> String {
         format!("{}.batches", self.stream)
@@ -126,4 +135,23 @@ fn laxities(config: &Config, settings: &Settings) -> Vec<Laxity> {
         lax.push(Laxity { what: "lets single batches be deleted".to_owned(), may_be_accepted: true });
     }
     lax
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_servers_are_told_in_secret_is_not_shown() {
+        let servers = vec!["nats://user:p@ss@a:4222".to_owned(), "tls://b".to_owned()];
+        let settings = Settings {
+            servers,
+            stream: "S".to_owned(),
+            replicas: 3,
+            monitors: Vec::new(),
+            accept_lax: false,
+            accept_sealed: false,
+        };
+        assert_eq!(settings.shown(), "nats://a:4222, tls://b");
+    }
 }

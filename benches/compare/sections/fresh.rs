@@ -1,0 +1,66 @@
+//! A new replica of a large log: it begins with a snapshot, and answers once it has that.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    Outcome,
+    bench::Bench,
+    raw::Caller,
+    results::Goal,
+    rows::Rows,
+    servers::{self, attache::Attache, cluster::Cluster},
+    stores,
+    visits::{self, GET_VISIT},
+};
+
+const STREAM: &str = "FRESH";
+/// A lookup that is not answered by then never is.
+const LIMIT: Duration = Duration::from_secs(600);
+/// The pause between two lookups.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Measures it once: what moves is gigabytes.
+pub async fn run(bench: &Bench) -> Outcome<Rows> {
+    let mut rows = declare(bench);
+    let cluster = Cluster::start(bench.peers.needed_nats()?).await?;
+    let copy = stores::copy(bench.records).await?;
+    eprintln!("  moving {} onto a stream", bench.large());
+    let began = Instant::now();
+    let snapshot = Attache::migrate(copy.path(), &cluster, STREAM).await?;
+    rows.take("move", began.elapsed().as_secs_f64());
+    rows.take("snapshot", snapshot as f64 / f64::from(1 << 20));
+    // Room for the replica's own.
+    drop(copy);
+    let began = Instant::now();
+    let server = Attache::replica(&cluster, STREAM)?;
+    until_answered(&server.address).await?;
+    rows.take("answer", began.elapsed().as_secs_f64());
+    Ok(rows)
+}
+
+fn declare(bench: &Bench) -> Rows {
+    let large = bench.large();
+    let mut rows = Rows::new(format!(
+        "Measured once. A copy of the store with {large} is moved onto a stream of three servers of NATS with \
+         `sync_interval: always`, all on this machine and its one disk; then a replica starts in an empty folder."
+    ));
+    rows.row("move", format!("`attache migrate to-stream` with {large}"), "s");
+    rows.row("snapshot", "the snapshot that a new replica begins with", "MiB");
+    rows.row("answer", "from the start of a new replica to its first answered lookup", "s")
+        .goal(Goal::at_most(60.0, None));
+    rows
+}
+
+/// Looks the first visit up until it is there.
+async fn until_answered(address: &str) -> Outcome<()> {
+    let channels = servers::connect(address, 1).await?;
+    let mut caller = Caller::new(&channels[0], GET_VISIT);
+    let began = Instant::now();
+    while let Err(error) = caller.call(visits::get(0)).await {
+        if began.elapsed() > LIMIT {
+            return Err(error);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
