@@ -175,7 +175,10 @@ fn cases() -> Vec<Case> {
         })),
         case!(JournalUnavailable, Unavailable, { retry: true }, misbehaving(Mood::Unreachable, async |s| file_one(s).await)),
         case!(JournalUnavailable, Unavailable, { retry: true },
-            misbehaving(Mood::Unreachable, async |s| watch(s, v1::WatchEventsRequest::default()).await)),
+        misbehaving(Mood::Unreachable, async |s| {
+            let start = Some(v1::watch_events_request::Start::After(ahead(&head(s).await)));
+            watch(s, v1::WatchEventsRequest { start, ..Default::default() }).await
+        })),
         case!(StorageFull, Unavailable, { retry: true }, full_store()),
         case!(Draining, Unavailable, { retry: true }, draining()),
         case!(Overloaded, Unavailable, { retry: true }, overloaded()),

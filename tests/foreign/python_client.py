@@ -173,6 +173,10 @@ def check_log(client):
         assert info.epoch and info.token and info.oldest_token and info.version and info.limits, info
         assert info.revision > 0 and info.HasField("recorded_at"), "the sample is not there"
         assert word(info, "durability") in ("DURABILITY_SYNCED", "DURABILITY_UNSYNCED")
+    with promise("asking what a trim would drop drops nothing"):
+        would = client.call("TrimLog", from_revision="1", dry_run=True)
+        assert (would.revisions, would.revision, would.oldest_token) == (0, 0, info.oldest_token), would
+        assert client.call("GetLogInfo").revision == info.revision
 
 
 def check_sample(client):
