@@ -432,7 +432,10 @@ async fn a_store_from_before_the_search_is_searched_as_if_it_had_always_been() {
     let connection = rusqlite::Connection::open(folder.path().join("attache.db")).unwrap();
     connection
         .execute_batch(
-            "DROP TABLE search; DROP TABLE search_trigrams; DROP TABLE search_words; DROP TABLE pairs;
+            "DROP TABLE home; DROP INDEX reports_by_end; DROP INDEX sources_by_end; DROP INDEX rulings_by_end;
+             DROP INDEX merges_by_end; ALTER TABLE log_state DROP COLUMN floor;
+             ALTER TABLE log_state DROP COLUMN floor_hash;
+             DROP TABLE search; DROP TABLE search_trigrams; DROP TABLE search_words; DROP TABLE pairs;
              DROP INDEX versions_long_newest; DROP INDEX versions_long_oldest;
              CREATE TABLE history (record); CREATE INDEX versions_name ON versions (kind, name);
              CREATE INDEX versions_all_names ON versions (name); CREATE INDEX reports_active ON reports (name);

@@ -60,7 +60,12 @@ pub fn stands_in(journal: &dyn Journal, here: Head) -> Result<bool> {
     }
     // Its own place was trimmed: the next batch says what it follows.
     let end = journal.head().map_err(|trouble| Error::from(&trouble))?;
-    if end.is_none_or(|end| end <= here.position) {
+    if let Some(end) = end.filter(|end| *end < here.position) {
+        // Nothing is known of it yet: it may be behind, or have lost what was there.
+        let why = format!("journal unavailable: it ends at {end}, and ended at {}", here.position);
+        return Err(Error::new(Reason::JournalUnavailable, why));
+    }
+    if end.is_none_or(|end| end == here.position) {
         return Ok(false);
     }
     let next = here.position + 1;

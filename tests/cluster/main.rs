@@ -251,6 +251,9 @@ async fn without_a_majority_filings_are_refused_reads_go_on_and_nothing_is_lost(
     let mut cluster = Cluster::start(Sync::Always);
     let servers = replicas(&cluster).await;
     let before = servers[0].file(vec![visit_report("before", "s", "KZ", "AZ", "2023-05-01")]).await;
+    let at_least = Some(before.token.clone());
+    let read = v1::GetVisitRequest { name: "visits/before".into(), at_least, ..Default::default() };
+    servers[1].registry().get_visit(read).await.expect("it is applied there");
     let leader = cluster.leader();
     let others: Vec<usize> = (0..3).filter(|i| *i != leader).collect();
     cluster.kill(leader);
