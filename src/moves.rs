@@ -16,7 +16,7 @@ use crate::{
         jetstream::{JetStream, Settings},
     },
     limits::{MAX_BATCH_BYTES, MOVE_OFFERS, MOVE_PAUSE, REPLAY_PAGE_BYTES},
-    pb::log::{Batch, Entry},
+    pb::log::Entry,
     snapshots,
     store::{self, Head, Home, Options, alone::Alone, log::StoredEntry, snapshot},
     tasks::blocking,
@@ -74,7 +74,7 @@ pub type Told = Box<dyn FnMut(u64) + Send>;
 pub async fn run(what: Move, settings: Settings, folder: &Path, told: Told) -> Result<Moved> {
     let settings = Settings { accept_sealed: what == Move::ToEmbedded, ..settings };
     let stream = settings.stream.clone();
-    let journal = JetStream::open(settings).await.map_err(|trouble| Error::from(&trouble))?;
+    let journal = JetStream::open(settings).await?;
     match what {
         Move::ToStream => to_stream(&journal, folder, &stream, told).await,
         Move::ToEmbedded => to_embedded(&journal, folder, &stream, Arc::new(SystemClock)).await,
@@ -167,10 +167,10 @@ pub async fn to_embedded(
         }
     })
     .await?;
-    journal.seal().await.map_err(|trouble| Error::from(&trouble))?;
+    journal.seal().await?;
     let (journal, folder) = (Arc::clone(journal), folder.to_owned());
     blocking(move || {
-        let end = journal.head().map_err(|trouble| Error::from(&trouble))?.unwrap_or_default();
+        let end = journal.head()?.unwrap_or_default();
         catch_up(&journal, &folder, of_stream, clock)?;
         let mut source = open(&folder)?;
         source.verify()?;
@@ -225,11 +225,11 @@ struct End {
 }
 
 fn end_of(journal: &JetStream) -> Result<Option<End>> {
-    let position = journal.head().map_err(|trouble| Error::from(&trouble))?.unwrap_or_default();
+    let position = journal.head()?.unwrap_or_default();
     if position == 0 {
         return Ok(None);
     }
-    let bytes = journal.batch(position).map_err(|trouble| Error::from(&trouble))?;
+    let bytes = journal.batch(position)?;
     let bytes = bytes.ok_or_else(|| unfit("the stream is not empty, and its last batch is gone"))?;
     let (epoch, revision, hash) = writer::batch_end(&bytes, position)?;
     Ok(Some(End { position, epoch, revision, hash }))
@@ -291,15 +291,7 @@ fn fill(at: &Head, entries: &[StoredEntry]) -> (Vec<u8>, usize) {
         taken.push(entry);
     }
     let count = taken.len();
-    let batch = Batch {
-        format: writer::FORMAT,
-        epoch: at.epoch.as_bytes().to_vec(),
-        batch_id: uuid::Uuid::now_v7().as_bytes().to_vec(),
-        first_revision: at.revision + 1,
-        previous_hash: at.hash.to_vec(),
-        entries: taken,
-    };
-    (batch.encode_to_vec(), count)
+    (writer::batch_after(at, taken), count)
 }
 
 /// Appends one batch, however long nobody knows what became of it.

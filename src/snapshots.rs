@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     domain::error::{Error, Result},
-    journal::{Depot, Journal, Shelf, Stored, Trouble},
+    journal::{Depot, Journal, Shelf, Stored},
     limits::{SNAPSHOT_COMPRESSION, SNAPSHOT_RETRY, SNAPSHOTS_KEPT},
     pb::log::SnapshotClaim,
     store::{self, FILE, Head, Home, Store, alone::Alone, snapshot, verify},
@@ -118,7 +118,6 @@ impl Maker {
 /// Purges from the journal what is older than the log's floor, but nothing that follows the second-newest snapshot: a
 /// replica may begin with that.
 fn purge(journal: &dyn Journal, depot: &dyn Depot, floor: u64) -> Result<()> {
-    let told = |trouble: Trouble| Error::from(&trouble);
     if floor == 0 {
         return Ok(());
     }
@@ -126,8 +125,8 @@ fn purge(journal: &dyn Journal, depot: &dyn Depot, floor: u64) -> Result<()> {
     let second = stored.iter().rev().nth(1).and_then(|stored| stored.name.parse::<u64>().ok());
     let Some(through) = second.map(|second| second.min(floor)) else { return Ok(()) };
     let position = writer::position_of(journal, through)?;
-    if position > 0 && journal.batch(position).map_err(told)?.is_some() {
-        journal.trim(position).map_err(told)?;
+    if position > 0 && journal.batch(position)?.is_some() {
+        journal.trim(position)?;
         tracing::info!(position, "purged the journal up to there");
     }
     Ok(())
@@ -143,8 +142,7 @@ enum Claimed {
 
 /// Claims the next snapshot, unless another replica did within the interval.
 fn claim(shelf: &dyn Shelf, revision: u64, now_us: i64, interval_us: i64) -> Result<Claimed> {
-    let told = |trouble: Trouble| Error::from(&trouble);
-    let kept = shelf.get(CLAIM).map_err(told)?;
+    let kept = shelf.get(CLAIM)?;
     // One that cannot be read is as good as none.
     let last = kept.as_ref().and_then(|kept| SnapshotClaim::decode(kept.value.as_slice()).ok());
     if let Some(last) = &last
@@ -153,7 +151,7 @@ fn claim(shelf: &dyn Shelf, revision: u64, now_us: i64, interval_us: i64) -> Res
         return Ok(Claimed::Elsewhere(last.claimed_at_us));
     }
     let next = SnapshotClaim { revision, claimed_at_us: now_us }.encode_to_vec();
-    match shelf.put(CLAIM, &next, kept.map_or(0, |kept| kept.version)).map_err(told)? {
+    match shelf.put(CLAIM, &next, kept.map_or(0, |kept| kept.version))? {
         true => Ok(Claimed::Here(last.map(|last| last.revision))),
         false => Ok(Claimed::Elsewhere(now_us)),
     }
@@ -197,17 +195,17 @@ pub fn put_moved(depot: &dyn Depot, folder: &Path, head: Head, home: &Home) -> R
 fn put_packed(depot: &dyn Depot, work: &Path, name: &str) -> Result<Stored> {
     let packed = work.join(PACKED);
     pack(&work.join(FILE), &packed).map_err(|e| unusable(&packed, &e))?;
-    depot.put(name, &packed).map_err(|trouble| Error::from(&trouble))?;
+    depot.put(name, &packed)?;
     let stored = listed(depot)?.into_iter().find(|stored| stored.name == name);
     stored.ok_or_else(|| Error::internal("a snapshot that was put is not there"))
 }
 
 fn listed(depot: &dyn Depot) -> Result<Vec<Stored>> {
-    depot.list().map_err(|trouble| Error::from(&trouble))
+    depot.list().map_err(Error::from)
 }
 
 fn remove(depot: &dyn Depot, those: Vec<Stored>) -> Result<()> {
-    those.iter().try_for_each(|old| depot.remove(&old.name)).map_err(|trouble| Error::from(&trouble))
+    those.iter().try_for_each(|old| depot.remove(&old.name)).map_err(Error::from)
 }
 
 /// Names sort by revision.
@@ -252,7 +250,7 @@ pub fn begin(journal: &Arc<dyn Journal>, folder: &Path) -> Result<Option<Head>> 
 /// Fetches one, and checks that it is of this log.
 fn fetch(depot: &dyn Depot, journal: &Arc<dyn Journal>, name: &str, work: &Path) -> Result<Head> {
     let (packed, file) = (work.join(PACKED), work.join(FILE));
-    depot.fetch(name, &packed).map_err(|trouble| Error::from(&trouble))?;
+    depot.fetch(name, &packed)?;
     unpack(&packed, &file).map_err(|e| unusable(&file, &e))?;
     // It may be of an older version of this program; one of a newer version is refused.
     let head = Alone::open(work)?.head();

@@ -356,7 +356,7 @@ impl Watch {
                 store.list(&query)
             })
             .await?;
-            self.check_kept(revision)?;
+            self.store.check_kept(revision)?;
             self.send_snapshot(page.records, revision, filters).await?;
             match page.next {
                 None => return Ok(()),
@@ -507,11 +507,6 @@ impl Watch {
             return Err(Stop::Told);
         }
         Ok(())
-    }
-
-    /// Whether what is read at a revision was whole: it may be trimmed meanwhile.
-    fn check_kept(&self, revision: u64) -> Step {
-        Ok(self.store.check_kept(revision)?)
     }
 
     async fn check_drain(&mut self) -> Step {

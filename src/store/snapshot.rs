@@ -43,7 +43,7 @@ pub fn is_there(folder: &Path) -> bool {
 }
 
 /// A connection that changes nothing.
-fn open_beside(folder: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open_beside(folder: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(folder.join(FILE), flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;

@@ -5,13 +5,10 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _};
 
-use super::{FILE, Head, StoreError, find_head, log};
-use crate::{
-    domain::token::{Epoch, GENESIS, Hash},
-    limits::BUSY_TIMEOUT,
-};
+use super::{Head, StoreError, find_head, log, snapshot};
+use crate::domain::token::{Epoch, GENESIS, Hash};
 
 /// What a store that is sound holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,10 +27,7 @@ pub struct Verified {
 ///
 /// [`StoreError::Damaged`] names the first entry that is not what the log says; others if it cannot be read.
 pub fn folder(folder: &Path) -> Result<Verified, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(folder.join(FILE), flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    self::connection(&connection)
+    self::connection(&snapshot::open_beside(folder)?)
 }
 
 /// Verifies a store that is open.

@@ -154,7 +154,7 @@ impl App {
     /// The newest position of the journal; `None` if the store's is.
     pub(super) async fn journal_head(self: &Arc<Self>) -> Result<Option<u64>> {
         let app = Arc::clone(self);
-        asking(move || app.journal.head().map_err(|e| Error::from(&e))).await
+        asking(move || app.journal.head().map_err(Error::from)).await
     }
 }
 

@@ -67,7 +67,7 @@ pub fn keep_on_shelf(shelf: &dyn Shelf, clock: &dyn Clock, cursor: &KeepCursor) 
         let Some(row) = next(kept.as_ref(), cursor, clock.now_us())? else {
             return kept.ok_or_else(|| Error::internal("a cursor stands that is not there"));
         };
-        if shelf.put(&key, &encoded(&row), version).map_err(|e| Error::from(&e))? {
+        if shelf.put(&key, &encoded(&row), version)? {
             return Ok(row);
         }
     }
@@ -82,7 +82,7 @@ pub fn keep_on_shelf(shelf: &dyn Shelf, clock: &dyn Clock, cursor: &KeepCursor) 
 pub fn onto_shelf(shelf: &dyn Shelf, rows: &[(String, String, CursorRow)]) -> Result<()> {
     for (principal, name, row) in rows {
         // One that is there already was put before an interruption, or moved on since.
-        shelf.put(&key(principal, name), &encoded(row), 0).map_err(|e| Error::from(&e))?;
+        shelf.put(&key(principal, name), &encoded(row), 0)?;
     }
     Ok(())
 }
@@ -94,7 +94,7 @@ pub fn onto_shelf(shelf: &dyn Shelf, rows: &[(String, String, CursorRow)]) -> Re
 /// If the journal cannot be reached, or one cannot be read.
 pub fn off_shelf(shelf: &dyn Shelf) -> Result<Vec<(String, String, CursorRow)>> {
     let mut rows = Vec::new();
-    for key in shelf.keys().map_err(|e| Error::from(&e))? {
+    for key in shelf.keys()? {
         // Other things beside the log have other keys.
         let Some((principal, name)) = names(&key) else { continue };
         rows.extend(find(shelf, &key)?.map(|(row, _)| (principal, name, row)));
@@ -103,7 +103,7 @@ pub fn off_shelf(shelf: &dyn Shelf) -> Result<Vec<(String, String, CursorRow)>> 
 }
 
 fn find(shelf: &dyn Shelf, key: &str) -> Result<Option<(CursorRow, u64)>> {
-    let Some(kept) = shelf.get(key).map_err(|e| Error::from(&e))? else { return Ok(None) };
+    let Some(kept) = shelf.get(key)? else { return Ok(None) };
     let corrupt = |_| Error::new(Reason::EntryCorrupt, "a kept cursor cannot be read");
     let KeptCursor { position, revision, event_index, snapshot_after, etag, updated_at_us } =
         KeptCursor::decode(kept.value.as_slice()).map_err(corrupt)?;

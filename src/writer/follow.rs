@@ -19,7 +19,21 @@ use crate::{
 };
 
 /// The format of batches that this version writes and reads.
-pub const FORMAT: u32 = 1;
+const FORMAT: u32 = 1;
+
+/// The batch of these entries after a position, as it is appended.
+#[must_use]
+pub fn batch_after(before: &Head, entries: Vec<Entry>) -> Vec<u8> {
+    let batch = Batch {
+        format: FORMAT,
+        epoch: before.epoch.as_bytes().to_vec(),
+        batch_id: uuid::Uuid::now_v7().as_bytes().to_vec(),
+        first_revision: before.revision + 1,
+        previous_hash: before.hash.to_vec(),
+        entries,
+    };
+    batch.encode_to_vec()
+}
 
 /// Checks that a batch follows what the store has; the first batch of all says the epoch.
 pub(super) fn check_batch(batch: &Batch, position: Position, before: Head) -> Result<Head> {
@@ -51,7 +65,7 @@ pub(super) fn check_batch(batch: &Batch, position: Position, before: Head) -> Re
 ///
 /// `LOG_DIVERGED` with both hashes if it has another log, and if it cannot be reached.
 pub fn stands_in(journal: &dyn Journal, here: Head) -> Result<bool> {
-    let read = |position| journal.batch(position).map_err(|trouble| Error::from(&trouble));
+    let read = |position| journal.batch(position).map_err(Error::from);
     if here.position == 0 {
         return Ok(false);
     }
@@ -59,7 +73,7 @@ pub fn stands_in(journal: &dyn Journal, here: Head) -> Result<bool> {
         return check_same(&bytes, here).map(|()| true);
     }
     // Its own place was trimmed: the next batch says what it follows.
-    let end = journal.head().map_err(|trouble| Error::from(&trouble))?;
+    let end = journal.head()?;
     if let Some(end) = end.filter(|end| *end < here.position) {
         // Nothing is known of it yet: it may be behind, or have lost what was there.
         let why = format!("journal unavailable: it ends at {end}, and ended at {}", here.position);
@@ -97,11 +111,11 @@ fn check_same(bytes: &[u8], here: Head) -> Result<()> {
 /// If the journal cannot be reached, or a batch cannot be read.
 pub fn position_of(journal: &dyn Journal, revision: u64) -> Result<Position> {
     let mut after = 0;
-    let mut end = journal.head().map_err(|trouble| Error::from(&trouble))?.unwrap_or(0) + 1;
+    let mut end = journal.head()?.unwrap_or(0) + 1;
     // Revisions grow with positions: halve the range until its ends meet.
     while end - after > 1 {
         let middle = after + (end - after) / 2;
-        let is_within = match journal.batch(middle).map_err(|trouble| Error::from(&trouble))? {
+        let is_within = match journal.batch(middle)? {
             // It was trimmed, so what it had is older.
             None => true,
             Some(bytes) => batch_end(&bytes, middle)?.1 <= revision,

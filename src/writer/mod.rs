@@ -28,7 +28,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use self::follow::{FORMAT, batch_end, position_of, stands_in};
+pub use self::follow::{batch_after, batch_end, position_of, stands_in};
 pub use self::job::{Act, Answer, KeepCursor, Request, Selection, Step};
 use self::job::{Admission, Job, Message};
 pub use self::prepare::{BATCH_FRAMING_BYTES, ENTRY_FRAMING_BYTES};

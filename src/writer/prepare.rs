@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::{
     Answer, MAX_PAYLOAD_BYTES,
     draft::Drafting,
-    follow::{FORMAT, apply_entry},
+    follow::{apply_entry, batch_after},
     job::{Act, Request},
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
         revision::Revision,
     },
     limits::MAX_BATCH_BYTES,
-    pb::log::{Batch, Entry, EntryHeader, EntryKind, EntryPayload},
+    pb::log::{Entry, EntryHeader, EntryKind, EntryPayload},
     store::{Head, apply::Applier, from_sqlite, log, read},
 };
 
@@ -152,20 +152,12 @@ impl<'a> Growing<'a> {
             answer.head = self.head;
         }
         let appends = !self.entries.is_empty();
-        let batch = Batch {
-            format: FORMAT,
-            epoch: before.epoch.as_bytes().to_vec(),
-            batch_id: uuid::Uuid::now_v7().as_bytes().to_vec(),
-            first_revision: before.revision + 1,
-            previous_hash: before.hash.to_vec(),
-            entries: self.entries,
-        };
         let taken = self.answers.len();
         Prepared {
             answers: self.answers,
             taken,
             head: self.head,
-            batch: batch.encode_to_vec(),
+            batch: batch_after(&before, self.entries),
             revisions: self.revisions,
             appends,
         }

@@ -16,6 +16,12 @@ impl From<&Trouble> for Error {
     }
 }
 
+impl From<Trouble> for Error {
+    fn from(trouble: Trouble) -> Self {
+        Self::from(&trouble)
+    }
+}
+
 /// Whether it may pass; what cannot stops a replica.
 pub(super) fn may_pass(error: &Error) -> bool {
     error.reason == Reason::JournalUnavailable
