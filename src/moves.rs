@@ -12,13 +12,13 @@ use crate::{
         token::{Epoch, Hash},
     },
     journal::{
-        Append, Journal, Position, Settled, Stored,
+        Append, Journal, Position, Settled, Shelf, Stored,
         jetstream::{JetStream, Settings},
     },
     limits::{MAX_BATCH_BYTES, MOVE_OFFERS, MOVE_PAUSE, REPLAY_PAGE_BYTES},
     pb::log::Entry,
     snapshots,
-    store::{self, Head, Home, Options, alone::Alone, log::StoredEntry, snapshot},
+    store::{self, Head, Home, Options, alone::Alone, log::StoredEntry, read::CursorRow, snapshot},
     tasks::blocking,
     writer::{self, BATCH_FRAMING_BYTES, ENTRY_FRAMING_BYTES, cursors},
 };
@@ -101,7 +101,7 @@ pub async fn to_stream(journal: &Arc<JetStream>, folder: &Path, stream: &str, to
         }
         source.verify()?;
         let head = append_log(&source, &journal, source.head().epoch, told)?;
-        cursors::onto_shelf(&*shelf(&journal)?, &source.cursors()?)?;
+        keep_cursors(&*shelf(&journal)?, &source.cursors()?)?;
         let snapshot = put_snapshot(&journal, &folder, head, &stream)?;
         source.say(source.head(), &moved)?;
         Ok(Moved { head, snapshot: Some(snapshot) })
@@ -202,12 +202,26 @@ fn open(folder: &Path) -> Result<Alone> {
     Ok(Alone::open(folder)?)
 }
 
-fn shelf(journal: &Arc<JetStream>) -> Result<Arc<dyn crate::journal::Shelf>> {
+fn shelf(journal: &Arc<JetStream>) -> Result<Arc<dyn Shelf>> {
     Arc::clone(journal).shelf().ok_or_else(|| Error::internal("the journal keeps no cursors"))
 }
 
 fn unfit(why: &str) -> Error {
     Error::new(Reason::LogDiverged, format!("the store cannot be moved: {why}"))
+}
+
+/// Puts the cursors of a store on the shelf: one that was made just now may not be reached from every server yet.
+fn keep_cursors(shelf: &dyn Shelf, kept: &[(String, String, CursorRow)]) -> Result<()> {
+    let mut put = cursors::onto_shelf(shelf, kept);
+    for _ in 0..MOVE_OFFERS {
+        if !put.as_ref().is_err_and(|error| error.reason == Reason::JournalUnavailable) {
+            break;
+        }
+        thread::sleep(MOVE_PAUSE);
+        // What was put before stays as it is.
+        put = cursors::onto_shelf(shelf, kept);
+    }
+    put
 }
 
 /// A copy of the store as a replica of the stream has it, beside the stream.
