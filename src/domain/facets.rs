@@ -5,13 +5,13 @@
 use std::collections::BTreeSet;
 
 use prost::Message as _;
-use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
 
 use super::{
-    constraints::{self, Constraint},
     date::{self, Span},
-    name::{self, RecordName},
-    record, status,
+    name::RecordName,
+    record,
+    said::{self, Said},
+    status,
 };
 use crate::pb::v1::{self, ExerciseRole, RecordKind, record::Kind};
 
@@ -101,8 +101,15 @@ impl Facets {
     /// The facets of a record as the registry holds it.
     #[must_use]
     pub fn of(record: &v1::Record) -> Self {
-        let content = record::to_dynamic(record);
-        Self::with_references(record, content.iter().flat_map(references))
+        let mut references = Vec::new();
+        let bytes = record.encode_to_vec();
+        let seen = said::each(&bytes, &mut |said| {
+            if let Said::Reference(name) = said {
+                references.extend(reference(name));
+            }
+        });
+        debug_assert!(seen.is_some(), "a record that was just encoded can be read");
+        Self::with_references(record, references)
     }
 
     /// The facets of a record whose references are known.
@@ -113,8 +120,8 @@ impl Facets {
         facets
     }
 
-    /// The facets of a record, but for the persons, organizations and places it refers to: those alone are found by
-    /// reflection, which takes most of the time.
+    /// The facets of a record, but for the persons, organizations and places it refers to: for those the whole record has
+    /// to be read.
     #[must_use]
     pub fn without_references(record: &v1::Record) -> Self {
         let mut facets = Self { terms: BTreeSet::new(), occurred: record::occurred(record).map(|d| date::span_of(&d)) };
@@ -218,33 +225,9 @@ impl Facets {
     }
 }
 
-/// Every reference of a record to a person, organization or place, wherever the table of constraints says that a field is
-/// one. Its own name and what the registry says of it are none.
-pub(super) fn references(content: &DynamicMessage) -> Vec<Term> {
-    let mut terms = Vec::new();
-    gather(content, &mut terms);
-    terms
-}
-
-fn gather(message: &DynamicMessage, terms: &mut Vec<Term>) {
-    let descriptor = message.descriptor();
-    for (field, value) in message.fields() {
-        if matches!(field.name(), "name" | "info") && name::is_kind(descriptor.name()) {
-            continue;
-        }
-        let rules = constraints::of(descriptor.name(), field.name());
-        let items = value.as_list().unwrap_or(std::slice::from_ref(value));
-        for item in items {
-            match item {
-                Value::Message(inner) => gather(inner, terms),
-                Value::String(name) if rules.iter().any(is_reference) => terms.extend(reference(name)),
-                _ => {}
-            }
-        }
-    }
-}
-
-fn reference(name: &str) -> Option<Term> {
+/// The term of a reference, if it is one to a person, organization or place.
+#[must_use]
+pub(super) fn reference(name: &str) -> Option<Term> {
     let kind = name.parse::<RecordName>().ok()?.kind();
     Some((reference_tag(kind)?, name.to_owned()))
 }
@@ -297,11 +280,6 @@ impl Facets {
         let occurred = stored.dated.then_some(Span { earliest: stored.earliest, latest: stored.latest });
         Ok(Self { terms, occurred })
     }
-}
-
-/// Whether a constraint makes a text the name of a record.
-fn is_reference(rule: &Constraint) -> bool {
-    matches!(rule, Constraint::Record(_) | Constraint::Records(_) | Constraint::AnyRecord)
 }
 
 fn reference_tag(kind: RecordKind) -> Option<Tag> {

@@ -1,12 +1,11 @@
-//! What the store's indexes ask of a record by reflection: its references and how its words sound.
+//! What the store's indexes ask of a record: its references and how its words sound.
 //!
 //! It is a function of what is stated alone, of neither the name nor what the registry says of the record, so it can be
 //! computed before it is decided what the record will be.
 
-use prost_reflect::DynamicMessage;
-
 use super::{
     facets::{self, Term},
+    said::{self, Said},
     search::texts::Indexed,
 };
 
@@ -20,9 +19,14 @@ pub struct Indexable {
 }
 
 impl Indexable {
-    /// Of a record of one kind; its name and info make no difference.
+    /// Of an encoded `Record`; its name and info make no difference. `None` if the bytes are no record.
     #[must_use]
-    pub fn of(content: &DynamicMessage) -> Self {
-        Self { references: facets::references(content), words: Indexed::of(content) }
+    pub fn of(record: &[u8]) -> Option<Self> {
+        let (mut references, mut texts) = (Vec::new(), Vec::new());
+        said::each(record, &mut |said| match said {
+            Said::Text(class, text) => texts.push((class, text)),
+            Said::Reference(name) => references.extend(facets::reference(name)),
+        })?;
+        Some(Self { references, words: Indexed::of(texts) })
     }
 }

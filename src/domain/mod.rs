@@ -19,6 +19,7 @@ pub mod relationship;
 pub mod report;
 pub mod resolve;
 pub mod revision;
+pub mod said;
 pub mod schema;
 pub mod search;
 pub mod state;

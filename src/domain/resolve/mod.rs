@@ -13,6 +13,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage as _, Value};
 
 use self::{
@@ -100,9 +101,16 @@ impl Resolution {
     }
 
     /// What the store's indexes ask of it.
+    ///
+    /// # Panics
+    ///
+    /// Never: what was encoded is a record.
     #[must_use]
     pub fn indexable(&self) -> &Arc<Indexable> {
-        self.indexable.get_or_init(|| Arc::new(Indexable::of(&self.record)))
+        self.indexable.get_or_init(|| {
+            let indexable = Indexable::of(&self.content.encode_to_vec());
+            Arc::new(indexable.expect("a record that was just encoded can be read"))
+        })
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, ReflectMessage as _, Value};
+use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage as _, Value};
 
 use super::words::words;
-use crate::{limits::MAX_INDEXED_WORDS, pb::wire};
+use crate::limits::MAX_INDEXED_WORDS;
 
 /// What a text is to its record; the first outranks the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +38,8 @@ const SEARCHED: &[(&str, Class)] = &[
 ];
 
 /// The class of a field; `None` is not searched.
-fn class(field: &str) -> Option<Class> {
+#[must_use]
+pub fn class(field: &str) -> Option<Class> {
     if field.ends_with("_as_stated") || field == "as_stated" {
         return Some(Class::Stated);
     }
@@ -87,9 +88,8 @@ fn piece(value: &Value, field: &str, path: String, pieces: &mut Vec<Piece>) {
         (Value::String(text), Some(class)) => pieces.push(Piece { path, class, text: text.clone() }),
         (Value::Message(inner), class) => match (words_of(&inner.descriptor()), class) {
             (Some(own), Some(class)) => {
-                let text = inner.get_field_by_name(own);
-                let text = text.as_deref().and_then(Value::as_str).unwrap_or_default().to_owned();
-                pieces.push(Piece { path: format!("{path}.{own}"), class, text });
+                let text = inner.get_field(&own).as_str().unwrap_or_default().to_owned();
+                pieces.push(Piece { path: format!("{path}.{}", own.name()), class, text });
             }
             _ => walk(inner, &path, pieces),
         },
@@ -97,40 +97,15 @@ fn piece(value: &Value, field: &str, path: String, pieces: &mut Vec<Piece>) {
     }
 }
 
-/// Shows every searched text of an encoded message with its class: those of [`pieces`], as they are encoded and without
-/// paths, because ranking hundreds of records needs neither order nor place. `None` if the bytes are not such a message.
-pub fn each(message: &MessageDescriptor, bytes: &[u8], take: &mut impl FnMut(Class, &str)) -> Option<()> {
-    wire::each_field(bytes, |number, content| {
-        let Some(field) = message.get_field(number).filter(|f| f.name() != "info") else { return Some(()) };
-        let text = |content| std::str::from_utf8(content).ok();
-        match (field.kind(), class(field.name())) {
-            (Kind::String, Some(class)) => take(class, text(content)?),
-            (Kind::Message(inner), class) => match (words_of(&inner), class) {
-                (Some(own), Some(class)) => {
-                    let own = inner.get_field_by_name(own)?.number();
-                    wire::each_field(content, |number, content| {
-                        if number == own {
-                            take(class, text(content)?);
-                        }
-                        Some(())
-                    })?;
-                }
-                _ => each(&inner, content, take)?,
-            },
-            _ => {}
-        }
-        Some(())
-    })
-}
-
 /// The field with the words of a message that is hardly more than words; what they are to the record is said by the
 /// field that holds it.
-fn words_of(message: &MessageDescriptor) -> Option<&'static str> {
-    match message.name() {
-        "Text" | "Title" | "Name" => Some("text"),
-        "ExternalId" => Some("id"),
-        _ => None,
-    }
+pub fn words_of(message: &MessageDescriptor) -> Option<FieldDescriptor> {
+    let own = match message.name() {
+        "Text" | "Title" | "Name" => "text",
+        "ExternalId" => "id",
+        _ => return None,
+    };
+    message.get_field_by_name(own)
 }
 
 /// What the index keeps of a record: how its words sound, each once in a class.
@@ -145,20 +120,19 @@ pub struct Indexed {
 }
 
 impl Indexed {
-    /// Of a record. Words beyond [`MAX_INDEXED_WORDS`] are left out, those of summaries first.
+    /// Of the texts of a record. Words beyond [`MAX_INDEXED_WORDS`] are left out, those of summaries first.
     #[must_use]
-    pub fn of(content: &DynamicMessage) -> Self {
+    pub fn of(mut texts: Vec<(Class, &str)>) -> Self {
         let mut indexed = Self::default();
-        let mut pieces = pieces(content);
-        pieces.sort_by_key(|p| p.class);
+        texts.sort_by_key(|(class, _)| *class);
         let mut left = MAX_INDEXED_WORDS;
-        for piece in pieces {
-            let class = match piece.class {
+        for (class, text) in texts {
+            let class = match class {
                 Class::Name => &mut indexed.names,
                 Class::Stated => &mut indexed.stated,
                 Class::Summary => &mut indexed.summaries,
             };
-            for word in words(&piece.text) {
+            for word in words(text) {
                 if left == 0 {
                     return indexed;
                 }
@@ -179,7 +153,7 @@ impl Indexed {
 mod tests {
     use std::collections::BTreeSet;
 
-    use prost::Message as _;
+    use prost_reflect::Kind;
 
     use super::*;
     use crate::{
@@ -267,16 +241,5 @@ mod tests {
             ("itinerary[0].place.as_stated", Class::Stated, "Baku"),
         ];
         assert_eq!(shown, expected);
-
-        let mut of_bytes = Vec::new();
-        each(&pb::descriptor("Visit"), &visit.encode_to_vec(), &mut |class, text| {
-            of_bytes.push((class, text.to_owned()))
-        })
-        .unwrap();
-        of_bytes.sort();
-        let mut of_message: Vec<_> = found.into_iter().map(|p| (p.class, p.text)).collect();
-        of_message.sort();
-        assert_eq!(of_bytes, of_message);
-        assert_eq!(each(&pb::descriptor("Visit"), &[0x0a, 5, b'x'], &mut |_, _| {}), None);
     }
 }

@@ -64,7 +64,7 @@ impl At<'_> {
             let row = params![record.id, m.r#type, m.element, m.subject, m.revision, m.index, m.detail_digest];
             self.run(sql, row)?;
         }
-        let indexable = self.indexable(change);
+        let indexable = self.indexable(change, body);
         let references = indexable.iter().flat_map(|i| i.references.iter().cloned());
         let facets = change.record.as_ref().map(|r| Facets::with_references(r, references)).unwrap_or_default();
         let version = self.version(record.id, change, &facets, body)?;
@@ -74,11 +74,12 @@ impl At<'_> {
     }
 
     /// What the indexes ask of a record that stands, computed before if the record was decided here.
-    fn indexable(&self, change: &RecordChange) -> Option<Arc<Indexable>> {
-        let content = || change.record.as_ref().and_then(record::to_dynamic).map(|content| Indexable::of(&content));
+    fn indexable(&self, change: &RecordChange, body: Option<&Bytes>) -> Option<Arc<Indexable>> {
+        // (The bytes were read as a record with their entry.)
+        let of_body = || body.and_then(|body| Indexable::of(body));
         let known = self.resolved.get(&change.name).filter(|_| change.record.is_some());
-        debug_assert!(known.is_none_or(|known| Some(known.indexable().as_ref()) == content().as_ref()));
-        known.map(|known| Arc::clone(known.indexable())).or_else(|| content().map(Arc::new))
+        debug_assert!(known.is_none_or(|known| Some(known.indexable().as_ref()) == of_body().as_ref()));
+        known.map(|known| Arc::clone(known.indexable())).or_else(|| of_body().map(Arc::new))
     }
 
     fn version(&mut self, record: i64, change: &RecordChange, facets: &Facets, body: Option<&Bytes>) -> Result<i64> {

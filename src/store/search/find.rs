@@ -14,10 +14,11 @@ use crate::{
     domain::{
         error::{Error, Reason, Result},
         filter::Filters,
+        said::{self, Said},
         search::{
             rank::{self, Highlight, Query, Score, Term},
             similar,
-            texts::{Piece, each, pieces},
+            texts::{Piece, pieces},
         },
     },
     limits::{
@@ -414,7 +415,11 @@ fn body(connection: &Connection, version: i64) -> Result<Vec<u8>> {
 /// How well a stored record matches; `None` if it lacks a word.
 fn score(query: &Query, body: &[u8]) -> Result<Option<u32>> {
     let mut score = Score::new(query);
-    let seen = each(&pb::descriptor("Record"), body, &mut |class, text| score.see(class, text));
+    let seen = said::each(body, &mut |said| {
+        if let Said::Text(class, text) = said {
+            score.see(class, text);
+        }
+    });
     seen.ok_or_else(|| Error::new(Reason::EntryCorrupt, "a stored record cannot be read"))?;
     Ok(score.total())
 }

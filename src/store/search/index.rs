@@ -2,16 +2,11 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use prost::Message as _;
 use rusqlite::{Connection, params};
 
-use crate::{
-    domain::{
-        indexable::Indexable,
-        record,
-        search::{similar, texts::Indexed},
-    },
-    pb::v1,
+use crate::domain::{
+    indexable::Indexable,
+    search::{similar, texts::Indexed},
 };
 
 /// What the index is told of a version of a record.
@@ -89,12 +84,9 @@ pub fn fill(connection: &Connection) -> rusqlite::Result<()> {
     let mut rows = versions.query([])?;
     while let Some(row) = rows.next()? {
         let body: Vec<u8> = row.get(2)?;
-        let record = v1::Record::decode(body.as_slice())
-            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Blob, Box::new(e)))?;
-        if let Some(content) = record::to_dynamic(&record) {
-            let (version, revision, indexable) = (row.get(0)?, row.get(1)?, Arc::new(Indexable::of(&content)));
-            add(connection, &[Addition { version, revision, indexable }])?;
-        }
+        let unread = || rusqlite::Error::InvalidColumnType(2, "body".to_owned(), rusqlite::types::Type::Blob);
+        let indexable = Arc::new(Indexable::of(&body).ok_or_else(unread)?);
+        add(connection, &[Addition { version: row.get(0)?, revision: row.get(1)?, indexable }])?;
     }
     Ok(())
 }
