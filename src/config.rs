@@ -191,7 +191,15 @@ fn journal(args: &JournalArgs, file: &File) -> Result<Option<jetstream::Settings
     }
     let told = file.journal_monitors.as_ref().filter(|_| args.journal_monitor.is_empty());
     let monitors = told.unwrap_or(&args.journal_monitor).clone();
-    Ok(Some(jetstream::Settings { servers, stream, replicas, monitors, accept_lax, accept_sealed: false }))
+    Ok(Some(jetstream::Settings {
+        servers,
+        stream,
+        replicas,
+        monitors,
+        accept_lax,
+        accept_sealed: false,
+        may_make: true,
+    }))
 }
 
 /// The stream that the flags of a command say, which is none without.

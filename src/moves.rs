@@ -72,7 +72,8 @@ pub type Told = Box<dyn FnMut(u64) + Send>;
 ///
 /// See each.
 pub async fn run(what: Move, settings: Settings, folder: &Path, told: Told) -> Result<Moved> {
-    let settings = Settings { accept_sealed: what == Move::ToEmbedded, ..settings };
+    let leaves = what == Move::ToEmbedded;
+    let settings = Settings { accept_sealed: leaves, may_make: !leaves, ..settings };
     let stream = settings.stream.clone();
     let journal = JetStream::open(settings).await?;
     match what {

@@ -1,6 +1,12 @@
 //! The composition root: `Config` ► build (open, bind) ► run. The only place that knows all parts.
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +31,7 @@ use crate::{
     store::{
         self, Home, Options, Store, Sync,
         log::{self, Depth},
+        snapshot,
     },
     sweep,
     tasks::{Tasks, blocking},
@@ -93,7 +100,7 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
     let tasks = Tasks::default();
     let follower = CancellationToken::new();
     let journal = match &config.journal {
-        Some(settings) => shared_journal(settings, &tasks, &follower).await?,
+        Some(settings) => shared_journal(settings, &folder, &tasks, &follower).await?,
         None => journal,
     };
     let (own_journal, own_clock) = (Arc::clone(&journal), Arc::clone(&clock));
@@ -131,13 +138,16 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
     })
 }
 
-/// The journal on a stream, followed until the token says so.
+/// The journal on a stream, followed until the token says so. A store that has some of its log does not make another.
 async fn shared_journal(
     settings: &jetstream::Settings,
+    folder: &Path,
     tasks: &Tasks,
     stop: &CancellationToken,
 ) -> Result<Arc<dyn Journal>> {
-    let journal = JetStream::open(settings.clone()).await;
+    let folder = folder.to_owned();
+    let has_log = blocking(move || Ok(snapshot::has_log(&folder)?)).await?;
+    let journal = JetStream::open(jetstream::Settings { may_make: !has_log, ..settings.clone() }).await;
     let journal = journal.map_err(|e| Error::new(Reason::JournalUnavailable, e.to_string()))?;
     let (following, stop) = (Arc::clone(&journal), stop.clone());
     tasks.spawn("journal", async move {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, backup::Backup};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, backup::Backup};
 
 use super::{FILE, Head, StoreError, find_head, verify_head};
 use crate::limits::BUSY_TIMEOUT;
@@ -34,6 +34,24 @@ pub fn stands_at(folder: &Path) -> Result<Head, StoreError> {
         find_head(&connection)?.ok_or_else(|| StoreError::Damaged("it does not say where it stands".to_owned()))?;
     verify_head(&connection, &head)?;
     Ok(head)
+}
+
+/// Whether there is a store in a folder that has any of a log.
+///
+/// # Errors
+///
+/// If its file cannot be read.
+pub fn has_log(folder: &Path) -> Result<bool, StoreError> {
+    if !is_there(folder) {
+        return Ok(false);
+    }
+    let connection = open_beside(folder)?;
+    // One whose making was interrupted has no tables yet; one of an earlier version has fewer columns.
+    if !connection.table_exists(None, "log_state")? {
+        return Ok(false);
+    }
+    let position: Option<u64> = connection.query_row("SELECT position FROM log_state", [], |r| r.get(0)).optional()?;
+    Ok(position.is_some_and(|position| position > 0))
 }
 
 /// Whether there is a store in a folder.

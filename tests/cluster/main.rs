@@ -370,6 +370,36 @@ async fn a_stream_that_was_deleted_while_a_replica_was_stopped_is_noticed_when_i
     let read = v1::GetVisitRequest { name: "visits/one".into(), ..Default::default() };
     assert!(server.registry().get_visit(read).await.is_ok(), "lookups go on");
     server.stop().await;
+    // Another replica might begin a log on it that has nothing to do with the one that was lost.
+    let client = async_nats::connect(settings.servers.clone()).await.expect("it connects");
+    let made = async_nats::jetstream::new(client).get_stream(&settings.stream).await;
+    assert!(made.is_err(), "it was made anew by a replica that knows of the one that is gone");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_follows_while_a_server_does_not_say_whether_it_syncs() {
+    let mut cluster = Cluster::start(Sync::Always);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (steady, late) = (replica(&cluster).await, replica_at(&cluster, folder.path()).await);
+    steady.file(vec![visit_report("one", "s", "KZ", "AZ", "2023-05-01")]).await;
+    late.stop().await;
+    cluster.kill(2);
+    let late = replica_at(&cluster, folder.path()).await;
+    let report = vec![visit_report("two", "s", "KZ", "AZ", "2023-05-02")];
+    let request = v1::FileReportsRequest { reports: report, request_id: Some("two".into()), ..Default::default() };
+    let at_least = Some(patiently("the second", filers::insist(&steady, request)).await.token);
+    let read = v1::GetVisitRequest { name: "visits/two".into(), at_least, ..Default::default() };
+    assert!(late.registry().get_visit(read).await.is_ok(), "it follows");
+    let report = vec![visit_report("three", "s", "KZ", "AZ", "2023-05-03")];
+    let request = v1::FileReportsRequest { reports: report, request_id: Some("three".into()), ..Default::default() };
+    let refused = late.filing().file_reports(request.clone()).await.expect_err("it does not know what is durable");
+    assert_eq!(reason(&refused), "JOURNAL_UNAVAILABLE");
+    assert!(refused.message().contains("syncs"), "{}", refused.message());
+    cluster.restart(2);
+    let acknowledged = patiently("the third", filers::insist(&late, request)).await;
+    assert_eq!(acknowledged.results.len(), 1);
+    late.stop().await;
+    steady.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

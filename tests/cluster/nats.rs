@@ -81,6 +81,7 @@ impl Cluster {
             monitors: self.servers.iter().map(|s| format!("http://127.0.0.1:{}", s.monitor)).collect(),
             accept_lax: false,
             accept_sealed: false,
+            may_make: true,
         }
     }
 

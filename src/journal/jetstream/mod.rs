@@ -51,6 +51,8 @@ pub struct JetStream {
     inbox: Arc<Inbox>,
     /// What was found once servers answered.
     opened: OnceLock<Opened>,
+    /// What an acknowledged batch survives, once every server said: until then nothing is appended.
+    durable: OnceLock<Durable>,
 }
 
 /// The stream as it was found, and what belongs to it.
@@ -59,7 +61,6 @@ struct Opened {
     /// When the stream was made: one of the same name is another.
     created: String,
     bucket: Bucket,
-    durable: Durable,
 }
 
 /// Refusals by which nothing was stored: the servers have no room, or not for this.
@@ -105,10 +106,13 @@ impl JetStream {
             .await
             .map_err(|e| Trouble::Unreachable(format!("{}: {e}", settings.shown())))?;
         let context = jetstream::context::ContextBuilder::new().timeout(JOURNAL_ACK_TIMEOUT).build(client.clone());
-        let opened = OnceLock::new();
-        let journal = Arc::new(Self { runtime: Handle::current(), client, context, settings, inbox, opened });
-        let established = tokio::time::timeout(JOURNAL_CONNECT_TIMEOUT, journal.establish()).await;
-        match established.unwrap_or_else(|_| journal.opened().map(drop)) {
+        let (opened, durable) = (OnceLock::new(), OnceLock::new());
+        let journal = Arc::new(Self { runtime: Handle::current(), client, context, settings, inbox, opened, durable });
+        let found = tokio::time::timeout(JOURNAL_CONNECT_TIMEOUT, async {
+            journal.establish().await?;
+            journal.assure().await
+        });
+        match found.await.unwrap_or_else(|_| journal.opened().and(journal.assured()).map(drop)) {
             Err(lax @ Trouble::Lax(_)) => return Err(lax),
             Err(trouble) => tracing::warn!(error = %trouble, "filings are refused until the journal answers"),
             Ok(()) => {}
@@ -119,14 +123,27 @@ impl JetStream {
     /// Finds out what the servers have.
     async fn establish(&self) -> Result<(), Trouble> {
         let info = stream::open(&self.context, &self.settings).await?;
-        let durable = sync::durable(&self.settings, &info).await?;
         let stream = self.context.get_stream_no_info(&self.settings.stream).await;
         let stream = stream.map_err(Trouble::unreachable)?;
         let bucket = Bucket::open(&self.context, &self.settings).await?;
         self.inbox.known(info.state.last_sequence);
         // Only the follower comes here again, and only if it was not set.
-        let _ = self.opened.set(Opened { stream, created: info.created.to_string(), bucket, durable });
+        let _ = self.opened.set(Opened { stream, created: info.created.to_string(), bucket });
         Ok(())
+    }
+
+    /// Finds out what an acknowledged batch survives.
+    async fn assure(&self) -> Result<(), Trouble> {
+        let info = within(self.opened()?.stream.get_info()).await?.map_err(Trouble::unreachable)?;
+        let durable = sync::durable(&self.settings, &info).await?;
+        let _ = self.durable.set(durable);
+        Ok(())
+    }
+
+    /// The same, as far as it is known.
+    fn assured(&self) -> Result<Durable, Trouble> {
+        let unknown = || Trouble::Unreachable("not every server has said yet whether it syncs".to_owned());
+        self.durable.get().copied().ok_or_else(unknown)
     }
 
     /// For what is large: acknowledged late, because it keeps disks and links busy.
@@ -148,9 +165,10 @@ impl JetStream {
         within(stream::seal(&self.context, &self.settings)).await?
     }
 
-    /// Reads what others append, until it is dropped.
+    /// Reads what others append, until it is dropped. A server that does not say whether it syncs is asked again
+    /// meanwhile: only filings wait for that.
     pub async fn run(self: Arc<Self>) {
-        follower::run(&self).await;
+        tokio::join!(follower::run(&self), sync::run(&self));
     }
 
     /// Publishes a batch for the place after `after`, once.
@@ -260,7 +278,10 @@ impl JetStream {
 
     /// The same; `None` if there is no such stream, which a server that has just started may say without need.
     async fn state(&self) -> Result<Option<State>, Trouble> {
-        let opened = self.opened()?;
+        let Ok(opened) = self.opened() else {
+            let missing = within(stream::is_missing(&self.context, &self.settings)).await?;
+            return if missing { Ok(None) } else { self.opened().map(|_| None) };
+        };
         match within(opened.stream.get_info()).await? {
             Ok(info) if info.created.to_string() != opened.created => {
                 let why = format!("the stream {} was made anew at {}", self.settings.stream, info.created);
@@ -318,7 +339,7 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<ErrorCode> {
 
 impl Journal for JetStream {
     fn append(&self, after: Position, batch: &[u8]) -> Append {
-        if let Err(trouble) = self.inbox.sound().and_then(|()| self.opened()) {
+        if let Err(trouble) = self.inbox.sound().and_then(|()| self.opened()).and_then(|_| self.assured()) {
             return Append::NotSent(trouble.to_string());
         }
         // What is queued now would be sent when nobody waits for it.
@@ -408,7 +429,7 @@ impl Journal for JetStream {
     }
 
     fn durable(&self) -> Option<Durable> {
-        Some(self.opened().map_or(Durable::Unknown, |opened| opened.durable))
+        Some(self.assured().unwrap_or(Durable::Unknown))
     }
 
     fn depot(self: Arc<Self>) -> Option<Arc<dyn Depot>> {

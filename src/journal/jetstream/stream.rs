@@ -2,7 +2,7 @@
 
 use async_nats::jetstream::{
     Context, ErrorCode,
-    context::CreateStreamErrorKind,
+    context::{CreateStreamErrorKind, GetStreamErrorKind},
     stream::{Config, DiscardPolicy, Info, InfoError, RetentionPolicy, StorageType},
 };
 
@@ -24,6 +24,8 @@ pub struct Settings {
     pub accept_lax: bool,
     /// Accept a stream that is sealed, to read what it has: nothing can be appended to it.
     pub accept_sealed: bool,
+    /// Make the stream if there is none. Whoever has a log of it already must find it: one that is made is another.
+    pub may_make: bool,
 }
 
 impl Settings {
@@ -61,6 +63,10 @@ impl Settings {
 pub(super) async fn open(context: &Context, settings: &Settings) -> Result<Info, Trouble> {
     let info = match context.get_stream(&settings.stream).await {
         Ok(stream) => stream.cached_info().clone(),
+        Err(error) if !settings.may_make => {
+            let why = "it is not made anew, because this store has a log of it";
+            return Err(Trouble::Unreachable(format!("the stream {}: {error}; {why}", settings.stream)));
+        }
         Err(_) => match context.create_stream(settings.config()).await {
             Ok(stream) => stream.cached_info().clone(),
             // Another replica made it meanwhile.
@@ -93,6 +99,13 @@ pub(super) async fn seal(context: &Context, settings: &Settings) -> Result<(), T
     }
     let sealed = Config { sealed: true, ..config };
     context.update_stream(sealed).await.map(drop).map_err(Trouble::unreachable)
+}
+
+/// Whether the servers say that there is no such stream.
+pub(super) async fn is_missing(context: &Context, settings: &Settings) -> bool {
+    let found = context.get_stream(&settings.stream).await.map_err(|error| error.kind());
+    let not_found = ErrorCode::STREAM_NOT_FOUND;
+    matches!(found, Err(GetStreamErrorKind::JetStream(error)) if error.error_code() == not_found)
 }
 
 /// Whether there is no such stream any more.
@@ -151,6 +164,7 @@ mod tests {
             monitors: Vec::new(),
             accept_lax: false,
             accept_sealed: false,
+            may_make: true,
         };
         assert_eq!(settings.shown(), "nats://a:4222, tls://b");
     }

@@ -10,9 +10,10 @@ use serde::Deserialize;
 
 use super::{
     super::{Durable, Trouble},
+    JetStream,
     stream::Settings,
 };
-use crate::limits::{JOURNAL_READ_TIMEOUT, MAX_MONITOR_BYTES};
+use crate::limits::{JOURNAL_READ_TIMEOUT, JOURNAL_RETRY_PAUSE, MAX_MONITOR_BYTES};
 
 /// What `/jsz?config=1` says, as far as it is asked for.
 #[derive(Deserialize)]
@@ -29,6 +30,31 @@ struct JszConfig {
     /// Every write is synced before it is acknowledged.
     #[serde(default)]
     sync_always: bool,
+}
+
+/// Asks until it is known what an acknowledged batch survives.
+pub(super) async fn run(journal: &JetStream) {
+    let mut told = None;
+    while journal.assured().is_err() {
+        tokio::time::sleep(JOURNAL_RETRY_PAUSE).await;
+        // Without the stream the follower has more to say.
+        if journal.opened().is_err() {
+            continue;
+        }
+        match journal.assure().await {
+            Ok(()) => tracing::info!("the journal's servers say what an acknowledged batch survives"),
+            Err(lax @ Trouble::Lax(_)) => {
+                journal.inbox.trouble(lax);
+                return;
+            }
+            // What stays so is said once.
+            Err(error) if told.as_ref() != Some(&error) => {
+                tracing::warn!(%error, "filings are refused until every server says whether it syncs");
+                told = Some(error);
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 /// What an acknowledged batch survives.
