@@ -132,6 +132,9 @@ async fn start() -> Outcome<(String, oneshot::Sender<()>, Running, std::sync::Ar
         feed: feed::Settings::default(),
         journal: None,
         snapshots: None,
+        security: attache::config::Security::default(),
+        max_connection_age: None,
+        admin: attache::config::AdminPort::None,
     };
     let server = serve::build(&config, Parts::default()).await?;
     let (address, hub) = (format!("http://{}", server.address()), server.hub());

@@ -14,10 +14,12 @@
 //! | [`serve`] | puts the parts together | anything else |
 //! | [`import`] | outside formats to items of an import: bytes in, items out | send, keep, guess |
 //! | [`cli`] | the client commands | reach behind the contract |
+//! | [`access`] | credentials to principals, principals to what they may do | read a file |
 //!
 //! Beside them: [`config`], [`limits`] (every bound of the program), [`clock`], [`tasks`] and [`telemetry`] (the only
 //! callers of system time, of spawn, of subscribers), [`pb`] (generated code), [`sample`], [`day`] (the clock) and
-//! [`snapshots`] (what new replicas begin with), [`sweep`] (the room of what was trimmed), and [`moves`] (of a log onto a stream and back).
+//! [`snapshots`] (what new replicas begin with), [`sweep`] (the room of what was trimmed),
+//! [`moves`] (of a log onto a stream and back), and [`security`] (the files that TLS and access are made of).
 
 #![warn(missing_docs)]
 // One place each for system time, spawning and exits: clippy.toml says why.
@@ -38,13 +40,17 @@ pub mod store;
 pub mod transport;
 pub mod writer;
 
+pub mod access;
+pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod day;
 pub mod limits;
+pub mod metrics;
 pub mod moves;
 pub mod pb;
 pub mod sample;
+pub mod security;
 pub mod snapshots;
 pub mod sweep;
 pub mod tasks;

@@ -199,6 +199,27 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Streams of one connection.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 
+/// A filter of the log, in bytes.
+pub const MAX_LOG_FILTER_BYTES: usize = 4096;
+/// What a file that TLS or access is made of may have, in bytes.
+pub const MAX_SECURITY_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// How often those files are looked at.
+pub const SECURITY_LOOK: Duration = Duration::from_secs(2);
+/// A bearer token, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+/// JWTs whose signatures are known to be good.
+pub const VERIFIED_TOKENS: usize = 16 * 1024;
+/// Keys of an issuer.
+pub const MAX_KEYS: usize = 64;
+/// What an issuer may answer when it is asked for its keys, in bytes.
+pub const MAX_KEYS_BYTES: usize = 1024 * 1024;
+/// How long it may take to answer.
+pub const KEYS_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it is asked.
+pub const KEYS_INTERVAL: Duration = Duration::from_secs(300);
+/// And at most, when tokens name keys that are unknown: whoever makes up tokens is not to ask it as often.
+pub const KEYS_MIN_PAUSE: Duration = Duration::from_secs(1);
+
 /// Copies of each batch on the journal's servers.
 pub const JOURNAL_COPIES: usize = 3;
 /// How long the journal's servers may take to be reached.

@@ -17,7 +17,10 @@ use attache::{
     serve::{self, Parts, Server},
     telemetry,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
 
 /// Filings make and free many small pieces: with the system's allocator that is a tenth of the writer's time.
 #[global_allocator]
@@ -79,7 +82,8 @@ async fn serve(args: &ServeArgs) -> ExitCode {
         }
     };
     announce(&server);
-    match server.run(asked_to_stop()).await {
+    let reloader = server.reloader();
+    match server.run(asked_to_stop(reloader)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::note(&error.message);
@@ -118,14 +122,20 @@ async fn move_log(what: Move, args: &MoveArgs) -> ExitCode {
 
 /// Says where the server listens, first of all and on a line of its own: programs read it.
 fn announce(server: &Server) {
-    let mut lines =
-        vec![format!("listening on http://{}", server.address()), format!("store in {}", server.folder().display())];
+    let scheme = if server.is_secure() { "https" } else { "http" };
+    let mut lines = vec![
+        format!("listening on {scheme}://{}", server.address()),
+        format!("store in {}", server.folder().display()),
+    ];
+    if let Some(admin) = server.admin_address() {
+        lines.push(format!("metrics at http://{admin}/metrics"));
+    }
     if let Some(loaded) = server.loaded() {
         lines.push(loaded.to_string());
         lines.push("try, in another terminal:".to_owned());
         let flag = match server.address().to_string() {
-            default if default == attache::config::DEFAULT_LISTEN => String::new(),
-            other => format!(" --server http://{other}"),
+            default if default == attache::config::DEFAULT_LISTEN && !server.is_secure() => String::new(),
+            other => format!(" --server {scheme}://{other}"),
         };
         for command in
             ["list visits --state AZ --state KZ", "get visits/kz-mod-az-2023-10 --explain", "watch --from oldest"]
@@ -138,14 +148,19 @@ fn announce(server: &Server) {
     let _ = output::text(lines.join("\n").as_bytes());
 }
 
-/// Done at the first SIGINT or SIGTERM.
-async fn asked_to_stop() {
-    let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
-        _ => return std::future::pending().await,
+/// Done at the first SIGINT or SIGTERM. At SIGHUP the files of TLS and access are read again.
+async fn asked_to_stop(reloader: mpsc::Sender<()>) {
+    let [interrupt, terminate, hangup] =
+        [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (interrupt, terminate, hangup) else {
+        return std::future::pending().await;
     };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return,
+            _ = terminate.recv() => return,
+            // One that waits to be heard says the same.
+            Some(()) = hangup.recv() => drop(reloader.try_send(())),
+        }
     }
 }

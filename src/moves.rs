@@ -16,6 +16,7 @@ use crate::{
         jetstream::{JetStream, Settings},
     },
     limits::{MAX_BATCH_BYTES, MOVE_OFFERS, MOVE_PAUSE, REPLAY_PAGE_BYTES},
+    metrics::Writing,
     pb::log::Entry,
     snapshots,
     store::{self, Head, Home, Options, alone::Alone, log::StoredEntry, read::CursorRow, snapshot},
@@ -190,7 +191,8 @@ pub async fn to_embedded(
 fn catch_up(journal: &Arc<JetStream>, folder: &Path, home: Home, clock: Arc<dyn Clock>) -> Result<()> {
     let (_store, write) = store::open(folder, &Options { home, ..Options::default() })?;
     let nobody = Box::new(|_, _| {});
-    let (writer, thread) = writer::start(write, Arc::clone(journal) as Arc<dyn Journal>, clock, nobody)?;
+    let (writer, thread) =
+        writer::start(write, Arc::clone(journal) as Arc<dyn Journal>, clock, nobody, Writing::default())?;
     // Nothing waits: dropping the last handle ends it.
     drop(writer);
     thread.join()

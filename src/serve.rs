@@ -8,14 +8,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic_health::server::HealthReporter;
 
 use crate::{
+    admin::{self, Admin},
     clock::{self, Clock, SystemClock},
-    config::{Config, DataDir},
+    config::{AdminPort, Config, DEFAULT_ADMIN, DataDir},
     day,
     domain::{
         date::Day,
@@ -27,7 +27,10 @@ use crate::{
         jetstream::{self, JetStream},
     },
     limits::{REPLAY_PAGE_REVISIONS, RING_BYTES},
-    sample, snapshots,
+    metrics::{Metrics, Writing},
+    sample,
+    security::Security,
+    snapshots,
     store::{
         self, Home, Options, Store, Sync,
         log::{self, Depth},
@@ -35,7 +38,10 @@ use crate::{
     },
     sweep,
     tasks::{Tasks, blocking},
-    transport::{self, App, listener},
+    transport::{
+        self, App, Health,
+        listener::{self, Greeting},
+    },
     writer::{self, Writer, WriterThread},
 };
 
@@ -59,12 +65,19 @@ pub struct Server {
     address: SocketAddr,
     folder: PathBuf,
     routes: Routes,
-    health: HealthReporter,
+    health: Health,
+    metrics: Arc<Metrics>,
+    /// The admin port, if there is one.
+    admin: Option<TcpListener>,
     app: Arc<App>,
     writer: WriterThread,
     /// Ends what follows the journal.
     follower: CancellationToken,
     drain: Duration,
+    security: Security,
+    /// Says that the files of TLS and access are to be read again.
+    reload: (mpsc::Sender<()>, mpsc::Receiver<()>),
+    max_connection_age: Option<Duration>,
     loaded: Option<sample::Loaded>,
     accept_day_jump: bool,
     /// How often replicas put a snapshot beside the journal; `None` is never.
@@ -83,6 +96,8 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
     let listener =
         TcpListener::bind(config.listen).await.map_err(|e| io(&format!("cannot listen on {}", config.listen), e))?;
     let address = listener.local_addr().map_err(|e| io("the bound address", e))?;
+    let admin = admin_port(config.admin).await?;
+    let security = secured(config, &parts.clock).await?;
     let (folder, temporary) = match &config.data_dir {
         DataDir::At(folder) => (folder.clone(), None),
         DataDir::Temporary => {
@@ -104,22 +119,25 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         None => journal,
     };
     let (own_journal, own_clock) = (Arc::clone(&journal), Arc::clone(&clock));
-    let (store, writer, thread, hub) = blocking(move || {
+    let (store, writer, thread, hub, metrics) = blocking(move || {
         snapshots::begin(&own_journal, &opened)?;
         let (store, write_store) = store::open(&opened, &options)?;
         let hub = Hub::new(store.head(), feed);
+        let counts = Writing::default();
+        let metrics = Metrics::new(transport::calls(), &counts, hub.counts(), store.cache_counts());
         refill(&store, &hub)?;
         let told = Arc::clone(&hub);
         let publish = Box::new(move |revisions, head| told.publish(revisions, head));
-        let (writer, thread) = writer::start(write_store, own_journal, own_clock, publish)?;
-        Ok((store, writer, thread, hub))
+        let (writer, thread) = writer::start(write_store, own_journal, own_clock, publish, counts)?;
+        Ok((store, writer, thread, hub, Arc::new(metrics)))
     })
     .await?;
     let loaded =
         if config.sample { Some(load_sample(&store, &writer, clock::day(clock.now_us())).await?) } else { None };
-    let app = Arc::new(App::new(store, writer, hub, journal, tasks, clock));
-    let (routes, health) =
-        transport::routes(&app).await.map_err(|e| Error::internal(format!("the descriptors cannot be served: {e}")))?;
+    let app = Arc::new(App::new(store, writer, hub, journal, tasks, clock, Arc::clone(&metrics)));
+    let (routes, health) = transport::routes(&app, config.security.reflection)
+        .await
+        .map_err(|e| Error::internal(format!("the descriptors cannot be served: {e}")))?;
     let drain = config.drain;
     Ok(Server {
         listener,
@@ -127,15 +145,43 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         folder,
         routes,
         health,
+        metrics,
+        admin,
         app,
         writer: thread,
         follower,
         drain,
+        security,
+        reload: mpsc::channel(1),
+        max_connection_age: config.max_connection_age,
         loaded,
         accept_day_jump: config.accept_day_jump,
         snapshots: config.snapshots,
         _temporary: temporary,
     })
+}
+
+/// What secures the server, as its files say now.
+async fn secured(config: &Config, clock: &Arc<dyn Clock>) -> Result<Security> {
+    let (settings, clock) = (config.security.clone(), Arc::clone(clock));
+    blocking(move || Security::open(&settings, clock).map_err(|why| Error::new(Reason::FieldInvalid, why))).await
+}
+
+/// The admin port. One that nobody asked for is left out if another server has it.
+async fn admin_port(admin: AdminPort) -> Result<Option<TcpListener>> {
+    let (address, asked) = match admin {
+        AdminPort::None => return Ok(None),
+        AdminPort::Usual => (DEFAULT_ADMIN, false),
+        AdminPort::At(address) => (address, true),
+    };
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if !asked => {
+            tracing::warn!(%error, %address, "there is no admin port: --admin says where else");
+            Ok(None)
+        }
+        Err(error) => Err(Error::internal(format!("cannot listen on {address} for --admin: {error}"))),
+    }
 }
 
 /// The journal on a stream, followed until the token says so. A store that has some of its log does not make another.
@@ -190,6 +236,24 @@ impl Server {
         self.address
     }
 
+    /// Where the admin port listens, if there is one.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Whether connections are greeted with TLS.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.security.tls.is_some()
+    }
+
+    /// Has the files of TLS and access read again whenever something is sent.
+    #[must_use]
+    pub fn reloader(&self) -> mpsc::Sender<()> {
+        self.reload.0.clone()
+    }
+
     /// The feed's hub, which counts its subscribers.
     #[must_use]
     pub fn hub(&self) -> Arc<Hub> {
@@ -217,9 +281,23 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
         let tasks = self.app.tasks.clone();
-        let (listener, routes) = (self.listener, self.routes);
-        let accepting = listener::serve(listener, routes, tasks.clone(), stop.clone(), abort.clone());
+        let greeting = Greeting {
+            tls: self.security.tls.clone(),
+            access: self.security.access.clone(),
+            max_age: self.max_connection_age,
+            metrics: Arc::clone(&self.metrics),
+        };
+        if let Some(listener) = self.admin {
+            let (app, health, folder) = (Arc::clone(&self.app), self.health.clone(), self.folder.clone());
+            let admin = Admin { app, metrics: Arc::clone(&self.metrics), health, folder };
+            tasks.spawn("admin", admin::serve(admin, listener, stop.clone()));
+        }
+        let draining = self.app.hub.draining().clone();
+        let accepting = listener::serve(self.listener, self.routes, greeting, tasks.clone(), draining, abort.clone());
         let accepting = tasks.spawn("accept", accepting);
+        // (The sender lives as long as the server: the files are read again until it stops.)
+        let (_asking, asked) = self.reload;
+        tasks.spawn("security", self.security.run(Arc::clone(&self.metrics), asked, stop.clone()));
         let app = &self.app;
         let clock =
             day::run(app.store.clone(), app.writer.clone(), Arc::clone(&app.clock), self.accept_day_jump, stop.clone());
@@ -234,7 +312,7 @@ impl Server {
             () = transport::watch_over_lag(&self.app, &self.health) => {}
         }
         tracing::info!("draining");
-        transport::set_serving(&self.health, false).await;
+        self.health.set_serving(false).await;
         self.app.hub.drain();
         stop.cancel();
         self.follower.cancel();
@@ -251,8 +329,8 @@ impl Server {
 }
 
 /// Tells health when filings are refused altogether: whoever balances load goes elsewhere, and reads go on.
-async fn watch_over_filings(app: &App, health: &HealthReporter) {
+async fn watch_over_filings(app: &App, health: &Health) {
     app.writer.failed().await;
-    transport::set_filing_failed(health).await;
+    health.set_filing_failed().await;
     std::future::pending::<()>().await;
 }

@@ -1,9 +1,14 @@
 //! The connection to a server.
 
-use std::time::Duration;
+use std::{fs, path::PathBuf, time::Duration};
 
 use clap::Args;
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
 use tonic_health::pb::health_client::HealthClient;
 
 use super::{
@@ -28,21 +33,105 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// More than a server of this contract sends in one message.
 pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
+/// What requests go through: a channel, and the credential.
+pub type Wire = InterceptedService<Channel, Bearer>;
 /// The client of lookups.
-pub type Registry = RegistryServiceClient<Channel>;
+pub type Registry = RegistryServiceClient<Wire>;
 /// The client of the feed.
-pub type Feed = FeedServiceClient<Channel>;
+pub type Feed = FeedServiceClient<Wire>;
 /// The client of filings.
-pub type Filing = FilingServiceClient<Channel>;
+pub type Filing = FilingServiceClient<Wire>;
 /// The client of operations.
-pub type Log = LogServiceClient<Channel>;
+pub type Log = LogServiceClient<Wire>;
 
-/// The flag that says where the server is.
+/// The flags that say where the server is, and who asks.
 #[derive(Debug, Clone, Args)]
 pub struct ServerArgs {
     /// The server to ask: a URL, or a host with or without port
     #[arg(long, env = "ATTACHE_SERVER", default_value = DEFAULT_SERVER, value_name = "URL", help_heading = "Output")]
     pub server: String,
+    /// Who asks.
+    #[command(flatten)]
+    pub credential: CredentialArgs,
+}
+
+/// The flags that say who asks, and whom they believe.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Security")]
+pub struct CredentialArgs {
+    /// File with a bearer token to show; ATTACHE_TOKEN may have the token itself
+    #[arg(long, env = "ATTACHE_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Show the token to another machine without TLS too, where something else secures the way
+    #[arg(long)]
+    pub token_in_the_clear: bool,
+    /// Authorities to believe the server's certificate by (PEM) [default: the system's]
+    #[arg(long, env = "ATTACHE_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Certificate to prove oneself with, and those that lead to a root (PEM)
+    #[arg(long, env = "ATTACHE_CERTIFICATE", value_name = "FILE", requires = "key")]
+    pub certificate: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, env = "ATTACHE_KEY", value_name = "FILE", requires = "certificate")]
+    pub key: Option<PathBuf>,
+}
+
+/// The environment's token, which no flag has: what stands on a command line is seen by everybody on the machine.
+const TOKEN: &str = "ATTACHE_TOKEN";
+
+impl CredentialArgs {
+    /// The token to show, if there is one.
+    fn token(&self) -> Result<Option<String>, CliError> {
+        let token = match &self.token_file {
+            Some(file) => Some(String::from_utf8(read(file)?).map_err(|_| usage(file, "is no text"))?),
+            None => std::env::var(TOKEN).ok().filter(|token| !token.is_empty()),
+        };
+        Ok(token.map(|token| token.trim().to_owned()))
+    }
+
+    fn tls(&self) -> Result<ClientTlsConfig, CliError> {
+        let mut config = match &self.ca {
+            Some(file) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(file)?)),
+            None => ClientTlsConfig::new().with_native_roots(),
+        };
+        if let (Some(certificate), Some(key)) = (&self.certificate, &self.key) {
+            config = config.identity(Identity::from_pem(read(certificate)?, read(key)?));
+        }
+        Ok(config)
+    }
+}
+
+fn read(file: &PathBuf) -> Result<Vec<u8>, CliError> {
+    fs::read(file).map_err(|e| usage(file, &e.to_string()))
+}
+
+fn usage(file: &std::path::Path, why: &str) -> CliError {
+    CliError::Usage(format!("{}: {why}", file.display()))
+}
+
+/// Shows a token with every request.
+#[derive(Debug, Clone)]
+pub struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Bearer {
+    fn of(token: Option<String>) -> Result<Self, CliError> {
+        let header = |token: String| {
+            let value = format!("Bearer {token}").parse::<MetadataValue<Ascii>>();
+            let mut value = value.map_err(|_| CliError::Usage("the token cannot stand in a header".to_owned()))?;
+            value.set_sensitive(true);
+            Ok::<_, CliError>(value)
+        };
+        Ok(Self(token.map(header).transpose()?))
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(header) = &self.0 {
+            request.metadata_mut().insert("authorization", header.clone());
+        }
+        Ok(request)
+    }
 }
 
 /// The flags of every command that asks a server and prints its answer.
@@ -64,6 +153,13 @@ impl ServerArgs {
     /// [`CliError::Usage`] if the URL makes no sense, [`CliError::Unreachable`] if nobody answers.
     pub async fn connect(&self) -> Result<Connection, CliError> {
         let url = url(&self.server)?;
+        let token = self.credential.token()?;
+        if token.is_some() && !self.credential.token_in_the_clear && !may_be_told(&url) {
+            return Err(CliError::Usage(format!(
+                "--server {url}: the token would cross the network without TLS; use https, or say --token-in-the-clear"
+            )));
+        }
+        let bearer = Bearer::of(token)?;
         let endpoint = Endpoint::from_shared(url.clone())
             .map_err(|e| CliError::Usage(format!("--server {}: {}", self.server, chain(&e))))?
             .connect_timeout(CONNECT_TIMEOUT)
@@ -72,8 +168,14 @@ impl ServerArgs {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        let endpoint = match url.starts_with("https:") {
+            false => endpoint,
+            true => endpoint
+                .tls_config(self.credential.tls()?)
+                .map_err(|e| CliError::Usage(format!("--ca, --certificate or --key: {}", chain(&e))))?,
+        };
         match endpoint.connect().await {
-            Ok(channel) => Ok(Connection { channel }),
+            Ok(channel) => Ok(Connection { wire: InterceptedService::new(channel, bearer) }),
             Err(error) => Err(CliError::Unreachable { server: url, cause: chain(&error) }),
         }
     }
@@ -111,44 +213,44 @@ impl ClientArgs {
 /// A connection, from which a client of each service is taken.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    channel: Channel,
+    wire: Wire,
 }
 
 impl Connection {
-    /// The channel itself, for calls that read their answers in a way of their own.
+    /// What requests go through, for calls that read their answers in a way of their own.
     #[must_use]
-    pub fn channel(&self) -> Channel {
-        self.channel.clone()
+    pub fn wire(&self) -> Wire {
+        self.wire.clone()
     }
 
     /// Lookups.
     #[must_use]
     pub fn registry(&self) -> Registry {
-        RegistryServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+        RegistryServiceClient::new(self.wire.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// Events.
     #[must_use]
     pub fn feed(&self) -> Feed {
-        FeedServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+        FeedServiceClient::new(self.wire.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// Filings.
     #[must_use]
     pub fn filing(&self) -> Filing {
-        FilingServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+        FilingServiceClient::new(self.wire.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// Operations.
     #[must_use]
     pub fn log(&self) -> Log {
-        LogServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+        LogServiceClient::new(self.wire.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// The standard health service.
     #[must_use]
-    pub fn health(&self) -> HealthClient<Channel> {
-        HealthClient::new(self.channel.clone())
+    pub fn health(&self) -> HealthClient<Wire> {
+        HealthClient::new(self.wire.clone())
     }
 }
 
@@ -157,11 +259,17 @@ fn url(server: &str) -> Result<String, CliError> {
     match server.split_once("://") {
         None if has_port(server) => Ok(format!("http://{server}")),
         None => Ok(format!("http://{server}:{DEFAULT_PORT}")),
-        Some(("http", _)) => Ok(server.to_owned()),
-        Some((scheme, _)) => {
-            Err(CliError::Usage(format!("--server {server}: {scheme} is not supported, only plain http is")))
-        }
+        Some(("http" | "https", _)) => Ok(server.to_owned()),
+        Some((scheme, _)) => Err(CliError::Usage(format!("--server {server}: {scheme} is neither http nor https"))),
     }
+}
+
+/// Whether nobody on the way hears what is said to a server.
+fn may_be_told(url: &str) -> bool {
+    let Some(authority) = url.strip_prefix("http://").and_then(|rest| rest.split('/').next()) else { return true };
+    let host = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(authority, |(host, _)| host);
+    let host = host.trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The colons of an IPv6 address stand in brackets.
@@ -187,6 +295,17 @@ mod tests {
     fn a_bare_address_is_taken_as_plain_http() {
         assert_eq!(url("localhost:50051").unwrap(), "http://localhost:50051");
         assert_eq!(url("http://localhost:50051").unwrap(), "http://localhost:50051");
-        assert!(matches!(url("https://localhost"), Err(CliError::Usage(_))));
+        assert_eq!(url("https://localhost").unwrap(), "https://localhost");
+        assert!(matches!(url("ftp://localhost"), Err(CliError::Usage(_))));
+    }
+
+    #[test]
+    fn a_token_is_not_told_to_other_machines_without_tls() {
+        for url in ["http://127.0.0.1:1", "http://[::1]:7", "http://localhost", "https://desk:1"] {
+            assert!(may_be_told(url), "{url}");
+        }
+        for url in ["http://desk:50051", "http://10.0.0.1", "http://localhost.example:1", "http://[2001:db8::1]:7"] {
+            assert!(!may_be_told(url), "{url}");
+        }
     }
 }

@@ -203,7 +203,8 @@ mod tests {
         crate::tasks::Tasks::default().spawn("scripted feed", async move {
             serving.await.expect("the scripted feed is served");
         });
-        let connection = ServerArgs { server: address.to_string() }.connect().await.unwrap();
+        let connection =
+            ServerArgs { server: address.to_string(), credential: Default::default() }.connect().await.unwrap();
         let request = WatchEventsRequest { start: Some(Start::Snapshot(())), ..WatchEventsRequest::default() };
         (Follower::new(connection.feed(), request), server)
     }

@@ -2,11 +2,11 @@
 
 use clap::Args;
 use serde_json::json;
-use tonic::{Code, transport::Channel};
+use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use super::{
-    client::ClientArgs,
+    client::{ClientArgs, Wire},
     error::CliError,
     output::{self, Out},
 };
@@ -41,7 +41,7 @@ pub async fn run(args: &HealthArgs) -> Result<(), CliError> {
     if not.is_empty() { Ok(()) } else { Err(CliError::Unhealthy(not.join(", "))) }
 }
 
-async fn check(client: &mut HealthClient<Channel>, service: &str) -> Result<ServingStatus, CliError> {
+async fn check(client: &mut HealthClient<Wire>, service: &str) -> Result<ServingStatus, CliError> {
     let request = HealthCheckRequest { service: service.to_owned() };
     match client.check(request).await {
         Ok(answer) => Ok(answer.into_inner().status()),

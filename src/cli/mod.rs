@@ -38,6 +38,7 @@ mod search;
 pub mod serve_args;
 mod sheet;
 mod template;
+mod token;
 mod trim;
 mod typos;
 mod view;
@@ -124,6 +125,8 @@ pub enum Command {
     Log(Box<log::LogArgs>),
     /// Drop old history, on every replica
     Trim(Box<trim::TrimArgs>),
+    /// Make bearer tokens for a server whose callers show who they are
+    Token(token::TokenArgs),
     /// Ask whether the server and each of its services serve
     Health(Box<health::HealthArgs>),
     /// Measure what a server does in a second
@@ -189,6 +192,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Export(args) => export::run(&args).await,
         Command::Log(args) => log::run(&args).await,
         Command::Trim(args) => trim::run(&args).await,
+        Command::Token(args) => token::run(&args),
         Command::Health(args) => health::run(&args).await,
         Command::Bench(args) => bench::run(&args).await,
         Command::Cursor(args) => cursor::run(&args).await,

@@ -13,6 +13,10 @@ pub struct ServeArgs {
     /// Address to listen on [default: 127.0.0.1:50051]; port 0 takes a free one and says which
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
+    /// Address of the admin port: metrics, liveness, readiness, the log's filter; `none` for none [default:
+    /// 127.0.0.1:9464, if nobody else listens there]
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Option<String>,
     /// Directory of the store [default: under the user's data directory]
     #[arg(long, value_name = "DIR", conflicts_with = "in_memory")]
     pub data_dir: Option<PathBuf>,
@@ -22,7 +26,7 @@ pub struct ServeArgs {
     /// Load the sample into an empty store, and print what to try
     #[arg(long)]
     pub sample: bool,
-    /// Allow an address that other machines reach, without TLS and authentication
+    /// Allow an address that other machines reach without TLS, or without authentication
     #[arg(long)]
     pub insecure_listen: bool,
     /// Let the clock move the registry's day by more than 40 days at once, as after a long rest
@@ -34,6 +38,9 @@ pub struct ServeArgs {
     /// How to write the log [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// With which certificate.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// Which journal.
     #[command(flatten)]
     pub journal: JournalArgs,
@@ -41,6 +48,20 @@ pub struct ServeArgs {
     /// never [default: 21600, six hours]
     #[arg(long, value_name = "SECONDS")]
     pub journal_snapshot_seconds: Option<u64>,
+}
+
+/// Where the server's certificate is.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TlsArgs {
+    /// The server's certificate and those that lead to a root (PEM); read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// The authorities whose clients' certificates are taken (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
 }
 
 /// Where the log of filings is kept.

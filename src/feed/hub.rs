@@ -20,6 +20,7 @@ use crate::{
     },
     journal::Position,
     limits::REPLAY_READERS,
+    metrics::Feeding,
     pb::v1::EventType,
     store::Head,
 };
@@ -33,6 +34,7 @@ pub struct Hub {
     readers: Arc<Semaphore>,
     /// Bounds the streams; each keeps its place until the transport lets go of it.
     places: Arc<Semaphore>,
+    counts: Feeding,
 }
 
 struct Inner {
@@ -84,6 +86,7 @@ impl Hub {
             settings,
             draining: CancellationToken::new(),
             readers: Arc::new(Semaphore::new(REPLAY_READERS)),
+            counts: Feeding::default(),
         })
     }
 
@@ -104,6 +107,7 @@ impl Hub {
                 {
                     standing.dirty = true;
                     standing.wake.notify_one();
+                    self.counts.wakes.inc();
                 }
             });
             inner.bytes += revision.bytes;
@@ -135,6 +139,19 @@ impl Hub {
     #[must_use]
     pub fn subscribers(&self) -> usize {
         self.lock().subscribers.len()
+    }
+
+    /// How many revisions the ring has, and their bytes.
+    #[must_use]
+    pub fn ring(&self) -> (usize, usize) {
+        let inner = self.lock();
+        (inner.ring.len(), inner.bytes)
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn counts(&self) -> &Feeding {
+        &self.counts
     }
 
     /// The feed's capacities.
@@ -235,8 +252,10 @@ impl Subscriber {
             return Polled::Quiet(head);
         }
         if after < floor {
+            self.hub.counts.ring_misses.inc();
             return Polled::Behind;
         }
+        self.hub.counts.ring_hits.inc();
         let skip = usize::try_from(after - floor).unwrap_or(usize::MAX);
         let found: Vec<_> = inner.ring.iter().skip(skip).take(limit).cloned().collect();
         if skip + found.len() == inner.ring.len() {

@@ -14,7 +14,7 @@ use std::time::Duration;
 pub use self::{
     frames::{Selection, event},
     hub::{Hub, Polled, Subscriber},
-    subscription::{Acknowledged, Frames, Options, Plan, Start, Until, subscribe},
+    subscription::{Acknowledged, Ends, Frames, Options, Plan, Start, Until, subscribe},
 };
 use crate::limits;
 

@@ -10,6 +10,7 @@ use std::{
 use rand::Rng as _;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     frames::{Packer, Selection, frame},
@@ -114,6 +115,14 @@ pub enum Acknowledged {
     Later(Pin<Box<dyn Future<Output = Position> + Send + Sync>>),
 }
 
+/// What ends a watch that its client does not end.
+pub struct Ends {
+    /// It is told to go away, with a frame that says so.
+    pub leaving: CancellationToken,
+    /// Its client may not watch any more, with the reason; `None` is never.
+    pub refused: Option<Pin<Box<dyn Future<Output = Error> + Send>>>,
+}
+
 /// The frames of a watch. Dropping it frees everything.
 pub struct Frames {
     queue: mpsc::Receiver<Encoded>,
@@ -146,6 +155,7 @@ pub fn subscribe(
     tasks: &Tasks,
     plan: Plan,
     acknowledged: Acknowledged,
+    ends: Ends,
 ) -> Result<Frames> {
     let (subscriber, place) = hub.subscribe(plan.selection.filters.clone(), plan.selection.types.clone())?;
     let head = hub.head();
@@ -165,6 +175,7 @@ pub fn subscribe(
     // In a box, as is whatever it does but wait: a task is as large as the largest thing that it may ever do.
     let mut watch = Box::new(Watch {
         subscriber,
+        leaving: ends.leaving,
         store: store.clone(),
         frames,
         at: head.oldest_token(),
@@ -178,7 +189,17 @@ pub fn subscribe(
     });
     let ends_with = Arc::clone(&ending);
     let task = async move {
-        let ending = match watch.run().await {
+        let refused = async {
+            match ends.refused {
+                Some(refused) => refused.await,
+                None => std::future::pending().await,
+            }
+        };
+        let stopped = tokio::select! {
+            error = refused => Err(Stop::Failed(error)),
+            stopped = watch.run() => stopped,
+        };
+        let ending = match stopped {
             Err(Stop::Failed(error)) => Some(error),
             Ok(()) | Err(Stop::Told | Stop::Gone) => None,
         };
@@ -232,6 +253,8 @@ impl Goal {
 
 struct Watch {
     subscriber: Subscriber,
+    /// Cancelled when it is to be told to go away.
+    leaving: CancellationToken,
     store: Store,
     frames: mpsc::Sender<Encoded>,
     plan: Plan,
@@ -510,7 +533,7 @@ impl Watch {
     }
 
     async fn check_drain(&mut self) -> Step {
-        if !self.subscriber.hub().draining().is_cancelled() {
+        if !self.leaving.is_cancelled() {
             return Ok(());
         }
         let token = self.token();
@@ -521,7 +544,6 @@ impl Watch {
 
     /// Waits for something that may match, and tells progress meanwhile.
     async fn wait(&mut self) -> Step {
-        let hub = Arc::clone(self.subscriber.hub());
         let left = self.interval.saturating_sub(self.last_frame.elapsed());
         tokio::select! {
             () = self.subscriber.woken() => Ok(()),
@@ -530,7 +552,7 @@ impl Watch {
                 self.subscriber.wake_at(position);
                 Ok(())
             }
-            () = hub.draining().cancelled() => Ok(()),
+            () = self.leaving.cancelled() => Ok(()),
             () = self.frames.closed() => Err(Stop::Gone),
             () = tokio::time::sleep(left) => {
                 if let Polled::Quiet(head) = self.subscriber.poll(self.at.revision, 0) {

@@ -12,7 +12,10 @@ use std::{
 use bytes::Bytes;
 use quick_cache::{Weighter, sync::Cache};
 
-use crate::limits::{HOT_BYTES, HOT_PLACES};
+use crate::{
+    limits::{HOT_BYTES, HOT_PLACES},
+    metrics::Caching,
+};
 
 /// What an entry takes of memory beside its name and bytes, about.
 const ENTRY_BYTES: usize = 128;
@@ -25,6 +28,8 @@ pub(super) struct Hot {
     /// The last revision that changed one of the names of a place.
     changed: Vec<AtomicU64>,
     places: RandomState,
+    /// How often it answered.
+    pub counts: Caching,
 }
 
 #[derive(Clone)]
@@ -50,6 +55,7 @@ impl Hot {
             records: Cache::with_weighter(HOT_BYTES / EXPECTED_BYTES, HOT_BYTES as u64, Weight),
             changed: (0..HOT_PLACES).map(|_| AtomicU64::new(0)).collect(),
             places: RandomState::new(),
+            counts: Caching::default(),
         }
     }
 
@@ -60,9 +66,11 @@ impl Hot {
 
     /// The record of a name as of a revision, if it is known here.
     pub fn get(&self, name: &str, revision: u64) -> Option<Bytes> {
-        let entry = self.records.get(name)?;
-        let answers = entry.read_at <= revision && self.place(name).load(Ordering::Acquire) <= entry.read_at;
-        answers.then_some(entry.record)
+        let answers = |e: &Entry| e.read_at <= revision && self.place(name).load(Ordering::Acquire) <= e.read_at;
+        let found = self.records.get(name).filter(answers);
+        let count = if found.is_some() { &self.counts.hits } else { &self.counts.misses };
+        count.inc();
+        found.map(|entry| entry.record)
     }
 
     /// Keeps a record that was read as of a revision.

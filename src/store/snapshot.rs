@@ -54,6 +54,13 @@ pub fn has_log(folder: &Path) -> Result<bool, StoreError> {
     Ok(position.is_some_and(|position| position > 0))
 }
 
+/// The bytes of the store's file in a folder, and of its write-ahead log; 0 of what is not there.
+#[must_use]
+pub fn sizes(folder: &Path) -> (u64, u64) {
+    let size = |name: &str| std::fs::metadata(folder.join(name)).map_or(0, |found| found.len());
+    (size(FILE), size(&format!("{FILE}-wal")))
+}
+
 /// Whether there is a store in a folder.
 #[must_use]
 pub fn is_there(folder: &Path) -> bool {

@@ -7,10 +7,10 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use super::{
-    App, LOCAL,
+    App,
     page::{self, PageToken},
     position::{At, patience},
-    request::time_left,
+    request::{Caller, time_left},
     served::feed_service_server::FeedService,
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
         name::{self, KINDS},
         token::{Phase, Token},
     },
-    feed::{self, Acknowledged, Options, Plan, Selection, Start, Until},
+    feed::{self, Acknowledged, Ends, Options, Plan, Selection, Start, Until},
     limits::{
         DEFAULT_BATCH_EVENTS, DEFAULT_FRAME_BYTES, DEFAULT_PROGRESS, MAX_BATCH_EVENTS, MAX_FRAME_BYTES, MAX_PAGE_BYTES,
         MAX_PAGE_CANDIDATES, MAX_PROGRESS, MIN_FRAME_BYTES, MIN_PROGRESS, REPLAY_PAGE_BYTES, REPLAY_PAGE_REVISIONS,
@@ -54,9 +54,10 @@ impl FeedService for Feed {
     type WatchEventsStream = Pin<Box<dyn Stream<Item = std::result::Result<Encoded, Status>> + Send>>;
 
     async fn watch_events(&self, request: Request<WatchEventsRequest>) -> Answered<Self::WatchEventsStream> {
-        let wait = time_left(&request);
+        let (wait, caller) = (time_left(&request), Caller::of(&request)?);
         let (plan, acknowledged) = self.plan(request.into_inner(), wait).await?;
-        let frames = feed::subscribe(&self.0.hub, &self.0.store, &self.0.tasks, plan, acknowledged)?;
+        let ends = Ends { leaving: caller.leaving().clone(), refused: caller.refused() };
+        let frames = feed::subscribe(&self.0.hub, &self.0.store, &self.0.tasks, plan, acknowledged, ends)?;
         Ok(Response::new(Box::pin(frames.map(|frame| frame.map_err(Status::from)))))
     }
 
@@ -66,18 +67,19 @@ impl FeedService for Feed {
     }
 
     async fn get_cursor(&self, request: Request<GetCursorRequest>) -> Answered<GetCursorResponse> {
+        let principal = Arc::clone(&Caller::of(&request)?.principal().name);
         let name = cursor_name(request.into_inner().name)?;
         let (app, asked) = (Arc::clone(&self.0), name.clone());
         let kept = match Arc::clone(&app.journal).shelf() {
-            Some(shelf) => asking(move || cursors::on_shelf(&*shelf, LOCAL, &asked)).await?,
-            None => blocking(move || app.store.read(|c| read::cursor(c, LOCAL, &asked))).await?,
+            Some(shelf) => asking(move || cursors::on_shelf(&*shelf, &principal, &asked)).await?,
+            None => blocking(move || app.store.read(|c| read::cursor(c, &principal, &asked))).await?,
         };
         let row = kept.ok_or_else(|| Error::not_found(&name))?;
         Ok(Response::new(GetCursorResponse { cursor: Some(cursor(name, row)), token: self.0.now().token.encode() }))
     }
 
     async fn commit_cursor(&self, request: Request<CommitCursorRequest>) -> Answered<CommitCursorResponse> {
-        let wait = time_left(&request);
+        let (wait, caller) = (time_left(&request), Caller::of(&request)?);
         let request = request.into_inner();
         let name = cursor_name(request.name)?;
         let token = self.0.reach(&request.position, "position", wait).await?;
@@ -94,8 +96,8 @@ impl FeedService for Feed {
             etag: String::new(),
             updated_at_us: 0,
         };
-        let keep =
-            KeepCursor { principal: LOCAL.to_owned(), name: name.clone(), row, expected_etag: request.expected_etag };
+        let principal = caller.principal().name.to_string();
+        let keep = KeepCursor { principal, name: name.clone(), row, expected_etag: request.expected_etag };
         let clock = Arc::clone(&self.0.clock);
         let row = match Arc::clone(&self.0.journal).shelf() {
             Some(shelf) => asking(move || cursors::keep_on_shelf(&*shelf, &*clock, &keep)).await?,

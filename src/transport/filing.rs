@@ -5,8 +5,12 @@ use std::{sync::Arc, time::Duration};
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{App, LOCAL, import, request::time_left};
+use super::{
+    App, import,
+    request::{Caller, time_left},
+};
 use crate::{
+    access::Principal,
     domain::{
         check,
         constraints::Constraint,
@@ -34,16 +38,17 @@ pub(super) struct Filing(pub Arc<App>);
 
 type Answered<T> = std::result::Result<Response<T>, Status>;
 
-/// When a filing was recorded, if its filer says so, and how long they wait for the answer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Timed {
+/// Who files, when it was recorded, if they say so, and how long they wait for the answer.
+#[derive(Clone)]
+pub(super) struct Asking {
+    pub caller: Caller,
     pub recorded_at_us: Option<i64>,
     pub deadline: Option<Duration>,
 }
 
-impl Timed {
-    fn now(deadline: Option<Duration>) -> Self {
-        Self { recorded_at_us: None, deadline }
+impl Asking {
+    fn of<T>(request: &Request<T>) -> Result<Self> {
+        Ok(Self { caller: Caller::of(request)?, recorded_at_us: None, deadline: time_left(request) })
     }
 }
 
@@ -54,7 +59,7 @@ impl Filing {
         request: &impl Message,
         request_id: Option<&String>,
         validate_only: bool,
-        timed: Timed,
+        asking: &Asking,
     ) -> Result<Answer> {
         if self.0.hub.draining().is_cancelled() {
             return Err(Error::new(Reason::Draining, "the server is shutting down; nothing happened, retry elsewhere"));
@@ -64,13 +69,13 @@ impl Filing {
         }
         let request = writer::Request {
             act,
-            principal: LOCAL.to_owned(),
+            principal: asking.caller.principal().name.to_string(),
             request_id: request_id.cloned().unwrap_or_default(),
             digest: *blake3::hash(&request.encode_to_vec()).as_bytes(),
             validate_only,
-            recorded_at_us: timed.recorded_at_us,
+            recorded_at_us: asking.recorded_at_us,
         };
-        self.0.writer.file(request, timed.deadline).await
+        self.0.writer.file(request, asking.deadline).await
     }
 }
 
@@ -82,20 +87,21 @@ impl FilingService for Filing {
         &self,
         request: Request<Streaming<ImportReportsRequest>>,
     ) -> Answered<Self::ImportReportsStream> {
-        let deadline = time_left(&request);
+        let asking = Asking::of(&request)?;
         let filing = Self(Arc::clone(&self.0));
-        Ok(Response::new(import::answers(filing, request.into_inner(), deadline)))
+        Ok(Response::new(import::answers(filing, request.into_inner(), asking)))
     }
 
     async fn file_reports(&self, request: Request<FileReportsRequest>) -> Answered<FileReportsResponse> {
-        let deadline = time_left(&request);
+        let asking = Asking::of(&request)?;
         let request = request.into_inner();
         check_request_id(request.request_id.as_ref())?;
         let act = parse_filing(&request)?;
+        check_sources(asking.caller.principal(), &act)?;
         check_published(&act, self.0.clock.now_us())?;
         let recorded_at_us = request.recorded_at.as_ref().map(|t| self.0.past(t, "recorded_at")).transpose()?;
-        let timed = Timed { recorded_at_us, deadline };
-        let answer = self.file(act, &request, request.request_id.as_ref(), request.validate_only, timed).await?;
+        let asking = Asking { recorded_at_us, ..asking };
+        let answer = self.file(act, &request, request.request_id.as_ref(), request.validate_only, &asking).await?;
         Ok(Response::new(FileReportsResponse {
             results: answer.results,
             events: answer.events,
@@ -105,13 +111,13 @@ impl FilingService for Filing {
     }
 
     async fn retract_reports(&self, request: Request<RetractReportsRequest>) -> Answered<RetractReportsResponse> {
-        let deadline = time_left(&request);
+        let asking = Asking::of(&request)?;
         let request = request.into_inner();
         check_request_id(request.request_id.as_ref())?;
         let reason = parse_reason(request.reason)?;
         let act = Act::Withdraw { selection: parse_selection(request.selection.as_ref())?, reason };
-        let answer =
-            self.file(act, &request, request.request_id.as_ref(), request.validate_only, Timed::now(deadline)).await?;
+        check_sources(asking.caller.principal(), &act)?;
+        let answer = self.file(act, &request, request.request_id.as_ref(), request.validate_only, &asking).await?;
         Ok(Response::new(RetractReportsResponse {
             results: answer.results,
             events: answer.events,
@@ -122,12 +128,11 @@ impl FilingService for Filing {
     }
 
     async fn retract_record(&self, request: Request<RetractRecordRequest>) -> Answered<RetractRecordResponse> {
-        let deadline = time_left(&request);
+        let asking = Asking::of(&request)?;
         let request = request.into_inner();
         check_request_id(request.request_id.as_ref())?;
         let act = parse_retraction(&request)?;
-        let answer =
-            self.file(act, &request, request.request_id.as_ref(), request.validate_only, Timed::now(deadline)).await?;
+        let answer = self.file(act, &request, request.request_id.as_ref(), request.validate_only, &asking).await?;
         Ok(Response::new(RetractRecordResponse {
             result: one(answer.results),
             events: answer.events,
@@ -137,7 +142,7 @@ impl FilingService for Filing {
     }
 
     async fn restore_record(&self, request: Request<RestoreRecordRequest>) -> Answered<RestoreRecordResponse> {
-        let deadline = time_left(&request);
+        let asking = Asking::of(&request)?;
         let request = request.into_inner();
         check_request_id(request.request_id.as_ref())?;
         let record = parse_name(&request.name, "name")?;
@@ -146,8 +151,7 @@ impl FilingService for Filing {
             return Err(Error::field(Reason::FieldInvalid, "source", why).into());
         }
         let act = Act::Restore { record, source: request.source.clone() };
-        let answer =
-            self.file(act, &request, request.request_id.as_ref(), request.validate_only, Timed::now(deadline)).await?;
+        let answer = self.file(act, &request, request.request_id.as_ref(), request.validate_only, &asking).await?;
         Ok(Response::new(RestoreRecordResponse {
             result: one(answer.results),
             events: answer.events,
@@ -157,12 +161,11 @@ impl FilingService for Filing {
     }
 
     async fn merge_records(&self, request: Request<MergeRecordsRequest>) -> Answered<MergeRecordsResponse> {
-        let deadline = time_left(&request);
+        let asking = Asking::of(&request)?;
         let request = request.into_inner();
         check_request_id(request.request_id.as_ref())?;
         let act = parse_merge(&request)?;
-        let answer =
-            self.file(act, &request, request.request_id.as_ref(), request.validate_only, Timed::now(deadline)).await?;
+        let answer = self.file(act, &request, request.request_id.as_ref(), request.validate_only, &asking).await?;
         Ok(Response::new(MergeRecordsResponse {
             result: one(answer.results),
             events: answer.events,
@@ -172,12 +175,11 @@ impl FilingService for Filing {
     }
 
     async fn unmerge_records(&self, request: Request<UnmergeRecordsRequest>) -> Answered<UnmergeRecordsResponse> {
-        let deadline = time_left(&request);
+        let asking = Asking::of(&request)?;
         let request = request.into_inner();
         check_request_id(request.request_id.as_ref())?;
         let act = Act::Unmerge { loser: parse_name(&request.loser, "loser")? };
-        let answer =
-            self.file(act, &request, request.request_id.as_ref(), request.validate_only, Timed::now(deadline)).await?;
+        let answer = self.file(act, &request, request.request_id.as_ref(), request.validate_only, &asking).await?;
         Ok(Response::new(UnmergeRecordsResponse {
             results: answer.results,
             events: answer.events,
@@ -205,6 +207,23 @@ pub(super) fn check_request_id(id: Option<&String>) -> Result<()> {
 /// The name of a record that came in a field.
 pub(super) fn parse_name(text: &str, field: &str) -> Result<RecordName> {
     text.parse().map_err(|e: name::NameError| Error::field(Reason::FieldInvalid, field, e.to_string()))
+}
+
+/// Checks that a principal may file in the names of the sources that an act names.
+fn check_sources(principal: &Principal, act: &Act) -> Result<()> {
+    match act {
+        Act::File { reports, .. } => {
+            let mut sources = reports.iter().enumerate();
+            sources.try_for_each(|(index, report)| {
+                principal.may_file_for(&report.name.source, &format!("{}.source.name", path_in_request(index)))
+            })
+        }
+        Act::Withdraw { selection: Selection::Report(name), .. } => principal.may_file_for(&name.source, "report"),
+        Act::Withdraw { selection: Selection::Source(source), .. } => principal.may_file_for(source, "source"),
+        // Whose reports these are is known when they are looked for: a limited filer names sources.
+        Act::Withdraw { selection: Selection::Publisher(_), .. } => principal.may_file_for("every source", "publisher"),
+        _ => Ok(()),
+    }
 }
 
 fn check_published(act: &Act, now_us: i64) -> Result<()> {

@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Status, Streaming};
 
-use super::filing::{Filing, Timed, check_request_id, parse_intent, parse_reason, too_many};
+use super::filing::{Asking, Filing, check_request_id, parse_intent, parse_reason, too_many};
 use crate::{
+    access::Principal,
     clock,
     domain::{
         error::{Error, Reason, Result, Violation},
@@ -28,25 +29,28 @@ use crate::{
 pub(super) type Answers = Pin<Box<dyn Stream<Item = std::result::Result<ImportReportsResponse, Status>> + Send>>;
 
 /// Answers each batch as it comes, until the client is done, its deadline passes, or the server drains.
-pub(super) fn answers(filing: Filing, batches: Streaming<ImportReportsRequest>, deadline: Option<Duration>) -> Answers {
+pub(super) fn answers(filing: Filing, batches: Streaming<ImportReportsRequest>, asking: Asking) -> Answers {
     let (answers, told) = mpsc::channel(IMPORT_ANSWERS);
     let tasks = filing.0.tasks.clone();
-    tasks.spawn("import", import(filing, batches, deadline, answers));
+    tasks.spawn("import", import(filing, batches, asking, answers));
     Box::pin(ReceiverStream::new(told))
 }
 
 async fn import(
     filing: Filing,
     mut batches: Streaming<ImportReportsRequest>,
-    deadline: Option<Duration>,
+    asking: Asking,
     answers: mpsc::Sender<std::result::Result<ImportReportsResponse, Status>>,
 ) {
     let began = clock::ticks();
-    let left = || deadline.map(|deadline| deadline.saturating_sub(began.elapsed()));
+    let left = || asking.deadline.map(|deadline| deadline.saturating_sub(began.elapsed()));
     loop {
         let answered = match next(&filing, &mut batches, left()).await {
             Ok(None) => return,
-            Ok(Some(batch)) => answer(&filing, batch, left()).await.map_err(Status::from),
+            Ok(Some(batch)) => {
+                let asking = Asking { deadline: left(), ..asking.clone() };
+                answer(&filing, batch, asking).await.map_err(Status::from)
+            }
             Err(status) => Err(status),
         };
         let ended = answered.is_err();
@@ -80,18 +84,19 @@ async fn next(
     }
 }
 
-async fn answer(filing: &Filing, batch: ImportReportsRequest, left: Option<Duration>) -> Result<ImportReportsResponse> {
+async fn answer(filing: &Filing, batch: ImportReportsRequest, asking: Asking) -> Result<ImportReportsResponse> {
+    asking.caller.recheck()?;
     check_request_id(Some(&batch.request_id))?;
     let intent = parse_intent(batch.intent)?;
     let reason = reason_of(&batch)?;
     let recorded_at_us = batch.recorded_at.as_ref().map(|t| filing.0.past(t, "recorded_at")).transpose()?;
-    let (steps, mut results) = sort_out(&batch, filing.0.clock.now_us())?;
+    let (steps, mut results) = sort_out(&batch, asking.caller.principal(), filing.0.clock.now_us())?;
     let (places, steps): (Vec<u32>, Vec<Step>) = steps.into_iter().unzip();
     let (mut events, mut revision, mut head) = (0, 0, filing.0.store.head());
     if !steps.is_empty() {
         let act = Act::Import { steps, intent, reason };
-        let timed = Timed { recorded_at_us, deadline: left };
-        let answer = filing.file(act, &batch, Some(&batch.request_id), batch.validate_only, timed).await?;
+        let asking = Asking { recorded_at_us, ..asking };
+        let answer = filing.file(act, &batch, Some(&batch.request_id), batch.validate_only, &asking).await?;
         results.extend(places.into_iter().zip(answer.results).map(|(index, result)| told(index, result)));
         events = u32::try_from(answer.events.len()).unwrap_or(u32::MAX);
         (revision, head) = (answer.revision, answer.head);
@@ -109,7 +114,7 @@ fn reason_of(batch: &ImportReportsRequest) -> Result<RetractionReason> {
 /// The good items as steps, with their index, and what is wrong with the others.
 type Sorted = (Vec<(u32, Step)>, Vec<ImportResult>);
 
-fn sort_out(batch: &ImportReportsRequest, now_us: i64) -> Result<Sorted> {
+fn sort_out(batch: &ImportReportsRequest, principal: &Principal, now_us: i64) -> Result<Sorted> {
     if batch.items.is_empty() {
         return Err(Error::field(Reason::FieldInvalid, "items", "is required"));
     }
@@ -120,6 +125,7 @@ fn sort_out(batch: &ImportReportsRequest, now_us: i64) -> Result<Sorted> {
     let mut seen: HashSet<ReportName> = HashSet::new();
     for (index, item) in (0_u32..).zip(&batch.items) {
         let step = parse_item(item, batch.source.as_ref(), now_us).and_then(|step| {
+            principal.may_file_for(&step.report_name().source, "")?;
             if seen.insert(step.report_name().clone()) { Ok(step) } else { Err(twice(step.report_name())) }
         });
         match step {

@@ -1,24 +1,31 @@
 //! The accept loop: our own, because a drain has to end even for a connection that never spoke (see ARCHITECTURE).
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
     service::TowerToHyperService,
 };
+use rand::Rng as _;
 use tokio::{
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, BufReader},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use super::request;
+use super::{
+    Tls,
+    request::{self, Gate},
+};
 use crate::{
+    access::Access,
     limits::{
         CONNECTION_WINDOW_BYTES, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, MAX_STREAMS_PER_CONNECTION, STREAM_WINDOW_BYTES,
     },
+    metrics::Metrics,
     tasks::Tasks,
 };
 
@@ -28,11 +35,29 @@ const MIN_BACK_OFF: Duration = Duration::from_millis(5);
 const MAX_BACK_OFF: Duration = Duration::from_secs(1);
 /// How often a quiet connection is asked whether it still lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// How long it may take to answer: who is gone keeps a watch no longer than both.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// What is read of a connection before HTTP/2 reads itself.
+const FIRST_READ_BYTES: usize = 1024;
+
+/// How connections are greeted, and for how long.
+#[derive(Debug, Clone)]
+pub struct Greeting {
+    /// With which certificate; `None` is plaintext.
+    pub tls: Option<Arc<Tls>>,
+    /// Who may do what; `None` is everybody everything.
+    pub access: Option<Arc<Access>>,
+    /// After how long a connection is told to go, a tenth more or less; `None` is never.
+    pub max_age: Option<Duration>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
 
 /// Accepts connections until told to drain; each then ends in good order, or with `abort` at once.
 pub async fn serve(
     listener: TcpListener,
     routes: Routes,
+    greeting: Greeting,
     tasks: Tasks,
     drain: CancellationToken,
     abort: CancellationToken,
@@ -47,7 +72,7 @@ pub async fn serve(
         match accepted {
             Some((stream, place)) => {
                 back_off = MIN_BACK_OFF;
-                let serving = connection(stream, routes.clone(), drain.clone());
+                let serving = connection(stream, routes.clone(), greeting.clone(), drain.child_token());
                 let abort = abort.clone();
                 tasks.spawn("connection", async move {
                     tokio::select! {
@@ -80,31 +105,74 @@ async fn accept(
     }
 }
 
-async fn connection(stream: TcpStream, routes: Routes, drain: CancellationToken) {
+/// Serves a connection; `leaving` is cancelled when it is to end, by a drain or by its age.
+async fn connection(stream: TcpStream, routes: Routes, greeting: Greeting, leaving: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "nodelay");
     }
-    let mut first = [0; 1];
-    let spoke = tokio::time::timeout(HANDSHAKE_TIMEOUT, stream.peek(&mut first));
-    match tokio::select! { spoke = spoke => spoke, () = drain.cancelled() => return } {
-        Ok(Ok(1..)) => {}
-        _ => return,
+    let Greeting { tls, access, max_age, metrics } = greeting;
+    let peer = stream.peer_addr().ok();
+    let greeted = async {
+        let (stream, certificate) = match tls {
+            None => (Box::new(stream) as Box<dyn Stream>, None),
+            Some(tls) => {
+                let (stream, certificate) = tls.accept(stream).await?;
+                (Box::new(stream) as Box<dyn Stream>, certificate)
+            }
+        };
+        let mut stream = BufReader::with_capacity(FIRST_READ_BYTES, stream);
+        let spoke = !stream.fill_buf().await?.is_empty();
+        Ok::<_, io::Error>(spoke.then_some((stream, certificate)))
+    };
+    let greeted = tokio::select! {
+        greeted = tokio::time::timeout(HANDSHAKE_TIMEOUT, greeted) => greeted,
+        () = leaving.cancelled() => return,
+    };
+    match greeted {
+        Ok(Ok(Some((stream, certificate)))) => {
+            let open = metrics.connection();
+            let gate = Gate { access, certificate, leaving, metrics };
+            speak(stream, routes, gate, max_age).await;
+            drop(open);
+        }
+        Ok(Err(error)) => tracing::debug!(%error, ?peer, "a connection was not greeted"),
+        // Whoever looks whether the port is open says nothing.
+        Ok(Ok(None)) | Err(_) => {}
     }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Speaks HTTP/2 until either side is done.
+async fn speak(stream: impl Stream + 'static, routes: Routes, gate: Gate, max_age: Option<Duration>) {
     let mut builder = auto::Builder::new(TokioExecutor::new()).http2_only();
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION);
-    let service = tower::service_fn(move |request| request::handle(routes.clone(), request));
+    let (leaving, gate) = (gate.leaving.clone(), Arc::new(gate));
+    let service = tower::service_fn(move |request| request::handle(routes.clone(), Arc::clone(&gate), request));
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(connection);
+    // Many that were made together are not to come back together.
+    let max_age = max_age.map(|age| age.mul_f64(rand::rng().random_range(0.9..=1.1)));
+    let old = async {
+        match max_age {
+            Some(age) => tokio::time::sleep(age).await,
+            None => std::future::pending().await,
+        }
+    };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = drain.cancelled() => {
+        () = async { tokio::select! { () = leaving.cancelled() => {}, () = old => {} } } => {
+            // GOAWAY first: the client asks elsewhere from now on, and its watches are told to follow.
             connection.as_mut().graceful_shutdown();
+            leaving.cancel();
             connection.await
         }
     };

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tonic::{Request, Response, Status};
 
-use super::{App, LOCAL, request::time_left};
+use super::{
+    App,
+    request::{Caller, time_left},
+};
 use crate::{
     clock,
     domain::{
@@ -58,12 +61,13 @@ impl LogService for Log {
     }
 
     async fn trim_log(&self, request: Request<TrimLogRequest>) -> Answered<TrimLogResponse> {
-        let deadline = time_left(&request);
+        let (deadline, caller) = (time_left(&request), Caller::of(&request)?);
         let request = request.into_inner();
         let kept_after = self.kept_after(request.keep, deadline).await?;
         let before = self.0.store.head();
         let act = Act::Trim { before: kept_after + 1 };
-        let asked = writer::Request { validate_only: request.dry_run, ..writer::Request::of(act, LOCAL) };
+        let asked =
+            writer::Request { validate_only: request.dry_run, ..writer::Request::of(act, &caller.principal().name) };
         let answer = self.0.writer.file(asked, deadline).await?;
         // Whatever is older was dropped before.
         let is_done = answer.revision == 0 && !request.dry_run;

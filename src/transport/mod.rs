@@ -16,19 +16,23 @@ mod relationship;
 mod request;
 mod search;
 pub mod status;
+mod tls;
 
 use self::readiness::Looks;
-pub use self::readiness::{set_filing_failed, set_serving, watch_over_lag};
+pub use self::{
+    readiness::{Health, watch_over_lag},
+    tls::{Material, Tls},
+};
 use std::sync::Arc;
 
 use prost::Message as _;
 use tonic::service::{Routes, RoutesBuilder};
-use tonic_health::server::HealthReporter;
 
 use crate::{
     clock::Clock,
     feed::Hub,
     journal::Journal,
+    metrics::Metrics,
     pb::{
         self,
         v1::{filing_service_server::FilingServiceServer, log_service_server::LogServiceServer},
@@ -47,9 +51,6 @@ mod served {
 
 use self::served::{feed_service_server::FeedServiceServer, registry_service_server::RegistryServiceServer};
 
-/// Without authentication everybody is this principal.
-pub const LOCAL: &str = "local";
-
 /// The parts that the services work with.
 pub struct App {
     /// Lookups.
@@ -64,6 +65,8 @@ pub struct App {
     pub tasks: Tasks,
     /// What is "the future".
     pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Lookups that read the store.
     points: points::Points,
     /// What the journal says, now and then, of its end.
@@ -80,24 +83,48 @@ impl App {
         journal: Arc<dyn Journal>,
         tasks: Tasks,
         clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
     ) -> Self {
-        Self { store, writer, hub, journal, tasks, clock, points: points::Points::default(), looks: Looks::default() }
+        Self {
+            store,
+            writer,
+            hub,
+            journal,
+            tasks,
+            clock,
+            metrics,
+            points: points::Points::default(),
+            looks: Looks::default(),
+        }
     }
+
+    /// By how many batches the journal is ahead of this store, as it last said; `None` if it does not say.
+    #[must_use]
+    pub fn journal_lag(&self) -> Option<u64> {
+        self.looks.last().map(|end| end.saturating_sub(self.store.head().position))
+    }
+}
+
+/// Every call of the contract, as `Service/Method`.
+pub fn calls() -> impl Iterator<Item = String> {
+    let services = pb::POOL.services().filter(|s| s.package_name() == "attache.v1");
+    services.flat_map(|s| s.methods().map(|m| format!("{}/{}", s.name(), m.name())).collect::<Vec<_>>())
 }
 
 /// The names of the services, as health knows them.
 pub const SERVICES: [&str; 4] =
     ["attache.v1.RegistryService", "attache.v1.FeedService", "attache.v1.FilingService", "attache.v1.LogService"];
 
-/// The services, with health and reflection.
+/// The services, with health, and with reflection if it is wanted.
 ///
 /// # Errors
 ///
 /// If the descriptors cannot be registered.
-pub async fn routes(app: &Arc<App>) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
-    let (health, health_service) = tonic_health::server::health_reporter();
+pub async fn routes(app: &Arc<App>, reflects: bool) -> Result<(Routes, Health), tonic_reflection::server::Error> {
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let health = Health::new(reporter);
     // A replica says so once it knows how far it is behind.
-    set_serving(&health, app.journal.durable().is_none()).await;
+    health.set_serving(app.journal.durable().is_none()).await;
     // Both versions list both, so that a client sees the same services whichever it asks.
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -116,9 +143,10 @@ pub async fn routes(app: &Arc<App>) -> Result<(Routes, HealthReporter), tonic_re
         .add_service(FeedServiceServer::new(feed::Feed(Arc::clone(app))).max_decoding_message_size(usize::MAX))
         .add_service(FilingServiceServer::new(filing::Filing(Arc::clone(app))).max_decoding_message_size(usize::MAX))
         .add_service(LogServiceServer::new(log::Log(Arc::clone(app))).max_decoding_message_size(usize::MAX))
-        .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?);
+        .add_service(health_service);
+    if reflects {
+        routes.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
+    }
     Ok((routes.routes().prepare(), health))
 }
 

@@ -52,6 +52,12 @@ impl Looks {
         self.answered.send_replace((number, end.unwrap_or_default()));
         Ok(end)
     }
+
+    /// The journal's end, if the last look was answered, or the one before it while that is under way.
+    pub fn last(&self) -> Option<Position> {
+        let (number, end) = *self.answered.borrow();
+        (number > 0 && number + 1 >= self.begun.load(Ordering::SeqCst)).then_some(end)
+    }
 }
 
 /// What can be done: reads and watches, and filings.
@@ -61,31 +67,52 @@ struct Ready {
     filings: ServingStatus,
 }
 
-impl Ready {
-    async fn tell(self, health: &HealthReporter) {
-        for service in SERVICES.into_iter().chain([""]) {
-            let status = if service == "attache.v1.FilingService" { self.filings } else { self.reads };
-            health.set_service_status(service, status).await;
+/// Who is told what the server can do: gRPC health, and whoever asks.
+#[derive(Clone)]
+pub struct Health {
+    reporter: HealthReporter,
+    told: watch::Sender<Ready>,
+}
+
+impl Health {
+    /// That nothing can be done yet.
+    pub(super) fn new(reporter: HealthReporter) -> Self {
+        Self { reporter, told: watch::Sender::new(Ready { reads: NotServing, filings: NotServing }) }
+    }
+
+    /// Whether reads and watches are served, and whether filings are.
+    #[must_use]
+    pub fn told(&self) -> (bool, bool) {
+        let ready = *self.told.borrow();
+        (ready.reads == Serving, ready.filings == Serving)
+    }
+
+    /// Tells what every service, and the whole, can do.
+    pub async fn set_serving(&self, serving: bool) {
+        let status = if serving { Serving } else { NotServing };
+        self.tell(Ready { reads: status, filings: status }).await;
+    }
+
+    /// Tells that filings are refused: their service and the whole do not serve, lookups and the feed do.
+    pub async fn set_filing_failed(&self) {
+        self.told.send_modify(|ready| ready.filings = NotServing);
+        for service in ["attache.v1.FilingService", ""] {
+            self.reporter.set_service_status(service, NotServing).await;
         }
     }
-}
 
-/// Tells health what every service, and the whole, can do.
-pub async fn set_serving(health: &HealthReporter, serving: bool) {
-    let status = if serving { Serving } else { NotServing };
-    Ready { reads: status, filings: status }.tell(health).await;
-}
-
-/// Tells health that filings are refused: their service and the whole do not serve, lookups and the feed do.
-pub async fn set_filing_failed(health: &HealthReporter) {
-    for service in ["attache.v1.FilingService", ""] {
-        health.set_service_status(service, NotServing).await;
+    async fn tell(&self, ready: Ready) {
+        self.told.send_replace(ready);
+        for service in SERVICES.into_iter().chain([""]) {
+            let status = if service == "attache.v1.FilingService" { ready.filings } else { ready.reads };
+            self.reporter.set_service_status(service, status).await;
+        }
     }
 }
 
 /// Tells health, every second, whether this replica is close to the journal's end, until it is dropped: one that is behind
 /// serves nothing, one that does not reach the journal, or does not get on, takes no filings.
-pub async fn watch_over_lag(app: &Arc<App>, health: &HealthReporter) {
+pub async fn watch_over_lag(app: &Arc<App>, health: &Health) {
     let (mut told, mut stood) = (None, None::<Position>);
     loop {
         let position = app.store.head().position;
@@ -111,7 +138,7 @@ pub async fn watch_over_lag(app: &Arc<App>, health: &HealthReporter) {
         };
         if told != Some(now) && app.writer.fault().is_none() {
             tracing::info!(reads = ?now.reads, filings = ?now.filings, position, "ready for other things now");
-            now.tell(health).await;
+            health.tell(now).await;
             told = Some(now);
         }
         tokio::time::sleep(READINESS_INTERVAL).await;

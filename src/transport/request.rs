@@ -1,7 +1,9 @@
 //! What every request goes through: an id in every line of the log, a bound on its messages, its deadline.
 
 use std::{
+    future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -9,15 +11,18 @@ use std::{
 use bytes::{Buf as _, Bytes};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body, service::Routes};
 use tower::Service as _;
 use tracing::Instrument as _;
 
 use super::status;
 use crate::{
+    access::{self, Access, Certificate, Need, Principal, Role, Shown},
     clock,
-    domain::error::{Error, Reason},
+    domain::error::{Error, Reason, word},
     limits::{MAX_REQUEST_BYTES, MAX_WAY_BACK},
+    metrics::Metrics,
 };
 
 /// The header that carries a request's id in both directions.
@@ -45,9 +50,83 @@ pub(super) fn time_left<T>(request: &tonic::Request<T>) -> Option<Duration> {
     request.extensions().get::<Deadline>().map(|d| d.left())
 }
 
+/// What a connection's requests have in common.
+pub(super) struct Gate {
+    /// Who may do what; `None` is everybody everything.
+    pub access: Option<Arc<Access>>,
+    /// Whom the client proved to be.
+    pub certificate: Option<Certificate>,
+    /// Cancelled when the connection is to end, and with it its streams.
+    pub leaving: CancellationToken,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Gate {
+    /// Who asks, if they may do what they ask for.
+    fn admit(&self, rpc: &str, headers: &HeaderMap) -> Result<Principal, Error> {
+        let Some(access) = &self.access else { return Ok(Principal::local()) };
+        let need = access::needs(rpc);
+        if need == Need::Nothing {
+            return Ok(Principal::nobody());
+        }
+        let authorization = headers.get(http::header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+        let shown = Shown { authorization, certificate: self.certificate.as_ref() };
+        let admitted = access.admit(need, shown);
+        match (&admitted, need) {
+            (Err(error), _) => {
+                self.metrics.refused(word(error.reason));
+                tracing::warn!(audit = "denied", principal = error.metadata.get("principal"), why = %error.message);
+            }
+            (Ok(principal), Need::Role(Role::Editor | Role::Operator)) => {
+                tracing::info!(audit = "admitted", principal = %principal.name);
+            }
+            _ => {}
+        }
+        admitted
+    }
+}
+
+/// Who asks, as the gate admitted them.
+#[derive(Clone)]
+pub(super) struct Caller {
+    principal: Principal,
+    gate: Arc<Gate>,
+    need: Need,
+}
+
+impl Caller {
+    /// Of a request that came through the gate.
+    pub fn of<T>(request: &tonic::Request<T>) -> Result<Self, Error> {
+        request.extensions().get::<Self>().cloned().ok_or_else(|| Error::internal("a request came by no gate"))
+    }
+
+    /// Who it is.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Checks once more that they may: in the middle of a stream.
+    pub fn recheck(&self) -> Result<(), Error> {
+        self.gate.access.as_ref().map_or(Ok(()), |access| access.recheck(&self.principal, self.need))
+    }
+
+    /// Done when they may not any more, with the reason; `None` is never.
+    pub fn refused(&self) -> Option<Pin<Box<dyn Future<Output = Error> + Send>>> {
+        let access = Arc::clone(self.gate.access.as_ref()?);
+        Some(Box::pin(access.ends(self.principal.clone(), self.need)))
+    }
+
+    /// Cancelled when their connection is to end.
+    pub fn leaving(&self) -> &CancellationToken {
+        &self.gate.leaving
+    }
+}
+
 /// Answers one request.
 pub(super) async fn handle<B>(
     mut routes: Routes,
+    gate: Arc<Gate>,
     request: Request<B>,
 ) -> Result<Response<Body>, std::convert::Infallible>
 where
@@ -72,19 +151,25 @@ where
     let waits = deadline
         .filter(|_| !rpc.starts_with("attache.v1.FilingService/") && rpc != "attache.v1.FeedService/CommitCursor");
     async move {
-        let answer = routes.call(request);
-        let answered = match waits {
-            None => answer.await,
-            Some(deadline) => match tokio::time::timeout(deadline.left(), answer).await {
+        let metrics = Arc::clone(&gate.metrics);
+        let answered = async {
+            let principal = match gate.admit(&rpc, request.headers()) {
+                Err(error) => return Ok(status::from_error(&error).into_http()),
+                Ok(principal) => principal,
+            };
+            let need = access::needs(&rpc);
+            request.extensions_mut().insert(Caller { principal, gate, need });
+            let answer = routes.call(request);
+            let Some(deadline) = waits else { return answer.await };
+            let late = |_| Error::new(Reason::Deadline, "the deadline passed before the answer");
+            match tokio::time::timeout(deadline.left(), answer).await.map_err(late) {
                 Ok(answered) => answered,
-                Err(_) => {
-                    Ok(status::from_error(&Error::new(Reason::Deadline, "the deadline passed before the answer"))
-                        .into_http())
-                }
-            },
+                Err(error) => Ok(status::from_error(&error).into_http()),
+            }
         };
-        let Ok(mut response) = answered;
+        let Ok(mut response) = answered.await;
         let code = response.headers().get("grpc-status").and_then(|v| v.to_str().ok()).unwrap_or("0").to_owned();
+        metrics.answered(&rpc, &code, began.elapsed());
         tracing::debug!(code, elapsed_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX), "answered");
         response.headers_mut().insert(REQUEST_ID, id);
         Ok(response)

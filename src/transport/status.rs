@@ -42,6 +42,8 @@ pub fn code(reason: Reason) -> Code {
         Reason::OutcomeUnknown => Code::Unknown,
         Reason::Deadline => Code::DeadlineExceeded,
         Reason::QuotaExceeded | Reason::TooLarge => Code::ResourceExhausted,
+        Reason::CredentialMissing | Reason::CredentialExpired => Code::Unauthenticated,
+        Reason::RoleRequired => Code::PermissionDenied,
         Reason::LogDiverged | Reason::EntryCorrupt => Code::DataLoss,
         Reason::Unspecified | Reason::Internal => Code::Internal,
     }

@@ -22,6 +22,7 @@ use crate::{
     },
     journal::{Append, Journal, Position, Settled, Trouble},
     limits::{COMMIT_RESERVE_BYTES, CONFLICT_PATIENCE, MAX_CONFLICTS, SWEEP_ROWS},
+    metrics::Writing,
     store::{
         Head, WriteStore,
         apply::{self, Applier},
@@ -48,6 +49,7 @@ pub(super) struct Group {
     fault: watch::Sender<Option<Error>>,
     /// The server shuts down: what is in doubt stays so.
     stopping: CancellationToken,
+    counts: Writing,
 }
 
 enum Tried {
@@ -65,8 +67,9 @@ impl Group {
         publish: Publish,
         fault: watch::Sender<Option<Error>>,
         stopping: CancellationToken,
+        counts: Writing,
     ) -> Self {
-        Self { store, journal, clock, publish, compared: None, fault, stopping }
+        Self { store, journal, clock, publish, compared: None, fault, stopping, counts }
     }
 
     /// Files the jobs, in as few batches as hold them, and answers each.
@@ -93,8 +96,12 @@ impl Group {
                 return all(&error);
             }
             match self.try_group(&jobs[..width]) {
-                Ok(Tried::Done { answers, taken }) => return (answers, taken),
+                Ok(Tried::Done { answers, taken }) => {
+                    self.counts.filings.inc_by(answers.len() as u64);
+                    return (answers, taken);
+                }
                 Ok(Tried::Conflict) => {
+                    self.counts.conflicts.inc();
                     conflicts += 1;
                     width = (width / 2).max(1);
                     if let Err(error) = self.catch_up() {
@@ -148,6 +155,7 @@ impl Group {
     }
 
     fn try_requests(&mut self, before: Head, now_us: i64, asked: &[Asked<'_>]) -> Result<Tried> {
+        let began = clock::ticks();
         let transaction = Transaction::new_unchecked(&self.store.connection, TransactionBehavior::Immediate)
             .map_err(|e| from_sqlite(&e))?;
         let prepared = match prepare(&transaction, before, now_us, asked) {
@@ -170,9 +178,11 @@ impl Group {
         }
         apply::write_head(&transaction, &prepared.head).map_err(|e| from_sqlite(&e))?;
         self.check_room()?;
+        self.counts.apply.observe(began.elapsed().as_secs_f64());
+        let began = clock::ticks();
         match self.journal.append(before.position, &prepared.batch) {
             Append::AtCommit => match transaction.commit() {
-                Ok(()) => Ok(self.committed(prepared)),
+                Ok(()) => Ok(self.committed(prepared, began)),
                 Err(error) if is_full(&error) => Err(from_sqlite(&error)),
                 Err(error) => {
                     self.recover(before, &error);
@@ -180,7 +190,7 @@ impl Group {
                 }
             },
             Append::Appended => match transaction.commit() {
-                Ok(()) => Ok(self.committed(prepared)),
+                Ok(()) => Ok(self.committed(prepared, began)),
                 // It is in the journal: the follower applies it when the store can.
                 Err(error) => {
                     self.recover(before, &error);
@@ -198,7 +208,10 @@ impl Group {
         }
     }
 
-    fn committed(&mut self, prepared: Prepared) -> Tried {
+    fn committed(&mut self, prepared: Prepared, began: clock::Ticks) -> Tried {
+        self.counts.commit.observe(began.elapsed().as_secs_f64());
+        #[allow(clippy::cast_precision_loss, reason = "a group is small")]
+        self.counts.group.observe(prepared.taken as f64);
         self.store.advance(prepared.head, &prepared.revisions);
         (self.publish)(prepared.revisions, prepared.head);
         Tried::Done { answers: prepared.answers, taken: prepared.taken }

@@ -40,6 +40,7 @@ use crate::{
     },
     journal::Journal,
     limits::{MAX_ENTRY_BYTES, MAX_GROUP, WRITER_QUEUE},
+    metrics::Writing,
     store::{Head, WriteStore, read::CursorRow},
     tasks,
 };
@@ -87,6 +88,7 @@ pub fn start(
     journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
     publish: Publish,
+    counts: Writing,
 ) -> Result<(Writer, WriterThread)> {
     let (queue, waiting) = mpsc::channel(WRITER_QUEUE);
     let (faults, fault) = watch::channel(None);
@@ -103,7 +105,7 @@ pub fn start(
     }));
     let stopping = CancellationToken::new();
     let copier = store.copier();
-    let mut group = group::Group::new(store, journal, clock, publish, faults, stopping.clone());
+    let mut group = group::Group::new(store, journal, clock, publish, faults, stopping.clone(), counts);
     match group.catch_up() {
         // It is caught up with when it answers; until then readers have what the store has, and nobody files.
         Err(error) if trouble::may_pass(&error) => {

@@ -121,6 +121,9 @@ pub fn config() -> Config {
         feed: feed::Settings::default(),
         journal: None,
         snapshots: None,
+        security: attache::config::Security::default(),
+        max_connection_age: None,
+        admin: attache::config::AdminPort::None,
     }
 }
 
@@ -134,6 +137,7 @@ pub struct TestServer {
     pub address: String,
     pub channel: Channel,
     pub hub: Arc<feed::Hub>,
+    reloader: tokio::sync::mpsc::Sender<()>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<attache::domain::error::Result<()>>,
 }
@@ -147,14 +151,14 @@ impl TestServer {
     pub async fn with(config: Config, parts: Parts) -> Self {
         let server = serve::build(&config, parts).await.expect("the server starts");
         let address = format!("http://{}", server.address());
-        let hub = server.hub();
+        let (hub, reloader) = (server.hub(), server.reloader());
         let (stop, stopped) = oneshot::channel();
         #[allow(clippy::disallowed_methods, reason = "the harness owns the server's task, and ends it")]
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
         let channel = Endpoint::from_shared(address.clone()).unwrap().connect_lazy();
-        Self { address, channel, hub, stop: Some(stop), running }
+        Self { address, channel, hub, reloader, stop: Some(stop), running }
     }
 
     /// A channel of its own, with windows as small as a careless client's.
@@ -180,6 +184,14 @@ impl TestServer {
 
     pub fn log(&self) -> LogServiceClient<Channel> {
         LogServiceClient::new(self.channel.clone())
+    }
+
+    /// Has the files of TLS and access read again, and waits until they were.
+    pub async fn reload(&self) {
+        // One waits in the queue, one is taken out of it: when there is room for the third, the first was done.
+        for _ in 0..3 {
+            self.reloader.send(()).await.expect("the server runs");
+        }
     }
 
     /// Begins the drain; `ended` waits for its end.

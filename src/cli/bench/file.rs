@@ -68,7 +68,7 @@ pub async fn run(args: &FileArgs) -> Result<(), CliError> {
     let setting = Setting::ask("file", &args.load.client, first, &parameters).await?;
     let run = Arc::new(Run { id: run_id(), next: AtomicU64::new(0), reports: args.reports });
     let filer = |connection: &Connection| Filer {
-        method: Method::new(connection.channel(), SERVICE_NAME, "FileReports"),
+        method: Method::new(connection.wire(), SERVICE_NAME, "FileReports"),
         run: Arc::clone(&run),
     };
     let works = connections.iter().map(|c| (0..args.load.streams).map(|_| filer(c)).collect()).collect();

@@ -53,7 +53,7 @@ pub async fn run(args: &ListArgs) -> Result<(), CliError> {
     let setting = Setting::ask("list", &args.load.client, first, &parameters).await?;
     let request = ListVisitsRequest { filters, page_size: args.page_size, ..ListVisitsRequest::default() };
     let list = |connection: &Connection| List {
-        method: Method::new(connection.channel(), SERVICE_NAME, "ListVisits"),
+        method: Method::new(connection.wire(), SERVICE_NAME, "ListVisits"),
         request: request.clone(),
         pages: args.pages,
         read: 0,

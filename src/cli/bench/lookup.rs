@@ -114,7 +114,7 @@ fn streams(connection: &Connection, at: usize, streams: u16, targets: &Arc<Targe
 }
 
 fn method(connection: &Connection, kind: Kind) -> Method {
-    Method::new(connection.channel(), SERVICE_NAME, &format!("Get{}", kind.message()))
+    Method::new(connection.wire(), SERVICE_NAME, &format!("Get{}", kind.message()))
 }
 
 /// One stream.

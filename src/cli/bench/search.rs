@@ -56,7 +56,7 @@ pub async fn run(args: &SearchArgs) -> Result<(), CliError> {
     let setting = Setting::ask("search", &args.load.client, first, &parameters).await?;
     let queries = Arc::new(queries);
     let search = |connection: &Connection, at: usize, stream: u16| Search {
-        method: Method::new(connection.channel(), SERVICE_NAME, "SearchRecords"),
+        method: Method::new(connection.wire(), SERVICE_NAME, "SearchRecords"),
         draw: Draw::of_stream(SEED, at, stream),
         queries: Arc::clone(&queries),
         page_size: args.page_size,

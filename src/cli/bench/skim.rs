@@ -11,10 +11,9 @@ use tonic::{
     Request, Status,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming},
-    transport::Channel,
 };
 
-use crate::cli::client::MAX_MESSAGE_BYTES;
+use crate::cli::client::{MAX_MESSAGE_BYTES, Wire};
 
 /// A message as far as it was read, and how many bytes it had.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +27,7 @@ pub struct Skimmed<T> {
 /// A client of one method.
 #[derive(Debug, Clone)]
 pub struct Method {
-    grpc: Grpc<Channel>,
+    grpc: Grpc<Wire>,
     path: PathAndQuery,
 }
 
@@ -39,9 +38,9 @@ impl Method {
     ///
     /// If the names are no names: they are literals of this crate.
     #[must_use]
-    pub fn new(channel: Channel, service: &str, method: &str) -> Self {
+    pub fn new(wire: Wire, service: &str, method: &str) -> Self {
         let path = format!("/{service}/{method}").parse().expect("the names of a service and a method make a path");
-        Self { grpc: Grpc::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES), path }
+        Self { grpc: Grpc::new(wire).max_decoding_message_size(MAX_MESSAGE_BYTES), path }
     }
 
     /// One call with one answer.

@@ -175,7 +175,7 @@ impl WatchArgs {
 }
 
 fn watch(connection: &Connection) -> Method {
-    Method::new(connection.channel(), SERVICE_NAME, "WatchEvents")
+    Method::new(connection.wire(), SERVICE_NAME, "WatchEvents")
 }
 
 /// What the subscribers of a connection saw.

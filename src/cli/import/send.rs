@@ -284,7 +284,7 @@ mod tests {
             .serve_with_incoming(TcpListenerStream::new(listener));
         let mut rows = Vec::new();
         let sending = async {
-            let client = ServerArgs { server: url }.connect().await.unwrap().filing();
+            let client = ServerArgs { server: url, credential: Default::default() }.connect().await.unwrap().filing();
             send(&client, batches(many), |batch, _| {
                 rows.extend(batch.rows);
                 Ok(())

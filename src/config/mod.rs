@@ -1,13 +1,16 @@
 //! The configuration: flags over environment over one TOML file over defaults.
 
+mod security;
+
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::Deserialize;
 
+pub use self::security::{AccessRules, JwtRules, Security, TlsFiles};
 use crate::{
     cli::serve_args::{self, JournalArgs, ServeArgs},
     feed,
@@ -17,6 +20,8 @@ use crate::{
 
 /// Where the server listens if nobody says.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:50051";
+/// Where numbers and readiness are told if nobody says, and nobody else listens there.
+pub const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 /// What is logged if nobody says.
 pub const DEFAULT_LOG: &str = "info,rusqlite_migration=warn";
 
@@ -75,6 +80,23 @@ pub struct Config {
     pub journal: Option<jetstream::Settings>,
     /// How often replicas put a snapshot of a store beside the journal; `None` is never.
     pub snapshots: Option<Duration>,
+    /// TLS, and who may do what.
+    pub security: Security,
+    /// After how long a connection is told to go, a tenth more or less; `None` is never.
+    pub max_connection_age: Option<Duration>,
+    /// Where numbers and readiness are told.
+    pub admin: AdminPort,
+}
+
+/// Where numbers and readiness are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdminPort {
+    /// Nowhere.
+    None,
+    /// At [`DEFAULT_ADMIN`], if it is free.
+    Usual,
+    /// At this address.
+    At(SocketAddr),
 }
 
 /// The file, every field as absent as it likes.
@@ -96,6 +118,11 @@ struct File {
     journal_replicas: Option<usize>,
     accept_lax_journal: Option<bool>,
     journal_snapshot_seconds: Option<u64>,
+    max_connection_age_seconds: Option<u64>,
+    admin: Option<String>,
+    reflection: Option<bool>,
+    tls: Option<security::FileTls>,
+    access: Option<security::FileAccess>,
     #[serde(default)]
     limits: FileLimits,
 }
@@ -117,10 +144,12 @@ impl Config {
     ///
     /// If the file cannot be read, an address is none, or one that others reach was not allowed.
     pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
-        let file = args.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
+        let mut file = args.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
         let journal = journal(&args.journal, &file)?;
+        let security = security(args, &mut file)?;
         let text = args.listen.clone().or(file.listen).unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
-        let listen = parse_listen(&text, args.insecure_listen || file.insecure_listen.unwrap_or(false))?;
+        let insecure = args.insecure_listen || file.insecure_listen.unwrap_or(false);
+        let listen = parse_listen(&text, insecure, &security)?;
         let in_memory = args.in_memory || (args.data_dir.is_none() && file.in_memory.unwrap_or(false));
         let sample = args.sample || file.sample.unwrap_or(false);
         let folder = args.data_dir.clone().or(file.data_dir);
@@ -133,6 +162,9 @@ impl Config {
         Ok(Self {
             listen,
             journal,
+            security,
+            admin: admin(args.admin.as_deref().or(file.admin.as_deref()))?,
+            max_connection_age: file.max_connection_age_seconds.filter(|s| *s > 0).map(Duration::from_secs),
             snapshots: snapshots(args.journal_snapshot_seconds.or(file.journal_snapshot_seconds)),
             data_dir: place(folder, in_memory, sample)?,
             in_memory,
@@ -150,6 +182,40 @@ impl Config {
             },
         })
     }
+
+    /// What a configuration file says of access now; `None` is nothing.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or makes no sense.
+    pub fn access_of(file: &Path) -> Result<Option<AccessRules>, ConfigError> {
+        read_file(file)?.access.map(|table| security::access(table, beside(file))).transpose()
+    }
+}
+
+fn security(args: &ServeArgs, file: &mut File) -> Result<Security, ConfigError> {
+    let beside = args.config.as_deref().map_or(Path::new(""), beside);
+    Ok(Security {
+        tls: security::tls(&args.tls, file.tls.take(), beside)?,
+        access: file.access.take().map(|table| security::access(table, beside)).transpose()?,
+        reflection: file.reflection.unwrap_or(true),
+        file: args.config.clone(),
+    })
+}
+
+fn admin(said: Option<&str>) -> Result<AdminPort, ConfigError> {
+    match said {
+        None => Ok(AdminPort::Usual),
+        Some("none") => Ok(AdminPort::None),
+        Some(text) => text.parse().map(AdminPort::At).map_err(|_| {
+            ConfigError(format!("admin: {text:?} is neither an address, such as {DEFAULT_ADMIN}, nor none"))
+        }),
+    }
+}
+
+/// The folder of a file, in which lies what it names.
+fn beside(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new(""))
 }
 
 fn read_file(path: &Path) -> Result<File, ConfigError> {
@@ -224,16 +290,24 @@ pub fn folder(asked: Option<&Path>) -> Result<PathBuf, ConfigError> {
     }
 }
 
-fn parse_listen(text: &str, insecure: bool) -> Result<SocketAddr, ConfigError> {
+fn parse_listen(text: &str, insecure: bool, security: &Security) -> Result<SocketAddr, ConfigError> {
     let address: SocketAddr = text
         .parse()
         .map_err(|_| ConfigError(format!("{text:?} is not an address to listen on, such as {DEFAULT_LISTEN}")))?;
+    let missing = match (&security.tls, &security.access) {
+        (Some(_), Some(_)) => return Ok(address),
+        (None, Some(_)) => "no TLS (--tls-certificate and --tls-key)",
+        (Some(_), None) => "no authentication ([access] in the configuration)",
+        (None, None) => {
+            "no TLS (--tls-certificate and --tls-key) and no authentication ([access] in the configuration)"
+        }
+    };
     if address.ip().is_loopback() || insecure {
         return Ok(address);
     }
     Err(ConfigError(format!(
-        "{address} is reached by other machines, and this version has no TLS and no authentication: \
-         listen on a loopback address, or say --insecure-listen"
+        "{address} is reached by other machines, and there is {missing}: say both, listen on a loopback address, or say \
+         --insecure-listen"
     )))
 }
 
@@ -253,13 +327,24 @@ fn place(folder: Option<PathBuf>, in_memory: bool, sample: bool) -> Result<DataD
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::serve_args::TlsArgs;
 
     #[test]
     fn an_address_that_others_reach_is_refused_unless_it_is_said() {
-        assert!(parse_listen("127.0.0.1:0", false).is_ok());
-        assert!(parse_listen("[::1]:0", false).is_ok());
-        assert!(parse_listen("0.0.0.0:50051", false).is_err());
-        assert!(parse_listen("0.0.0.0:50051", true).is_ok());
+        let open = Security::default();
+        assert!(parse_listen("127.0.0.1:0", false, &open).is_ok());
+        assert!(parse_listen("[::1]:0", false, &open).is_ok());
+        assert!(parse_listen("0.0.0.0:50051", false, &open).is_err());
+        assert!(parse_listen("0.0.0.0:50051", true, &open).is_ok());
+        let file: File = toml::from_str("[access]\n[tls]\ncertificate = \"c\"\nkey = \"k\"").unwrap();
+        let access = Some(security::access(file.access.unwrap(), Path::new("")).unwrap());
+        let tls = security::tls(&TlsArgs::default(), file.tls, Path::new("/etc")).unwrap();
+        assert_eq!(tls.as_ref().unwrap().certificate, Path::new("/etc/c"), "it lies beside the file");
+        let half = Security { access: access.clone(), ..Security::default() };
+        assert!(parse_listen("0.0.0.0:50051", false, &half).unwrap_err().0.contains("no TLS"));
+        let half = Security { tls: tls.clone(), ..Security::default() };
+        assert!(parse_listen("0.0.0.0:50051", false, &half).unwrap_err().0.contains("no authentication"));
+        assert!(parse_listen("0.0.0.0:50051", false, &Security { tls, access, ..Security::default() }).is_ok());
     }
 
     #[test]

@@ -1,0 +1,34 @@
+//! Whose a client's certificate is.
+
+use std::sync::Arc;
+
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+
+/// What a certificate says of its owner, once TLS has verified it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The first URI of its alternative names, else the first DNS name, else the common name.
+    pub name: Arc<str>,
+    /// The end of its validity, in microseconds since 1970.
+    pub ends_at_us: i64,
+}
+
+/// Reads a certificate in DER (RFC 5280); `None` if it cannot be read or names nobody.
+#[must_use]
+pub fn identity(der: &[u8]) -> Option<Certificate> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let alternatives = certificate.subject_alternative_name().ok()?;
+    let names = || alternatives.iter().flat_map(|a| &a.value.general_names);
+    let uri = names().find_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
+    let dns = names().find_map(|name| match name {
+        GeneralName::DNSName(dns) => Some(*dns),
+        _ => None,
+    });
+    let common = certificate.subject().iter_common_name().find_map(|name| name.as_str().ok());
+    let name = uri.or(dns).or(common).filter(|name| !name.is_empty() && !name.chars().any(char::is_control))?;
+    let ends_at_us = certificate.validity().not_after.timestamp().saturating_mul(1_000_000);
+    Some(Certificate { name: name.into(), ends_at_us })
+}

@@ -1,0 +1,253 @@
+//! JWTs of one issuer (RFC 7519): signed with EdDSA, ES256 or RS256 by a key of its set (RFC 7517), and meant for us.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jsonwebtoken::{
+    Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, Validation,
+    crypto::{CryptoProvider, JwtVerifier, KeyUtils},
+    errors::{Error as JwtError, ErrorKind},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse},
+};
+use quick_cache::sync::Cache;
+use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey};
+use serde::Deserialize;
+
+use super::{expired, missing};
+use crate::{
+    domain::error::{Error, Result},
+    limits::{MAX_KEYS, MAX_TOKEN_BYTES, VERIFIED_TOKENS},
+};
+
+/// What an error says beside its words if a key that was not known is to blame: the set may have a new one.
+pub(super) const UNKNOWN_KEY: &str = "unknown_key";
+
+/// The issuer whose JWTs are taken.
+#[derive(Debug)]
+pub struct Issuer {
+    issuer: String,
+    audience: String,
+    /// How far clocks may be apart, in microseconds.
+    leeway_us: i64,
+    keys: KeySet,
+    /// What was verified with these keys, by digest: a signature is verified once.
+    verified: Cache<[u8; 32], Proved>,
+}
+
+/// What a JWT proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Proved {
+    pub subject: Arc<str>,
+    pub ends_at_us: i64,
+    begins_at_us: i64,
+    /// The id of the key that signed it.
+    pub key: Arc<str>,
+}
+
+/// The claims that count (RFC 7519, 4.1); issuer and audience are checked where the token is read.
+#[derive(Deserialize)]
+struct Claims {
+    sub: String,
+    exp: f64,
+    nbf: Option<f64>,
+}
+
+/// The keys of an issuer, by id.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeySet(BTreeMap<Arc<str>, Jwk>);
+
+impl KeySet {
+    /// Reads a JWK set. Keys that are of no use here are passed over: those without an id, for encryption, or of another
+    /// algorithm.
+    ///
+    /// # Errors
+    ///
+    /// If it is none, or has no key of use, or too many.
+    pub fn parse(text: &[u8]) -> std::result::Result<Self, String> {
+        let set: JwkSet = serde_json::from_slice(text).map_err(|e| format!("is no JWK set: {e}"))?;
+        let keys: BTreeMap<Arc<str>, Jwk> = set
+            .keys
+            .into_iter()
+            .filter(|key| algorithm(key).is_some() && DecodingKey::from_jwk(key).is_ok())
+            .filter_map(|key| Some((key.common.key_id.as_deref()?.into(), key)))
+            .collect();
+        match keys.len() {
+            0 => Err("has no key with an id for EdDSA, ES256 or RS256".to_owned()),
+            1..=MAX_KEYS => Ok(Self(keys)),
+            more => Err(format!("has {more} keys; {MAX_KEYS} are looked at")),
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.0.contains_key(id)
+    }
+}
+
+/// The one algorithm that a key is for: which one a token names decides nothing (RFC 8725, 3.1).
+fn algorithm(key: &Jwk) -> Option<Algorithm> {
+    if matches!(&key.common.public_key_use, Some(of) if *of != PublicKeyUse::Signature) {
+        return None;
+    }
+    let fits = match &key.algorithm {
+        AlgorithmParameters::OctetKeyPair(of) if of.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
+        AlgorithmParameters::EllipticCurve(of) if of.curve == EllipticCurve::P256 => Algorithm::ES256,
+        AlgorithmParameters::RSA(_) => Algorithm::RS256,
+        _ => return None,
+    };
+    let stated = key.common.key_algorithm.map(|stated| stated.to_string());
+    stated.is_none_or(|stated| stated == format!("{fits:?}")).then_some(fits)
+}
+
+impl Issuer {
+    /// Whose tokens name it as issuer and us as audience, with clocks apart by so many seconds at most. It has no keys yet.
+    #[must_use]
+    pub fn new(issuer: String, audience: String, leeway_seconds: u32) -> Self {
+        // Whoever verified first has set it.
+        let _ = RING.install_default();
+        let leeway_us = i64::from(leeway_seconds) * 1_000_000;
+        Self { issuer, audience, leeway_us, keys: KeySet::default(), verified: Cache::new(VERIFIED_TOKENS) }
+    }
+
+    /// The same with other keys; nothing counts as verified.
+    #[must_use]
+    pub fn with_keys(&self, keys: KeySet) -> Self {
+        let (issuer, audience, leeway_us) = (self.issuer.clone(), self.audience.clone(), self.leeway_us);
+        Self { issuer, audience, leeway_us, keys, verified: Cache::new(VERIFIED_TOKENS) }
+    }
+
+    /// Its keys.
+    #[must_use]
+    pub fn keys(&self) -> &KeySet {
+        &self.keys
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (&self.issuer, &self.audience) == (&other.issuer, &other.audience)
+    }
+
+    /// What a token proves now.
+    pub(super) fn verify(&self, token: &str, now_us: i64) -> Result<Proved> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(missing(&format!("the token has more than {MAX_TOKEN_BYTES} bytes")));
+        }
+        let digest = *blake3::hash(token.as_bytes()).as_bytes();
+        let proved = match self.verified.get(&digest) {
+            Some(proved) => proved,
+            None => {
+                let proved = self.read(token)?;
+                self.verified.insert(digest, proved.clone());
+                proved
+            }
+        };
+        if proved.ends_at_us <= now_us {
+            return Err(expired("the token has expired"));
+        }
+        if proved.begins_at_us > now_us {
+            return Err(missing("the token is not valid yet"));
+        }
+        Ok(proved)
+    }
+
+    /// Verifies the signature, and reads what is signed.
+    fn read(&self, token: &str) -> Result<Proved> {
+        let header = jsonwebtoken::decode_header(token).map_err(|_| missing("the token is neither ours nor a JWT"))?;
+        let Some(id) = header.kid else { return Err(missing("the JWT does not name its key (kid)")) };
+        let unknown = || missing("the JWT is signed by a key that its issuer does not publish").with(UNKNOWN_KEY, &id);
+        let (id, key) = self.keys.0.get_key_value(id.as_str()).ok_or_else(unknown)?;
+        let algorithm = algorithm(key).ok_or_else(|| missing("the JWT's key is of no use"))?;
+        let mut validation = Validation::new(algorithm);
+        validation.set_issuer(&[&self.issuer]);
+        validation.set_audience(&[&self.audience]);
+        validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
+        // By our clock, and again whenever it is shown.
+        (validation.validate_exp, validation.validate_nbf) = (false, false);
+        let decoding = DecodingKey::from_jwk(key).map_err(|e| refused(&e))?;
+        let claims = jsonwebtoken::decode::<Claims>(token, &decoding, &validation).map_err(|e| refused(&e))?.claims;
+        if claims.sub.is_empty() || claims.sub.len() > 256 || claims.sub.chars().any(char::is_control) {
+            return Err(missing("the JWT's subject is no name"));
+        }
+        Ok(Proved {
+            subject: claims.sub.into(),
+            ends_at_us: micros(claims.exp).saturating_add(self.leeway_us),
+            begins_at_us: claims.nbf.map_or(i64::MIN, |nbf| micros(nbf).saturating_sub(self.leeway_us)),
+            key: Arc::clone(id),
+        })
+    }
+}
+
+/// Seconds since 1970, perhaps with a fraction (RFC 7519, 2, NumericDate).
+#[allow(clippy::cast_possible_truncation, reason = "a cast ends at the ends of the range")]
+fn micros(seconds: f64) -> i64 {
+    (seconds * 1e6) as i64
+}
+
+fn refused(error: &JwtError) -> Error {
+    missing(&match error.kind() {
+        ErrorKind::InvalidSignature => "the JWT's signature is not that of its key".to_owned(),
+        ErrorKind::InvalidIssuer => "the JWT is of another issuer".to_owned(),
+        ErrorKind::InvalidAudience => "the JWT is meant for another audience".to_owned(),
+        ErrorKind::InvalidAlgorithm => "the JWT's algorithm is not that of its key".to_owned(),
+        ErrorKind::MissingRequiredClaim(claim) => format!("the JWT does not say {claim}"),
+        _ => "the JWT cannot be read".to_owned(),
+    })
+}
+
+/// Signatures by *ring*, as of TLS: one library for all that must not be wrong.
+static RING: CryptoProvider = CryptoProvider {
+    signer_factory: |_, _| Err(ErrorKind::UnsupportedAlgorithm.into()),
+    verifier_factory: verifier,
+    key_utils: KeyUtils {
+        rsa_pub_components_from_private_key: |_| Err(ErrorKind::UnsupportedAlgorithm.into()),
+        rsa_pub_components_from_public_key: |_| Err(ErrorKind::UnsupportedAlgorithm.into()),
+        ec_pub_components_from_private_key: |_, _| Err(ErrorKind::UnsupportedAlgorithm.into()),
+        ed_pub_components_from_private_key: |_, _| Err(ErrorKind::UnsupportedAlgorithm.into()),
+        compute_digest: |_, _| Err(ErrorKind::UnsupportedAlgorithm.into()),
+    },
+};
+
+struct Ring {
+    algorithm: Algorithm,
+    key: DecodingKey,
+}
+
+fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> jsonwebtoken::errors::Result<Box<dyn JwtVerifier>> {
+    let fits = matches!(
+        (algorithm, key.family()),
+        (Algorithm::EdDSA, AlgorithmFamily::Ed)
+            | (Algorithm::ES256, AlgorithmFamily::Ec)
+            | (Algorithm::RS256, AlgorithmFamily::Rsa)
+    );
+    if !fits {
+        return Err(ErrorKind::InvalidAlgorithm.into());
+    }
+    Ok(Box::new(Ring { algorithm: *algorithm, key: key.clone() }))
+}
+
+impl ::signature::Verifier<Vec<u8>> for Ring {
+    fn verify(&self, message: &[u8], signed: &Vec<u8>) -> std::result::Result<(), ::signature::Error> {
+        let outcome = match (self.algorithm, self.key.kind()) {
+            (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(key)) => {
+                UnparsedPublicKey::new(&signature::ED25519, key).verify(message, signed)
+            }
+            (Algorithm::ES256, DecodingKeyKind::SecretOrDer(key)) => {
+                UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, key).verify(message, signed)
+            }
+            (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, e }) => {
+                RsaPublicKeyComponents { n, e }.verify(&signature::RSA_PKCS1_2048_8192_SHA256, message, signed)
+            }
+            _ => Err(ring::error::Unspecified),
+        };
+        outcome.map_err(|_| ::signature::Error::new())
+    }
+}
+
+impl JwtVerifier for Ring {
+    fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+}

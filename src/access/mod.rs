@@ -1,0 +1,298 @@
+//! Who may do what: a credential becomes a principal, and a principal may do what the policy grants its name.
+//!
+//! What is not granted is refused. Rules are replaced as a whole while the server runs; whoever holds on to a stream is
+//! looked at again whenever they are.
+
+mod certificate;
+mod jwt;
+mod keys;
+mod need;
+mod policy;
+mod tokens;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+pub use self::{
+    certificate::{Certificate, identity},
+    jwt::{Issuer, KeySet},
+    keys::{KeyPlace, run as keep_keys},
+    need::{Need, of as needs},
+    policy::{Grant, Grants, Policy, Role, SourceLimit},
+    tokens::{Secret, Tokens},
+};
+use crate::{
+    clock::Clock,
+    domain::error::{Error, Reason, Result},
+};
+
+/// Without rules everybody is this principal, and may do everything.
+pub const LOCAL: &str = "local";
+/// Whoever shows no credential, where the policy grants this name anything.
+pub const ANONYMOUS: &str = "anonymous";
+
+/// Everything that decides: made anew when a file changes.
+#[derive(Debug)]
+pub struct Rules {
+    /// What names are granted.
+    pub policy: Policy,
+    /// Tokens by their digests.
+    pub tokens: Tokens,
+    /// Whose JWTs are taken.
+    pub issuer: Option<Issuer>,
+}
+
+/// What a request shows of itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Shown<'a> {
+    /// The `authorization` header, if it can be read.
+    pub authorization: Option<&'a str>,
+    /// The certificate that the connection's client proved to have.
+    pub certificate: Option<&'a Certificate>,
+}
+
+/// Who asks, and what they may do.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    /// As revisions record it: `token:…`, `jwt:…`, `cert:…`, [`ANONYMOUS`] or [`LOCAL`].
+    pub name: Arc<str>,
+    /// What they may do.
+    pub grants: Arc<Grants>,
+    /// When the credential ends, in microseconds since 1970; `None` is never.
+    pub ends_at_us: Option<i64>,
+    credential: Credential,
+}
+
+/// By what a principal is known.
+#[derive(Debug, Clone)]
+enum Credential {
+    /// There are no rules.
+    Local,
+    None,
+    Token(blake3::Hash),
+    /// By the key of this id.
+    Jwt(Arc<str>),
+    Certificate,
+}
+
+impl Principal {
+    /// Whoever asks where there are no rules.
+    #[must_use]
+    pub fn local() -> Self {
+        let grants = Arc::new(Grants::everything());
+        Self { name: LOCAL.into(), grants, ends_at_us: None, credential: Credential::Local }
+    }
+
+    /// Whoever asks for what needs nothing.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self { name: ANONYMOUS.into(), grants: Arc::default(), ends_at_us: None, credential: Credential::None }
+    }
+
+    /// Checks that this principal may do something.
+    ///
+    /// # Errors
+    ///
+    /// `ROLE_REQUIRED`, with the role.
+    pub fn may(&self, need: Need) -> Result<()> {
+        match need {
+            Need::Nothing => Ok(()),
+            Need::Role(role) if self.grants.has(role) => Ok(()),
+            Need::Role(role) => {
+                let why = format!("{} is not granted the role {role}, which this needs", self.name);
+                Err(Error::new(Reason::RoleRequired, why).with("role", role).with("principal", &self.name))
+            }
+        }
+    }
+
+    /// Checks that this principal may file in the name of a source that came in a field.
+    ///
+    /// # Errors
+    ///
+    /// `ROLE_REQUIRED` if it may file for other sources only.
+    pub fn may_file_for(&self, source: &str, field: &str) -> Result<()> {
+        match &self.grants.sources {
+            SourceLimit::None => Ok(()),
+            SourceLimit::Prefixes(prefixes) if prefixes.iter().any(|p| source.starts_with(p)) => Ok(()),
+            SourceLimit::Prefixes(prefixes) => {
+                let allowed = prefixes.iter().map(|p| format!("{p}…")).collect::<Vec<_>>().join(", ");
+                let why = format!("{} may file for {allowed} only, and this is {source}", self.name);
+                Err(Error::field(Reason::RoleRequired, field, why).with("principal", &self.name))
+            }
+        }
+    }
+}
+
+/// The rules in force.
+pub struct Access {
+    rules: ArcSwap<Rules>,
+    /// Counts how often they were replaced.
+    changes: watch::Sender<u64>,
+    clock: Arc<dyn Clock>,
+    /// Asks for the issuer's keys again, because one is unknown.
+    unknown_key: tokio::sync::Notify,
+    /// One replacement at a time: each takes over what the others did not change.
+    replacing: Mutex<()>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access").field("rules", &self.rules.load()).finish_non_exhaustive()
+    }
+}
+
+impl Access {
+    /// With these rules at first.
+    #[must_use]
+    pub fn new(rules: Rules, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            rules: ArcSwap::from_pointee(rules),
+            changes: watch::Sender::new(0),
+            clock,
+            unknown_key: tokio::sync::Notify::new(),
+            replacing: Mutex::new(()),
+        }
+    }
+
+    /// Puts other rules in force; those who are in the middle of something are looked at again. The issuer's keys stay, as
+    /// long as it is the same issuer.
+    pub fn replace(&self, mut rules: Rules) {
+        let _one = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.rules.load();
+        if let (Some(old), Some(new)) = (&before.issuer, &mut rules.issuer)
+            && old.is_same(new)
+            && new.keys().is_empty()
+        {
+            *new = new.with_keys(old.keys().clone());
+        }
+        self.rules.store(Arc::new(rules));
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// Puts other keys of the issuer in force.
+    pub fn replace_keys(&self, keys: KeySet) {
+        let _one = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.rules.load();
+        let Some(issuer) = &before.issuer else { return };
+        if *issuer.keys() == keys {
+            return;
+        }
+        let issuer = Some(issuer.with_keys(keys));
+        let rules = Rules { policy: before.policy.clone(), tokens: before.tokens.clone(), issuer };
+        self.rules.store(Arc::new(rules));
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// Who asks, if they may.
+    ///
+    /// # Errors
+    ///
+    /// `CREDENTIAL_MISSING` if there is none or it is not good, `CREDENTIAL_EXPIRED` if it was, `ROLE_REQUIRED` if it does
+    /// not grant what is needed.
+    pub fn admit(&self, need: Need, shown: Shown<'_>) -> Result<Principal> {
+        let principal = self.principal(shown)?;
+        principal.may(need)?;
+        Ok(principal)
+    }
+
+    fn principal(&self, shown: Shown<'_>) -> Result<Principal> {
+        let rules = self.rules.load();
+        let principal = |name: String, ends_at_us: Option<i64>, credential| -> Result<Principal> {
+            self.check_end(ends_at_us)?;
+            let grants = rules.policy.grants(&name);
+            Ok(Principal { name: name.into(), grants, ends_at_us, credential })
+        };
+        if let Some(header) = shown.authorization {
+            let bearer = bearer(header).ok_or_else(|| missing("the authorization header is not `Bearer TOKEN`"))?;
+            if tokens::is_one(bearer) {
+                let (digest, token) =
+                    rules.tokens.find(bearer).ok_or_else(|| missing("the token is not known here"))?;
+                return principal(format!("token:{}", token.name), token.ends_at_us, Credential::Token(digest));
+            }
+            let issuer = rules.issuer.as_ref().ok_or_else(|| missing("the token is not known here"))?;
+            let proved = issuer.verify(bearer, self.clock.now_us()).inspect_err(|error| {
+                if error.metadata.contains_key(jwt::UNKNOWN_KEY) {
+                    self.unknown_key.notify_one();
+                }
+            })?;
+            return principal(format!("jwt:{}", proved.subject), Some(proved.ends_at_us), Credential::Jwt(proved.key));
+        }
+        if let Some(certificate) = shown.certificate {
+            let name = format!("cert:{}", certificate.name);
+            return principal(name, Some(certificate.ends_at_us), Credential::Certificate);
+        }
+        if rules.policy.names(ANONYMOUS) {
+            return principal(ANONYMOUS.to_owned(), None, Credential::None);
+        }
+        Err(missing("there is no credential: an authorization header `Bearer TOKEN`, or a client certificate"))
+    }
+
+    fn check_end(&self, ends_at_us: Option<i64>) -> Result<()> {
+        match ends_at_us {
+            Some(end) if end <= self.clock.now_us() => Err(expired("the credential has expired")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks once more that a principal who was admitted still may: rules change, and credentials end.
+    ///
+    /// # Errors
+    ///
+    /// `CREDENTIAL_EXPIRED` if the credential is not good any more, `ROLE_REQUIRED` if less is granted now.
+    pub fn recheck(&self, principal: &Principal, need: Need) -> Result<()> {
+        self.check_end(principal.ends_at_us)?;
+        let rules = self.rules.load();
+        let stands = match &principal.credential {
+            Credential::Local => true,
+            Credential::None => rules.policy.names(ANONYMOUS),
+            Credential::Token(digest) => rules.tokens.has(digest, &principal.name),
+            Credential::Jwt(key) => rules.issuer.as_ref().is_some_and(|issuer| issuer.keys().has(key)),
+            Credential::Certificate => true,
+        };
+        if !stands {
+            return Err(expired("the credential was revoked"));
+        }
+        Principal { grants: rules.policy.grants(&principal.name), ..principal.clone() }.may(need)
+    }
+
+    /// Done when a principal may not any more, with the reason.
+    pub async fn ends(self: Arc<Self>, principal: Principal, need: Need) -> Error {
+        let mut changes = self.changes.subscribe();
+        loop {
+            changes.mark_unchanged();
+            if let Err(error) = self.recheck(&principal, need) {
+                return error;
+            }
+            let end = async {
+                match principal.ends_at_us {
+                    Some(end) => self.clock.wait_until(end).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = end => {}
+                // (The sender lives as long as this.)
+                _ = changes.changed() => {}
+            }
+        }
+    }
+}
+
+/// The token of a header `Bearer TOKEN` (RFC 6750, 2.1; the scheme in any case, RFC 9110, 11.1).
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+fn missing(why: &str) -> Error {
+    Error::new(Reason::CredentialMissing, why)
+}
+
+fn expired(why: &str) -> Error {
+    Error::new(Reason::CredentialExpired, why)
+}

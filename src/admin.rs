@@ -1,0 +1,114 @@
+//! The admin port: numbers, liveness, readiness, and what is logged. It listens on loopback unless told otherwise, speaks
+//! HTTP/1, and changes nothing but the log's filter, which it does for this machine alone.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{ConnectInfo, DefaultBodyLimit, State},
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    journal::Durable,
+    limits::MAX_LOG_FILTER_BYTES,
+    metrics::Metrics,
+    store::snapshot,
+    tasks::blocking,
+    telemetry,
+    transport::{App, Health},
+};
+
+/// What it tells of.
+pub struct Admin {
+    /// The server's parts.
+    pub app: Arc<App>,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
+    /// What it says it can do.
+    pub health: Health,
+    /// Where its store lies.
+    pub folder: PathBuf,
+}
+
+/// Answers until it is stopped.
+pub async fn serve(admin: Admin, listener: TcpListener, stop: CancellationToken) {
+    let routes = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/live", get(|| async { "alive\n" }))
+        .route("/ready", get(ready))
+        .route("/log", get(|| async { format!("{}\n", telemetry::filter()) }).put(set_log))
+        .layer(DefaultBodyLimit::max(MAX_LOG_FILTER_BYTES))
+        .with_state(Arc::new(admin));
+    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await });
+    if let Err(error) = served.await {
+        tracing::warn!(%error, "the admin port ended abnormally");
+    }
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+    admin.look().await;
+    let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, format)], admin.metrics.shown())
+}
+
+/// 200 while lookups and watches are served; the body says of filings too.
+async fn ready(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+    let (reads, filings) = admin.health.told();
+    let word = |yes: bool| if yes { "ready" } else { "not ready" };
+    let status = if reads { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, format!("reads: {}\nfilings: {}\n", word(reads), word(filings)))
+}
+
+async fn set_log(ConnectInfo(peer): ConnectInfo<SocketAddr>, body: Bytes) -> (StatusCode, String) {
+    if !peer.ip().is_loopback() {
+        return (StatusCode::FORBIDDEN, "the filter of the log is changed from this machine alone\n".to_owned());
+    }
+    let Ok(filter) = std::str::from_utf8(&body) else {
+        return (StatusCode::BAD_REQUEST, "the filter is no text\n".to_owned());
+    };
+    match telemetry::change(filter.trim()) {
+        Ok(()) => (StatusCode::OK, format!("{}\n", telemetry::filter())),
+        Err(why) => (StatusCode::BAD_REQUEST, format!("{why}\n")),
+    }
+}
+
+impl Admin {
+    /// Asks the parts what they know of themselves.
+    async fn look(&self) {
+        let (head, levels) = (self.app.store.head(), &self.metrics.levels);
+        let (revisions, bytes) = self.app.hub.ring();
+        let folder = self.folder.clone();
+        let (store, wal) = blocking(move || Ok(snapshot::sizes(&folder))).await.unwrap_or_default();
+        let lag = match self.app.journal.durable() {
+            None => 0,
+            Some(Durable::Unknown) => -1,
+            Some(_) => self.app.journal_lag().map_or(-1, |lag| i64::try_from(lag).unwrap_or(i64::MAX)),
+        };
+        let large = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let sized = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
+        for (level, now) in [
+            (&levels.revision, large(head.revision)),
+            (&levels.floor, large(head.floor)),
+            (&levels.position, large(head.position)),
+            (&levels.journal_lag, lag),
+            (&levels.day, head.day.map_or(-1, i64::from)),
+            (&levels.filing, i64::from(self.health.told().1)),
+            (&levels.watches, sized(self.app.hub.subscribers())),
+            (&levels.ring_revisions, sized(revisions)),
+            (&levels.ring_bytes, sized(bytes)),
+            (&levels.store_bytes, large(store)),
+            (&levels.wal_bytes, large(wal)),
+        ] {
+            level.set(now);
+        }
+        #[allow(clippy::cast_precision_loss, reason = "microseconds of this era fit")]
+        levels.recorded_at.set(head.recorded_at_us as f64 / 1e6);
+    }
+}

@@ -1,0 +1,326 @@
+//! What is counted while a server runs, for whoever operates it: in the text format that Prometheus scrapes (OpenMetrics).
+//!
+//! Counters and histograms are written where things happen; what a part knows of itself at any time is asked of it when
+//! the numbers are read. Names, units and meanings are the table below: dashboards and alarms rest on them.
+
+use std::{collections::HashMap, fmt, sync::atomic::AtomicU64, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+/// A number that goes up and down.
+pub type Level = Gauge;
+/// The same with a fraction.
+pub type Share = Gauge<f64, AtomicU64>;
+
+/// What is counted.
+pub struct Metrics {
+    registry: Registry,
+    /// By the name of the call, without its package: those that the contract has.
+    calls: HashMap<String, Call>,
+    /// Calls that no service answers.
+    other: Call,
+    /// Credentials that were not good, and what was not granted, by reason.
+    refusals: Family<Refusal, Counter>,
+    /// How the files of TLS and access were read again.
+    reloads: Family<Reload, Counter>,
+    connections: Level,
+    /// What is asked of the parts when the numbers are read.
+    pub levels: Levels,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// Of one call.
+#[derive(Debug)]
+struct Call {
+    /// By code of gRPC.
+    answers: Vec<Counter>,
+    seconds: Histogram,
+}
+
+/// A connection that is counted.
+#[derive(Debug)]
+pub struct Open(Level);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Labels of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answer {
+    rpc: String,
+    code: &'static str,
+}
+
+/// Labels of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Rpc {
+    rpc: String,
+}
+
+/// Labels of a refusal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refusal {
+    /// The catalogue's word.
+    reason: &'static str,
+}
+
+/// Labels of a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reload {
+    /// `certificate`, `rules` or `keys`.
+    what: &'static str,
+    /// `read` or `refused`.
+    outcome: &'static str,
+}
+
+/// What the writer counts: groups of filings, each one transaction.
+#[derive(Debug, Clone)]
+pub struct Writing {
+    /// Filings that were decided.
+    pub filings: Counter,
+    /// Filings of a group.
+    pub group: Histogram,
+    /// Deciding and applying a group.
+    pub apply: Histogram,
+    /// From there until it is durable: the journal's acknowledgement and the commit.
+    pub commit: Histogram,
+    /// Groups that another replica's batch outran.
+    pub conflicts: Counter,
+}
+
+impl Default for Writing {
+    fn default() -> Self {
+        Self {
+            filings: Counter::default(),
+            group: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
+            apply: seconds(),
+            commit: seconds(),
+            conflicts: Counter::default(),
+        }
+    }
+}
+
+/// What the feed counts.
+#[derive(Debug, Clone, Default)]
+pub struct Feeding {
+    /// How often a watch found what it wanted in the ring.
+    pub ring_hits: Counter,
+    /// How often it had to read the log.
+    pub ring_misses: Counter,
+    /// How often one was woken because something may match.
+    pub wakes: Counter,
+}
+
+/// What the cache of records counts.
+#[derive(Debug, Clone, Default)]
+pub struct Caching {
+    /// Lookups that it answered.
+    pub hits: Counter,
+    /// Those that it did not.
+    pub misses: Counter,
+}
+
+/// What the parts know of themselves.
+#[derive(Debug, Default)]
+pub struct Levels {
+    /// The newest revision here.
+    pub revision: Level,
+    /// The oldest revision that can be read, less one.
+    pub floor: Level,
+    /// The journal's position of the newest batch here.
+    pub position: Level,
+    /// How many batches the journal is ahead; -1 while it does not say.
+    pub journal_lag: Level,
+    /// When the newest entry was recorded, in seconds since 1970.
+    pub recorded_at: Share,
+    /// The registry's day, in days since 1970.
+    pub day: Level,
+    /// Whether filings are taken: 1 or 0.
+    pub filing: Level,
+    /// Watches that are open.
+    pub watches: Level,
+    /// Revisions in the ring, and their bytes.
+    pub ring_revisions: Level,
+    /// See `ring_revisions`.
+    pub ring_bytes: Level,
+    /// Bytes of the store's file, and of its write-ahead log.
+    pub store_bytes: Level,
+    /// See `store_bytes`.
+    pub wal_bytes: Level,
+}
+
+/// The codes of gRPC, by number (its `statuscodes.md`).
+const CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+/// From a tenth of a millisecond to thirteen seconds.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.0001, 2.0, 18))
+}
+
+impl Metrics {
+    /// For a server that answers these calls, named `Service/Method`.
+    #[must_use]
+    pub fn new(
+        calls: impl IntoIterator<Item = String>,
+        writing: &Writing,
+        feeding: &Feeding,
+        caching: &Caching,
+    ) -> Self {
+        let mut registry = Registry::with_prefix("attache");
+        let answers = Family::<Answer, Counter>::default();
+        let taken = Family::<Rpc, Histogram>::new_with_constructor(seconds);
+        registry.register(
+            "requests",
+            "Requests that were answered, by rpc and code; a stream when it began",
+            answers.clone(),
+        );
+        let help = "How long requests took to be answered; a stream to begin";
+        registry.register_with_unit("request", help, Unit::Seconds, taken.clone());
+        let call = |rpc: &str| Call {
+            answers: CODES
+                .iter()
+                .map(|code| answers.get_or_create_owned(&Answer { rpc: rpc.to_owned(), code }))
+                .collect(),
+            seconds: taken.get_or_create_owned(&Rpc { rpc: rpc.to_owned() }),
+        };
+        let calls = calls.into_iter().map(|rpc| (rpc.clone(), call(&rpc))).collect();
+        let other = call("other");
+        let refusals = Family::<Refusal, Counter>::default();
+        let help = "Requests whose credential was not good, or to whose principal it was not granted";
+        registry.register("refusals", help, refusals.clone());
+        let reloads = Family::<Reload, Counter>::default();
+        registry.register("reloads", "How files of TLS and access were read again", reloads.clone());
+        let connections = Level::default();
+        registry.register("connections", "Connections that are open", connections.clone());
+        writing.register(&mut registry);
+        feeding.register(&mut registry);
+        caching.register(&mut registry);
+        let levels = Levels::registered(&mut registry);
+        Self { registry, calls, other, refusals, reloads, connections, levels }
+    }
+
+    /// Counts an answer to a call, named `package.Service/Method`.
+    pub fn answered(&self, rpc: &str, code: &str, taken: Duration) {
+        let short = rpc.rsplit_once('.').map_or(rpc, |(_, short)| short);
+        let call = self.calls.get(short).unwrap_or(&self.other);
+        let number = code.parse::<usize>().ok();
+        // What is no code is told as the protocol tells it.
+        let answer = number.and_then(|number| call.answers.get(number)).or_else(|| call.answers.get(2));
+        if let Some(answer) = answer {
+            answer.inc();
+        }
+        call.seconds.observe(taken.as_secs_f64());
+    }
+
+    /// Counts a connection until it is dropped.
+    #[must_use]
+    pub fn connection(&self) -> Open {
+        self.connections.inc();
+        Open(self.connections.clone())
+    }
+
+    /// Counts a refusal by its word in the catalogue.
+    pub fn refused(&self, reason: &'static str) {
+        self.refusals.get_or_create(&Refusal { reason }).inc();
+    }
+
+    /// Counts a reload of one thing.
+    pub fn reloaded(&self, what: &'static str, read: bool) {
+        self.reloads.get_or_create(&Reload { what, outcome: if read { "read" } else { "refused" } }).inc();
+    }
+
+    /// All of it as text.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let mut shown = String::new();
+        // A `String` takes whatever is written.
+        let written = text::encode(&mut shown, &self.registry);
+        debug_assert!(written.is_ok());
+        shown
+    }
+}
+
+impl Writing {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("filings", "Filings that were decided", self.filings.clone());
+        registry.register("group_filings", "Filings that shared a transaction", self.group.clone());
+        let help = "How long a group took to be decided and applied";
+        registry.register_with_unit("group_apply", help, Unit::Seconds, self.apply.clone());
+        let help = "How long a group took from there until it was durable: the journal's acknowledgement, and the sync";
+        registry.register_with_unit("group_commit", help, Unit::Seconds, self.commit.clone());
+        let help = "Groups that were decided again because another replica's batch came before";
+        registry.register("group_conflicts", help, self.conflicts.clone());
+    }
+}
+
+impl Feeding {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("ring_hits", "How often a watch found what it wanted in the ring", self.ring_hits.clone());
+        registry.register("ring_misses", "How often a watch had to read the log", self.ring_misses.clone());
+        registry.register("wakes", "How often a watch was woken because something may match", self.wakes.clone());
+    }
+}
+
+impl Caching {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("cache_hits", "Lookups that memory answered", self.hits.clone());
+        registry.register("cache_misses", "Lookups that read the store", self.misses.clone());
+    }
+}
+
+impl Levels {
+    fn registered(registry: &mut Registry) -> Self {
+        let levels = Self::default();
+        let mut level = |name: &str, help: &str, level: &Level| registry.register(name, help, level.clone());
+        level("revision", "The newest revision here", &levels.revision);
+        level("floor", "The newest revision that was trimmed", &levels.floor);
+        level("journal_position", "The journal's position of the newest batch here", &levels.position);
+        let help = "Batches by which the journal is ahead; -1 while it does not say, 0 without one";
+        level("journal_lag_batches", help, &levels.journal_lag);
+        level("registry_day", "The registry's day, in days since 1970-01-01", &levels.day);
+        level("filing", "Whether filings are taken, 1, or refused altogether, 0", &levels.filing);
+        level("watches", "Watches that are open", &levels.watches);
+        level("ring_revisions", "Revisions in the feed's ring", &levels.ring_revisions);
+        level("ring_bytes", "Bytes of the feed's ring", &levels.ring_bytes);
+        level("store_bytes", "Bytes of the store's file", &levels.store_bytes);
+        level("wal_bytes", "Bytes of the store's write-ahead log", &levels.wal_bytes);
+        let help = "When the newest revision was recorded, in seconds since 1970";
+        registry.register_with_unit("recorded_at", help, Unit::Seconds, levels.recorded_at.clone());
+        levels
+    }
+}

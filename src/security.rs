@@ -1,0 +1,217 @@
+//! What secures a server: made of files, and made anew when they change or SIGHUP says so.
+//!
+//! What cannot be read is refused, and what was in force before stays.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    access::{self, Access, Issuer, KeyPlace, KeySet, Rules, Tokens},
+    clock::Clock,
+    config::{AccessRules, Config, Security as Settings, TlsFiles},
+    limits::{MAX_SECURITY_FILE_BYTES, SECURITY_LOOK},
+    metrics::Metrics,
+    tasks::blocking,
+    transport::{Material, Tls},
+};
+
+/// What is in force, and of which files it was made.
+pub struct Security {
+    settings: Settings,
+    /// How connections are greeted.
+    pub tls: Option<Arc<Tls>>,
+    /// Who may do what.
+    pub access: Option<Arc<Access>>,
+    /// What the files had when they were last read.
+    seen: Seen,
+    /// What they had when they were found to have changed.
+    changed: Option<Seen>,
+}
+
+/// The files' contents, by digest; `None` could not be read.
+type Seen = BTreeMap<PathBuf, Option<blake3::Hash>>;
+
+impl Security {
+    /// Of these settings.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read, or is not what it should be.
+    pub fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, String> {
+        let seen = look(settings);
+        let tls = settings.tls.as_ref().map(|files| Tls::new(&material(files)?).map_err(|why| format!("tls: {why}")));
+        let access = settings.access.as_ref().map(rules).transpose()?;
+        Ok(Self {
+            settings: settings.clone(),
+            tls: tls.transpose()?.map(Arc::new),
+            access: access.map(|rules| Arc::new(Access::new(rules, clock))),
+            seen,
+            changed: None,
+        })
+    }
+
+    /// The address of the issuer's keys, if they are not in a file.
+    fn keys_at(&self) -> Option<hyper::Uri> {
+        match &self.settings.access.as_ref()?.jwt.as_ref()?.keys {
+            KeyPlace::Url(uri) => Some(uri.clone()),
+            KeyPlace::File(_) => None,
+        }
+    }
+
+    /// Keeps it true to its files until it is stopped; `asked` says now and then that all are to be read again.
+    pub async fn run(self, metrics: Arc<Metrics>, mut asked: mpsc::Receiver<()>, stop: CancellationToken) {
+        let keys = match (&self.access, self.keys_at()) {
+            (Some(access), Some(uri)) => Some(access::keep_keys(Arc::clone(access), uri)),
+            _ => None,
+        };
+        let fetching = async {
+            match keys {
+                Some(keys) => keys.await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut security = self;
+        let following = async {
+            loop {
+                let all = tokio::select! {
+                    Some(()) = asked.recv() => true,
+                    () = tokio::time::sleep(SECURITY_LOOK) => false,
+                };
+                // (What panicked is in the log; the rest goes on with what was in force.)
+                let metrics = Arc::clone(&metrics);
+                let Ok(looked) = blocking(move || Ok(security.follow(all, &metrics))).await else { return };
+                security = looked;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = fetching => {}
+            () = following => std::future::pending().await,
+        }
+    }
+
+    /// Looks at the files, and makes anew what is made of them if they changed, or in any case if that is asked for.
+    fn follow(mut self, all: bool, metrics: &Metrics) -> Self {
+        let seen = look(&self.settings);
+        let was_seen = self.changed.replace(seen.clone()).is_some_and(|changed| changed == seen);
+        // Whoever writes them may be in the middle of it: what is found twice in a row is written.
+        if !all && (seen == self.seen || !was_seen) {
+            return self;
+        }
+        let changed: Vec<&Path> =
+            seen.iter().filter(|(f, now)| self.seen.get(*f) != Some(*now)).map(|(f, _)| f.as_path()).collect();
+        tracing::info!(files = ?changed, "the files of TLS and access are read again");
+        let refused = |what: &str, why: String| {
+            tracing::error!("{what} could not be replaced, and what was in force before stays: {why}");
+        };
+        if let (Some(files), Some(tls)) = (&self.settings.tls, &self.tls) {
+            match material(files).and_then(|material| tls.replace(&material)) {
+                Ok(()) => {
+                    tracing::info!("the certificate was read");
+                    metrics.reloaded("certificate", true);
+                }
+                Err(why) => {
+                    refused("the certificate", why);
+                    metrics.reloaded("certificate", false);
+                }
+            }
+        }
+        if let Some(access) = &self.access {
+            match self.rules_again() {
+                Ok((settings, rules)) => {
+                    access.replace(rules);
+                    self.settings.access = settings;
+                    tracing::info!("the rules of access were read");
+                    metrics.reloaded("rules", true);
+                }
+                Err(why) => {
+                    refused("the rules of access", why);
+                    metrics.reloaded("rules", false);
+                }
+            }
+        }
+        // (What was read may be newer; then it is read once more.)
+        self.seen = seen;
+        self
+    }
+
+    /// The rules as the configuration file says now; flags do not say any.
+    fn rules_again(&self) -> Result<(Option<AccessRules>, Rules), String> {
+        let said = match &self.settings.file {
+            Some(file) => Config::access_of(file).map_err(|e| e.to_string())?,
+            None => self.settings.access.clone(),
+        };
+        // Whoever takes the table away does not mean everybody.
+        let said = said.ok_or("the configuration has no [access] any more: restart without it, if that is meant")?;
+        let address = |rules: &AccessRules| rules.jwt.as_ref().map(|jwt| jwt.keys.clone());
+        let (before, now) = (self.settings.access.as_ref().and_then(address), address(&said));
+        if before != now && matches!((&before, &now), (Some(KeyPlace::Url(_)), _) | (_, Some(KeyPlace::Url(_)))) {
+            return Err("another address of the issuer's keys is asked after a restart".to_owned());
+        }
+        let rules = rules(&said)?;
+        Ok((Some(said), rules))
+    }
+}
+
+fn look(settings: &Settings) -> Seen {
+    let tls = settings.tls.iter();
+    let tls = tls.flat_map(|t| [Some(&t.certificate), Some(&t.key), t.client_ca.as_ref()].into_iter().flatten());
+    let access = settings.access.iter().flat_map(|a| a.tokens.iter().chain(key_file(a)));
+    let config = settings.file.iter().filter(|_| settings.access.is_some());
+    let files = tls.chain(access).chain(config);
+    files.map(|file| (file.clone(), read(file).ok().map(|content| blake3::hash(&content)))).collect()
+}
+
+fn key_file(access: &AccessRules) -> Option<&PathBuf> {
+    match &access.jwt.as_ref()?.keys {
+        KeyPlace::File(file) => Some(file),
+        KeyPlace::Url(_) => None,
+    }
+}
+
+fn material(files: &TlsFiles) -> Result<Material, String> {
+    Ok(Material {
+        certificate: read(&files.certificate)?,
+        key: read(&files.key)?,
+        client_ca: files.client_ca.as_deref().map(read).transpose()?,
+        require_client_certificate: files.require_client_certificate,
+    })
+}
+
+fn rules(settings: &AccessRules) -> Result<Rules, String> {
+    let tokens = match &settings.tokens {
+        None => Tokens::default(),
+        Some(file) => {
+            let text = String::from_utf8(read(file)?).map_err(|_| format!("{}: is no text", file.display()))?;
+            Tokens::parse(&text).map_err(|why| format!("{}: {why}", file.display()))?
+        }
+    };
+    let issuer = settings.jwt.as_ref().map(|jwt| {
+        let issuer = Issuer::new(jwt.issuer.clone(), jwt.audience.clone(), jwt.leeway_seconds);
+        match &jwt.keys {
+            // They are fetched once the server runs.
+            KeyPlace::Url(_) => Ok(issuer),
+            KeyPlace::File(file) => {
+                let keys = KeySet::parse(&read(file)?).map_err(|why| format!("{} {why}", file.display()))?;
+                Ok::<_, String>(issuer.with_keys(keys))
+            }
+        }
+    });
+    Ok(Rules { policy: settings.policy.clone(), tokens, issuer: issuer.transpose()? })
+}
+
+/// A small file; the error names it.
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    let found = fs::metadata(file).and_then(|found| match found.len() {
+        ..=MAX_SECURITY_FILE_BYTES => fs::read(file),
+        size => Err(io::Error::other(format!("has {size} bytes, and {MAX_SECURITY_FILE_BYTES} are read"))),
+    });
+    found.map_err(|e| format!("{}: {e}", file.display()))
+}

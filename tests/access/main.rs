@@ -1,0 +1,527 @@
+//! Who may do what: credentials, roles, sources; and what becomes of those who are in the middle of something when rules
+//! change, or a credential ends.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod issuer;
+mod tls;
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use attache::{
+    access::Secret,
+    cli::{self, Command},
+    config::Config,
+    pb::v1::{self, feed_service_client::FeedServiceClient, filing_service_client::FilingServiceClient},
+    serve::Parts,
+};
+use common::{FakeClock, START_US, TestServer, source, visit_report, watching::*};
+use issuer::Key;
+use serde_json::{Value, json};
+use tonic::{
+    Code, Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::Channel,
+};
+
+/// What every request shows.
+#[derive(Clone)]
+pub struct Shows(Option<String>);
+
+impl Interceptor for Shows {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(header) = &self.0 {
+            let value: MetadataValue<Ascii> = header.parse().expect("a header");
+            request.metadata_mut().insert("authorization", value);
+        }
+        Ok(request)
+    }
+}
+
+type As = InterceptedService<Channel, Shows>;
+
+/// A caller with a credential.
+struct Caller(As);
+
+impl Caller {
+    fn with(server: &TestServer, header: Option<String>) -> Self {
+        Self(InterceptedService::new(server.channel.clone(), Shows(header)))
+    }
+
+    fn bearer(server: &TestServer, token: &str) -> Self {
+        Self::with(server, Some(format!("Bearer {token}")))
+    }
+
+    async fn info(&self) -> Result<v1::GetLogInfoResponse, Status> {
+        let mut log = v1::log_service_client::LogServiceClient::new(self.0.clone());
+        log.get_log_info(v1::GetLogInfoRequest {}).await.map(tonic::Response::into_inner)
+    }
+
+    async fn file(&self, id: &str, source: &str) -> Result<v1::FileReportsResponse, Status> {
+        let reports = vec![visit_report(id, source, "KZ", "AZ", "2023-05-01")];
+        let request = v1::FileReportsRequest { reports, ..Default::default() };
+        self.filing().file_reports(request).await.map(tonic::Response::into_inner)
+    }
+
+    fn filing(&self) -> FilingServiceClient<As> {
+        FilingServiceClient::new(self.0.clone())
+    }
+
+    fn feed(&self) -> FeedServiceClient<As> {
+        FeedServiceClient::new(self.0.clone())
+    }
+
+    async fn watch(&self) -> tonic::Streaming<v1::WatchEventsResponse> {
+        let request = lively(from_oldest());
+        self.feed().watch_events(request).await.expect("the watch is admitted").into_inner()
+    }
+}
+
+fn refused<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, String) {
+    let status = answer.expect_err("it is refused");
+    (status.code(), reason(&status))
+}
+
+fn missing() -> (Code, String) {
+    (Code::Unauthenticated, "CREDENTIAL_MISSING".to_owned())
+}
+
+fn expired() -> (Code, String) {
+    (Code::Unauthenticated, "CREDENTIAL_EXPIRED".to_owned())
+}
+
+fn not_granted() -> (Code, String) {
+    (Code::PermissionDenied, "ROLE_REQUIRED".to_owned())
+}
+
+/// A folder with a configuration and what it names.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new(config: &str) -> Self {
+        let files = Self(tempfile::tempdir().unwrap());
+        files.write("attache.toml", config);
+        files
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        // At once, as whoever replaces such files does: half of one may be read otherwise.
+        fs::write(self.path("new"), text).unwrap();
+        fs::rename(self.path("new"), self.path(name)).unwrap();
+    }
+
+    /// Adds a token to the file of tokens, and answers it.
+    fn token(&self, name: &str, expires: Option<&str>) -> String {
+        let Secret { token, digest } = Secret::new();
+        let before = fs::read_to_string(self.path("tokens.toml")).unwrap_or_default();
+        let expires = expires.map(|e| format!("expires = {e:?}\n")).unwrap_or_default();
+        self.write("tokens.toml", format!("{before}[[token]]\nname = {name:?}\ndigest = {digest:?}\n{expires}"));
+        token
+    }
+
+    async fn serve(&self) -> (TestServer, Arc<FakeClock>) {
+        let clock = Arc::new(FakeClock::default());
+        let parts = Parts { clock: Arc::clone(&clock) as Arc<dyn attache::clock::Clock>, ..Parts::default() };
+        (TestServer::with(config_of(&self.path("attache.toml")), parts).await, clock)
+    }
+}
+
+/// The configuration of tests with what a file says of security.
+fn config_of(file: &Path) -> Config {
+    let line = ["attache", "serve", "--listen", "127.0.0.1:0", "--config", file.to_str().unwrap()];
+    let Command::Serve(args) = <cli::Cli as clap::Parser>::try_parse_from(line).unwrap().command else { panic!() };
+    let Config { security, max_connection_age, .. } = Config::load(&args).unwrap();
+    Config { security, max_connection_age, ..common::config() }
+}
+
+const TOKENS: &str = r#"
+[access]
+tokens = "tokens.toml"
+[[access.allow]]
+who = "token:*"
+roles = ["reader"]
+[[access.allow]]
+who = "token:desk-az"
+roles = ["filer"]
+sources = ["sources/az-"]
+[[access.allow]]
+who = "token:editor"
+roles = ["filer", "editor"]
+[[access.allow]]
+who = "token:admin"
+roles = ["operator"]
+"#;
+
+#[tokio::test]
+async fn who_shows_no_good_credential_gets_nothing_but_health() {
+    let files = Files::new(TOKENS);
+    let good = files.token("reader", None);
+    let (server, _) = files.serve().await;
+    let shown = [
+        None,
+        Some(format!("Bearer {}", Secret::new().token)),
+        Some("Bearer not.a.jwt".to_owned()),
+        Some(good.clone()),
+        Some(format!("Basic {good}")),
+        Some("Bearer".to_owned()),
+        Some(format!("Bearer {}", &good[..good.len() - 1])),
+    ];
+    for header in shown {
+        let caller = Caller::with(&server, header.clone());
+        assert_eq!(refused(caller.info().await), missing(), "{header:?}");
+        assert_eq!(refused(caller.file("v", "az-mod").await), missing(), "{header:?}");
+        assert_eq!(refused(caller.feed().watch_events(from_oldest()).await.map(drop)), missing(), "{header:?}");
+    }
+    assert!(Caller::with(&server, Some(format!("bearer {good}"))).info().await.is_ok(), "the scheme is in any case");
+    let mut health = tonic_health::pb::health_client::HealthClient::new(server.channel.clone());
+    assert!(health.check(tonic_health::pb::HealthCheckRequest::default()).await.is_ok(), "health is open");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn roles_are_what_the_policy_grants_and_no_more() {
+    let files = Files::new(TOKENS);
+    let [reader, desk, editor, admin] = ["reader", "desk-az", "editor", "admin"].map(|name| files.token(name, None));
+    let (server, _) = files.serve().await;
+    let [reader, desk, editor, admin] = [&reader, &desk, &editor, &admin].map(|t| Caller::bearer(&server, t));
+    assert_eq!(refused(reader.file("v", "az-mod").await), not_granted());
+    assert!(desk.file("v", "az-mod").await.is_ok());
+    assert!(editor.file("v", "kz-mod").await.is_ok(), "no sources are all sources");
+
+    let ruling = v1::RetractRecordRequest {
+        name: "visits/v".into(),
+        source: Some(v1::Source { kind: v1::SourceKind::Editor.into(), ..source("editor") }),
+        reason: v1::RetractionReason::FilerError.into(),
+        ..Default::default()
+    };
+    let status = desk.filing().retract_record(ruling.clone()).await.expect_err("a filer makes no rulings");
+    assert_eq!((status.code(), reason(&status)), not_granted());
+    assert!(status.message().contains("token:desk-az") && status.message().contains("editor"), "{}", status.message());
+    assert!(editor.filing().retract_record(ruling).await.is_ok());
+
+    let trim = v1::TrimLogRequest { dry_run: true, keep: Some(v1::trim_log_request::Keep::FromRevision(1)) };
+    let log = |caller: &Caller| v1::log_service_client::LogServiceClient::new(caller.0.clone());
+    assert_eq!(refused(log(&editor).trim_log(trim.clone()).await), not_granted());
+    assert!(log(&admin).trim_log(trim).await.is_ok());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_filer_files_for_its_own_sources_alone() {
+    let files = Files::new(TOKENS);
+    let (desk, editor) = (files.token("desk-az", None), files.token("editor", None));
+    let (server, _) = files.serve().await;
+    let (desk, editor) = (Caller::bearer(&server, &desk), Caller::bearer(&server, &editor));
+    editor.file("v", "kz-mod").await.unwrap();
+    let before = editor.info().await.unwrap().token;
+
+    let two = v1::FileReportsRequest {
+        reports: ["az-mod", "kz-mod"].map(|s| visit_report("v", s, "KZ", "AZ", "2023-05-02")).to_vec(),
+        ..Default::default()
+    };
+    let status = desk.filing().file_reports(two).await.expect_err("one of them is not its own");
+    assert_eq!((status.code(), reason(&status)), not_granted());
+    assert!(status.message().contains("reports[1].source.name"), "{}", status.message());
+    assert!(status.message().contains("sources/az-"), "it says for which it may: {}", status.message());
+
+    use v1::retract_reports_request::Selection;
+    let withdraw = |selection| v1::RetractReportsRequest {
+        selection: Some(selection),
+        reason: v1::RetractionReason::FilerError.into(),
+        ..Default::default()
+    };
+    for selection in [
+        Selection::Report("visits/v/reports/kz-mod".into()),
+        Selection::Source("sources/kz-mod".into()),
+        Selection::Publisher("Publisher kz-mod".into()),
+    ] {
+        let refusal = desk.filing().retract_reports(withdraw(selection.clone())).await;
+        assert_eq!(refused(refusal), not_granted(), "{selection:?}");
+    }
+    assert_eq!(editor.info().await.unwrap().token, before, "nothing of it happened");
+
+    let item = |item| v1::ImportItem { item: Some(item) };
+    let batch = v1::ImportReportsRequest {
+        request_id: "batch".into(),
+        items: vec![
+            item(v1::import_item::Item::Report(visit_report("v", "az-mod", "KZ", "AZ", "2023-05-01"))),
+            item(v1::import_item::Item::Report(visit_report("v", "kz-mod", "KZ", "AZ", "2023-05-02"))),
+            item(v1::import_item::Item::Withdraw("visits/v/reports/kz-mod".into())),
+        ],
+        reason: v1::RetractionReason::FilerError.into(),
+        ..Default::default()
+    };
+    let mut answers = desk.filing().import_reports(tokio_stream::once(batch)).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap();
+    let refusals = answer.results.iter().map(|r| match r.outcome.as_ref().unwrap() {
+        v1::import_result::Outcome::Refusal(refusal) => Some(refusal.reason()),
+        v1::import_result::Outcome::Result(_) => None,
+    });
+    let role = Some(v1::ErrorReason::RoleRequired);
+    assert_eq!(refusals.collect::<Vec<_>>(), [None, role, role]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn revisions_say_who_filed_and_cursors_are_each_principals_own() {
+    let files = Files::new(TOKENS);
+    let (desk, editor) = (files.token("desk-az", None), files.token("editor", None));
+    let (server, _) = files.serve().await;
+    let (desk, editor) = (Caller::bearer(&server, &desk), Caller::bearer(&server, &editor));
+    let filed = desk.file("v", "az-mod").await.unwrap();
+    editor.file("v", "kz-mod").await.unwrap();
+    let mut registry = v1::registry_service_client::RegistryServiceClient::new(editor.0.clone());
+    let asked = v1::ListRevisionsRequest { name: "visits/v".into(), ..Default::default() };
+    let revisions = registry.list_revisions(asked).await.unwrap().into_inner().revisions;
+    let mut principals: Vec<_> = revisions.iter().map(|r| r.principal.as_str()).collect();
+    principals.sort_unstable();
+    assert_eq!(principals, ["token:desk-az", "token:editor"]);
+
+    let commit = v1::CommitCursorRequest { name: "c".into(), position: filed.token, ..Default::default() };
+    desk.feed().commit_cursor(commit).await.unwrap();
+    let asked = v1::GetCursorRequest { name: "c".into() };
+    assert!(desk.feed().get_cursor(asked.clone()).await.is_ok());
+    assert_eq!(refused(editor.feed().get_cursor(asked).await).1, "RECORD_NOT_FOUND", "the name is another's");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_is_anonymous_may_what_anonymous_is_granted() {
+    let files = Files::new("[access]\n[[access.allow]]\nwho = \"anonymous\"\nroles = [\"reader\"]\n");
+    let (server, _) = files.serve().await;
+    let anybody = Caller::with(&server, None);
+    assert!(anybody.info().await.is_ok());
+    assert_eq!(refused(anybody.file("v", "s").await), not_granted());
+    let stranger = Caller::bearer(&server, &Secret::new().token);
+    assert_eq!(refused(stranger.info().await), missing(), "a bad credential is not none");
+    server.stop().await;
+}
+
+/// Frames until the stream ends, and what it ends with.
+async fn ends(mut watch: tonic::Streaming<v1::WatchEventsResponse>) -> (Vec<v1::WatchEventsResponse>, Option<Status>) {
+    patiently("the end of a watch", async move {
+        let mut frames = Vec::new();
+        loop {
+            match watch.message().await {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => return (frames, None),
+                Err(status) => return (frames, Some(status)),
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_watch_ends_when_its_credential_does_and_resumes_with_another() {
+    let files = Files::new(TOKENS);
+    let short = files.token("desk-az", Some("2024-01-02T01:00:00Z"));
+    let long = files.token("desk-az", None);
+    let (server, clock) = files.serve().await;
+    let (short, long) = (Caller::bearer(&server, &short), Caller::bearer(&server, &long));
+    let first = short.file("v", "az-mod").await.unwrap();
+    let (ending, lasting) = (short.watch().await, long.watch().await);
+    clock.advance(Duration::from_secs(3600));
+    let (frames, error) = ends(ending).await;
+    let error = error.expect("an end with a reason");
+    assert_eq!((error.code(), reason(&error)), expired());
+    assert_eq!(ids(&events(&frames)), ids(&first.events), "what was told before counts");
+    assert_eq!(refused(short.info().await), expired(), "nor is it good for anything else");
+
+    let second = long.file("w", "az-mod").await.unwrap();
+    let resumed = long.feed().watch_events(until_caught_up(after(&frames.last().unwrap().token))).await.unwrap();
+    let (rest, error) = ends(resumed.into_inner()).await;
+    assert!(error.is_none());
+    assert_eq!(ids(&events(&rest)), ids(&second.events), "the next events and no others");
+    drop(lasting);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_ends_its_own_watches_alone() {
+    let files = Files::new(TOKENS);
+    let kept = files.token("desk-az", None);
+    let only_kept = fs::read(files.path("tokens.toml")).unwrap();
+    let revoked = files.token("reader", None);
+    let (server, _) = files.serve().await;
+    let (kept, revoked) = (Caller::bearer(&server, &kept), Caller::bearer(&server, &revoked));
+    let (mut lasting, ending) = (kept.watch().await, revoked.watch().await);
+    files.write("tokens.toml", only_kept);
+    server.reload().await;
+    let (_, error) = ends(ending).await;
+    assert_eq!(error.map(|e| reason(&e)).as_deref(), Some("CREDENTIAL_EXPIRED"));
+    assert_eq!(refused(revoked.info().await), missing());
+    let filed = kept.file("v", "az-mod").await.unwrap();
+    let told = patiently("the event", async {
+        loop {
+            let frame = lasting.message().await.expect("the watch goes on").expect("and on");
+            if batch(&frame).is_some() {
+                return frame;
+            }
+        }
+    });
+    assert_eq!(ids(&events(&[told.await])), ids(&filed.events));
+    drop(lasting);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn rules_are_replaced_as_a_whole_and_broken_ones_are_refused() {
+    let files = Files::new(TOKENS);
+    let reader = files.token("reader", None);
+    let (server, _) = files.serve().await;
+    let reader = Caller::bearer(&server, &reader);
+    let watch = reader.watch().await;
+    let good = fs::read_to_string(files.path("tokens.toml")).unwrap();
+    for (name, broken) in [
+        ("tokens.toml", "[[token]]\nname = \"a b\"".to_owned()),
+        ("attache.toml", TOKENS.replace("token:*", "everybody")),
+        ("attache.toml", "in_memory = true".to_owned()),
+        ("attache.toml", "[access]\ntokens = \"nowhere.toml\"".to_owned()),
+    ] {
+        files.write(name, &broken);
+        server.reload().await;
+        assert!(reader.info().await.is_ok(), "what was in force stays: {broken}");
+        files.write("tokens.toml", &good);
+        files.write("attache.toml", TOKENS);
+    }
+    // (The watch is still there: it is told when it may not go on.)
+    files.write("attache.toml", TOKENS.replace("\"token:*\"", "\"token:nobody\""));
+    server.reload().await;
+    assert_eq!(refused(reader.info().await), not_granted());
+    let (_, error) = ends(watch).await;
+    assert_eq!(error.map(|e| reason(&e)).as_deref(), Some("ROLE_REQUIRED"));
+    server.stop().await;
+}
+
+/// One second after the clock of tests begins.
+const NOW: i64 = START_US / 1_000_000;
+
+fn claims(subject: &str) -> Value {
+    json!({"iss": "https://id.example", "aud": "attache", "sub": subject, "exp": NOW + 3600})
+}
+
+fn with(mut claims: Value, name: &str, value: Value) -> Value {
+    claims[name] = value;
+    claims
+}
+
+fn jwt_config(keys: &str) -> String {
+    format!(
+        "[access.jwt]\nissuer = \"https://id.example\"\naudience = \"attache\"\nkeys = {keys:?}\nleeway_seconds = 30\n\
+         [[access.allow]]\nwho = \"jwt:desk@*\"\nroles = [\"reader\", \"filer\"]\n"
+    )
+}
+
+#[tokio::test]
+async fn a_jwt_of_the_issuer_by_each_algorithm_is_taken() {
+    let keys = [Key::ed25519("ed"), Key::p256("ec"), Key::rsa("rsa")];
+    let files = Files::new(&jwt_config("keys.json"));
+    files.write("keys.json", issuer::set(&keys.each_ref()));
+    let (server, clock) = files.serve().await;
+    for (index, key) in keys.iter().enumerate() {
+        let caller = Caller::bearer(&server, &key.token(&claims("desk@az")));
+        let filed = caller.file(&format!("v{index}"), "az").await;
+        assert!(filed.is_ok(), "{}: {filed:?}", key.algorithm());
+    }
+    let several = with(claims("desk@az"), "aud", json!(["other", "attache"]));
+    let caller = Caller::bearer(&server, &keys[0].token(&several));
+    assert!(caller.info().await.is_ok(), "one of several audiences");
+    let stranger = Caller::bearer(&server, &keys[0].token(&claims("stranger")));
+    assert_eq!(refused(stranger.info().await), not_granted(), "known is not granted");
+    clock.advance(Duration::from_secs(3600));
+    assert!(caller.info().await.is_ok(), "clocks may be apart");
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(refused(caller.info().await), expired());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_jwt_that_anybody_could_have_made_is_not_taken() {
+    let (key, rsa, other) = (Key::ed25519("ed"), Key::rsa("rsa"), Key::ed25519("ed"));
+    let files = Files::new(&jwt_config("keys.json"));
+    files.write("keys.json", issuer::set(&[&key, &rsa]));
+    let (server, _) = files.serve().await;
+    let good = claims("desk@az");
+    let mut torn = key.token(&good);
+    torn.replace_range(torn.len() - 4.., "AAAA");
+    let unsigned = format!("{}.{}.", issuer::b64(r#"{"alg":"none","kid":"ed"}"#), issuer::b64(good.to_string()));
+    // An HMAC whose secret is the public key, which everybody has.
+    let hmac = {
+        let secret = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, rsa.public()["n"].to_string().as_bytes());
+        let message = format!("{}.{}", issuer::b64(r#"{"alg":"HS256","kid":"rsa"}"#), issuer::b64(good.to_string()));
+        format!("{message}.{}", issuer::b64(ring::hmac::sign(&secret, message.as_bytes())))
+    };
+    let forged = [
+        ("another's signature", other.token(&good)),
+        ("a torn signature", torn),
+        ("no signature", unsigned),
+        ("an HMAC", hmac),
+        ("a key's id with another algorithm", key.token_with(&json!({"alg": "RS256", "kid": "ed"}), &good)),
+        ("no key's id", key.token_with(&json!({"alg": "EdDSA"}), &good)),
+        ("an unknown key", key.token_with(&json!({"alg": "EdDSA", "kid": "new"}), &good)),
+        ("another issuer", key.token(&with(good.clone(), "iss", json!("https://other.example")))),
+        ("another audience", key.token(&with(good.clone(), "aud", json!("other")))),
+        ("no end", key.token(&with(good.clone(), "exp", Value::Null))),
+        ("no subject", key.token(&with(good.clone(), "sub", json!("")))),
+        ("not yet", key.token(&with(good.clone(), "nbf", json!(NOW + 3000)))),
+        ("too long", key.token(&with(good.clone(), "pad", json!("x".repeat(9000))))),
+    ];
+    for (what, token) in forged {
+        assert_eq!(refused(Caller::bearer(&server, &token).info().await), missing(), "{what}");
+    }
+    let over = key.token(&with(good, "exp", json!(NOW - 3600)));
+    assert_eq!(refused(Caller::bearer(&server, &over).info().await), expired());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_issuers_keys_are_fetched_and_fetched_again() {
+    let (first, second) = (Key::ed25519("first"), Key::ed25519("second"));
+    let published = Arc::new(std::sync::Mutex::new(issuer::set(&[&first])));
+    let address = publish(Arc::clone(&published)).await;
+    let files = Files::new(&jwt_config(&format!("http://{address}/jwks.json")));
+    let (server, _) = files.serve().await;
+    let (old, new) = (first.token(&claims("desk@az")), second.token(&claims("desk@az")));
+    let (old, new) = (Caller::bearer(&server, &old), Caller::bearer(&server, &new));
+    let taken = |caller: Caller| async move {
+        patiently("the keys", async {
+            while let Err(status) = caller.info().await {
+                assert_eq!(reason(&status), "CREDENTIAL_MISSING");
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        caller
+    };
+    let old = taken(old).await;
+    let watch = old.watch().await;
+    *published.lock().unwrap() = issuer::set(&[&second]);
+    taken(new).await;
+    assert_eq!(refused(old.info().await), missing(), "the key was withdrawn");
+    let (_, error) = ends(watch).await;
+    assert_eq!(error.map(|e| reason(&e)).as_deref(), Some("CREDENTIAL_EXPIRED"));
+    server.stop().await;
+}
+
+/// Publishes a set of keys as it is when it is asked for.
+async fn publish(set: Arc<std::sync::Mutex<String>>) -> std::net::SocketAddr {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let body = set.lock().unwrap().clone();
+            let mut asked = [0; 1024];
+            let _ = stream.read(&mut asked).await;
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+        }
+    });
+    address
+}

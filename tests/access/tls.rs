@@ -1,0 +1,202 @@
+//! TLS: whom a server proves to be, whom it believes, and how its certificate is replaced.
+
+use std::{sync::Arc, time::Duration};
+
+use attache::{pb::v1, serve::Parts};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+use super::*;
+
+/// An authority, and what it certifies.
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "An authority of tests");
+        Self { pem: params.self_signed(&key).unwrap().pem(), issuer: Issuer::new(params, key) }
+    }
+
+    /// Certificate and key of these names.
+    fn certify(&self, names: &[&str], common: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, common);
+        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+}
+
+/// A folder with a server's certificate, and the configuration that names it.
+fn files(authority: &Authority, more: &str) -> Files {
+    let files = Files::new(&format!("{more}\n[tls]\ncertificate = \"server.crt\"\nkey = \"server.key\"\n"));
+    put(&files, authority);
+    files
+}
+
+fn put(files: &Files, authority: &Authority) {
+    let (certificate, key) = authority.certify(&["localhost"], "server");
+    files.write("server.crt", certificate);
+    files.write("server.key", key);
+}
+
+/// A new connection that believes an authority, with a certificate of its own perhaps.
+async fn connect(
+    server: &TestServer,
+    authority: &Authority,
+    own: Option<&(String, String)>,
+) -> Result<Channel, tonic::transport::Error> {
+    let address = server.address.replace("http://127.0.0.1", "https://localhost");
+    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&authority.pem));
+    if let Some((certificate, key)) = own {
+        tls = tls.identity(Identity::from_pem(certificate, key));
+    }
+    Endpoint::from_shared(address).unwrap().tls_config(tls).unwrap().connect().await
+}
+
+/// Whether a call comes through.
+async fn asks(channel: &Channel) -> Result<(), Status> {
+    let mut log = v1::log_service_client::LogServiceClient::new(channel.clone());
+    log.get_log_info(v1::GetLogInfoRequest {}).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_server_with_a_certificate_speaks_to_those_who_believe_it() {
+    let authority = Authority::new();
+    let files = files(&authority, "");
+    let (server, _) = files.serve().await;
+    let channel = connect(&server, &authority, None).await.unwrap();
+    asks(&channel).await.unwrap();
+    let mut filing = FilingServiceClient::new(channel);
+    let reports = vec![visit_report("v", "s", "KZ", "AZ", "2023-05-01")];
+    filing.file_reports(v1::FileReportsRequest { reports, ..Default::default() }).await.unwrap();
+    assert!(connect(&server, &Authority::new(), None).await.is_err(), "another authority");
+    let plain = Caller::with(&server, None).info().await;
+    assert!(plain.is_err(), "plaintext is not understood");
+    // Whoever connects and says nothing holds up nobody.
+    let silent = tokio::net::TcpStream::connect(server.address.trim_start_matches("http://")).await.unwrap();
+    server.stop().await;
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_clients_certificate_is_a_credential() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let policy = "[[access.allow]]\nwho = \"cert:desk.example\"\nroles = [\"reader\", \"filer\"]\n\
+                  [[access.allow]]\nwho = \"cert:spiffe://example/*\"\nroles = [\"reader\"]\n";
+    let files = files(&authority, policy);
+    let text = std::fs::read_to_string(files.path("attache.toml")).unwrap();
+    files.write("attache.toml", format!("{text}client_ca = \"clients.crt\"\n"));
+    files.write("clients.crt", &clients.pem);
+    let (server, _) = files.serve().await;
+
+    let desk = connect(&server, &authority, Some(&clients.certify(&["desk.example"], "other"))).await.unwrap();
+    asks(&desk).await.unwrap();
+    let reports = vec![visit_report("v", "s", "KZ", "AZ", "2023-05-01")];
+    let mut filing = FilingServiceClient::new(desk.clone());
+    filing.file_reports(v1::FileReportsRequest { reports, ..Default::default() }).await.unwrap();
+    let mut registry = v1::registry_service_client::RegistryServiceClient::new(desk);
+    let asked = v1::ListRevisionsRequest { name: "visits/v".into(), ..Default::default() };
+    let revisions = registry.list_revisions(asked).await.unwrap().into_inner().revisions;
+    assert_eq!(revisions[0].principal, "cert:desk.example");
+
+    let stranger = connect(&server, &authority, Some(&clients.certify(&[], "stranger"))).await.unwrap();
+    assert_eq!(refused(asks(&stranger).await), not_granted(), "known by its common name, and granted nothing");
+    let nobody = connect(&server, &authority, None).await.unwrap();
+    assert_eq!(refused(asks(&nobody).await), missing());
+    let forged = connect(&server, &authority, Some(&Authority::new().certify(&["desk.example"], "desk"))).await;
+    let got_in = match forged {
+        Ok(channel) => asks(&channel).await.is_ok(),
+        Err(_) => false,
+    };
+    assert!(!got_in, "another authority's certificate proves nothing here");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn clients_without_a_certificate_are_turned_away_where_one_is_required() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let files = files(&authority, "");
+    let text = std::fs::read_to_string(files.path("attache.toml")).unwrap();
+    files.write("attache.toml", format!("{text}client_ca = \"clients.crt\"\nrequire_client_certificate = true\n"));
+    files.write("clients.crt", &clients.pem);
+    let (server, _) = files.serve().await;
+    let desk = connect(&server, &authority, Some(&clients.certify(&["desk.example"], "desk"))).await.unwrap();
+    asks(&desk).await.unwrap();
+    let got_in = match connect(&server, &authority, None).await {
+        Ok(channel) => asks(&channel).await.is_ok(),
+        Err(_) => false,
+    };
+    assert!(!got_in);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_is_replaced_without_a_dropped_watch_and_a_broken_pair_is_not() {
+    let (before, after) = (Authority::new(), Authority::new());
+    let files = files(&before, "");
+    let (server, _) = files.serve().await;
+    let old = connect(&server, &before, None).await.unwrap();
+    let mut feed = FeedServiceClient::new(old.clone());
+    let mut watch = feed.watch_events(lively(from_oldest())).await.unwrap().into_inner();
+
+    // Half of the new pair: the key of one certificate, and another certificate.
+    let (_, key) = after.certify(&["localhost"], "server");
+    files.write("server.key", key);
+    server.reload().await;
+    assert!(connect(&server, &before, None).await.is_ok(), "the former pair stays");
+    files.write("server.crt", "no certificate");
+    server.reload().await;
+    assert!(connect(&server, &before, None).await.is_ok(), "and stays");
+
+    put(&files, &after);
+    server.reload().await;
+    let new = connect(&server, &after, None).await.unwrap();
+    assert!(connect(&server, &before, None).await.is_err(), "new connections get the new one");
+    let mut filing = FilingServiceClient::new(new);
+    let reports = vec![visit_report("v", "s", "KZ", "AZ", "2023-05-01")];
+    let request = v1::FileReportsRequest { reports, ..Default::default() };
+    let filed = filing.file_reports(request).await.unwrap().into_inner();
+    let told = patiently("the event on the old connection", async {
+        loop {
+            let frame = watch.message().await.expect("it was not dropped").expect("nor ended");
+            if batch(&frame).is_some() {
+                return frame;
+            }
+        }
+    });
+    assert_eq!(ids(&events(&[told.await])), ids(&filed.events));
+    drop(watch);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_whose_pair_is_broken_does_not_start() {
+    let files = files(&Authority::new(), "");
+    files.write("server.key", "no key");
+    let config = config_of(&files.path("attache.toml"));
+    let error = attache::serve::build(&config, Parts::default()).await.err().expect("it cannot be served");
+    assert!(error.message.contains("tls: key"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn an_old_connection_is_told_to_go_and_its_watches_follow() {
+    let config = Config { max_connection_age: Some(Duration::from_millis(300)), ..common::config() };
+    let parts = Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() };
+    let server = TestServer::with(config, parts).await;
+    server.file(vec![visit_report("v", "s", "KZ", "AZ", "2023-05-01")]).await;
+    let caller = Caller::with(&server, None);
+    let (frames, error) = ends(caller.watch().await).await;
+    assert!(error.is_none(), "{error:?}");
+    let last = frames.last().unwrap();
+    assert!(matches!(last.frame, Some(v1::watch_events_response::Frame::GoingAway(_))), "{last:?}");
+    let resumed = caller.feed().watch_events(until_caught_up(common::watching::after(&last.token))).await;
+    let (rest, error) = ends(resumed.expect("on another connection").into_inner()).await;
+    assert!(error.is_none() && events(&rest).is_empty(), "nothing is told twice");
+    server.stop().await;
+}

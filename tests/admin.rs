@@ -1,0 +1,142 @@
+//! The admin port: what is counted is what happened, and readiness is what health says.
+
+mod common;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use attache::{
+    config::{AdminPort, Config},
+    pb::v1,
+    serve::{self, Parts},
+};
+use common::{FakeClock, visit_report};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::oneshot,
+    task::JoinHandle,
+};
+
+/// A server with an admin port on a port the system picks.
+struct Observed {
+    address: String,
+    admin: SocketAddr,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<attache::domain::error::Result<()>>,
+}
+
+impl Observed {
+    async fn start() -> Self {
+        let config = Config { admin: AdminPort::At("127.0.0.1:0".parse().unwrap()), ..common::config() };
+        let parts = Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() };
+        let server = serve::build(&config, parts).await.expect("the server starts");
+        let (address, admin) =
+            (format!("http://{}", server.address()), server.admin_address().expect("it was asked for"));
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        Self { address, admin, stop, running }
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.running.await.unwrap().unwrap();
+    }
+
+    /// Status and body of a request.
+    async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.admin).await.unwrap();
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, body.to_owned())
+    }
+
+    /// The value of a number, by its name and labels as they are shown.
+    async fn number(&self, name: &str) -> f64 {
+        let (status, text) = self.ask("GET", "/metrics", "").await;
+        assert_eq!(status, 200);
+        assert!(text.ends_with("# EOF\n"), "OpenMetrics says where it ends");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is not in\n{text}")).parse().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn what_is_counted_is_what_happened() {
+    let server = Observed::start().await;
+    let mut filing = v1::filing_service_client::FilingServiceClient::connect(server.address.clone()).await.unwrap();
+    for day in 1..=3 {
+        let reports = vec![visit_report("v", "s", "KZ", "AZ", &format!("2023-05-0{day}"))];
+        filing.file_reports(v1::FileReportsRequest { reports, ..Default::default() }).await.unwrap();
+    }
+    filing.file_reports(v1::FileReportsRequest::default()).await.expect_err("it files nothing");
+    let mut registry =
+        v1::registry_service_client::RegistryServiceClient::connect(server.address.clone()).await.unwrap();
+    for _ in 0..2 {
+        let asked = v1::GetVisitRequest { name: "visits/v".into(), ..Default::default() };
+        registry.get_visit(asked).await.unwrap();
+    }
+    let number = async |name: &str| server.number(name).await;
+    assert_eq!(number("attache_requests_total{rpc=\"FilingService/FileReports\",code=\"OK\"}").await, 3.0);
+    assert_eq!(
+        number("attache_requests_total{rpc=\"FilingService/FileReports\",code=\"INVALID_ARGUMENT\"}").await,
+        1.0
+    );
+    assert_eq!(number("attache_requests_total{rpc=\"RegistryService/GetVisit\",code=\"OK\"}").await, 2.0);
+    assert_eq!(number("attache_request_seconds_count{rpc=\"RegistryService/GetVisit\"}").await, 2.0);
+    assert_eq!(number("attache_filings_total").await, 3.0);
+    assert_eq!(number("attache_group_filings_sum").await, 3.0);
+    assert_eq!(number("attache_revision").await, 3.0);
+    assert_eq!(number("attache_filing").await, 1.0);
+    assert_eq!(number("attache_connections").await, 2.0);
+    let (hits, misses) = (number("attache_cache_hits_total").await, number("attache_cache_misses_total").await);
+    assert_eq!((hits, misses), (1.0, 1.0), "the second lookup is answered by memory");
+    assert!(number("attache_store_bytes").await > 0.0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn calls_that_nobody_answers_are_counted_together() {
+    let server = Observed::start().await;
+    let channel = tonic::transport::Endpoint::from_shared(server.address.clone()).unwrap().connect().await.unwrap();
+    let mut grpc = tonic::client::Grpc::new(channel);
+    for path in ["/attache.v1.Nothing/Ever", "/attache.v1.FeedService/Nothing", "/elsewhere.Service/Method"] {
+        grpc.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<v1::GetLogInfoRequest, v1::GetLogInfoResponse>::default();
+        let path = path.parse().unwrap();
+        grpc.unary(tonic::Request::new(v1::GetLogInfoRequest {}), path, codec).await.expect_err("nobody answers");
+    }
+    assert_eq!(server.number("attache_requests_total{rpc=\"other\",code=\"UNIMPLEMENTED\"}").await, 3.0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn it_says_whether_it_lives_and_is_ready() {
+    let server = Observed::start().await;
+    assert_eq!(server.ask("GET", "/live", "").await, (200, "alive\n".to_owned()));
+    assert_eq!(server.ask("GET", "/ready", "").await, (200, "reads: ready\nfilings: ready\n".to_owned()));
+    assert_eq!(server.ask("GET", "/nowhere", "").await.0, 404);
+    assert_eq!(server.ask("POST", "/metrics", "").await.0, 405);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_filter_of_the_log_is_changed_and_what_is_none_is_refused() {
+    attache::telemetry::init("warn", attache::config::LogFormat::Text).unwrap();
+    let server = Observed::start().await;
+    assert_eq!(server.ask("GET", "/log", "").await, (200, "warn\n".to_owned()));
+    let (status, why) = server.ask("PUT", "/log", "attache=loud=er").await;
+    assert_eq!(status, 400, "{why}");
+    assert_eq!(server.ask("PUT", "/log", "attache=error\n").await, (200, "attache=error\n".to_owned()));
+    assert_eq!(server.ask("GET", "/log", "").await, (200, "attache=error\n".to_owned()));
+    assert_eq!(server.ask("PUT", "/log", &"x".repeat(5000)).await.0, 413);
+    server.stop().await;
+}
