@@ -62,7 +62,7 @@ struct Served {
 impl Served {
     fn sample() -> Self {
         let mut child = Command::new(ATTACHE)
-            .args(["serve", "--sample", "--listen", "127.0.0.1:0"])
+            .args(["serve", "--sample", "--listen", "127.0.0.1:0", "--admin", "none"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -231,23 +231,30 @@ def deploy():
             for version in ("1.30", "1.37"):
                 run(tool("kubernetes-validate"), "--strict", "--quiet", "-k", version, rendered)
     if "systemd-analyze" not in missing:
-        # `verify` wants the program to be there.
-        for name, source in (("attache.service", "attache.service"), ("attache.service.d/replica.conf", "replica.conf")):
-            unit = work / name
-            unit.parent.mkdir(exist_ok=True)
-            unit.write_text((folder / "systemd" / source).read_text().replace("/usr/bin/attache", sys.executable))
-        # A line that it does not understand is ignored, with exit code 0.
-        verify = ["systemd-analyze", "verify", "--man=no", work / "attache.service"]
-        told = subprocess.run(verify, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        if told.returncode != 0 or "attache.service" in told.stderr or "replica.conf" in told.stderr:
-            raise Failed(f"systemd-analyze verify: {told.stderr.strip()}")
-        run("systemd-analyze", "security", "--no-pager", "--offline=yes", "--threshold=12", work / "attache.service")
+        for drop_in, exposure in (("replica.conf", 12), ("network.conf", 16)):
+            verify_unit(folder / "systemd", work / drop_in.removesuffix(".conf"), drop_in, exposure)
     if missing:
         loud(f"NOT CHECKED: without {' and '.join(missing)} what they check goes unnoticed in this run")
         return "in part"
 
 
 STEPS = [tools, fmt, deny, advisories, contract, compatible, deploy, lint, doc, test]
+
+
+def verify_unit(units, work, drop_in, exposure):
+    """The unit with a drop-in: no line that is not understood, and no more exposed than that."""
+    (work / "attache.service.d").mkdir(parents=True)
+    for source, name in (("attache.service", "attache.service"), (drop_in, f"attache.service.d/{drop_in}")):
+        # `verify` wants the program to be there.
+        text = (units / source).read_text().replace("/usr/bin/attache", sys.executable)
+        (work / name).write_text(text)
+    unit = work / "attache.service"
+    # A line that it does not understand is ignored, with exit code 0.
+    verify = ["systemd-analyze", "verify", "--man=no", unit]
+    told = subprocess.run(verify, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if told.returncode != 0 or "attache.service" in told.stderr or drop_in in told.stderr:
+        raise Failed(f"systemd-analyze verify: {told.stderr.strip()}")
+    run("systemd-analyze", "security", "--no-pager", "--offline=yes", f"--threshold={exposure}", unit)
 
 
 def checkout():
