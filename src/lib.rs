@@ -19,7 +19,7 @@
 //! Beside them: [`config`], [`limits`] (every bound of the program), [`clock`], [`tasks`] and [`telemetry`] (the only
 //! callers of system time, of spawn, of subscribers), [`pb`] (generated code), [`sample`], [`day`] (the clock) and
 //! [`snapshots`] (what new replicas begin with), [`sweep`] (the room of what was trimmed),
-//! [`moves`] (of a log onto a stream and back), and [`security`] (the files that TLS and access are made of).
+//! [`moves`] (of a log onto a stream and back), [`restore`] (a store from a backup), and [`security`] (the files that TLS and access are made of).
 
 #![warn(missing_docs)]
 // One place each for system time, spawning and exits: clippy.toml says why.
@@ -46,9 +46,11 @@ pub mod clock;
 pub mod config;
 pub mod day;
 pub mod limits;
+pub mod local;
 pub mod metrics;
 pub mod moves;
 pub mod pb;
+pub mod restore;
 pub mod sample;
 pub mod security;
 pub mod snapshots;

@@ -126,6 +126,10 @@ pub const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 pub const SNAPSHOT_RETRY: i64 = 600_000_000;
 /// How well snapshots are compressed, as zstd counts: with the least of time.
 pub const SNAPSHOT_COMPRESSION: i32 = 1;
+/// One piece of a backup, in bytes.
+pub const BACKUP_PIECE_BYTES: usize = 256 * 1024;
+/// Pieces of a backup that wait for a client that does not read.
+pub const BACKUP_PIECES: usize = 4;
 /// How long nothing may come of a snapshot that is fetched.
 pub const SNAPSHOT_CHUNK_SILENCE: Duration = Duration::from_secs(20);
 /// Questions to the journal at the same time; each takes a thread while it waits.

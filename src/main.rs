@@ -5,15 +5,10 @@
 use std::process::ExitCode;
 
 use attache::{
-    cli::{
-        self, Command,
-        moves_args::{MoveArgs, Way},
-        output,
-        serve_args::ServeArgs,
-    },
-    config::{self, Config, LogFormat},
-    domain::error::Reason,
-    moves::{self, Move},
+    cli::{self, Command, moves_args::Way, output, serve_args::ServeArgs},
+    config::Config,
+    local::{self, EXIT_USAGE},
+    moves::Move,
     serve::{self, Parts, Server},
     telemetry,
 };
@@ -25,12 +20,6 @@ use tokio::{
 /// Filings make and free many small pieces: with the system's allocator that is a tenth of the writer's time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Bad usage or configuration, after BSD's sysexits.
-const EXIT_USAGE: u8 = 64;
-/// As of the client commands: refused, and try again.
-const EXIT_REFUSED: u8 = 1;
-const EXIT_UNAVAILABLE: u8 = 3;
 
 fn main() -> ExitCode {
     let command = match cli::parse() {
@@ -47,11 +36,13 @@ fn main() -> ExitCode {
     runtime.block_on(async {
         match command {
             Command::Serve(args) => serve(&args).await,
-            Command::Reseed(args) => move_log(Move::Reseed, &args).await,
+            Command::Reseed(args) => local::move_log(Move::Reseed, &args).await,
             Command::Migrate(args) => match &args.way {
-                Way::ToStream(args) => move_log(Move::ToStream, args).await,
-                Way::ToEmbedded(args) => move_log(Move::ToEmbedded, args).await,
+                Way::ToStream(args) => local::move_log(Move::ToStream, args).await,
+                Way::ToEmbedded(args) => local::move_log(Move::ToEmbedded, args).await,
             },
+            Command::RestoreBackup(args) => local::restore_backup(&args).await,
+            Command::Verify(args) => local::verify(&args).await,
             command => match cli::run(command).await {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
@@ -88,34 +79,6 @@ async fn serve(args: &ServeArgs) -> ExitCode {
         Err(error) => {
             output::note(&error.message);
             ExitCode::FAILURE
-        }
-    }
-}
-
-/// Moves a log while no server has it open.
-async fn move_log(what: Move, args: &MoveArgs) -> ExitCode {
-    let place =
-        config::stream(&args.journal).and_then(|stream| Ok((stream, config::folder(args.data_dir.as_deref())?)));
-    let place = place.map_err(|e| e.to_string());
-    let (stream, folder) = match place.and_then(|place| telemetry::init("warn", LogFormat::Text).map(|()| place)) {
-        Ok(place) => place,
-        Err(error) => {
-            output::note(&error);
-            return ExitCode::from(EXIT_USAGE);
-        }
-    };
-    let bar = output::spinner("{spinner} {pos} revisions are on the stream");
-    let shown = bar.clone();
-    let moved = moves::run(what, stream, &folder, Box::new(move |revision| shown.set_position(revision))).await;
-    bar.finish_and_clear();
-    match moved {
-        Ok(moved) => match output::text(format!("{moved}\n").as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        },
-        Err(error) => {
-            output::note(&error.message);
-            ExitCode::from(if error.reason == Reason::JournalUnavailable { EXIT_UNAVAILABLE } else { EXIT_REFUSED })
         }
     }
 }

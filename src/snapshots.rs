@@ -4,8 +4,6 @@
 //! revision. It is used only if the journal has at its place what it has.
 
 use std::{
-    fs::{self, File},
-    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -18,17 +16,15 @@ use crate::{
     clock::Clock,
     domain::error::{Error, Result},
     journal::{Depot, Journal, Shelf, Stored},
-    limits::{SNAPSHOT_COMPRESSION, SNAPSHOT_RETRY, SNAPSHOTS_KEPT},
+    limits::{SNAPSHOT_RETRY, SNAPSHOTS_KEPT},
     pb::log::SnapshotClaim,
-    store::{self, FILE, Head, Home, Store, alone::Alone, snapshot, verify},
+    store::{self, Head, Home, Store, alone::Alone, packed::Work, snapshot, verify},
     tasks::asking,
     writer,
 };
 
 /// Where one is made, or unpacked, in the store's folder.
 const WORK: &str = "snapshot";
-/// The compressed file there.
-const PACKED: &str = "attache.db.zst";
 /// The place on the shelf that says who makes the next one; cursors have a dot in theirs.
 const CLAIM: &str = "snapshots";
 
@@ -163,14 +159,13 @@ fn claim(shelf: &dyn Shelf, revision: u64, now_us: i64, interval_us: i64) -> Res
 ///
 /// If the copy is not sound, or any of it cannot be done.
 fn put(depot: &dyn Depot, folder: &Path) -> Result<(Stored, Head)> {
-    let work = Work::begin(folder)?;
-    snapshot::copy(folder, &work.0)?;
-    let head = verify::folder(&work.0)?.head;
+    let work = Work::begin(folder, WORK)?;
+    let head = work.copy(folder)?;
     let name = name(head.revision);
     if let Some(there) = listed(depot)?.into_iter().find(|stored| stored.name == name) {
         return Ok((there, head));
     }
-    let stored = put_packed(depot, &work.0, &name)?;
+    let stored = put_packed(depot, &work, &name)?;
     let mut old = listed(depot)?;
     old.truncate(old.len().saturating_sub(SNAPSHOTS_KEPT));
     remove(depot, old)?;
@@ -184,18 +179,16 @@ fn put(depot: &dyn Depot, folder: &Path) -> Result<(Stored, Head)> {
 ///
 /// As of a snapshot that falls due.
 pub fn put_moved(depot: &dyn Depot, folder: &Path, head: Head, home: &Home) -> Result<Stored> {
-    let work = Work::begin(folder)?;
-    snapshot::copy(folder, &work.0)?;
-    Alone::open(&work.0)?.say(head, home)?;
-    verify::folder(&work.0)?;
+    let work = Work::begin(folder, WORK)?;
+    snapshot::copy(folder, work.path())?;
+    Alone::open(work.path())?.say(head, home)?;
+    verify::folder(work.path())?;
     remove(depot, listed(depot)?)?;
-    put_packed(depot, &work.0, &name(head.revision))
+    put_packed(depot, &work, &name(head.revision))
 }
 
-fn put_packed(depot: &dyn Depot, work: &Path, name: &str) -> Result<Stored> {
-    let packed = work.join(PACKED);
-    pack(&work.join(FILE), &packed).map_err(|e| unusable(&packed, &e))?;
-    depot.put(name, &packed)?;
+fn put_packed(depot: &dyn Depot, work: &Work, name: &str) -> Result<Stored> {
+    depot.put(name, &work.pack()?)?;
     let stored = listed(depot)?.into_iter().find(|stored| stored.name == name);
     stored.ok_or_else(|| Error::internal("a snapshot that was put is not there"))
 }
@@ -232,12 +225,12 @@ pub fn begin(journal: &Arc<dyn Journal>, folder: &Path) -> Result<Option<Head>> 
             return Ok(None);
         }
     };
-    let work = Work::begin(folder)?;
+    let work = Work::begin(folder, WORK)?;
     for Stored { name, bytes } in stored.iter().rev() {
         tracing::info!(snapshot = name, bytes, "fetching a snapshot");
-        match fetch(&*depot, journal, name, &work.0) {
+        match fetch(&*depot, journal, name, &work) {
             Ok(head) => {
-                settle(&work.0.join(FILE), folder)?;
+                work.settle(folder)?;
                 tracing::info!(revision = head.revision, position = head.position, "the store begins with a snapshot");
                 return Ok(Some(head));
             }
@@ -248,62 +241,17 @@ pub fn begin(journal: &Arc<dyn Journal>, folder: &Path) -> Result<Option<Head>> 
 }
 
 /// Fetches one, and checks that it is of this log.
-fn fetch(depot: &dyn Depot, journal: &Arc<dyn Journal>, name: &str, work: &Path) -> Result<Head> {
-    let (packed, file) = (work.join(PACKED), work.join(FILE));
+fn fetch(depot: &dyn Depot, journal: &Arc<dyn Journal>, name: &str, work: &Work) -> Result<Head> {
+    let packed = work.packed();
     depot.fetch(name, &packed)?;
-    unpack(&packed, &file).map_err(|e| unusable(&file, &e))?;
+    work.unpack(&packed)?;
     // It may be of an older version of this program; one of a newer version is refused.
-    let head = Alone::open(work)?.head();
+    let head = Alone::open(work.path())?.head();
     if self::name(head.revision) != name {
         return Err(Error::internal(format!("it stands at revision {}", head.revision)));
     }
     match writer::stands_in(&**journal, head)? {
         true => Ok(head),
         false => Err(Error::internal("the journal has nothing that it could be compared with")),
-    }
-}
-
-fn pack(file: &Path, into: &Path) -> io::Result<()> {
-    zstd::stream::copy_encode(File::open(file)?, File::create(into)?, SNAPSHOT_COMPRESSION)
-}
-
-fn unpack(packed: &Path, into: &Path) -> io::Result<()> {
-    let file = File::create(into)?;
-    zstd::stream::copy_decode(File::open(packed)?, &file)?;
-    file.sync_all()
-}
-
-/// Moves a whole file to where it is opened from: it is there as a whole, or not at all.
-fn settle(file: &Path, folder: &Path) -> Result<()> {
-    let to = folder.join(FILE);
-    let moved = fs::rename(file, &to).and_then(|()| File::open(folder)?.sync_all());
-    moved.map_err(|e| unusable(&to, &e))
-}
-
-fn unusable(file: &Path, error: &io::Error) -> Error {
-    Error::internal(format!("{}: {error}", file.display()))
-}
-
-/// A folder that goes when it is done with, or at the next beginning.
-struct Work(PathBuf);
-
-impl Work {
-    fn begin(folder: &Path) -> Result<Self> {
-        let work = folder.join(WORK);
-        // What a process that was killed left behind.
-        match fs::remove_dir_all(&work) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unusable(&work, &e)),
-            _ => {}
-        }
-        fs::create_dir(&work).map_err(|e| unusable(&work, &e))?;
-        Ok(Self(work))
-    }
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::warn!(%error, folder = %self.0.display(), "what a snapshot left behind stays until the next one");
-        }
     }
 }

@@ -69,6 +69,18 @@ pub async fn asking<T: Send + 'static>(question: impl FnOnce() -> Result<T> + Se
     within(&QUESTIONS, question).await
 }
 
+/// Copies of whole stores take long: one at a time, beside everything else.
+static COPIES: Semaphore = Semaphore::const_new(1);
+
+/// Copies off the async threads.
+///
+/// # Errors
+///
+/// What the copy answers, or INTERNAL if it panicked.
+pub async fn copying<T: Send + 'static>(copy: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    within(&COPIES, copy).await
+}
+
 async fn within<T: Send + 'static>(
     places: &'static Semaphore,
     work: impl FnOnce() -> Result<T> + Send + 'static,

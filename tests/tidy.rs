@@ -50,6 +50,11 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
         &["domain", "journal", "metrics", "store", "writer", "snapshots", "pb", "limits", "clock", "tasks"],
         "takes whole logs from one place to another while no server has them open",
     ),
+    (
+        "restore",
+        &["clock", "domain", "journal", "limits", "metrics", "pb", "store", "writer"],
+        "makes a store of a backup while no server has it open",
+    ),
     ("sample", &["domain", "writer", "day", "pb", "limits"], "files like any client of the writer"),
     ("import", &["domain", "pb", "limits"], "pure: bytes of outside formats in, items of the contract out"),
     (
@@ -75,6 +80,11 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
         "tells the operator of everything, and changes nothing but what is logged",
     ),
     (
+        "local",
+        &["cli", "config", "domain", "moves", "restore", "store", "tasks", "telemetry"],
+        "commands that work on a folder, without a server",
+    ),
+    (
         "serve",
         &[
             "admin",
@@ -97,11 +107,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
         ],
         "the composition root knows all parts but the command line",
     ),
-    (
-        "main",
-        &["cli", "clock", "config", "domain", "journal", "moves", "serve", "telemetry"],
-        "arguments, telemetry, runtime, exit code",
-    ),
+    ("main", &["cli", "config", "local", "moves", "serve", "telemetry"], "arguments, telemetry, runtime, exit code"),
     ("lib", &[], "names the stages"),
 ];
 

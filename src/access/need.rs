@@ -24,6 +24,7 @@ const TABLE: &[(&str, &str, Role)] = &[
     ("FilingService", "UnmergeRecords", Role::Editor),
     ("LogService", "GetLogInfo", Role::Reader),
     ("LogService", "TrimLog", Role::Operator),
+    ("LogService", "Backup", Role::Operator),
 ];
 
 /// What a call needs, as `package.Service/Method`. What the table does not name needs most.

@@ -14,7 +14,7 @@ pub enum Role {
     Filer,
     /// Rulings: retract, restore, merge and unmerge records.
     Editor,
-    /// The log itself: trim.
+    /// The log itself: trim, back up.
     Operator,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Commands print through [`output`] alone, and fail with a [`CliError`], which knows its exit code.
 
+mod backup;
 pub mod bench;
 mod client;
 mod cloud_events;
@@ -28,9 +29,10 @@ mod matching;
 mod merge;
 pub mod moves_args;
 pub mod output;
-mod position;
+pub mod position;
 mod relationship;
 mod reports;
+pub mod restore_args;
 mod results;
 mod retract;
 mod retry;
@@ -83,12 +85,18 @@ struct EarlyArgs {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve the registry; with `migrate` and `reseed` the only commands that are no clients
+    /// Serve the registry; with `migrate`, `reseed`, `restore-backup` and `verify` the only commands that are no clients
     Serve(Box<ServeArgs>),
     /// Move the log of a store onto the stream of a journal, or back
     Migrate(Box<moves_args::MigrateArgs>),
     /// Build the stream of a journal anew from a replica's store, when it is lost
     Reseed(Box<moves_args::MoveArgs>),
+    /// Make a copy of a server's whole store
+    Backup(Box<backup::BackupArgs>),
+    /// Begin a store with a copy, as it was or as it was at an earlier position
+    RestoreBackup(Box<restore_args::RestoreArgs>),
+    /// Verify a store: its file, its chain, and that it stands where its log ends
+    Verify(Box<restore_args::VerifyArgs>),
     /// Print a commented skeleton of a report to fill in
     Template(template::TemplateArgs),
     /// File what sources state
@@ -171,9 +179,12 @@ pub async fn run(command: Command) -> Result<(), CliError> {
 
 async fn dispatch(command: Command) -> Result<(), CliError> {
     match command {
-        Command::Serve(_) | Command::Migrate(_) | Command::Reseed(_) => {
-            Err(CliError::Usage("this is no client command".into()))
-        }
+        Command::Serve(_)
+        | Command::Migrate(_)
+        | Command::Reseed(_)
+        | Command::RestoreBackup(_)
+        | Command::Verify(_) => Err(CliError::Usage("this is no client command".into())),
+        Command::Backup(args) => backup::run(&args).await,
         Command::Template(args) => template::run(&args),
         Command::File(args) => file::run(&args).await,
         Command::Import(args) => import::run(&args).await,

@@ -91,6 +91,24 @@ impl Alone {
         if revision == self.head.floor { Ok(self.head.floor_hash) } else { log::hash_of(&self.connection, revision) }
     }
 
+    /// The last revision recorded at or before a time, as [`log::revision_at`].
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub fn revision_at(&self, time_us: i64) -> Result<Option<u64>, Error> {
+        log::revision_at(&self.connection, time_us)
+    }
+
+    /// Drops every cursor.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn forget_cursors(&self) -> Result<(), StoreError> {
+        self.connection.execute("DELETE FROM cursors", []).map(drop).map_err(StoreError::from)
+    }
+
     /// Every cursor, with its principal and name.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ mod hot;
 pub mod list;
 pub mod log;
 pub mod merges;
+pub mod packed;
 pub mod pairs;
 pub mod read;
 mod schema;
@@ -98,6 +99,9 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Sqlite(sqlite) => from_sqlite(&sqlite),
+            StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Self::new(Reason::StorageFull, "the disk is full; nothing happened")
+            }
             damaged @ StoreError::Damaged(_) => Self::new(Reason::EntryCorrupt, damaged.to_string()),
             other => Self::internal(other),
         }
@@ -163,6 +167,8 @@ pub struct Store {
     hot: Arc<Hot>,
     aids: Arc<search::Aids>,
     options: Options,
+    /// Where it lies.
+    folder: Arc<Path>,
     /// Held as long as anybody uses the store.
     _lock: Arc<File>,
 }
@@ -203,6 +209,7 @@ pub fn open(folder: &Path, options: &Options) -> Result<(Store, WriteStore), Sto
     let hot = Arc::new(Hot::new());
     let store = Store {
         pool,
+        folder: folder.into(),
         head: receiver,
         hot: Arc::clone(&hot),
         aids: Arc::default(),
@@ -390,6 +397,12 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<search::Candidate>, Error> {
         self.read(|connection| search::matching(connection, &self.aids, partial, filters, revision, limit))
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// What the cache of records counts.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tonic::{Request, Response, Status};
 
 use super::{
-    App,
+    App, backup,
     request::{Caller, time_left},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     journal::Durable,
     limits,
     pb::v1::{
-        Durability, GetLogInfoRequest, GetLogInfoResponse, Limit, TrimLogRequest, TrimLogResponse,
+        BackupRequest, Durability, GetLogInfoRequest, GetLogInfoResponse, Limit, TrimLogRequest, TrimLogResponse,
         log_service_server::LogService, trim_log_request::Keep,
     },
     store::{Sync, log},
@@ -32,6 +32,14 @@ pub(super) struct Log(pub Arc<App>);
 
 #[tonic::async_trait]
 impl LogService for Log {
+    type BackupStream = backup::Parts;
+
+    async fn backup(&self, request: Request<BackupRequest>) -> Answered<Self::BackupStream> {
+        let caller = Caller::of(&request)?;
+        tracing::info!(principal = %caller.principal().name, "a backup was asked for");
+        Ok(Response::new(backup::parts(&self.0)?))
+    }
+
     async fn get_log_info(&self, _: Request<GetLogInfoRequest>) -> Answered<GetLogInfoResponse> {
         let head = self.0.store.head();
         let durability = match (self.0.journal.durable(), self.0.store.sync()) {

@@ -1,5 +1,6 @@
 //! gRPC: one file per service, and the only places that know its codes and its wire.
 
+mod backup;
 pub mod codec;
 mod explain;
 mod feed;
@@ -26,6 +27,7 @@ pub use self::{
 use std::sync::Arc;
 
 use prost::Message as _;
+use tokio::sync::Semaphore;
 use tonic::service::{Routes, RoutesBuilder};
 
 use crate::{
@@ -67,6 +69,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// One backup at a time.
+    backups: Arc<Semaphore>,
     /// Lookups that read the store.
     points: points::Points,
     /// What the journal says, now and then, of its end.
@@ -93,6 +97,7 @@ impl App {
             tasks,
             clock,
             metrics,
+            backups: Arc::new(Semaphore::new(1)),
             points: points::Points::default(),
             looks: Looks::default(),
         }

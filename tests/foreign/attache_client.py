@@ -103,6 +103,16 @@ class Client:
         self.called.add(rpc)
         return answer
 
+    def stream(self, rpc, **fields):
+        """Every answer to one request; raises Refused."""
+        stub, request = self.prepare(rpc, fields)
+        try:
+            answers = list(stub(request, timeout=DEADLINE_S, wait_for_ready=True))
+        except grpc.RpcError as error:
+            raise Refused(error) from None
+        self.called.add(rpc)
+        return answers
+
     def exchange(self, rpc, requests):
         """Every answer to a stream of requests; raises Refused."""
         stub, _ = self.prepare(rpc, {})

@@ -177,6 +177,12 @@ def check_log(client):
         would = client.call("TrimLog", from_revision="1", dry_run=True)
         assert (would.revisions, would.revision, would.oldest_token) == (0, 0, info.oldest_token), would
         assert client.call("GetLogInfo").revision == info.revision
+    with promise("a backup begins with its position and ends with a digest, and between them is what it said"):
+        begin, *pieces, end = client.stream("Backup")
+        assert begin.WhichOneof("part") == "begin" and end.WhichOneof("part") == "end", (begin, end)
+        assert begin.begin.revision >= info.revision and len(end.end.blake3) == 32, begin
+        assert all(p.WhichOneof("part") == "piece" for p in pieces)
+        assert sum(len(p.piece) for p in pieces) == begin.begin.size_bytes > 0
 
 
 def check_sample(client):

@@ -1,0 +1,131 @@
+//! Commands that work on a store's folder, and ask no server: moves, restoring, verifying. They print, and answer with the
+//! exit code of the process.
+
+use std::process::ExitCode;
+
+use crate::{
+    cli::{
+        moves_args::MoveArgs,
+        output,
+        position::Position,
+        restore_args::{RestoreArgs, VerifyArgs},
+    },
+    config::{self, LogFormat},
+    domain::{
+        error::{Error, Reason, Result},
+        token::Token,
+    },
+    moves::{self, Move},
+    restore::{self, Restored, To},
+    store::{snapshot, verify},
+    tasks::blocking,
+    telemetry,
+};
+
+/// Bad usage or configuration, after BSD's sysexits.
+pub const EXIT_USAGE: u8 = 64;
+/// As of the client commands: refused, and try again.
+const EXIT_REFUSED: u8 = 1;
+const EXIT_UNAVAILABLE: u8 = 3;
+
+/// Moves a log while no server has it open.
+pub async fn move_log(what: Move, args: &MoveArgs) -> ExitCode {
+    let place =
+        config::stream(&args.journal).and_then(|stream| Ok((stream, config::folder(args.data_dir.as_deref())?)));
+    let place = place.map_err(|e| e.to_string());
+    let (stream, folder) = match place.and_then(|place| telemetry::init("warn", LogFormat::Text).map(|()| place)) {
+        Ok(place) => place,
+        Err(error) => {
+            output::note(&error);
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let bar = output::spinner("{spinner} {pos} revisions are on the stream");
+    let shown = bar.clone();
+    let moved = moves::run(what, stream, &folder, Box::new(move |revision| shown.set_position(revision))).await;
+    bar.finish_and_clear();
+    match moved {
+        Ok(moved) => match output::text(format!("{moved}\n").as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(error) => {
+            output::note(&error.message);
+            ExitCode::from(if error.reason == Reason::JournalUnavailable { EXIT_UNAVAILABLE } else { EXIT_REFUSED })
+        }
+    }
+}
+
+/// Begins a store with a backup.
+pub async fn restore_backup(args: &RestoreArgs) -> ExitCode {
+    let to = match &args.to {
+        None => Ok(To::End),
+        Some(Position::Time(time)) => Ok(To::Time(time.as_microsecond())),
+        Some(Position::Token(token)) => Token::decode(token, "to").map(To::Token).map_err(|e| e.message),
+    };
+    let place = config::folder(args.data_dir.as_deref()).map_err(|e| e.to_string());
+    let (to, folder) = match to.and_then(|to| Ok((to, place?))) {
+        Ok(both) => both,
+        Err(error) => {
+            output::note(&error);
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let bar = output::spinner("{spinner} {pos} revisions are made again");
+    let (shown, file, at) = (bar.clone(), args.file.clone(), folder.clone());
+    let restored =
+        blocking(move || restore::restore(&file, &at, &to, move |revision| shown.set_position(revision))).await;
+    bar.finish_and_clear();
+    let said = restored.map(|Restored { backup, head }| {
+        format!(
+            "restored revision {} of {} into {}\nepoch {}, position {}; tokens of epoch {} are refused\n",
+            head.revision,
+            backup.revision,
+            folder.display(),
+            head.epoch,
+            head.token().encode(),
+            backup.epoch,
+        )
+    });
+    told(said)
+}
+
+/// Verifies a store, whether a server has it open or not.
+pub async fn verify(args: &VerifyArgs) -> ExitCode {
+    let folder = match config::folder(args.data_dir.as_deref()) {
+        Ok(folder) => folder,
+        Err(error) => {
+            output::note(&error.to_string());
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let verified = blocking(move || {
+        if !snapshot::is_there(&folder) {
+            return Err(Error::new(Reason::RecordNotFound, format!("there is no store in {}", folder.display())));
+        }
+        Ok(verify::folder(&folder)?)
+    });
+    told(verified.await.map(|verify::Verified { entries, redacted, head }| {
+        let kept = if head.floor > 0 { format!(", kept from revision {}", head.floor + 1) } else { String::new() };
+        format!(
+            "sound: {entries} entries{kept}, {redacted} redacted\nepoch {}, revision {}, position {}\n",
+            head.epoch,
+            head.revision,
+            head.token().encode(),
+        )
+    }))
+}
+
+/// Prints what came of it.
+fn told(outcome: Result<String>) -> ExitCode {
+    match outcome {
+        Ok(text) => match output::text(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(error) => {
+            output::note(&error.message);
+            ExitCode::from(EXIT_REFUSED)
+        }
+    }
+}

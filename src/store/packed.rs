@@ -1,0 +1,107 @@
+//! A store's file packed into one: copied and verified beside whoever has it open, unpacked where there is none.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{FILE, Head, StoreError, snapshot, verify};
+use crate::limits::SNAPSHOT_COMPRESSION;
+
+/// The compressed file in its folder.
+const PACKED: &str = "attache.db.zst";
+
+/// A folder in that of a store, in which a copy is made; it goes when it is done with, or at the next beginning.
+pub struct Work(PathBuf);
+
+impl Work {
+    /// A folder of this name. Two of one name must not be there at the same time.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made, or what a process that was killed left there does not go.
+    pub fn begin(folder: &Path, name: &str) -> Result<Self, StoreError> {
+        let work = folder.join(name);
+        match fs::remove_dir_all(&work) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unusable(&work)(e)),
+            _ => {}
+        }
+        fs::create_dir(&work).map_err(unusable(&work))?;
+        Ok(Self(work))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Copies the store in a folder into this one, and verifies the copy.
+    ///
+    /// # Errors
+    ///
+    /// If the copy is not sound, or cannot be made.
+    pub fn copy(&self, folder: &Path) -> Result<Head, StoreError> {
+        snapshot::copy(folder, &self.0)?;
+        Ok(verify::folder(&self.0)?.head)
+    }
+
+    /// Packs the store in it; the packed file lies beside.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or there is no room.
+    pub fn pack(&self) -> Result<PathBuf, StoreError> {
+        let (file, packed) = (self.0.join(FILE), self.packed());
+        let pack = || zstd::stream::copy_encode(File::open(&file)?, File::create(&packed)?, SNAPSHOT_COMPRESSION);
+        pack().map_err(unusable(&packed))?;
+        Ok(packed)
+    }
+
+    /// Where a packed store lies in it.
+    #[must_use]
+    pub fn packed(&self) -> PathBuf {
+        self.0.join(PACKED)
+    }
+
+    /// Unpacks a store into it.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or there is no room.
+    pub fn unpack(&self, packed: &Path) -> Result<(), StoreError> {
+        let from = File::open(packed).map_err(unusable(packed))?;
+        let to = self.0.join(FILE);
+        let unpack = || {
+            let file = File::create(&to)?;
+            zstd::stream::copy_decode(from, &file)?;
+            file.sync_all()
+        };
+        unpack().map_err(unusable(packed))
+    }
+
+    /// Moves the store in it to where it is opened from: it is there as a whole, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be moved.
+    pub fn settle(&self, folder: &Path) -> Result<(), StoreError> {
+        let (from, to) = (self.0.join(FILE), folder.join(FILE));
+        let moved = File::open(&from).and_then(|file| file.sync_all()).and_then(|()| fs::rename(&from, &to));
+        moved.and_then(|()| File::open(folder)?.sync_all()).map_err(unusable(&to))
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, folder = %self.0.display(), "what a copy left behind stays until the next one");
+        }
+    }
+}
+
+fn unusable(file: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = file.to_owned();
+    move |source| StoreError::Io { path, source }
+}

@@ -1,0 +1,89 @@
+//! `LogService.Backup`: a copy that is made and verified first, and then read out piece by piece.
+
+use std::{path::Path, pin::Pin, sync::Arc};
+
+use prost::bytes::Bytes;
+use tokio::{fs::File, io::AsyncReadExt as _, sync::mpsc};
+use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tonic::Status;
+
+use super::App;
+use crate::{
+    domain::error::{Error, Reason, Result},
+    limits::{BACKUP_PIECE_BYTES, BACKUP_PIECES},
+    pb::v1::{BackupBegin, BackupEnd, BackupResponse, backup_response::Part},
+    store::{Head, packed::Work},
+    tasks::copying,
+};
+
+/// Where copies are made in the store's folder.
+const WORK: &str = "backup";
+
+/// The messages of a backup.
+pub(super) type Parts = Pin<Box<dyn Stream<Item = std::result::Result<BackupResponse, Status>> + Send>>;
+
+type Sender = mpsc::Sender<std::result::Result<BackupResponse, Status>>;
+
+/// Begins a backup, if none is under way.
+pub(super) fn parts(app: &Arc<App>) -> Result<Parts> {
+    let place = Arc::clone(&app.backups)
+        .try_acquire_owned()
+        .map_err(|_| Error::new(Reason::Overloaded, "another backup is under way; nothing happened"))?;
+    let (parts, told) = mpsc::channel(BACKUP_PIECES);
+    let backup = Arc::clone(app);
+    app.tasks.spawn("backup", async move {
+        let made = tokio::select! {
+            made = make(&backup, &parts) => made,
+            () = backup.hub.draining().cancelled() => {
+                Err(Error::new(Reason::Draining, "the server is shutting down; ask another for a backup"))
+            }
+        };
+        if let Err(error) = made {
+            // Who has gone does not want to know.
+            let _ = parts.send(Err(error.into())).await;
+        }
+        drop(place);
+    });
+    Ok(Box::pin(ReceiverStream::new(told)))
+}
+
+async fn make(app: &Arc<App>, parts: &Sender) -> Result<()> {
+    let folder = app.store.folder().to_owned();
+    let (work, head) = copying(move || {
+        let work = Work::begin(&folder, WORK)?;
+        let head = work.copy(&folder)?;
+        work.pack()?;
+        Ok((work, head))
+    })
+    .await?;
+    send(&work.packed(), head, parts).await
+}
+
+/// Sends a packed store; nothing if its reader goes away.
+async fn send(packed: &Path, head: Head, parts: &Sender) -> Result<()> {
+    let unreadable = |error: std::io::Error| Error::internal(format!("{}: {error}", packed.display()));
+    let mut file = File::open(packed).await.map_err(unreadable)?;
+    let size = file.metadata().await.map_err(unreadable)?.len();
+    let begin = BackupBegin {
+        token: head.token().encode(),
+        revision: head.revision,
+        size_bytes: i64::try_from(size).unwrap_or(i64::MAX),
+    };
+    let mut digest = blake3::Hasher::new();
+    let mut next = Some(Part::Begin(begin));
+    while let Some(part) = next.take() {
+        let is_end = matches!(part, Part::End(_));
+        if parts.send(Ok(BackupResponse { part: Some(part) })).await.is_err() || is_end {
+            return Ok(());
+        }
+        let mut piece = vec![0; BACKUP_PIECE_BYTES];
+        let read = file.read(&mut piece).await.map_err(unreadable)?;
+        piece.truncate(read);
+        digest.update(&piece);
+        next = Some(match read {
+            0 => Part::End(BackupEnd { blake3: digest.finalize().as_bytes().to_vec() }),
+            _ => Part::Piece(Bytes::from(piece).into()),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! Backups: a copy is whole and sound, and a store begins with it, as it was or as it was at an earlier position.
+
+mod common;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::Arc,
+    time::Duration,
+};
+
+use attache::{
+    pb::v1,
+    serve::Parts,
+    store::{snapshot, verify},
+};
+use common::{FakeClock, TestServer, config_at, visit_report, watching::*};
+
+const ATTACHE: &str = env!("CARGO_BIN_EXE_attache");
+
+/// A server on a folder, with a clock that is told when to move.
+async fn serve(folder: &Path) -> (TestServer, Arc<FakeClock>) {
+    let clock = Arc::new(FakeClock::default());
+    let parts = Parts { clock: Arc::clone(&clock) as Arc<dyn attache::clock::Clock>, ..Parts::default() };
+    (TestServer::with(config_at(folder), parts).await, clock)
+}
+
+async fn file(server: &TestServer, id: &str, day: &str) -> v1::FileReportsResponse {
+    server.file(vec![visit_report(id, "s", "KZ", "AZ", day)]).await
+}
+
+async fn attache(arguments: &[&str]) -> Output {
+    let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
+    tokio::task::spawn_blocking(move || Command::new(ATTACHE).args(arguments).output().unwrap()).await.unwrap()
+}
+
+/// Makes a backup by the command line.
+async fn backup(server: &TestServer, into: &Path) -> PathBuf {
+    let to = into.join("backup.db.zst");
+    let made = attache(&["backup", to.to_str().unwrap(), "--server", &server.address]).await;
+    assert!(made.status.success(), "{made:?}");
+    to
+}
+
+async fn restore(backup: &Path, folder: &Path, to: Option<&str>) -> Output {
+    let mut arguments = vec!["restore-backup", backup.to_str().unwrap(), "--data-dir", folder.to_str().unwrap()];
+    arguments.extend(to.iter().flat_map(|to| ["--to", to]));
+    attache(&arguments).await
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), output.stderr.as_slice()].concat()).into_owned()
+}
+
+/// Every event, but for what names the log it is told from.
+async fn told(server: &TestServer) -> Vec<(String, u64, String)> {
+    let events = everything(server).await;
+    events.iter().map(|e| (e.subject.clone(), e.revision, e.headline.clone())).collect()
+}
+
+async fn visits(server: &TestServer, as_of: Option<&str>) -> Vec<v1::Visit> {
+    let as_of = as_of.map(|token| v1::AsOf { position: Some(v1::as_of::Position::Token(token.to_owned())) });
+    let asked = v1::ListVisitsRequest { as_of, ..Default::default() };
+    server.registry().list_visits(asked).await.unwrap().into_inner().visits
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_restored_has_everything_and_is_another_log() {
+    let (folder, files, other) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (server, _) = serve(folder.path()).await;
+    file(&server, "a", "2023-05-01").await;
+    let last = file(&server, "b", "2023-05-02").await;
+    let copy = backup(&server, files.path()).await;
+    let (events, records) = (told(&server).await, visits(&server, None).await);
+    // What is filed afterwards is not in it.
+    file(&server, "c", "2023-05-03").await;
+    server.stop().await;
+
+    let restored = restore(&copy, other.path(), None).await;
+    assert!(restored.status.success(), "{restored:?}");
+    let sound = verify::folder(other.path()).unwrap();
+    assert_eq!((sound.entries, sound.head.revision), (last.revision, last.revision));
+    let (server, _) = serve(other.path()).await;
+    assert_eq!(told(&server).await, events);
+    assert_eq!(visits(&server, None).await, records);
+    let old = v1::GetVisitRequest { name: "visits/a".into(), at_least: Some(last.token), ..Default::default() };
+    assert_eq!(reason(&server.registry().get_visit(old).await.unwrap_err()), "LOG_REPLACED");
+    assert_eq!(file(&server, "c", "2023-05-03").await.revision, last.revision + 1, "filings go on");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_is_restored_as_it_was_at_every_position() {
+    let (folder, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (server, clock) = serve(folder.path()).await;
+    let mut positions = Vec::new();
+    for (id, day) in [("a", "2023-05-01"), ("b", "2023-05-02"), ("a", "2023-05-03"), ("c", "2024-01-04")] {
+        positions.push(file(&server, id, day).await);
+    }
+    // A day passes, and with it what falls due.
+    clock.jump_to("2024-01-05");
+    let withdrawn = v1::RetractReportsRequest {
+        selection: Some(v1::retract_reports_request::Selection::Report("visits/b/reports/s".into())),
+        reason: v1::RetractionReason::FilerError.into(),
+        ..Default::default()
+    };
+    server.filing().retract_reports(withdrawn).await.unwrap();
+    let copy = backup(&server, files.path()).await;
+    let all = told(&server).await;
+    for position in &positions {
+        let again = tempfile::tempdir().unwrap();
+        let restored = restore(&copy, again.path(), Some(&position.token)).await;
+        assert!(restored.status.success(), "{restored:?}");
+        let (earlier, _) = serve(again.path()).await;
+        let until: Vec<_> = all.iter().filter(|(_, revision, _)| *revision <= position.revision).cloned().collect();
+        assert_eq!(told(&earlier).await, until);
+        let strip = |visits: Vec<v1::Visit>| -> Vec<_> {
+            visits.into_iter().map(|v| (v.name, v.start, v.info.map(|i| i.status))).collect()
+        };
+        assert_eq!(strip(visits(&earlier, None).await), strip(visits(&server, Some(&position.token)).await));
+        earlier.stop().await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_restored_leaves_no_store() {
+    let (folder, files, other) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (server, clock) = serve(folder.path()).await;
+    file(&server, "a", "2023-05-01").await;
+    let (stranger, _) = serve(other.path()).await;
+    let foreign = file(&stranger, "a", "2023-05-01").await.token;
+    stranger.stop().await;
+    let copy = backup(&server, files.path()).await;
+    let after = file(&server, "b", "2023-05-02").await.token;
+
+    let again = tempfile::tempdir().unwrap();
+    for (to, why) in [
+        (foreign.as_str(), "of epoch"),
+        (after.as_str(), "the backup ends at"),
+        ("1999-01-01T00:00:00Z", "before the log began"),
+    ] {
+        let refused = restore(&copy, again.path(), Some(to)).await;
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(said(&refused).contains(why), "{refused:?}");
+        assert!(!snapshot::is_there(again.path()));
+    }
+    let broken = files.path().join("broken.db.zst");
+    let mut bytes = fs::read(&copy).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    fs::write(&broken, bytes).unwrap();
+    let refused = restore(&broken, again.path(), None).await;
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(!snapshot::is_there(again.path()) && fs::read_dir(again.path()).unwrap().count() <= 1, "but for its lock");
+    let refused = restore(&copy, other.path(), None).await;
+    assert!(said(&refused).contains("there is a store in"), "{refused:?}");
+
+    // What was trimmed cannot be made again.
+    clock.advance(Duration::from_secs(72 * 3600));
+    let kept = file(&server, "c", "2023-05-04").await;
+    let keep = Some(v1::trim_log_request::Keep::FromRevision(2));
+    server.log().trim_log(v1::TrimLogRequest { keep, dry_run: false }).await.unwrap();
+    let trimmed = files.path().join("trimmed");
+    fs::create_dir(&trimmed).unwrap();
+    let copy = backup(&server, &trimmed).await;
+    let refused = restore(&copy, again.path(), Some(&kept.token)).await;
+    assert!(said(&refused).contains("can be restored as it is"), "{refused:?}");
+    assert!(restore(&copy, again.path(), None).await.status.success());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_is_verified_beside_its_server_and_damage_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = serve(folder.path()).await;
+    let filed = file(&server, "a", "2023-05-01").await;
+    let place = folder.path().to_str().unwrap();
+    let sound = attache(&["verify", "--data-dir", place]).await;
+    assert!(sound.status.success() && said(&sound).contains(&filed.token), "{sound:?}");
+    server.stop().await;
+    let store = rusqlite::Connection::open(folder.path().join(attache::store::FILE)).unwrap();
+    store.execute("UPDATE entries SET payload = x'00' WHERE revision = 1", []).unwrap();
+    drop(store);
+    let damaged = attache(&["verify", "--data-dir", place]).await;
+    assert_eq!(damaged.status.code(), Some(1), "{damaged:?}");
+    assert!(said(&damaged).contains("entry 1"), "{damaged:?}");
+    let nothing = tempfile::tempdir().unwrap();
+    assert_eq!(attache(&["verify", "--data-dir", nothing.path().to_str().unwrap()]).await.status.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_does_not_replace_a_file_unless_it_is_told_to() {
+    let (folder, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (server, _) = serve(folder.path()).await;
+    let copy = backup(&server, files.path()).await;
+    let line = ["backup", copy.to_str().unwrap(), "--server", &server.address];
+    assert_eq!(attache(&line).await.status.code(), Some(64));
+    assert!(attache(&[line.as_slice(), &["--force"]].concat()).await.status.success());
+    assert_eq!(fs::read_dir(files.path()).unwrap().count(), 1, "nothing is left beside it");
+    server.stop().await;
+}
