@@ -121,6 +121,7 @@ type Running = tokio::task::JoinHandle<attache::domain::error::Result<()>>;
 async fn start() -> Outcome<(String, oneshot::Sender<()>, Running, std::sync::Arc<feed::Hub>)> {
     let config = Config {
         listen: "127.0.0.1:0".parse()?,
+        insecure_listen: false,
         data_dir: DataDir::Temporary,
         in_memory: true,
         sample: false,

@@ -12,6 +12,8 @@ use attache::{
     serve::{self, Parts, Server},
     telemetry,
 };
+use listenfd::ListenFd;
+use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -65,7 +67,16 @@ async fn serve(args: &ServeArgs) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let server = match serve::build(&config, Parts::default()).await {
+    // A socket that whoever started this has bound (`systemd.socket`) is taken in place of the configuration's.
+    let parts = ListenFd::from_env().take_tcp_listener(0).map(|listener| Parts { listener, ..Parts::default() });
+    let parts = match parts {
+        Ok(parts) => parts,
+        Err(error) => {
+            output::note(format!("the socket that was handed over cannot be listened on: {error}"));
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let server = match serve::build(&config, parts).await {
         Ok(server) => server,
         Err(error) => {
             output::note(&error.message);
@@ -73,13 +84,25 @@ async fn serve(args: &ServeArgs) -> ExitCode {
         }
     };
     announce(&server);
+    tell_supervisor(&[NotifyState::Ready]);
     let reloader = server.reloader();
-    match server.run(asked_to_stop(reloader)).await {
+    let asked = async {
+        asked_to_stop(reloader).await;
+        tell_supervisor(&[NotifyState::Stopping]);
+    };
+    match server.run(asked).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::note(&error.message);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Tells whoever supervises this process (`sd_notify(3)`), if anybody does.
+fn tell_supervisor(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "the supervisor could not be told");
     }
 }
 

@@ -51,11 +51,13 @@ pub struct Parts {
     pub journal: Arc<dyn Journal>,
     /// Who tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Where connections come in, if somebody else has bound it.
+    pub listener: Option<std::net::TcpListener>,
 }
 
 impl Default for Parts {
     fn default() -> Self {
-        Self { journal: Arc::new(Embedded), clock: Arc::new(SystemClock) }
+        Self { journal: Arc::new(Embedded), clock: Arc::new(SystemClock), listener: None }
     }
 }
 
@@ -93,9 +95,14 @@ pub struct Server {
 /// If any of it fails; what was opened is closed again.
 pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
     let io = |what: &str, error: std::io::Error| Error::internal(format!("{what}: {error}"));
-    let listener =
-        TcpListener::bind(config.listen).await.map_err(|e| io(&format!("cannot listen on {}", config.listen), e))?;
+    let listener = match parts.listener {
+        Some(handed) => handed.set_nonblocking(true).and_then(|()| TcpListener::from_std(handed)),
+        None => TcpListener::bind(config.listen).await,
+    };
+    let listener = listener.map_err(|e| io(&format!("cannot listen on {}", config.listen), e))?;
     let address = listener.local_addr().map_err(|e| io("the bound address", e))?;
+    // What was handed in may be another address than the configuration's.
+    config.check_address(address).map_err(|e| Error::new(Reason::FieldInvalid, e.to_string()))?;
     let admin = admin_port(config.admin).await?;
     let security = secured(config, &parts.clock).await?;
     let (folder, temporary) = match &config.data_dir {
@@ -111,7 +118,7 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
     let options = Options { sync, max_bytes: config.max_store_bytes, home };
     let opened = folder.clone();
     let feed = config.feed.clone();
-    let Parts { journal, clock } = parts;
+    let Parts { journal, clock, .. } = parts;
     let tasks = Tasks::default();
     let follower = CancellationToken::new();
     let journal = match &config.journal {

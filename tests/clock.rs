@@ -228,7 +228,8 @@ async fn a_server_that_restarts_every_day_tells_the_same() {
 async fn two_servers_on_one_log_tell_it_once_and_answer_alike() {
     let log = SharedLog::default();
     let clock = Arc::new(FakeClock::on("2024-01-02"));
-    let both = [(); 2].map(|()| Parts { journal: Arc::new(log.clone()), clock: Arc::clone(&clock) as _ });
+    let both =
+        [(); 2].map(|()| Parts { journal: Arc::new(log.clone()), clock: Arc::clone(&clock) as _, ..Parts::default() });
     let [a, b] = both;
     let (a, b) = (TestServer::with(config(), a).await, TestServer::with(config(), b).await);
     let filed = a.file(half_a_year()).await.revision;

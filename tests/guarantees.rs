@@ -101,7 +101,7 @@ fn parts() -> Parts {
 }
 
 fn parts_on(journal: impl attache::journal::Journal) -> Parts {
-    Parts { journal: Arc::new(journal), clock: Arc::new(FakeClock::default()) }
+    Parts { journal: Arc::new(journal), clock: Arc::new(FakeClock::default()), ..Parts::default() }
 }
 
 async fn server(config: Config) -> TestServer {

@@ -29,7 +29,7 @@ fn the_shared_log_passes_the_suite() {
 }
 
 fn parts(journal: impl Journal) -> Parts {
-    Parts { journal: Arc::new(journal), clock: Arc::new(FakeClock::default()) }
+    Parts { journal: Arc::new(journal), clock: Arc::new(FakeClock::default()), ..Parts::default() }
 }
 
 async fn on(journal: impl Journal) -> TestServer {

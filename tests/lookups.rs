@@ -539,8 +539,12 @@ async fn a_record_that_is_retracted_names_the_last_token_at_which_it_stood() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_waits_for_the_token_that_a_client_has_seen() {
     let log = shared_log::SharedLog::default();
-    let start =
-        || TestServer::with(config(), Parts { journal: Arc::new(log.clone()), clock: Arc::new(FakeClock::default()) });
+    let start = || {
+        TestServer::with(
+            config(),
+            Parts { journal: Arc::new(log.clone()), clock: Arc::new(FakeClock::default()), ..Parts::default() },
+        )
+    };
     let (one, other) = (start().await, start().await);
     for round in 0..20 {
         let name = format!("visits/r{round}");

@@ -58,6 +58,8 @@ pub enum DataDir {
 pub struct Config {
     /// The address to bind.
     pub listen: SocketAddr,
+    /// Whether an address that others reach is accepted without TLS, or without authentication.
+    pub insecure_listen: bool,
     /// Where the store lies.
     pub data_dir: DataDir,
     /// Whether commits are synced; a store in memory is not.
@@ -149,7 +151,8 @@ impl Config {
         let security = security(args, &mut file)?;
         let text = args.listen.clone().or(file.listen).unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
         let insecure = args.insecure_listen || file.insecure_listen.unwrap_or(false);
-        let listen = parse_listen(&text, insecure, &security)?;
+        let listen = parse_listen(&text)?;
+        check_address(listen, insecure, &security)?;
         let in_memory = args.in_memory || (args.data_dir.is_none() && file.in_memory.unwrap_or(false));
         let sample = args.sample || file.sample.unwrap_or(false);
         let folder = args.data_dir.clone().or(file.data_dir);
@@ -161,6 +164,7 @@ impl Config {
         let defaults = feed::Settings::default();
         Ok(Self {
             listen,
+            insecure_listen: insecure,
             journal,
             security,
             admin: admin(args.admin.as_deref().or(file.admin.as_deref()))?,
@@ -181,6 +185,15 @@ impl Config {
                 stall_timeout: file.limits.stall_seconds.map_or(defaults.stall_timeout, Duration::from_secs),
             },
         })
+    }
+
+    /// Checks that a server with this configuration may listen on an address.
+    ///
+    /// # Errors
+    ///
+    /// If others reach it, and there is not both TLS and access, and nobody said that this is meant.
+    pub fn check_address(&self, address: SocketAddr) -> Result<(), ConfigError> {
+        check_address(address, self.insecure_listen, &self.security)
     }
 
     /// What a configuration file says of access now; `None` is nothing.
@@ -290,12 +303,13 @@ pub fn folder(asked: Option<&Path>) -> Result<PathBuf, ConfigError> {
     }
 }
 
-fn parse_listen(text: &str, insecure: bool, security: &Security) -> Result<SocketAddr, ConfigError> {
-    let address: SocketAddr = text
-        .parse()
-        .map_err(|_| ConfigError(format!("{text:?} is not an address to listen on, such as {DEFAULT_LISTEN}")))?;
+fn parse_listen(text: &str) -> Result<SocketAddr, ConfigError> {
+    text.parse().map_err(|_| ConfigError(format!("{text:?} is not an address to listen on, such as {DEFAULT_LISTEN}")))
+}
+
+fn check_address(address: SocketAddr, insecure: bool, security: &Security) -> Result<(), ConfigError> {
     let missing = match (&security.tls, &security.access) {
-        (Some(_), Some(_)) => return Ok(address),
+        (Some(_), Some(_)) => return Ok(()),
         (None, Some(_)) => "no TLS (--tls-certificate and --tls-key)",
         (Some(_), None) => "no authentication ([access] in the configuration)",
         (None, None) => {
@@ -303,7 +317,7 @@ fn parse_listen(text: &str, insecure: bool, security: &Security) -> Result<Socke
         }
     };
     if address.ip().is_loopback() || insecure {
-        return Ok(address);
+        return Ok(());
     }
     Err(ConfigError(format!(
         "{address} is reached by other machines, and there is {missing}: say both, listen on a loopback address, or say \
@@ -331,20 +345,22 @@ mod tests {
 
     #[test]
     fn an_address_that_others_reach_is_refused_unless_it_is_said() {
+        let check =
+            |text: &str, insecure, security: &Security| check_address(parse_listen(text).unwrap(), insecure, security);
         let open = Security::default();
-        assert!(parse_listen("127.0.0.1:0", false, &open).is_ok());
-        assert!(parse_listen("[::1]:0", false, &open).is_ok());
-        assert!(parse_listen("0.0.0.0:50051", false, &open).is_err());
-        assert!(parse_listen("0.0.0.0:50051", true, &open).is_ok());
+        assert!(check("127.0.0.1:0", false, &open).is_ok());
+        assert!(check("[::1]:0", false, &open).is_ok());
+        assert!(check("0.0.0.0:50051", false, &open).is_err());
+        assert!(check("0.0.0.0:50051", true, &open).is_ok());
         let file: File = toml::from_str("[access]\n[tls]\ncertificate = \"c\"\nkey = \"k\"").unwrap();
         let access = Some(security::access(file.access.unwrap(), Path::new("")).unwrap());
         let tls = security::tls(&TlsArgs::default(), file.tls, Path::new("/etc")).unwrap();
         assert_eq!(tls.as_ref().unwrap().certificate, Path::new("/etc/c"), "it lies beside the file");
         let half = Security { access: access.clone(), ..Security::default() };
-        assert!(parse_listen("0.0.0.0:50051", false, &half).unwrap_err().0.contains("no TLS"));
+        assert!(check("0.0.0.0:50051", false, &half).unwrap_err().0.contains("no TLS"));
         let half = Security { tls: tls.clone(), ..Security::default() };
-        assert!(parse_listen("0.0.0.0:50051", false, &half).unwrap_err().0.contains("no authentication"));
-        assert!(parse_listen("0.0.0.0:50051", false, &Security { tls, access, ..Security::default() }).is_ok());
+        assert!(check("0.0.0.0:50051", false, &half).unwrap_err().0.contains("no authentication"));
+        assert!(check("0.0.0.0:50051", false, &Security { tls, access, ..Security::default() }).is_ok());
     }
 
     #[test]

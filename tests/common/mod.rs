@@ -110,6 +110,7 @@ impl Clock for FakeClock {
 pub fn config() -> Config {
     Config {
         listen: "127.0.0.1:0".parse().unwrap(),
+        insecure_listen: false,
         data_dir: DataDir::Temporary,
         in_memory: true,
         sample: false,

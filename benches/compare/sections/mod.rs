@@ -3,6 +3,7 @@
 mod filing;
 mod fresh;
 mod growth;
+mod guarded;
 mod idle;
 mod import;
 mod lists;
@@ -17,9 +18,9 @@ mod stalled;
 use crate::{Outcome, bench::Bench, rows::Rows};
 
 /// The sections, in their order.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 14] = [
     "lookups", "replay", "filing", "live", "idle", "stalled", "lists", "search", "open", "import", "growth",
-    "replicas", "fresh",
+    "replicas", "fresh", "guarded",
 ];
 /// Those of `--check`.
 pub const CHECKED: [&str; 3] = ["lookups", "replay", "filing"];
@@ -43,6 +44,7 @@ pub fn about(name: &str) -> &'static str {
         "growth" => "Cost by size of the store",
         "replicas" => "Replicas that share a stream of three servers",
         "fresh" => "A new replica of a large log",
+        "guarded" => "Who asks, and TLS",
         _ => "",
     }
 }
@@ -70,6 +72,7 @@ pub async fn run(name: &str, bench: &Bench) -> Outcome<Rows> {
         "growth" => growth::run(bench).await,
         "replicas" => replicas::run(bench).await,
         "fresh" => fresh::run(bench).await,
+        "guarded" => guarded::run(bench).await,
         _ => Err(format!("there is no section {name}").into()),
     }
 }

@@ -68,6 +68,16 @@ impl Attache {
         Ok(Self { process, address, _temporary: Some(folder) })
     }
 
+    /// On a copy of the store with so many records, as a configuration says.
+    pub async fn configured(records: u64, config: &str) -> Outcome<Self> {
+        let folder = stores::copy(records).await?;
+        let file = folder.path().join("attache.toml");
+        std::fs::write(&file, config)?;
+        let (process, address) = start(serve().arg("--config").arg(file).arg("--data-dir").arg(folder.path()))?;
+        machine::rest(&process).await?;
+        Ok(Self { process, address, _temporary: Some(folder) })
+    }
+
     /// A new replica of a stream.
     pub fn replica(cluster: &Cluster, stream: &str) -> Outcome<Self> {
         let folder = places::temporary()?;

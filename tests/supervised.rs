@@ -1,0 +1,133 @@
+//! Under a supervisor: the server says when it answers and when it drains, takes the socket that it is handed, and reads its
+//! files again at SIGHUP.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::TcpListener,
+    os::{fd::AsRawFd as _, unix::net::UnixDatagram},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+const ATTACHE: &str = env!("CARGO_BIN_EXE_attache");
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The server, killed at the end if nothing else ended it.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Server {
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    fn first_line(&mut self) -> String {
+        let mut line = String::new();
+        BufReader::new(self.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+}
+
+fn serve(more: &[&str]) -> Command {
+    let mut command = Command::new(ATTACHE);
+    command.args(["serve", "--in-memory", "--admin", "none"]).args(more);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
+/// What the supervisor hears next.
+fn heard(socket: &UnixDatagram) -> String {
+    let mut said = [0; 256];
+    let bytes = socket.recv(&mut said).expect("the server says something in time");
+    String::from_utf8_lossy(&said[..bytes]).trim().to_owned()
+}
+
+fn supervisor(folder: &Path) -> UnixDatagram {
+    let socket = UnixDatagram::bind(folder.join("notify")).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+#[test]
+fn a_supervisor_hears_when_it_answers_and_when_it_drains() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = supervisor(folder.path());
+    let mut command = serve(&["--listen", "127.0.0.1:0"]);
+    let mut server = Server(command.env("NOTIFY_SOCKET", folder.path().join("notify")).spawn().unwrap());
+    assert_eq!(heard(&socket), "READY=1");
+    let address = server.first_line();
+    let asked =
+        Command::new(ATTACHE).args(["log", "--server", address.strip_prefix("listening on ").unwrap()]).output();
+    assert!(asked.unwrap().status.success(), "who is ready answers");
+    server.signal("-TERM");
+    assert_eq!(heard(&socket), "STOPPING=1");
+    assert!(server.0.wait().unwrap().success());
+}
+
+/// Runs a server as whoever hands over sockets does: the first is descriptor 3.
+fn activated(listener: &TcpListener, more: &[&str]) -> Server {
+    let (from, shell) = (listener.as_raw_fd(), "exec 3<&$0; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$@\"");
+    let line = serve(more);
+    let mut command = Command::new("sh");
+    // `dup` of the test's own descriptor, which the shell inherits under its number.
+    command.arg("-c").arg(shell).arg(from.to_string()).arg(line.get_program()).args(line.get_args());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    rustix::io::fcntl_setfd(listener, rustix::io::FdFlags::empty()).unwrap();
+    Server(command.spawn().unwrap())
+}
+
+#[test]
+fn a_socket_that_is_handed_over_is_listened_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut server = activated(&listener, &["--listen", "127.0.0.1:1"]);
+    assert_eq!(server.first_line(), format!("listening on http://{address}"));
+}
+
+#[test]
+fn a_socket_that_others_reach_is_refused_as_an_address_is() {
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let mut server = activated(&listener, &[]);
+    assert!(!server.0.wait().unwrap().success(), "it has neither TLS nor access");
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let mut server = activated(&listener, &["--insecure-listen"]);
+    assert!(server.first_line().starts_with("listening on http://0.0.0.0:"), "unless that is said");
+}
+
+#[test]
+fn sighup_has_the_files_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = supervisor(folder.path());
+    let write = |name: &str, text: &str| {
+        fs::write(folder.path().join("new"), text).unwrap();
+        fs::rename(folder.path().join("new"), folder.path().join(name)).unwrap();
+    };
+    write("attache.toml", "[access]\n[[access.allow]]\nwho = \"anonymous\"\nroles = [\"reader\"]\n");
+    let config = folder.path().join("attache.toml");
+    let mut command = serve(&["--listen", "127.0.0.1:0", "--log", "info", "--config", config.to_str().unwrap()]);
+    let command = command.env("NOTIFY_SOCKET", folder.path().join("notify")).stderr(Stdio::piped());
+    let mut server = Server(command.spawn().unwrap());
+    assert_eq!(heard(&socket), "READY=1");
+    let address = server.first_line();
+    let asks = || {
+        let server = address.strip_prefix("listening on ").unwrap();
+        Command::new(ATTACHE).args(["log", "--server", server]).output().unwrap().status.success()
+    };
+    assert!(asks());
+    write("attache.toml", "[access]\n");
+    server.signal("-HUP");
+    let log = BufReader::new(server.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let read = log.into_iter().find(|line| line.contains("the rules of access were read"));
+    assert!(read.is_some(), "it says so before it ends");
+    assert!(!asks(), "nobody is granted anything");
+}
