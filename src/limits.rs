@@ -24,6 +24,8 @@ pub const IMPORT_ANSWERS: usize = 1;
 pub const MAX_IMPORT_ROUNDS: usize = 16;
 /// A request message, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
+/// A request message of what is open to everybody, in bytes: health and reflection.
+pub const MAX_OPEN_REQUEST_BYTES: usize = 4 * 1024;
 /// Characters of a request id.
 pub const MAX_REQUEST_ID_CHARS: usize = 128;
 /// Filters of one request.
@@ -194,6 +196,8 @@ pub const MAX_WAY_BACK: Duration = Duration::from_secs(1);
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a new connection may take to speak HTTP/2.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the requests of a connection that was told to go may take.
+pub const GOODBYE: Duration = Duration::from_secs(60);
 /// Connections at the same time.
 pub const MAX_CONNECTIONS: usize = 16_384;
 /// What a client may send on one stream before the server reads, in bytes.
@@ -203,6 +207,8 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Streams of one connection.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 
+/// The target of lines of the log that say who was refused, and who did what few may.
+pub const AUDIT: &str = "audit";
 /// A filter of the log, in bytes.
 pub const MAX_LOG_FILTER_BYTES: usize = 4096;
 /// What a file that TLS or access is made of may have, in bytes.
@@ -211,8 +217,10 @@ pub const MAX_SECURITY_FILE_BYTES: u64 = 4 * 1024 * 1024;
 pub const SECURITY_LOOK: Duration = Duration::from_secs(2);
 /// A bearer token, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
-/// JWTs whose signatures are known to be good.
-pub const VERIFIED_TOKENS: usize = 16 * 1024;
+/// Bearer tokens that are known to be good.
+pub const KNOWN_BEARERS: usize = 16 * 1024;
+/// How many calls lie between two occasions on which principals that have been quiet are forgotten.
+pub const SHARES_FORGOTTEN_EVERY: u32 = 4096;
 /// Keys of an issuer.
 pub const MAX_KEYS: usize = 64;
 /// What an issuer may answer when it is asked for its keys, in bytes.

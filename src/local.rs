@@ -95,7 +95,7 @@ pub async fn verify(args: &VerifyArgs) -> ExitCode {
     let folder = match config::folder(args.data_dir.as_deref()) {
         Ok(folder) => folder,
         Err(error) => {
-            output::note(&error.to_string());
+            output::note(error.to_string());
             return ExitCode::from(EXIT_USAGE);
         }
     };

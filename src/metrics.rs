@@ -84,7 +84,7 @@ struct Refusal {
 /// Labels of a reload.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reload {
-    /// `certificate`, `rules` or `keys`.
+    /// `certificate` or `rules`.
     what: &'static str,
     /// `read` or `refused`.
     outcome: &'static str,
@@ -225,6 +225,13 @@ impl Metrics {
         registry.register("refusals", help, refusals.clone());
         let reloads = Family::<Reload, Counter>::default();
         registry.register("reloads", "How files of TLS and access were read again", reloads.clone());
+        // What has not happened yet is told as nothing: an alarm sees the first time.
+        for reason in ["CREDENTIAL_MISSING", "CREDENTIAL_EXPIRED", "ROLE_REQUIRED", "QUOTA_EXCEEDED"] {
+            drop(refusals.get_or_create(&Refusal { reason }));
+        }
+        for (what, outcome) in ["certificate", "rules"].into_iter().flat_map(|w| ["read", "refused"].map(|o| (w, o))) {
+            drop(reloads.get_or_create(&Reload { what, outcome }));
+        }
         let connections = Level::default();
         registry.register("connections", "Connections that are open", connections.clone());
         writing.register(&mut registry);

@@ -20,13 +20,15 @@ use crate::{
     limits::{MAX_BATCH_BYTES, REPLAY_PAGE_BYTES},
     metrics::Writing,
     pb::log::Entry,
-    store::{self, Head, Home, Options, Sync, alone::Alone, packed::Work, snapshot},
+    store::{
+        self, Head, Home, Options, Sync,
+        alone::Alone,
+        packed::{self, Work},
+        snapshot,
+    },
     writer::{self, BATCH_FRAMING_BYTES, ENTRY_FRAMING_BYTES},
 };
 
-/// Where a store is restored in its folder, and where it is made again.
-const WORK: &str = "restore";
-const AGAIN: &str = "restore-again";
 /// Entries that are read at once.
 const PAGE: usize = 256;
 
@@ -62,7 +64,7 @@ pub fn restore(packed: &Path, folder: &Path, to: &To, mut told: impl FnMut(u64) 
         let why = format!("there is a store in {}: restore into another folder, or move that away", folder.display());
         return Err(Error::new(Reason::FieldInvalid, why));
     }
-    let work = Work::begin(folder, WORK)?;
+    let work = Work::begin(folder, packed::RESTORE)?;
     work.unpack(packed)?;
     let source = Alone::open(work.path())?;
     source.verify()?;
@@ -74,7 +76,7 @@ pub fn restore(packed: &Path, folder: &Path, to: &To, mut told: impl FnMut(u64) 
         work.settle(folder)?;
         return Ok(Restored { backup, head });
     }
-    let again = Work::begin(folder, AGAIN)?;
+    let again = Work::begin(folder, packed::AGAIN)?;
     make_again(source, revision, again.path(), told)?;
     let made = Alone::open(again.path())?;
     made.verify()?;

@@ -48,10 +48,11 @@ impl Security {
         let seen = look(settings);
         let tls = settings.tls.as_ref().map(|files| Tls::new(&material(files)?).map_err(|why| format!("tls: {why}")));
         let access = settings.access.as_ref().map(rules).transpose()?;
+        let allowance = settings.access.as_ref().map(|access| access.allowance).unwrap_or_default();
         Ok(Self {
             settings: settings.clone(),
             tls: tls.transpose()?.map(Arc::new),
-            access: access.map(|rules| Arc::new(Access::new(rules, clock))),
+            access: access.map(|rules| Arc::new(Access::new(rules, allowance, clock))),
             seen,
             changed: None,
         })
@@ -150,10 +151,15 @@ impl Security {
         };
         // Whoever takes the table away does not mean everybody.
         let said = said.ok_or("the configuration has no [access] any more: restart without it, if that is meant")?;
+        let before = self.settings.access.as_ref();
+        // The rest is in force all the same: a token that was taken out is out.
+        if before.is_some_and(|before| before.allowance != said.allowance) {
+            tracing::warn!("access.limits hold as they were until a restart");
+        }
         let address = |rules: &AccessRules| rules.jwt.as_ref().map(|jwt| jwt.keys.clone());
-        let (before, now) = (self.settings.access.as_ref().and_then(address), address(&said));
-        if before != now && matches!((&before, &now), (Some(KeyPlace::Url(_)), _) | (_, Some(KeyPlace::Url(_)))) {
-            return Err("another address of the issuer's keys is asked after a restart".to_owned());
+        let (then, now) = (before.and_then(address), address(&said));
+        if then != now && matches!((&then, &now), (Some(KeyPlace::Url(_)), _) | (_, Some(KeyPlace::Url(_)))) {
+            tracing::warn!("the issuer's keys are asked for where they were until a restart");
         }
         let rules = rules(&said)?;
         Ok((Some(said), rules))
@@ -204,7 +210,7 @@ fn rules(settings: &AccessRules) -> Result<Rules, String> {
             }
         }
     });
-    Ok(Rules { policy: settings.policy.clone(), tokens, issuer: issuer.transpose()? })
+    Ok(Rules::new(settings.policy.clone(), tokens, issuer.transpose()?))
 }
 
 /// A small file; the error names it.

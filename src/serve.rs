@@ -297,7 +297,13 @@ impl Server {
         if let Some(listener) = self.admin {
             let (app, health, folder) = (Arc::clone(&self.app), self.health.clone(), self.folder.clone());
             let admin = Admin { app, metrics: Arc::clone(&self.metrics), health, folder };
-            tasks.spawn("admin", admin::serve(admin, listener, stop.clone()));
+            let (stop, abort) = (stop.clone(), abort.clone());
+            tasks.spawn("admin", async move {
+                tokio::select! {
+                    () = admin::serve(admin, listener, stop) => {}
+                    () = abort.cancelled() => {}
+                }
+            });
         }
         let draining = self.app.hub.draining().clone();
         let accepting = listener::serve(self.listener, self.routes, greeting, tasks.clone(), draining, abort.clone());

@@ -18,13 +18,16 @@ use crate::{
     journal::{Depot, Journal, Shelf, Stored},
     limits::{SNAPSHOT_RETRY, SNAPSHOTS_KEPT},
     pb::log::SnapshotClaim,
-    store::{self, Head, Home, Store, alone::Alone, packed::Work, snapshot, verify},
+    store::{
+        self, Head, Home, Store,
+        alone::Alone,
+        packed::{self, Work},
+        snapshot, verify,
+    },
     tasks::asking,
     writer,
 };
 
-/// Where one is made, or unpacked, in the store's folder.
-const WORK: &str = "snapshot";
 /// The place on the shelf that says who makes the next one; cursors have a dot in theirs.
 const CLAIM: &str = "snapshots";
 
@@ -159,7 +162,7 @@ fn claim(shelf: &dyn Shelf, revision: u64, now_us: i64, interval_us: i64) -> Res
 ///
 /// If the copy is not sound, or any of it cannot be done.
 fn put(depot: &dyn Depot, folder: &Path) -> Result<(Stored, Head)> {
-    let work = Work::begin(folder, WORK)?;
+    let work = Work::begin(folder, packed::SNAPSHOT)?;
     let head = work.copy(folder)?;
     let name = name(head.revision);
     if let Some(there) = listed(depot)?.into_iter().find(|stored| stored.name == name) {
@@ -179,7 +182,7 @@ fn put(depot: &dyn Depot, folder: &Path) -> Result<(Stored, Head)> {
 ///
 /// As of a snapshot that falls due.
 pub fn put_moved(depot: &dyn Depot, folder: &Path, head: Head, home: &Home) -> Result<Stored> {
-    let work = Work::begin(folder, WORK)?;
+    let work = Work::begin(folder, packed::SNAPSHOT)?;
     snapshot::copy(folder, work.path())?;
     Alone::open(work.path())?.say(head, home)?;
     verify::folder(work.path())?;
@@ -225,7 +228,7 @@ pub fn begin(journal: &Arc<dyn Journal>, folder: &Path) -> Result<Option<Head>> 
             return Ok(None);
         }
     };
-    let work = Work::begin(folder, WORK)?;
+    let work = Work::begin(folder, packed::SNAPSHOT)?;
     for Stored { name, bytes } in stored.iter().rev() {
         tracing::info!(snapshot = name, bytes, "fetching a snapshot");
         match fetch(&*depot, journal, name, &work) {

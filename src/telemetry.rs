@@ -7,7 +7,7 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, fmt};
 
-use crate::config::LogFormat;
+use crate::{config::LogFormat, limits::AUDIT};
 
 /// Puts another filter in force.
 type Change = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
@@ -64,5 +64,6 @@ pub fn filter() -> String {
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, String> {
-    EnvFilter::try_new(filter).map_err(|e| format!("log filter {filter:?}: {e}"))
+    // Who was refused is told whatever else is not.
+    EnvFilter::try_new(format!("{filter},{AUDIT}=info")).map_err(|e| format!("log filter {filter:?}: {e}"))
 }

@@ -129,6 +129,17 @@ async fn it_says_whether_it_lives_and_is_ready() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_never_finished_holds_up_no_end() {
+    let server = Observed::start().await;
+    let mut half = TcpStream::connect(server.admin).await.unwrap();
+    half.write_all(b"PUT /log HTTP/1.1\r\nhost: admin\r\ncontent-length: 5\r\n\r\n").await.unwrap();
+    // It is there before the end begins.
+    assert_eq!(server.ask("GET", "/live", "").await.0, 200);
+    server.stop().await;
+    drop(half);
+}
+
+#[tokio::test]
 async fn the_filter_of_the_log_is_changed_and_what_is_none_is_refused() {
     attache::telemetry::init("warn", attache::config::LogFormat::Text).unwrap();
     let server = Observed::start().await;
@@ -139,4 +150,45 @@ async fn the_filter_of_the_log_is_changed_and_what_is_none_is_refused() {
     assert_eq!(server.ask("GET", "/log", "").await, (200, "attache=error\n".to_owned()));
     assert_eq!(server.ask("PUT", "/log", &"x".repeat(5000)).await.0, 413);
     server.stop().await;
+}
+
+/// The names of numbers in a file, as they are shown.
+fn numbers_in(file: &str) -> std::collections::BTreeSet<String> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus").join(file);
+    let text = std::fs::read_to_string(path).expect("it is there");
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.split(|c| !word(c)).filter(|name| name.starts_with("attache_")).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn alarms_and_dashboards_ask_for_numbers_that_there_are() {
+    let server = Observed::start().await;
+    // What is counted by labels is there once something was counted.
+    let mut log = v1::log_service_client::LogServiceClient::connect(server.address.clone()).await.unwrap();
+    log.get_log_info(v1::GetLogInfoRequest {}).await.unwrap();
+    let (_, text) = server.ask("GET", "/metrics", "").await;
+    let told: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    for file in ["rules.yaml", "dashboard.json"] {
+        let asked = numbers_in(file);
+        assert!(asked.len() > 5, "{asked:?}");
+        for name in asked {
+            let base = ["_total", "_bucket", "_count", "_sum"].iter().find_map(|end| name.strip_suffix(end));
+            assert!(told.contains(&base.unwrap_or(&name)), "{file} asks for {name}, which nobody tells:\n{text}");
+        }
+    }
+    server.stop().await;
+}
+
+#[test]
+fn every_alarm_names_a_section_of_the_runbook_that_is_there() {
+    let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let rules = std::fs::read_to_string(deploy.join("prometheus/rules.yaml")).unwrap();
+    let runbook = std::fs::read_to_string(deploy.join("RUNBOOK.md")).unwrap();
+    let anchor = |title: &str| title.to_lowercase().replace(' ', "-").replace(',', "");
+    let sections: Vec<String> = runbook.lines().filter_map(|l| l.strip_prefix("## ")).map(anchor).collect();
+    let named: Vec<&str> = rules.lines().filter_map(|l| l.trim().strip_prefix("runbook: RUNBOOK.md#")).collect();
+    assert_eq!(named.len(), rules.matches("- alert: ").count(), "each names one");
+    for section in named {
+        assert!(sections.iter().any(|s| s == section), "{section} is not among {sections:?}");
+    }
 }

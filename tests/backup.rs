@@ -174,6 +174,22 @@ async fn what_cannot_be_restored_leaves_no_store() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_is_not_restored_beside_the_rest_of_another() {
+    let (folder, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (server, _) = serve(folder.path()).await;
+    file(&server, "a", "2023-05-01").await;
+    let copy = backup(&server, files.path()).await;
+    server.stop().await;
+    let other = tempfile::tempdir().unwrap();
+    fs::write(other.path().join("attache.db-wal"), "what a store that was killed left").unwrap();
+    let refused = restore(&copy, other.path(), None).await;
+    assert!(said(&refused).contains("attache.db-wal"), "{refused:?}");
+    assert!(!snapshot::is_there(other.path()));
+    fs::remove_file(other.path().join("attache.db-wal")).unwrap();
+    assert!(restore(&copy, other.path(), None).await.status.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_is_verified_beside_its_server_and_damage_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let (server, _) = serve(folder.path()).await;

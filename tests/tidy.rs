@@ -73,7 +73,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
         &["access", "clock", "config", "limits", "metrics", "tasks", "transport"],
         "reads the files that TLS and access are made of, and hands on what they say",
     ),
-    ("telemetry", &["config"], "set up once, from the configuration"),
+    ("telemetry", &["config", "limits"], "set up once, from the configuration"),
     (
         "admin",
         &["journal", "limits", "metrics", "store", "tasks", "telemetry", "transport"],

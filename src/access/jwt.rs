@@ -8,14 +8,13 @@ use jsonwebtoken::{
     errors::{Error as JwtError, ErrorKind},
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse},
 };
-use quick_cache::sync::Cache;
 use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey};
 use serde::Deserialize;
 
 use super::{expired, missing};
 use crate::{
     domain::error::{Error, Result},
-    limits::{MAX_KEYS, MAX_TOKEN_BYTES, VERIFIED_TOKENS},
+    limits::MAX_KEYS,
 };
 
 /// What an error says beside its words if a key that was not known is to blame: the set may have a new one.
@@ -29,8 +28,6 @@ pub struct Issuer {
     /// How far clocks may be apart, in microseconds.
     leeway_us: i64,
     keys: KeySet,
-    /// What was verified with these keys, by digest: a signature is verified once.
-    verified: Cache<[u8; 32], Proved>,
 }
 
 /// What a JWT proves.
@@ -39,8 +36,15 @@ pub(super) struct Proved {
     pub subject: Arc<str>,
     pub ends_at_us: i64,
     begins_at_us: i64,
-    /// The id of the key that signed it.
-    pub key: Arc<str>,
+    /// Who signed it.
+    pub key: Signer,
+}
+
+/// A key as it was when it verified something: another may be published under its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Signer {
+    id: Arc<str>,
+    key: Arc<Jwk>,
 }
 
 /// The claims that count (RFC 7519, 4.1); issuer and audience are checked where the token is read.
@@ -53,7 +57,7 @@ struct Claims {
 
 /// The keys of an issuer, by id.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct KeySet(BTreeMap<Arc<str>, Jwk>);
+pub struct KeySet(BTreeMap<Arc<str>, Arc<Jwk>>);
 
 impl KeySet {
     /// Reads a JWK set. Keys that are of no use here are passed over: those without an id, for encryption, or of another
@@ -64,11 +68,11 @@ impl KeySet {
     /// If it is none, or has no key of use, or too many.
     pub fn parse(text: &[u8]) -> std::result::Result<Self, String> {
         let set: JwkSet = serde_json::from_slice(text).map_err(|e| format!("is no JWK set: {e}"))?;
-        let keys: BTreeMap<Arc<str>, Jwk> = set
+        let keys: BTreeMap<Arc<str>, Arc<Jwk>> = set
             .keys
             .into_iter()
             .filter(|key| algorithm(key).is_some() && DecodingKey::from_jwk(key).is_ok())
-            .filter_map(|key| Some((key.common.key_id.as_deref()?.into(), key)))
+            .filter_map(|key| Some((key.common.key_id.as_deref()?.into(), Arc::new(key))))
             .collect();
         match keys.len() {
             0 => Err("has no key with an id for EdDSA, ES256 or RS256".to_owned()),
@@ -83,8 +87,8 @@ impl KeySet {
         self.0.is_empty()
     }
 
-    pub(super) fn has(&self, id: &str) -> bool {
-        self.0.contains_key(id)
+    pub(super) fn has(&self, signer: &Signer) -> bool {
+        self.0.get(&signer.id) == Some(&signer.key)
     }
 }
 
@@ -110,14 +114,14 @@ impl Issuer {
         // Whoever verified first has set it.
         let _ = RING.install_default();
         let leeway_us = i64::from(leeway_seconds) * 1_000_000;
-        Self { issuer, audience, leeway_us, keys: KeySet::default(), verified: Cache::new(VERIFIED_TOKENS) }
+        Self { issuer, audience, leeway_us, keys: KeySet::default() }
     }
 
-    /// The same with other keys; nothing counts as verified.
+    /// The same with other keys.
     #[must_use]
     pub fn with_keys(&self, keys: KeySet) -> Self {
         let (issuer, audience, leeway_us) = (self.issuer.clone(), self.audience.clone(), self.leeway_us);
-        Self { issuer, audience, leeway_us, keys, verified: Cache::new(VERIFIED_TOKENS) }
+        Self { issuer, audience, leeway_us, keys }
     }
 
     /// Its keys.
@@ -132,18 +136,7 @@ impl Issuer {
 
     /// What a token proves now.
     pub(super) fn verify(&self, token: &str, now_us: i64) -> Result<Proved> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(missing(&format!("the token has more than {MAX_TOKEN_BYTES} bytes")));
-        }
-        let digest = *blake3::hash(token.as_bytes()).as_bytes();
-        let proved = match self.verified.get(&digest) {
-            Some(proved) => proved,
-            None => {
-                let proved = self.read(token)?;
-                self.verified.insert(digest, proved.clone());
-                proved
-            }
-        };
+        let proved = self.read(token)?;
         if proved.ends_at_us <= now_us {
             return Err(expired("the token has expired"));
         }
@@ -175,7 +168,7 @@ impl Issuer {
             subject: claims.sub.into(),
             ends_at_us: micros(claims.exp).saturating_add(self.leeway_us),
             begins_at_us: claims.nbf.map_or(i64::MIN, |nbf| micros(nbf).saturating_sub(self.leeway_us)),
-            key: Arc::clone(id),
+            key: Signer { id: Arc::clone(id), key: Arc::clone(key) },
         })
     }
 }

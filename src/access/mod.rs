@@ -8,6 +8,7 @@ mod jwt;
 mod keys;
 mod need;
 mod policy;
+mod shares;
 mod tokens;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
 pub use self::{
@@ -24,11 +26,13 @@ pub use self::{
     keys::{KeyPlace, run as keep_keys},
     need::{Need, of as needs},
     policy::{Grant, Grants, Policy, Role, SourceLimit},
+    shares::{Allowance, StreamPlace},
     tokens::{Secret, Tokens},
 };
 use crate::{
     clock::Clock,
     domain::error::{Error, Reason, Result},
+    limits::{KNOWN_BEARERS, MAX_TOKEN_BYTES},
 };
 
 /// Without rules everybody is this principal, and may do everything.
@@ -39,12 +43,19 @@ pub const ANONYMOUS: &str = "anonymous";
 /// Everything that decides: made anew when a file changes.
 #[derive(Debug)]
 pub struct Rules {
-    /// What names are granted.
-    pub policy: Policy,
-    /// Tokens by their digests.
-    pub tokens: Tokens,
-    /// Whose JWTs are taken.
-    pub issuer: Option<Issuer>,
+    policy: Policy,
+    tokens: Tokens,
+    issuer: Option<Issuer>,
+    /// Bearers that proved good by these rules, by digest: a signature is verified once, and a policy read once.
+    known: Cache<[u8; 32], Principal>,
+}
+
+impl Rules {
+    /// What names are granted, tokens by their digests, and whose JWTs are taken.
+    #[must_use]
+    pub fn new(policy: Policy, tokens: Tokens, issuer: Option<Issuer>) -> Self {
+        Self { policy, tokens, issuer, known: Cache::new(KNOWN_BEARERS) }
+    }
 }
 
 /// What a request shows of itself.
@@ -75,8 +86,8 @@ enum Credential {
     Local,
     None,
     Token(blake3::Hash),
-    /// By the key of this id.
-    Jwt(Arc<str>),
+    /// By this key.
+    Jwt(jwt::Signer),
     Certificate,
 }
 
@@ -138,6 +149,8 @@ pub struct Access {
     unknown_key: tokio::sync::Notify,
     /// One replacement at a time: each takes over what the others did not change.
     replacing: Mutex<()>,
+    /// What each principal asks for.
+    shares: Arc<shares::Shares>,
 }
 
 impl fmt::Debug for Access {
@@ -147,15 +160,16 @@ impl fmt::Debug for Access {
 }
 
 impl Access {
-    /// With these rules at first.
+    /// With these rules at first, and so much for each principal.
     #[must_use]
-    pub fn new(rules: Rules, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(rules: Rules, allowance: Allowance, clock: Arc<dyn Clock>) -> Self {
         Self {
             rules: ArcSwap::from_pointee(rules),
             changes: watch::Sender::new(0),
             clock,
             unknown_key: tokio::sync::Notify::new(),
             replacing: Mutex::new(()),
+            shares: Arc::new(shares::Shares::new(allowance)),
         }
     }
 
@@ -183,7 +197,7 @@ impl Access {
             return;
         }
         let issuer = Some(issuer.with_keys(keys));
-        let rules = Rules { policy: before.policy.clone(), tokens: before.tokens.clone(), issuer };
+        let rules = Rules::new(before.policy.clone(), before.tokens.clone(), issuer);
         self.rules.store(Arc::new(rules));
         self.changes.send_modify(|n| *n += 1);
     }
@@ -193,43 +207,95 @@ impl Access {
     /// # Errors
     ///
     /// `CREDENTIAL_MISSING` if there is none or it is not good, `CREDENTIAL_EXPIRED` if it was, `ROLE_REQUIRED` if it does
-    /// not grant what is needed.
+    /// not grant what is needed, `QUOTA_EXCEEDED` if it has asked for too much.
     pub fn admit(&self, need: Need, shown: Shown<'_>) -> Result<Principal> {
         let principal = self.principal(shown)?;
+        // What is refused counts too.
+        self.shares.request(&principal.name)?;
         principal.may(need)?;
         Ok(principal)
     }
 
+    /// Counts a call that came on a stream.
+    ///
+    /// # Errors
+    ///
+    /// `QUOTA_EXCEEDED` if there were too many lately.
+    pub fn count(&self, principal: &Principal) -> Result<()> {
+        self.shares.request(&principal.name)
+    }
+
+    /// Counts bytes of a filing.
+    ///
+    /// # Errors
+    ///
+    /// `QUOTA_EXCEEDED` if there were too many lately.
+    pub fn spend(&self, principal: &Principal, bytes: usize) -> Result<()> {
+        self.shares.filing(&principal.name, bytes)
+    }
+
+    /// Counts a stream until its place is dropped.
+    ///
+    /// # Errors
+    ///
+    /// `QUOTA_EXCEEDED` if there are too many open.
+    pub fn open(&self, principal: &Principal) -> Result<StreamPlace> {
+        self.shares.stream(&principal.name)
+    }
+
     fn principal(&self, shown: Shown<'_>) -> Result<Principal> {
         let rules = self.rules.load();
-        let principal = |name: String, ends_at_us: Option<i64>, credential| -> Result<Principal> {
-            self.check_end(ends_at_us)?;
-            let grants = rules.policy.grants(&name);
-            Ok(Principal { name: name.into(), grants, ends_at_us, credential })
-        };
         if let Some(header) = shown.authorization {
             let bearer = bearer(header).ok_or_else(|| missing("the authorization header is not `Bearer TOKEN`"))?;
-            if tokens::is_one(bearer) {
-                let (digest, token) =
-                    rules.tokens.find(bearer).ok_or_else(|| missing("the token is not known here"))?;
-                return principal(format!("token:{}", token.name), token.ends_at_us, Credential::Token(digest));
-            }
-            let issuer = rules.issuer.as_ref().ok_or_else(|| missing("the token is not known here"))?;
+            return self.of_bearer(&rules, bearer);
+        }
+        if let Some(certificate) = shown.certificate {
+            let name = format!("cert:{}", certificate.name);
+            return self.granted(&rules, name, Some(certificate.ends_at_us), Credential::Certificate);
+        }
+        if rules.policy.names(ANONYMOUS) {
+            return self.granted(&rules, ANONYMOUS.to_owned(), None, Credential::None);
+        }
+        Err(missing("there is no credential: an authorization header `Bearer TOKEN`, or a client certificate"))
+    }
+
+    fn of_bearer(&self, rules: &Rules, bearer: &str) -> Result<Principal> {
+        if bearer.len() > MAX_TOKEN_BYTES {
+            return Err(missing(&format!("the token has more than {MAX_TOKEN_BYTES} bytes")));
+        }
+        let digest = blake3::hash(bearer.as_bytes());
+        if let Some(known) = rules.known.get(digest.as_bytes()) {
+            self.check_end(known.ends_at_us)?;
+            return Ok(known);
+        }
+        let unknown = || missing("the token is not known here");
+        let principal = if tokens::is_one(bearer) {
+            let token = rules.tokens.find(&digest).ok_or_else(unknown)?;
+            self.granted(rules, format!("token:{}", token.name), token.ends_at_us, Credential::Token(digest))?
+        } else {
+            let issuer = rules.issuer.as_ref().ok_or_else(unknown)?;
             let proved = issuer.verify(bearer, self.clock.now_us()).inspect_err(|error| {
                 if error.metadata.contains_key(jwt::UNKNOWN_KEY) {
                     self.unknown_key.notify_one();
                 }
             })?;
-            return principal(format!("jwt:{}", proved.subject), Some(proved.ends_at_us), Credential::Jwt(proved.key));
-        }
-        if let Some(certificate) = shown.certificate {
-            let name = format!("cert:{}", certificate.name);
-            return principal(name, Some(certificate.ends_at_us), Credential::Certificate);
-        }
-        if rules.policy.names(ANONYMOUS) {
-            return principal(ANONYMOUS.to_owned(), None, Credential::None);
-        }
-        Err(missing("there is no credential: an authorization header `Bearer TOKEN`, or a client certificate"))
+            let name = format!("jwt:{}", proved.subject);
+            self.granted(rules, name, Some(proved.ends_at_us), Credential::Jwt(proved.key))?
+        };
+        rules.known.insert(*digest.as_bytes(), principal.clone());
+        Ok(principal)
+    }
+
+    fn granted(
+        &self,
+        rules: &Rules,
+        name: String,
+        ends_at_us: Option<i64>,
+        credential: Credential,
+    ) -> Result<Principal> {
+        self.check_end(ends_at_us)?;
+        let grants = rules.policy.grants(&name);
+        Ok(Principal { name: name.into(), grants, ends_at_us, credential })
     }
 
     fn check_end(&self, ends_at_us: Option<i64>) -> Result<()> {
@@ -239,25 +305,28 @@ impl Access {
         }
     }
 
-    /// Checks once more that a principal who was admitted still may: rules change, and credentials end.
+    /// Checks once more that a principal who was admitted still may, and answers with what it may do now: rules change, and
+    /// credentials end.
     ///
     /// # Errors
     ///
     /// `CREDENTIAL_EXPIRED` if the credential is not good any more, `ROLE_REQUIRED` if less is granted now.
-    pub fn recheck(&self, principal: &Principal, need: Need) -> Result<()> {
+    pub fn recheck(&self, principal: &Principal, need: Need) -> Result<Principal> {
         self.check_end(principal.ends_at_us)?;
         let rules = self.rules.load();
         let stands = match &principal.credential {
             Credential::Local => true,
             Credential::None => rules.policy.names(ANONYMOUS),
             Credential::Token(digest) => rules.tokens.has(digest, &principal.name),
-            Credential::Jwt(key) => rules.issuer.as_ref().is_some_and(|issuer| issuer.keys().has(key)),
+            Credential::Jwt(signer) => rules.issuer.as_ref().is_some_and(|issuer| issuer.keys().has(signer)),
             Credential::Certificate => true,
         };
         if !stands {
             return Err(expired("the credential was revoked"));
         }
-        Principal { grants: rules.policy.grants(&principal.name), ..principal.clone() }.may(need)
+        let now = Principal { grants: rules.policy.grants(&principal.name), ..principal.clone() };
+        now.may(need)?;
+        Ok(now)
     }
 
     /// Done when a principal may not any more, with the reason.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::ConfigError;
 use crate::{
-    access::{Grant, KeyPlace, Policy},
+    access::{Allowance, Grant, KeyPlace, Policy},
     cli::serve_args::TlsArgs,
 };
 
@@ -56,6 +56,8 @@ pub struct AccessRules {
     pub jwt: Option<JwtRules>,
     /// What names are granted.
     pub policy: Policy,
+    /// How much each principal may ask for.
+    pub allowance: Allowance,
 }
 
 /// Whose JWTs are taken.
@@ -87,6 +89,8 @@ pub(super) struct FileAccess {
     jwt: Option<FileJwt>,
     #[serde(default)]
     allow: Vec<Grant>,
+    #[serde(default)]
+    limits: Allowance,
 }
 
 #[derive(Debug, Deserialize)]
@@ -137,5 +141,10 @@ pub(super) fn access(table: FileAccess, beside: &Path) -> Result<AccessRules, Co
         };
         Ok(JwtRules { issuer: jwt.issuer, audience: jwt.audience, keys, leeway_seconds })
     });
-    Ok(AccessRules { tokens: table.tokens.map(|p| beside.join(p)), jwt: jwt.transpose()?, policy })
+    Ok(AccessRules {
+        tokens: table.tokens.map(|p| beside.join(p)),
+        jwt: jwt.transpose()?,
+        policy,
+        allowance: table.limits,
+    })
 }

@@ -191,6 +191,7 @@ pub struct WriteStore {
 /// If another process holds it, if it is newer than this version, or if the file cannot be used.
 pub fn open(folder: &Path, options: &Options) -> Result<(Store, WriteStore), StoreError> {
     let lock = lock(folder)?;
+    packed::sweep(folder)?;
     let path = folder.join(FILE);
     let mut connection = connect_writer(&path, options)?;
     schema::migrate(&mut connection, &path)?;

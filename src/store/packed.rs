@@ -9,6 +9,14 @@ use std::{
 use super::{FILE, Head, StoreError, snapshot, verify};
 use crate::limits::SNAPSHOT_COMPRESSION;
 
+/// Where a server makes backups.
+pub const BACKUP: &str = "backup";
+/// Where snapshots are made, and unpacked.
+pub const SNAPSHOT: &str = "snapshot";
+/// Where a backup is unpacked.
+pub const RESTORE: &str = "restore";
+/// Where a store is made again from its log.
+pub const AGAIN: &str = "restore-again";
 /// The compressed file in its folder.
 const PACKED: &str = "attache.db.zst";
 
@@ -54,6 +62,7 @@ impl Work {
     /// If it cannot be read, or there is no room.
     pub fn pack(&self) -> Result<PathBuf, StoreError> {
         let (file, packed) = (self.0.join(FILE), self.packed());
+        whole(&file)?;
         let pack = || zstd::stream::copy_encode(File::open(&file)?, File::create(&packed)?, SNAPSHOT_COMPRESSION);
         pack().map_err(unusable(&packed))?;
         Ok(packed)
@@ -88,6 +97,9 @@ impl Work {
     /// If it cannot be moved.
     pub fn settle(&self, folder: &Path) -> Result<(), StoreError> {
         let (from, to) = (self.0.join(FILE), folder.join(FILE));
+        // What this one has there yet would be left behind; what another left there would be taken for this one's.
+        whole(&from)?;
+        whole(&to)?;
         let moved = File::open(&from).and_then(|file| file.sync_all()).and_then(|()| fs::rename(&from, &to));
         moved.and_then(|()| File::open(folder)?.sync_all()).map_err(unusable(&to))
     }
@@ -99,6 +111,36 @@ impl Drop for Work {
             tracing::warn!(%error, folder = %self.0.display(), "what a copy left behind stays until the next one");
         }
     }
+}
+
+/// Checks that nothing of a store is in its write-ahead log, or would be taken to be.
+fn whole(file: &Path) -> Result<(), StoreError> {
+    let mut log = file.as_os_str().to_owned();
+    log.push("-wal");
+    let log = PathBuf::from(log);
+    match fs::metadata(&log) {
+        Ok(found) if found.len() > 0 => {
+            let why = "is the rest of a store: it belongs to the file that it was beside, and is moved with that";
+            Err(unusable(&log)(io::Error::other(why)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes what copies left in a store's folder that were made when the process was killed.
+///
+/// # Errors
+///
+/// If it does not go.
+pub fn sweep(folder: &Path) -> Result<(), StoreError> {
+    for name in [BACKUP, SNAPSHOT, RESTORE, AGAIN] {
+        let work = folder.join(name);
+        match fs::remove_dir_all(&work) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unusable(&work)(e)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn unusable(file: &Path) -> impl FnOnce(io::Error) -> StoreError {

@@ -1,23 +1,23 @@
 //! `LogService.Backup`: a copy that is made and verified first, and then read out piece by piece.
 
-use std::{path::Path, pin::Pin, sync::Arc};
+use std::{future::Future, path::Path, pin::Pin, sync::Arc};
 
 use prost::bytes::Bytes;
 use tokio::{fs::File, io::AsyncReadExt as _, sync::mpsc};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::Status;
 
-use super::App;
+use super::{App, request::Caller};
 use crate::{
     domain::error::{Error, Reason, Result},
-    limits::{BACKUP_PIECE_BYTES, BACKUP_PIECES},
+    limits::{BACKUP_PIECE_BYTES, BACKUP_PIECES, GOODBYE, STALL_TIMEOUT},
     pb::v1::{BackupBegin, BackupEnd, BackupResponse, backup_response::Part},
-    store::{Head, packed::Work},
+    store::{
+        Head,
+        packed::{self, Work},
+    },
     tasks::copying,
 };
-
-/// Where copies are made in the store's folder.
-const WORK: &str = "backup";
 
 /// The messages of a backup.
 pub(super) type Parts = Pin<Box<dyn Stream<Item = std::result::Result<BackupResponse, Status>> + Send>>;
@@ -25,32 +25,42 @@ pub(super) type Parts = Pin<Box<dyn Stream<Item = std::result::Result<BackupResp
 type Sender = mpsc::Sender<std::result::Result<BackupResponse, Status>>;
 
 /// Begins a backup, if none is under way.
-pub(super) fn parts(app: &Arc<App>) -> Result<Parts> {
+pub(super) fn parts(app: &Arc<App>, caller: &Caller) -> Result<Parts> {
+    let own = caller.open()?;
     let place = Arc::clone(&app.backups)
         .try_acquire_owned()
         .map_err(|_| Error::new(Reason::Overloaded, "another backup is under way; nothing happened"))?;
     let (parts, told) = mpsc::channel(BACKUP_PIECES);
-    let backup = Arc::clone(app);
+    let (backup, refused) = (Arc::clone(app), caller.refused());
     app.tasks.spawn("backup", async move {
         let made = tokio::select! {
             made = make(&backup, &parts) => made,
+            error = ended(refused) => Err(error),
             () = backup.hub.draining().cancelled() => {
                 Err(Error::new(Reason::Draining, "the server is shutting down; ask another for a backup"))
             }
         };
         if let Err(error) = made {
-            // Who has gone does not want to know.
-            let _ = parts.send(Err(error.into())).await;
+            // Who has gone, or does not read, does not want to know.
+            let _ = tokio::time::timeout(GOODBYE, parts.send(Err(error.into()))).await;
         }
-        drop(place);
+        drop((place, own));
     });
     Ok(Box::pin(ReceiverStream::new(told)))
+}
+
+/// Done when the caller may not have it any more.
+async fn ended(refused: Option<Pin<Box<dyn Future<Output = Error> + Send>>>) -> Error {
+    match refused {
+        Some(refused) => refused.await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn make(app: &Arc<App>, parts: &Sender) -> Result<()> {
     let folder = app.store.folder().to_owned();
     let (work, head) = copying(move || {
-        let work = Work::begin(&folder, WORK)?;
+        let work = Work::begin(&folder, packed::BACKUP)?;
         let head = work.copy(&folder)?;
         work.pack()?;
         Ok((work, head))
@@ -73,8 +83,12 @@ async fn send(packed: &Path, head: Head, parts: &Sender) -> Result<()> {
     let mut next = Some(Part::Begin(begin));
     while let Some(part) = next.take() {
         let is_end = matches!(part, Part::End(_));
-        if parts.send(Ok(BackupResponse { part: Some(part) })).await.is_err() || is_end {
-            return Ok(());
+        let sent = tokio::time::timeout(STALL_TIMEOUT, parts.send(Ok(BackupResponse { part: Some(part) })));
+        match sent.await {
+            Ok(Ok(())) if !is_end => {}
+            Ok(_) => return Ok(()),
+            // Others wait for its place.
+            Err(_) => return Err(Error::new(Reason::Overloaded, "the transport accepted nothing for too long")),
         }
         let mut piece = vec![0; BACKUP_PIECE_BYTES];
         let read = file.read(&mut piece).await.map_err(unreadable)?;

@@ -14,6 +14,7 @@ use super::{
     served::feed_service_server::FeedService,
 };
 use crate::{
+    access::ANONYMOUS,
     clock,
     domain::{
         error::{Error, Reason, Result},
@@ -56,9 +57,15 @@ impl FeedService for Feed {
     async fn watch_events(&self, request: Request<WatchEventsRequest>) -> Answered<Self::WatchEventsStream> {
         let (wait, caller) = (time_left(&request), Caller::of(&request)?);
         let (plan, acknowledged) = self.plan(request.into_inner(), wait).await?;
+        let place = caller.open()?;
         let ends = Ends { leaving: caller.leaving().clone(), refused: caller.refused() };
         let frames = feed::subscribe(&self.0.hub, &self.0.store, &self.0.tasks, plan, acknowledged, ends)?;
-        Ok(Response::new(Box::pin(frames.map(|frame| frame.map_err(Status::from)))))
+        // Its place goes with the stream.
+        let frames = frames.map(move |frame| {
+            let _ = &place;
+            frame.map_err(Status::from)
+        });
+        Ok(Response::new(Box::pin(frames)))
     }
 
     async fn list_events(&self, request: Request<ListEventsRequest>) -> Answered<ListEventsResponse> {
@@ -97,6 +104,10 @@ impl FeedService for Feed {
             updated_at_us: 0,
         };
         let principal = caller.principal().name.to_string();
+        if principal == ANONYMOUS {
+            let why = "a cursor is somebody's: show a credential, or keep the position yourself";
+            return Err(Error::new(Reason::RoleRequired, why).with("principal", principal).into());
+        }
         let keep = KeepCursor { principal, name: name.clone(), row, expected_etag: request.expected_etag };
         let clock = Arc::clone(&self.0.clock);
         let row = match Arc::clone(&self.0.journal).shelf() {

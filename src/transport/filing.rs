@@ -10,7 +10,7 @@ use super::{
     request::{Caller, time_left},
 };
 use crate::{
-    access::Principal,
+    access::{Need, Principal, Role},
     domain::{
         check,
         constraints::Constraint,
@@ -88,16 +88,19 @@ impl FilingService for Filing {
         request: Request<Streaming<ImportReportsRequest>>,
     ) -> Answered<Self::ImportReportsStream> {
         let asking = Asking::of(&request)?;
+        let place = asking.caller.open()?;
         let filing = Self(Arc::clone(&self.0));
-        Ok(Response::new(import::answers(filing, request.into_inner(), asking)))
+        Ok(Response::new(import::answers(filing, request.into_inner(), asking, place)))
     }
 
     async fn file_reports(&self, request: Request<FileReportsRequest>) -> Answered<FileReportsResponse> {
         let asking = Asking::of(&request)?;
         let request = request.into_inner();
+        // Before it is read: what is refused costs as much.
+        asking.caller.spend(request.encoded_len())?;
         check_request_id(request.request_id.as_ref())?;
         let act = parse_filing(&request)?;
-        check_sources(asking.caller.principal(), &act)?;
+        check_sources(&asking.caller, &act)?;
         check_published(&act, self.0.clock.now_us())?;
         let recorded_at_us = request.recorded_at.as_ref().map(|t| self.0.past(t, "recorded_at")).transpose()?;
         let asking = Asking { recorded_at_us, ..asking };
@@ -116,7 +119,7 @@ impl FilingService for Filing {
         check_request_id(request.request_id.as_ref())?;
         let reason = parse_reason(request.reason)?;
         let act = Act::Withdraw { selection: parse_selection(request.selection.as_ref())?, reason };
-        check_sources(asking.caller.principal(), &act)?;
+        check_sources(&asking.caller, &act)?;
         let answer = self.file(act, &request, request.request_id.as_ref(), request.validate_only, &asking).await?;
         Ok(Response::new(RetractReportsResponse {
             results: answer.results,
@@ -209,21 +212,30 @@ pub(super) fn parse_name(text: &str, field: &str) -> Result<RecordName> {
     text.parse().map_err(|e: name::NameError| Error::field(Reason::FieldInvalid, field, e.to_string()))
 }
 
-/// Checks that a principal may file in the names of the sources that an act names.
-fn check_sources(principal: &Principal, act: &Act) -> Result<()> {
-    match act {
+/// Checks that a principal may file a report: in the name of its source, and, if it is a ruling, which wins over all that
+/// are none, as an editor.
+pub(super) fn may_file(principal: &Principal, report: &Report, path: &str) -> Result<()> {
+    if report.is_ruling() {
+        principal.may(Need::Role(Role::Editor))?;
+    }
+    principal.may_file_for(&report.name.source, &check::join(path, "source.name"))
+}
+
+/// Checks that a caller may file in the names of the sources that an act names.
+fn check_sources(caller: &Caller, act: &Act) -> Result<()> {
+    let principal = caller.principal();
+    let checked = match act {
         Act::File { reports, .. } => {
             let mut sources = reports.iter().enumerate();
-            sources.try_for_each(|(index, report)| {
-                principal.may_file_for(&report.name.source, &format!("{}.source.name", path_in_request(index)))
-            })
+            sources.try_for_each(|(index, report)| may_file(principal, report, &path_in_request(index)))
         }
         Act::Withdraw { selection: Selection::Report(name), .. } => principal.may_file_for(&name.source, "report"),
         Act::Withdraw { selection: Selection::Source(source), .. } => principal.may_file_for(source, "source"),
         // Whose reports these are is known when they are looked for: a limited filer names sources.
         Act::Withdraw { selection: Selection::Publisher(_), .. } => principal.may_file_for("every source", "publisher"),
         _ => Ok(()),
-    }
+    };
+    checked.inspect_err(|error| caller.denied(error))
 }
 
 fn check_published(act: &Act, now_us: i64) -> Result<()> {

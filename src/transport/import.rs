@@ -4,13 +4,15 @@
 
 use std::{collections::HashSet, pin::Pin, time::Duration};
 
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Status, Streaming};
 
-use super::filing::{Asking, Filing, check_request_id, parse_intent, parse_reason, too_many};
+use super::filing::{Asking, Filing, check_request_id, may_file, parse_intent, parse_reason, too_many};
+use super::request::Caller;
 use crate::{
-    access::Principal,
+    access::StreamPlace,
     clock,
     domain::{
         error::{Error, Reason, Result, Violation},
@@ -29,10 +31,18 @@ use crate::{
 pub(super) type Answers = Pin<Box<dyn Stream<Item = std::result::Result<ImportReportsResponse, Status>> + Send>>;
 
 /// Answers each batch as it comes, until the client is done, its deadline passes, or the server drains.
-pub(super) fn answers(filing: Filing, batches: Streaming<ImportReportsRequest>, asking: Asking) -> Answers {
+pub(super) fn answers(
+    filing: Filing,
+    batches: Streaming<ImportReportsRequest>,
+    asking: Asking,
+    place: Option<StreamPlace>,
+) -> Answers {
     let (answers, told) = mpsc::channel(IMPORT_ANSWERS);
     let tasks = filing.0.tasks.clone();
-    tasks.spawn("import", import(filing, batches, asking, answers));
+    tasks.spawn("import", async move {
+        import(filing, batches, asking, answers).await;
+        drop(place);
+    });
     Box::pin(ReceiverStream::new(told))
 }
 
@@ -85,12 +95,13 @@ async fn next(
 }
 
 async fn answer(filing: &Filing, batch: ImportReportsRequest, asking: Asking) -> Result<ImportReportsResponse> {
-    asking.caller.recheck()?;
+    let asking = Asking { caller: asking.caller.again()?, ..asking };
+    asking.caller.spend(batch.encoded_len())?;
     check_request_id(Some(&batch.request_id))?;
     let intent = parse_intent(batch.intent)?;
     let reason = reason_of(&batch)?;
     let recorded_at_us = batch.recorded_at.as_ref().map(|t| filing.0.past(t, "recorded_at")).transpose()?;
-    let (steps, mut results) = sort_out(&batch, asking.caller.principal(), filing.0.clock.now_us())?;
+    let (steps, mut results) = sort_out(&batch, &asking.caller, filing.0.clock.now_us())?;
     let (places, steps): (Vec<u32>, Vec<Step>) = steps.into_iter().unzip();
     let (mut events, mut revision, mut head) = (0, 0, filing.0.store.head());
     if !steps.is_empty() {
@@ -114,7 +125,7 @@ fn reason_of(batch: &ImportReportsRequest) -> Result<RetractionReason> {
 /// The good items as steps, with their index, and what is wrong with the others.
 type Sorted = (Vec<(u32, Step)>, Vec<ImportResult>);
 
-fn sort_out(batch: &ImportReportsRequest, principal: &Principal, now_us: i64) -> Result<Sorted> {
+fn sort_out(batch: &ImportReportsRequest, caller: &Caller, now_us: i64) -> Result<Sorted> {
     if batch.items.is_empty() {
         return Err(Error::field(Reason::FieldInvalid, "items", "is required"));
     }
@@ -125,7 +136,11 @@ fn sort_out(batch: &ImportReportsRequest, principal: &Principal, now_us: i64) ->
     let mut seen: HashSet<ReportName> = HashSet::new();
     for (index, item) in (0_u32..).zip(&batch.items) {
         let step = parse_item(item, batch.source.as_ref(), now_us).and_then(|step| {
-            principal.may_file_for(&step.report_name().source, "")?;
+            let may = match &step {
+                Step::File(report) => may_file(caller.principal(), report, "report"),
+                Step::Withdraw(name) => caller.principal().may_file_for(&name.source, "withdraw"),
+            };
+            may.inspect_err(|error| caller.denied(error))?;
             if seen.insert(step.report_name().clone()) { Ok(step) } else { Err(twice(step.report_name())) }
         });
         match step {

@@ -1,6 +1,12 @@
 //! The accept loop: our own, because a drain has to end even for a connection that never spoke (see ARCHITECTURE).
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -9,7 +15,7 @@ use hyper_util::{
 };
 use rand::Rng as _;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, BufReader},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
@@ -23,7 +29,8 @@ use super::{
 use crate::{
     access::Access,
     limits::{
-        CONNECTION_WINDOW_BYTES, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, MAX_STREAMS_PER_CONNECTION, STREAM_WINDOW_BYTES,
+        CONNECTION_WINDOW_BYTES, GOODBYE, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, MAX_STREAMS_PER_CONNECTION,
+        STREAM_WINDOW_BYTES,
     },
     metrics::Metrics,
     tasks::Tasks,
@@ -37,8 +44,6 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(1);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long it may take to answer: who is gone keeps a watch no longer than both.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// What is read of a connection before HTTP/2 reads itself.
-const FIRST_READ_BYTES: usize = 1024;
 
 /// How connections are greeted, and for how long.
 #[derive(Debug, Clone)]
@@ -120,9 +125,8 @@ async fn connection(stream: TcpStream, routes: Routes, greeting: Greeting, leavi
                 (Box::new(stream) as Box<dyn Stream>, certificate)
             }
         };
-        let mut stream = BufReader::with_capacity(FIRST_READ_BYTES, stream);
-        let spoke = !stream.fill_buf().await?.is_empty();
-        Ok::<_, io::Error>(spoke.then_some((stream, certificate)))
+        let stream = Begun::read(stream).await?;
+        Ok::<_, io::Error>(stream.map(|stream| (stream, certificate)))
     };
     let greeted = tokio::select! {
         greeted = tokio::time::timeout(HANDSHAKE_TIMEOUT, greeted) => greeted,
@@ -131,13 +135,77 @@ async fn connection(stream: TcpStream, routes: Routes, greeting: Greeting, leavi
     match greeted {
         Ok(Ok(Some((stream, certificate)))) => {
             let open = metrics.connection();
-            let gate = Gate { access, certificate, leaving, metrics };
+            let gate = Gate { access, certificate, leaving, peer, metrics };
             speak(stream, routes, gate, max_age).await;
             drop(open);
         }
         Ok(Err(error)) => tracing::debug!(%error, ?peer, "a connection was not greeted"),
         // Whoever looks whether the port is open says nothing.
         Ok(Ok(None)) | Err(_) => {}
+    }
+}
+
+/// How every client of HTTP/2 begins (RFC 9113, 3.4): one that does not is not waited for.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A stream of which the first bytes were read already.
+struct Begun<S> {
+    first: [u8; PREFACE.len()],
+    /// How many of them there are, and were given back.
+    read: usize,
+    given: usize,
+    stream: S,
+}
+
+impl<S: AsyncRead + Unpin> Begun<S> {
+    /// Reads what every client says first; `None` of one that says nothing. What another says is left to HTTP/2 to refuse.
+    async fn read(mut stream: S) -> io::Result<Option<Self>> {
+        let (mut first, mut read) = ([0; PREFACE.len()], 0);
+        while read < first.len() && first[..read] == PREFACE[..read] {
+            match stream.read(&mut first[read..]).await? {
+                0 => break,
+                more => read += more,
+            }
+        }
+        Ok((read > 0).then_some(Self { first, read, given: 0, stream }))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.given < self.read {
+            let more = into.remaining().min(self.read - self.given);
+            into.put_slice(&self.first[self.given..self.given + more]);
+            self.given += more;
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -169,11 +237,15 @@ async fn speak(stream: impl Stream + 'static, routes: Routes, gate: Gate, max_ag
     };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = async { tokio::select! { () = leaving.cancelled() => {}, () = old => {} } } => {
+        aged = async { tokio::select! { () = leaving.cancelled() => false, () = old => true } } => {
             // GOAWAY first: the client asks elsewhere from now on, and its watches are told to follow.
             connection.as_mut().graceful_shutdown();
             leaving.cancel();
-            connection.await
+            match aged {
+                true => tokio::time::timeout(GOODBYE, connection).await.unwrap_or(Ok(())),
+                // (A drain has a deadline of its own.)
+                false => connection.await,
+            }
         }
     };
     if let Err(error) = ended {

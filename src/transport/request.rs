@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -18,10 +19,10 @@ use tracing::Instrument as _;
 
 use super::status;
 use crate::{
-    access::{self, Access, Certificate, Need, Principal, Role, Shown},
+    access::{self, Access, Certificate, Need, Principal, Role, Shown, StreamPlace},
     clock,
     domain::error::{Error, Reason, word},
-    limits::{MAX_REQUEST_BYTES, MAX_WAY_BACK},
+    limits::{AUDIT, MAX_OPEN_REQUEST_BYTES, MAX_REQUEST_BYTES, MAX_WAY_BACK},
     metrics::Metrics,
 };
 
@@ -58,6 +59,8 @@ pub(super) struct Gate {
     pub certificate: Option<Certificate>,
     /// Cancelled when the connection is to end, and with it its streams.
     pub leaving: CancellationToken,
+    /// Where it comes from.
+    pub peer: Option<SocketAddr>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -74,16 +77,24 @@ impl Gate {
         let shown = Shown { authorization, certificate: self.certificate.as_ref() };
         let admitted = access.admit(need, shown);
         match (&admitted, need) {
-            (Err(error), _) => {
-                self.metrics.refused(word(error.reason));
-                tracing::warn!(audit = "denied", principal = error.metadata.get("principal"), why = %error.message);
-            }
+            (Err(error), _) => self.denied(error, None),
             (Ok(principal), Need::Role(Role::Editor | Role::Operator)) => {
-                tracing::info!(audit = "admitted", principal = %principal.name);
+                tracing::info!(target: AUDIT, audit = "admitted", principal = %principal.name, peer = self.peer());
             }
             _ => {}
         }
         admitted
+    }
+
+    /// Counts and logs a refusal, for want of a credential, a role or a share.
+    fn denied(&self, error: &Error, principal: Option<&str>) {
+        self.metrics.refused(word(error.reason));
+        let principal = principal.or(error.metadata.get("principal").map(String::as_str));
+        tracing::warn!(target: AUDIT, audit = "denied", principal, peer = self.peer(), why = %error.message);
+    }
+
+    fn peer(&self) -> String {
+        self.peer.map(|peer| peer.to_string()).unwrap_or_default()
     }
 }
 
@@ -106,15 +117,41 @@ impl Caller {
         &self.principal
     }
 
-    /// Checks once more that they may: in the middle of a stream.
-    pub fn recheck(&self) -> Result<(), Error> {
-        self.gate.access.as_ref().map_or(Ok(()), |access| access.recheck(&self.principal, self.need))
+    /// The same as the rules are now, if they still may: in the middle of a stream, on which this is another call.
+    pub fn again(&self) -> Result<Self, Error> {
+        let Some(access) = &self.gate.access else { return Ok(self.clone()) };
+        let principal = access.recheck(&self.principal, self.need)?;
+        access.count(&principal)?;
+        Ok(Self { principal, ..self.clone() })
     }
 
     /// Done when they may not any more, with the reason; `None` is never.
     pub fn refused(&self) -> Option<Pin<Box<dyn Future<Output = Error> + Send>>> {
         let access = Arc::clone(self.gate.access.as_ref()?);
-        Some(Box::pin(access.ends(self.principal.clone(), self.need)))
+        let (gate, principal, need) = (Arc::clone(&self.gate), self.principal.clone(), self.need);
+        Some(Box::pin(async move {
+            let name = Arc::clone(&principal.name);
+            let error = access.ends(principal, need).await;
+            gate.denied(&error, Some(&name));
+            error
+        }))
+    }
+
+    /// Notes that a service refused them for what is not granted.
+    pub fn denied(&self, error: &Error) {
+        if error.reason == Reason::RoleRequired {
+            self.gate.denied(error, Some(&self.principal.name));
+        }
+    }
+
+    /// Counts bytes of a filing of theirs.
+    pub fn spend(&self, bytes: usize) -> Result<(), Error> {
+        self.gate.access.as_ref().map_or(Ok(()), |access| access.spend(&self.principal, bytes))
+    }
+
+    /// Counts a stream of theirs until its place is dropped.
+    pub fn open(&self) -> Result<Option<StreamPlace>, Error> {
+        self.gate.access.as_ref().map(|access| access.open(&self.principal)).transpose()
     }
 
     /// Cancelled when their connection is to end.
@@ -140,7 +177,9 @@ where
     let deadline =
         timeout_of(request.headers()).map(|after| Deadline { began, after: after - MAX_WAY_BACK.min(after / 10) });
     let wants_one = rpc.starts_with("attache.");
-    let mut request = request.map(|body| Body::new(Bounded::new(body, wants_one)));
+    // What is open to everybody is small.
+    let most = if access::needs(&rpc) == Need::Nothing { MAX_OPEN_REQUEST_BYTES } else { MAX_REQUEST_BYTES };
+    let mut request = request.map(|body| Body::new(Bounded::new(body, wants_one, most)));
     // The deadline is ours to keep: tonic's answer to it is CANCELLED.
     request.headers_mut().remove("grpc-timeout");
     if let Some(deadline) = deadline {
@@ -179,7 +218,10 @@ where
 }
 
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let given = headers.get(REQUEST_ID).filter(|v| v.len() <= MAX_REQUEST_ID && v.to_str().is_ok());
+    // What could pass for a field of the log's line is no id.
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(b);
+    let given = headers.get(REQUEST_ID);
+    let given = given.filter(|v| (1..=MAX_REQUEST_ID).contains(&v.len()) && v.as_bytes().iter().all(plain));
     let mut id = given.cloned().unwrap_or_else(|| {
         HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()).expect("a UUID is a header's value")
     });
@@ -209,6 +251,8 @@ struct Bounded<B> {
     inner: Pin<Box<B>>,
     /// Whether the body must have a message; those of streams need none.
     wants_one: bool,
+    /// Bytes of a message at most.
+    most: usize,
     begun: bool,
     /// The prefix of the message that begins: a flag and four bytes of length.
     prefix: [u8; 5],
@@ -218,8 +262,8 @@ struct Bounded<B> {
 }
 
 impl<B> Bounded<B> {
-    fn new(body: B, wants_one: bool) -> Self {
-        Self { inner: Box::pin(body), wants_one, begun: false, prefix: [0; 5], filled: 0, left: 0 }
+    fn new(body: B, wants_one: bool, most: usize) -> Self {
+        Self { inner: Box::pin(body), wants_one, most, begun: false, prefix: [0; 5], filled: 0, left: 0 }
     }
 
     /// Whether the body may end here.
@@ -254,10 +298,9 @@ impl<B> Bounded<B> {
                     return Err(status::unreadable("the message is marked as compressed; send it as it is"));
                 }
                 self.left = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-                if self.left > MAX_REQUEST_BYTES {
-                    let message =
-                        format!("the message is {} bytes; a request has at most {MAX_REQUEST_BYTES}", self.left);
-                    let error = Error::new(Reason::TooLarge, message).with("limit", MAX_REQUEST_BYTES);
+                if self.left > self.most {
+                    let message = format!("the message is {} bytes; a request has at most {}", self.left, self.most);
+                    let error = Error::new(Reason::TooLarge, message).with("limit", self.most);
                     return Err(status::from_error(&error));
                 }
             }
@@ -305,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_message_is_refused_by_its_length_before_it_is_read() {
-        let mut body = Bounded::new((), true);
+        let mut body = Bounded::new((), true, MAX_REQUEST_BYTES);
         assert!(body.watch(&[0, 0, 0, 0, 3, b'a', b'b']).is_ok());
         assert!(body.watch(&[b'c', 0, 0, 0x40]).is_ok());
         let over = body.watch(&[0, 1]).unwrap_err();
@@ -315,7 +358,7 @@ mod tests {
     #[test]
     fn a_body_ends_after_whole_messages() {
         let end = |wants_one, piece: &[u8]| {
-            let mut body = Bounded::new((), wants_one);
+            let mut body = Bounded::new((), wants_one, MAX_REQUEST_BYTES);
             body.watch(piece).unwrap();
             body.end().is_ok()
         };

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod issuer;
+mod shares;
 mod tls;
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
@@ -268,6 +269,67 @@ async fn a_filer_files_for_its_own_sources_alone() {
 }
 
 #[tokio::test]
+async fn a_filer_makes_no_rulings_by_filing_them() {
+    let files = Files::new(TOKENS);
+    let (desk, editor) = (files.token("desk-az", None), files.token("editor", None));
+    let (server, _) = files.serve().await;
+    let (desk, editor) = (Caller::bearer(&server, &desk), Caller::bearer(&server, &editor));
+    editor.file("v", "kz-mod").await.unwrap();
+    let mut ruling = visit_report("v", "az-mod", "KZ", "AZ", "2023-05-09");
+    ruling.source.as_mut().unwrap().kind = v1::SourceKind::Editor.into();
+    let request = v1::FileReportsRequest { reports: vec![ruling.clone()], ..Default::default() };
+    assert_eq!(refused(desk.filing().file_reports(request.clone()).await), not_granted());
+    let item = v1::ImportItem { item: Some(v1::import_item::Item::Report(ruling)) };
+    let batch = v1::ImportReportsRequest { request_id: "b".into(), items: vec![item], ..Default::default() };
+    let mut answers = desk.filing().import_reports(tokio_stream::once(batch)).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap();
+    let v1::import_result::Outcome::Refusal(refusal) = answer.results[0].outcome.as_ref().unwrap() else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(refusal.reason(), v1::ErrorReason::RoleRequired);
+    assert!(editor.filing().file_reports(request).await.is_ok(), "an editor does");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_import_under_way_files_by_the_rules_of_now() {
+    let files = Files::new(TOKENS);
+    let desk = files.token("desk-az", None);
+    let (server, _) = files.serve().await;
+    let desk = Caller::bearer(&server, &desk);
+    let (batches, sent) = tokio::sync::mpsc::channel(1);
+    let batch = |id: &str| v1::ImportReportsRequest {
+        request_id: id.into(),
+        items: vec![v1::ImportItem {
+            item: Some(v1::import_item::Item::Report(visit_report(id, "az-mod", "KZ", "AZ", "2023-05-01"))),
+        }],
+        ..Default::default()
+    };
+    batches.send(batch("first")).await.unwrap();
+    let stream = tokio_stream::wrappers::ReceiverStream::new(sent);
+    let mut answers = desk.filing().import_reports(stream).await.unwrap().into_inner();
+    let mut outcome = async || answers.message().await.unwrap().unwrap().results.remove(0).outcome.unwrap();
+    assert!(matches!(outcome().await, v1::import_result::Outcome::Result(_)));
+    files.write("attache.toml", TOKENS.replace("sources/az-", "sources/other-"));
+    server.reload().await;
+    batches.send(batch("second")).await.unwrap();
+    assert!(matches!(outcome().await, v1::import_result::Outcome::Refusal(_)), "its sources are others now");
+    drop((batches, answers));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_cursor_is_somebodys() {
+    let files = Files::new("[access]\n[[access.allow]]\nwho = \"anonymous\"\nroles = [\"reader\"]\n");
+    let (server, _) = files.serve().await;
+    let anybody = Caller::with(&server, None);
+    let position = anybody.info().await.unwrap().token;
+    let commit = v1::CommitCursorRequest { name: "c".into(), position, ..Default::default() };
+    assert_eq!(refused(anybody.feed().commit_cursor(commit).await), not_granted());
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn revisions_say_who_filed_and_cursors_are_each_principals_own() {
     let files = Files::new(TOKENS);
     let (desk, editor) = (files.token("desk-az", None), files.token("editor", None));
@@ -390,6 +452,17 @@ async fn rules_are_replaced_as_a_whole_and_broken_ones_are_refused() {
         files.write("tokens.toml", &good);
         files.write("attache.toml", TOKENS);
     }
+    // What needs a restart holds up nothing else.
+    files.write("attache.toml", format!("{TOKENS}[access.limits]\nstreams = 1\n"));
+    files.write("tokens.toml", "");
+    server.reload().await;
+    assert_eq!(refused(reader.info().await), missing(), "a token that was taken out is out");
+    files.write("tokens.toml", &good);
+    server.reload().await;
+    let watch = {
+        drop(watch);
+        reader.watch().await
+    };
     // (The watch is still there: it is told when it may not go on.)
     files.write("attache.toml", TOKENS.replace("\"token:*\"", "\"token:nobody\""));
     server.reload().await;

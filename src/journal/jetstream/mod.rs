@@ -422,6 +422,7 @@ impl Journal for JetStream {
     }
 
     fn trim(&self, up_to: Position) -> Result<(), Trouble> {
+        self.assured()?;
         let stream = &self.opened()?.stream;
         let purge = async { stream.purge().sequence(up_to + 1).await };
         let purged = self.runtime.block_on(within(purge))?;
@@ -448,6 +449,7 @@ impl Depot for JetStream {
     }
 
     fn put(&self, name: &str, file: &Path) -> Result<(), Trouble> {
+        self.assured()?;
         self.opened()?;
         self.runtime.block_on(depot::put(&self.patient(), &self.settings, name, file))
     }
@@ -458,6 +460,7 @@ impl Depot for JetStream {
     }
 
     fn remove(&self, name: &str) -> Result<(), Trouble> {
+        self.assured()?;
         self.opened()?;
         self.runtime.block_on(depot::remove(&self.patient(), &self.settings, name))
     }
@@ -473,6 +476,7 @@ impl Shelf for JetStream {
     }
 
     fn put(&self, key: &str, value: &[u8], after: u64) -> Result<bool, Trouble> {
+        self.assured()?;
         self.runtime.block_on(self.opened()?.bucket.put(key, Bytes::copy_from_slice(value), after))
     }
 }

@@ -1,0 +1,124 @@
+//! How much each principal may ask for, whichever of its credentials it shows.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    num::NonZeroU32,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
+use serde::Deserialize;
+
+use crate::{
+    domain::error::{Error, Reason, Result},
+    limits::{MAX_REQUEST_BYTES, SHARES_FORGOTTEN_EVERY},
+};
+
+/// What each principal may ask for; `None` is what the server has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allowance {
+    /// Calls a second, and as many at once.
+    pub requests_per_second: Option<NonZeroU32>,
+    /// Bytes of filings a second; one filing of the largest size is always possible.
+    pub filing_bytes_per_second: Option<NonZeroU32>,
+    /// Watches, imports and backups at the same time.
+    pub streams: Option<NonZeroU32>,
+}
+
+type Limiter = DefaultKeyedRateLimiter<Arc<str>>;
+
+/// What principals have asked for lately.
+pub(super) struct Shares {
+    requests: Option<Limiter>,
+    filings: Option<Limiter>,
+    streams: Option<NonZeroU32>,
+    /// Those that are open.
+    open: Mutex<BTreeMap<Arc<str>, u32>>,
+    /// Until those who have been quiet are forgotten.
+    asked: AtomicU32,
+}
+
+impl fmt::Debug for Shares {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shares").finish_non_exhaustive()
+    }
+}
+
+/// A stream's place among those of its principal, until it is dropped.
+#[derive(Debug)]
+pub struct StreamPlace {
+    shares: Arc<Shares>,
+    principal: Arc<str>,
+}
+
+impl Shares {
+    pub fn new(allowance: Allowance) -> Self {
+        let largest = u32::try_from(MAX_REQUEST_BYTES).ok().and_then(NonZeroU32::new);
+        let bytes = |rate: NonZeroU32| Quota::per_second(rate).allow_burst(largest.map_or(rate, |l| l.max(rate)));
+        Self {
+            requests: allowance.requests_per_second.map(|rate| RateLimiter::keyed(Quota::per_second(rate))),
+            filings: allowance.filing_bytes_per_second.map(|rate| RateLimiter::keyed(bytes(rate))),
+            streams: allowance.streams,
+            open: Mutex::default(),
+            asked: AtomicU32::new(0),
+        }
+    }
+
+    /// One call more.
+    pub fn request(&self, principal: &Arc<str>) -> Result<()> {
+        if self.asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(SHARES_FORGOTTEN_EVERY) {
+            self.requests.iter().chain(&self.filings).for_each(Limiter::retain_recent);
+        }
+        let Some(limiter) = &self.requests else { return Ok(()) };
+        let early = |until: governor::NotUntil<_>| until.wait_time_from(limiter.clock().now());
+        limiter.check_key(principal).map_err(|until| exceeded(principal, "calls a second", early(until)))
+    }
+
+    /// Bytes of a filing more.
+    pub fn filing(&self, principal: &Arc<str>, bytes: usize) -> Result<()> {
+        let Some(limiter) = &self.filings else { return Ok(()) };
+        let Some(bytes) = u32::try_from(bytes).ok().and_then(NonZeroU32::new) else { return Ok(()) };
+        match limiter.check_key_n(principal, bytes) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(until)) => {
+                let wait = until.wait_time_from(limiter.clock().now());
+                Err(exceeded(principal, "bytes of filings a second", wait))
+            }
+            // One of the largest size always fits, and a larger one was refused before.
+            Err(_) => Err(exceeded(principal, "bytes of filings a second", Duration::from_secs(1))),
+        }
+    }
+
+    /// One stream more.
+    pub fn stream(self: &Arc<Self>, principal: &Arc<str>) -> Result<StreamPlace> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = open.entry(Arc::clone(principal)).or_default();
+        if self.streams.is_some_and(|most| *of >= most.get()) {
+            let why = format!("{principal} has {of} streams open already");
+            return Err(Error::new(Reason::QuotaExceeded, why).with("limit", *of));
+        }
+        *of += 1;
+        Ok(StreamPlace { shares: Arc::clone(self), principal: Arc::clone(principal) })
+    }
+}
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        let mut open = self.shares.open.lock().unwrap_or_else(PoisonError::into_inner);
+        match open.get_mut(&self.principal) {
+            Some(of) if *of > 1 => *of -= 1,
+            _ => drop(open.remove(&self.principal)),
+        }
+    }
+}
+
+fn exceeded(principal: &str, what: &str, wait: Duration) -> Error {
+    let why = format!("{principal} has asked for more {what} than it may; nothing happened");
+    Error::new(Reason::QuotaExceeded, why).with_retry(wait).with("principal", principal)
+}

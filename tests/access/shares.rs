@@ -1,0 +1,86 @@
+//! How much each principal may ask for: of one who asks for more, what is too much is refused, and nobody else notices.
+
+use std::time::Duration;
+
+use tonic_types::StatusExt as _;
+
+use super::*;
+
+fn config(limits: &str) -> String {
+    format!(
+        "[access]\ntokens = \"tokens.toml\"\n[access.limits]\n{limits}\n\
+         [[access.allow]]\nwho = \"token:*\"\nroles = [\"reader\", \"filer\"]\n"
+    )
+}
+
+fn exceeded() -> (Code, String) {
+    (Code::ResourceExhausted, "QUOTA_EXCEEDED".to_owned())
+}
+
+#[tokio::test]
+async fn calls_beyond_a_principals_rate_are_refused_and_nobody_elses() {
+    let files = Files::new(&config("requests_per_second = 1"));
+    let (greedy, other, modest) =
+        (files.token("greedy", None), files.token("greedy", None), files.token("modest", None));
+    let (server, _) = files.serve().await;
+    let [greedy, other, modest] = [&greedy, &other, &modest].map(|token| Caller::bearer(&server, token));
+    assert!(greedy.info().await.is_ok());
+    // Far more than one a second, however slow this machine is.
+    let mut refusal = None;
+    for _ in 0..50 {
+        if let Err(status) = other.info().await {
+            refusal = Some(status);
+        }
+    }
+    let refusal = refusal.expect("another credential of the same principal is the same principal");
+    assert_eq!((refusal.code(), reason(&refusal)), exceeded());
+    let retry = refusal.get_details_retry_info().and_then(|info| info.retry_delay).expect("it says when to come again");
+    assert!(retry <= Duration::from_secs(1), "{retry:?}");
+    assert!(modest.info().await.is_ok(), "another principal");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn bytes_of_filings_beyond_a_principals_rate_are_refused_and_change_nothing() {
+    let files = Files::new(&config("filing_bytes_per_second = 1"));
+    let (greedy, modest) = (files.token("greedy", None), files.token("modest", None));
+    let (server, _) = files.serve().await;
+    let (greedy, modest) = (Caller::bearer(&server, &greedy), Caller::bearer(&server, &modest));
+    // As much as one filing may have, at once.
+    let heavy = |id: usize| v1::Visit { summary: Some(format!("{id}{}", "x".repeat(3900))), ..Default::default() };
+    let report = |id: usize| common::visit_report_of(&format!("v{id}"), "s", heavy(id));
+    let mut filed = 0;
+    let refusal = loop {
+        let reports = (0..50).map(|i| report(filed * 50 + i)).collect();
+        match greedy.filing().file_reports(v1::FileReportsRequest { reports, ..Default::default() }).await {
+            Ok(_) => filed += 1,
+            Err(status) => break status,
+        }
+        assert!(filed < 200, "it is never too much");
+    };
+    assert!(filed >= 10, "a burst of four megabytes is allowed");
+    assert_eq!((refusal.code(), reason(&refusal)), exceeded());
+    assert_eq!(modest.info().await.unwrap().revision, filed as u64, "nothing of it happened");
+    assert!(modest.file("w", "s").await.is_ok());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn streams_beyond_a_principals_number_are_refused_until_one_ends() {
+    let files = Files::new(&config("streams = 2"));
+    let (greedy, modest) = (files.token("greedy", None), files.token("modest", None));
+    let (server, _) = files.serve().await;
+    let (greedy, modest) = (Caller::bearer(&server, &greedy), Caller::bearer(&server, &modest));
+    let (first, _second) = (greedy.watch().await, greedy.watch().await);
+    let third = greedy.feed().watch_events(from_oldest()).await.map(drop);
+    assert_eq!(refused(third), exceeded());
+    let _of_another = modest.watch().await;
+    drop(first);
+    patiently("a place", async {
+        while greedy.feed().watch_events(from_oldest()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    server.stop().await;
+}
