@@ -51,7 +51,7 @@ pub async fn run(args: &BackupArgs) -> Result<(), CliError> {
         // (What went wrong before matters more.)
         let _ = fs::remove_file(&part);
     }
-    let BackupBegin { token, revision, size_bytes } = written?;
+    let (token, BackupBegin { revision, size_bytes }) = written?;
     let mut out = Out::new(args.client.output.output);
     if out.is_table() {
         let file = args.file.display();
@@ -69,9 +69,9 @@ fn beside(file: &Path) -> PathBuf {
     name.into()
 }
 
-async fn write(mut parts: Streaming<BackupResponse>, to: &Path) -> Result<BackupBegin, CliError> {
+async fn write(mut parts: Streaming<BackupResponse>, to: &Path) -> Result<(String, BackupBegin), CliError> {
     let bar = output::spinner("{spinner} the server makes a copy and verifies it");
-    let Some(BackupResponse { part: Some(Part::Begin(begin)) }) = parts.message().await? else {
+    let Some(BackupResponse { part: Some(Part::Begin(begin)), token }) = parts.message().await? else {
         return Err(CliError::Broken("a backup that does not begin"));
     };
     bar.finish_and_clear();
@@ -95,7 +95,7 @@ async fn write(mut parts: Streaming<BackupResponse>, to: &Path) -> Result<Backup
     }
     file.sync_all().map_err(|e| unwritten(to, &e))?;
     bar.finish_and_clear();
-    Ok(begin)
+    Ok((token, begin))
 }
 
 fn sync_folder(file: &Path) -> io::Result<()> {

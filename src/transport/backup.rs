@@ -74,16 +74,14 @@ async fn send(packed: &Path, head: Head, parts: &Sender) -> Result<()> {
     let unreadable = |error: std::io::Error| Error::internal(format!("{}: {error}", packed.display()));
     let mut file = File::open(packed).await.map_err(unreadable)?;
     let size = file.metadata().await.map_err(unreadable)?.len();
-    let begin = BackupBegin {
-        token: head.token().encode(),
-        revision: head.revision,
-        size_bytes: i64::try_from(size).unwrap_or(i64::MAX),
-    };
+    let token = head.token().encode();
+    let begin = BackupBegin { revision: head.revision, size_bytes: i64::try_from(size).unwrap_or(i64::MAX) };
     let mut digest = blake3::Hasher::new();
     let mut next = Some(Part::Begin(begin));
     while let Some(part) = next.take() {
         let is_end = matches!(part, Part::End(_));
-        let sent = tokio::time::timeout(STALL_TIMEOUT, parts.send(Ok(BackupResponse { part: Some(part) })));
+        let message = BackupResponse { part: Some(part), token: token.clone() };
+        let sent = tokio::time::timeout(STALL_TIMEOUT, parts.send(Ok(message)));
         match sent.await {
             Ok(Ok(())) if !is_end => {}
             Ok(_) => return Ok(()),

@@ -181,7 +181,7 @@ def check_log(client):
         begin, *pieces, end = client.stream("Backup")
         assert begin.WhichOneof("part") == "begin" and end.WhichOneof("part") == "end", (begin, end)
         assert begin.begin.revision >= info.revision and len(end.end.blake3) == 32, begin
-        assert all(p.WhichOneof("part") == "piece" for p in pieces)
+        assert all(p.WhichOneof("part") == "piece" and p.token == begin.token != "" for p in pieces)
         assert sum(len(p.piece) for p in pieces) == begin.begin.size_bytes > 0
 
 
