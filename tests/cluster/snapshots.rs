@@ -114,6 +114,12 @@ async fn a_trim_holds_on_every_replica_and_the_stream_keeps_what_the_second_newe
     for day in 1..=4 {
         file_at_once(&servers.each_ref(), &format!("day{day}"), 2, 4).await;
         kept.push(servers[0].token().await);
+        // Whoever takes its turn has all of the day.
+        for server in &servers {
+            let at_least = kept.last().cloned();
+            let asked = v1::ListSourcesRequest { at_least, ..Default::default() };
+            server.registry().list_sources(asked).await.expect("it is applied");
+        }
         clock.advance(Duration::from_secs(24 * 3600 + 1));
         // Of each the newest three are kept.
         let newest = read(&kept[day - 1]).revision;
