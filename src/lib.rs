@@ -19,7 +19,8 @@
 //! Beside them: [`config`], [`limits`] (every bound of the program), [`clock`], [`tasks`] and [`telemetry`] (the only
 //! callers of system time, of spawn, of subscribers), [`pb`] (generated code), [`sample`], [`day`] (the clock) and
 //! [`snapshots`] (what new replicas begin with), [`sweep`] (the room of what was trimmed),
-//! [`moves`] (of a log onto a stream and back), [`restore`] (a store from a backup), and [`security`] (the files that TLS and access are made of).
+//! [`moves`] (of a log onto a stream and back), [`restore`] (a store from a backup), [`local`] (the commands of both),
+//! [`metrics`] and [`admin`] (what an operator sees), and [`security`] (the files that TLS and access are made of).
 
 #![warn(missing_docs)]
 // One place each for system time, spawning and exits: clippy.toml says why.
