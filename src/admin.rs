@@ -1,7 +1,7 @@
 //! The admin port: numbers, liveness, readiness, and what is logged. It listens on loopback unless told otherwise, speaks
 //! HTTP/1, and changes nothing but the log's filter, which it does for this machine alone.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -17,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     journal::Durable,
     limits::MAX_LOG_FILTER_BYTES,
-    metrics::Metrics,
     store::snapshot,
     tasks::blocking,
     telemetry,
@@ -28,12 +27,8 @@ use crate::{
 pub struct Admin {
     /// The server's parts.
     pub app: Arc<App>,
-    /// What it counts.
-    pub metrics: Arc<Metrics>,
     /// What it says it can do.
     pub health: Health,
-    /// Where its store lies.
-    pub folder: PathBuf,
 }
 
 /// Answers until it is stopped.
@@ -55,7 +50,7 @@ pub async fn serve(admin: Admin, listener: TcpListener, stop: CancellationToken)
 async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     admin.look().await;
     let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, format)], admin.metrics.shown())
+    ([(header::CONTENT_TYPE, format)], admin.app.metrics.shown())
 }
 
 /// 200 while lookups and watches are served; the body says of filings too.
@@ -82,10 +77,10 @@ async fn set_log(ConnectInfo(peer): ConnectInfo<SocketAddr>, body: Bytes) -> (St
 impl Admin {
     /// Asks the parts what they know of themselves.
     async fn look(&self) {
-        let (head, levels) = (self.app.store.head(), &self.metrics.levels);
+        let (head, levels) = (self.app.store.head(), &self.app.metrics.levels);
         let (revisions, bytes) = self.app.hub.ring();
-        let folder = self.folder.clone();
-        let (store, wal) = blocking(move || Ok(snapshot::sizes(&folder))).await.unwrap_or_default();
+        let app = Arc::clone(&self.app);
+        let (store, wal) = blocking(move || Ok(snapshot::sizes(app.store.folder()))).await.unwrap_or_default();
         let lag = match self.app.journal.durable() {
             None => 0,
             Some(Durable::Unknown) => -1,

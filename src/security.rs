@@ -18,7 +18,7 @@ use crate::{
     config::{AccessRules, Config, Security as Settings, TlsFiles},
     limits::{MAX_SECURITY_FILE_BYTES, SECURITY_LOOK},
     metrics::Metrics,
-    tasks::blocking,
+    tasks::{blocking, if_any},
     transport::{Material, Tls},
 };
 
@@ -72,12 +72,6 @@ impl Security {
             (Some(access), Some(uri)) => Some(access::keep_keys(Arc::clone(access), uri)),
             _ => None,
         };
-        let fetching = async {
-            match keys {
-                Some(keys) => keys.await,
-                None => std::future::pending().await,
-            }
-        };
         let mut security = self;
         let following = async {
             loop {
@@ -93,7 +87,7 @@ impl Security {
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = fetching => {}
+            () = if_any(keys) => {}
             () = following => std::future::pending().await,
         }
     }

@@ -68,7 +68,6 @@ pub struct Server {
     folder: PathBuf,
     routes: Routes,
     health: Health,
-    metrics: Arc<Metrics>,
     /// The admin port, if there is one.
     admin: Option<TcpListener>,
     app: Arc<App>,
@@ -141,7 +140,7 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
     .await?;
     let loaded =
         if config.sample { Some(load_sample(&store, &writer, clock::day(clock.now_us())).await?) } else { None };
-    let app = Arc::new(App::new(store, writer, hub, journal, tasks, clock, Arc::clone(&metrics)));
+    let app = Arc::new(App::new(store, writer, hub, journal, tasks, clock, metrics));
     let (routes, health) = transport::routes(&app, config.security.reflection)
         .await
         .map_err(|e| Error::internal(format!("the descriptors cannot be served: {e}")))?;
@@ -152,7 +151,6 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         folder,
         routes,
         health,
-        metrics,
         admin,
         app,
         writer: thread,
@@ -292,11 +290,10 @@ impl Server {
             tls: self.security.tls.clone(),
             access: self.security.access.clone(),
             max_age: self.max_connection_age,
-            metrics: Arc::clone(&self.metrics),
+            metrics: Arc::clone(&self.app.metrics),
         };
         if let Some(listener) = self.admin {
-            let (app, health, folder) = (Arc::clone(&self.app), self.health.clone(), self.folder.clone());
-            let admin = Admin { app, metrics: Arc::clone(&self.metrics), health, folder };
+            let admin = Admin { app: Arc::clone(&self.app), health: self.health.clone() };
             let (stop, abort) = (stop.clone(), abort.clone());
             tasks.spawn("admin", async move {
                 tokio::select! {
@@ -310,7 +307,7 @@ impl Server {
         let accepting = tasks.spawn("accept", accepting);
         // (The sender lives as long as the server: the files are read again until it stops.)
         let (_asking, asked) = self.reload;
-        tasks.spawn("security", self.security.run(Arc::clone(&self.metrics), asked, stop.clone()));
+        tasks.spawn("security", self.security.run(Arc::clone(&self.app.metrics), asked, stop.clone()));
         let app = &self.app;
         let clock =
             day::run(app.store.clone(), app.writer.clone(), Arc::clone(&app.clock), self.accept_day_jump, stop.clone());

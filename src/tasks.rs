@@ -93,6 +93,14 @@ async fn within<T: Send + 'static>(
     }
 }
 
+/// What a future comes to; never done if there is none.
+pub async fn if_any<T>(future: Option<impl Future<Output = T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Starts a named thread.
 ///
 /// # Errors

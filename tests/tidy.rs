@@ -76,7 +76,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ("telemetry", &["config", "limits"], "set up once, from the configuration"),
     (
         "admin",
-        &["journal", "limits", "metrics", "store", "tasks", "telemetry", "transport"],
+        &["journal", "limits", "store", "tasks", "telemetry", "transport"],
         "tells the operator of everything, and changes nothing but what is logged",
     ),
     (

@@ -13,7 +13,7 @@ mod tokens;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
 use arc_swap::ArcSwap;
@@ -95,8 +95,14 @@ impl Principal {
     /// Whoever asks where there are no rules.
     #[must_use]
     pub fn local() -> Self {
-        let grants = Arc::new(Grants::everything());
-        Self { name: LOCAL.into(), grants, ends_at_us: None, credential: Credential::Local }
+        // Made once: every call is theirs where there are no rules.
+        static EVERYBODY: LazyLock<Principal> = LazyLock::new(|| Principal {
+            name: LOCAL.into(),
+            grants: Arc::new(Grants::everything()),
+            ends_at_us: None,
+            credential: Credential::Local,
+        });
+        EVERYBODY.clone()
     }
 
     /// Whoever asks for what needs nothing.

@@ -36,7 +36,7 @@ use crate::{
         list::{Order, Place, Query},
         log,
     },
-    tasks::{Tasks, blocking},
+    tasks::{Tasks, blocking, if_any},
 };
 
 /// Revisions taken from the ring at once.
@@ -189,14 +189,8 @@ pub fn subscribe(
     });
     let ends_with = Arc::clone(&ending);
     let task = async move {
-        let refused = async {
-            match ends.refused {
-                Some(refused) => refused.await,
-                None => std::future::pending().await,
-            }
-        };
         let stopped = tokio::select! {
-            error = refused => Err(Stop::Failed(error)),
+            error = if_any(ends.refused) => Err(Stop::Failed(error)),
             stopped = watch.run() => stopped,
         };
         let ending = match stopped {

@@ -31,10 +31,7 @@ impl Work {
     /// If it cannot be made, or what a process that was killed left there does not go.
     pub fn begin(folder: &Path, name: &str) -> Result<Self, StoreError> {
         let work = folder.join(name);
-        match fs::remove_dir_all(&work) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unusable(&work)(e)),
-            _ => {}
-        }
+        remove(&work)?;
         fs::create_dir(&work).map_err(unusable(&work))?;
         Ok(Self(work))
     }
@@ -133,14 +130,14 @@ fn whole(file: &Path) -> Result<(), StoreError> {
 ///
 /// If it does not go.
 pub fn sweep(folder: &Path) -> Result<(), StoreError> {
-    for name in [BACKUP, SNAPSHOT, RESTORE, AGAIN] {
-        let work = folder.join(name);
-        match fs::remove_dir_all(&work) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unusable(&work)(e)),
-            _ => {}
-        }
+    [BACKUP, SNAPSHOT, RESTORE, AGAIN].iter().try_for_each(|name| remove(&folder.join(name)))
+}
+
+fn remove(work: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(work) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(unusable(work)(e)),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn unusable(file: &Path) -> impl FnOnce(io::Error) -> StoreError {

@@ -1,6 +1,6 @@
 //! `LogService.Backup`: a copy that is made and verified first, and then read out piece by piece.
 
-use std::{future::Future, path::Path, pin::Pin, sync::Arc};
+use std::{path::Path, pin::Pin, sync::Arc};
 
 use prost::bytes::Bytes;
 use tokio::{fs::File, io::AsyncReadExt as _, sync::mpsc};
@@ -16,7 +16,7 @@ use crate::{
         Head,
         packed::{self, Work},
     },
-    tasks::copying,
+    tasks::{copying, if_any},
 };
 
 /// The messages of a backup.
@@ -35,7 +35,7 @@ pub(super) fn parts(app: &Arc<App>, caller: &Caller) -> Result<Parts> {
     app.tasks.spawn("backup", async move {
         let made = tokio::select! {
             made = make(&backup, &parts) => made,
-            error = ended(refused) => Err(error),
+            error = if_any(refused) => Err(error),
             () = backup.hub.draining().cancelled() => {
                 Err(Error::new(Reason::Draining, "the server is shutting down; ask another for a backup"))
             }
@@ -47,14 +47,6 @@ pub(super) fn parts(app: &Arc<App>, caller: &Caller) -> Result<Parts> {
         drop((place, own));
     });
     Ok(Box::pin(ReceiverStream::new(told)))
-}
-
-/// Done when the caller may not have it any more.
-async fn ended(refused: Option<Pin<Box<dyn Future<Output = Error> + Send>>>) -> Error {
-    match refused {
-        Some(refused) => refused.await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn make(app: &Arc<App>, parts: &Sender) -> Result<()> {

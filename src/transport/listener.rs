@@ -33,7 +33,7 @@ use crate::{
         STREAM_WINDOW_BYTES,
     },
     metrics::Metrics,
-    tasks::Tasks,
+    tasks::{Tasks, if_any},
 };
 
 /// The first pause after a failed accept.
@@ -229,12 +229,7 @@ async fn speak(stream: impl Stream + 'static, routes: Routes, gate: Gate, max_ag
     tokio::pin!(connection);
     // Many that were made together are not to come back together.
     let max_age = max_age.map(|age| age.mul_f64(rand::rng().random_range(0.9..=1.1)));
-    let old = async {
-        match max_age {
-            Some(age) => tokio::time::sleep(age).await,
-            None => std::future::pending().await,
-        }
-    };
+    let old = if_any(max_age.map(tokio::time::sleep));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         aged = async { tokio::select! { () = leaving.cancelled() => false, () = old => true } } => {

@@ -67,9 +67,8 @@ pub(super) struct Gate {
 
 impl Gate {
     /// Who asks, if they may do what they ask for.
-    fn admit(&self, rpc: &str, headers: &HeaderMap) -> Result<Principal, Error> {
+    fn admit(&self, need: Need, headers: &HeaderMap) -> Result<Principal, Error> {
         let Some(access) = &self.access else { return Ok(Principal::local()) };
-        let need = access::needs(rpc);
         if need == Need::Nothing {
             return Ok(Principal::nobody());
         }
@@ -177,8 +176,9 @@ where
     let deadline =
         timeout_of(request.headers()).map(|after| Deadline { began, after: after - MAX_WAY_BACK.min(after / 10) });
     let wants_one = rpc.starts_with("attache.");
+    let need = access::needs(&rpc);
     // What is open to everybody is small.
-    let most = if access::needs(&rpc) == Need::Nothing { MAX_OPEN_REQUEST_BYTES } else { MAX_REQUEST_BYTES };
+    let most = if need == Need::Nothing { MAX_OPEN_REQUEST_BYTES } else { MAX_REQUEST_BYTES };
     let mut request = request.map(|body| Body::new(Bounded::new(body, wants_one, most)));
     // The deadline is ours to keep: tonic's answer to it is CANCELLED.
     request.headers_mut().remove("grpc-timeout");
@@ -192,11 +192,10 @@ where
     async move {
         let metrics = Arc::clone(&gate.metrics);
         let answered = async {
-            let principal = match gate.admit(&rpc, request.headers()) {
+            let principal = match gate.admit(need, request.headers()) {
                 Err(error) => return Ok(status::from_error(&error).into_http()),
                 Ok(principal) => principal,
             };
-            let need = access::needs(&rpc);
             request.extensions_mut().insert(Caller { principal, gate, need });
             let answer = routes.call(request);
             let Some(deadline) = waits else { return answer.await };
