@@ -12,6 +12,8 @@ pub const MAX_ENTRY_BYTES: usize = 896 * 1024;
 pub const MAX_BATCH_BYTES: usize = 900 * 1024;
 /// Names that are merged into one record.
 pub const MAX_MERGED_NAMES: usize = 32;
+/// Reports that are erased by one revision.
+pub const MAX_REDACTED_AT_ONCE: usize = 100;
 /// Reports in one filing.
 pub const MAX_REPORTS_PER_FILING: usize = 1000;
 /// Items in one batch of our own import: a revision that is still quick to read.
@@ -296,6 +298,8 @@ pub const WAL_COPY_PAGES: u64 = 2048;
 pub const WAL_LEFT_PAGES: u64 = 512;
 /// Pages of the write-ahead log at which the writer waits for the copy.
 pub const WAL_MAX_PAGES: u64 = 16 * 1024;
+/// How long the writer waits for readers when it empties the write-ahead log of what was erased; it is tried again.
+pub const CUT_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long a connection waits for a lock of the store.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 

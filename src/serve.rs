@@ -140,7 +140,7 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
     .await?;
     let loaded =
         if config.sample { Some(load_sample(&store, &writer, clock::day(clock.now_us())).await?) } else { None };
-    let app = Arc::new(App::new(store, writer, hub, journal, tasks, clock, metrics));
+    let app = Arc::new(App::new(store, writer, hub, journal, tasks, clock, metrics).with_snapshots(config.snapshots));
     let (routes, health) = transport::routes(&app, config.security.reflection)
         .await
         .map_err(|e| Error::internal(format!("the descriptors cannot be served: {e}")))?;

@@ -91,7 +91,7 @@ impl Maker {
             if last != Some(head.revision) {
                 let (stored, head) = put(&*depot, &folder)?;
                 tracing::info!(revision = head.revision, bytes = stored.bytes, "put a snapshot beside the journal");
-                purge(&*journal, &*depot, head.floor)?;
+                purge(&*journal, &*depot, head)?;
             }
             Ok(now)
         })
@@ -102,27 +102,30 @@ impl Maker {
         let mut heads = self.store.follow_head();
         let mut purged = 0;
         loop {
-            let moved = heads.wait_for(|head| head.floor > purged).await.map(|head| head.floor);
-            let Ok(floor) = moved else { return std::future::pending().await };
+            let moved = heads.wait_for(|head| head.floor > purged).await.map(|head| *head);
+            let Ok(head) = moved else { return std::future::pending().await };
             let (journal, depot) = (Arc::clone(&self.journal), Arc::clone(depot));
-            if let Err(error) = asking(move || purge(&*journal, &*depot, floor)).await {
+            if let Err(error) = asking(move || purge(&*journal, &*depot, head)).await {
                 // Every replica does it, and whoever makes the next snapshot again.
                 tracing::warn!(%error, "the journal keeps what was trimmed for now");
             }
-            purged = floor;
+            purged = head.floor;
         }
     }
 }
 
-/// Purges from the journal what is older than the log's floor, but nothing that follows the second-newest snapshot: a
-/// replica may begin with that.
-fn purge(journal: &dyn Journal, depot: &dyn Depot, floor: u64) -> Result<()> {
-    if floor == 0 {
+/// Purges from the journal what is older than the log's floor, and what has been erased since, but nothing that follows the
+/// second-newest snapshot: a replica may begin with that.
+fn purge(journal: &dyn Journal, depot: &dyn Depot, head: Head) -> Result<()> {
+    if head.floor.max(head.redacted) == 0 {
         return Ok(());
     }
     let stored = listed(depot)?;
     let second = stored.iter().rev().nth(1).and_then(|stored| stored.name.parse::<u64>().ok());
-    let Some(through) = second.map(|second| second.min(floor)) else { return Ok(()) };
+    let Some(second) = second else { return Ok(()) };
+    // A snapshot from before still has what was erased, and needs the entry that erases it.
+    let erased = if head.redacted <= second { head.redacted } else { 0 };
+    let through = second.min(head.floor.max(erased));
     let position = writer::position_of(journal, through)?;
     if position > 0 && journal.batch(position)?.is_some() {
         journal.trim(position)?;

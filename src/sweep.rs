@@ -1,4 +1,5 @@
-//! Gives back the room of what was trimmed: asks the writer to drop some rows at a time, until none is left.
+//! What the writer does in its own time: gives back the room of what was trimmed, some rows at a time, until none is left;
+//! and empties the write-ahead log of what was erased.
 
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,22 @@ pub async fn run(store: Store, writer: Writer, stop: CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
         () = follow(&store, &writer) => {}
+        () = forget(&store, &writer) => {}
+    }
+}
+
+/// Empties the write-ahead log after each redaction, until nobody reads what was in it: the writer tried once itself.
+async fn forget(store: &Store, writer: &Writer) {
+    let mut heads = store.follow_head();
+    let mut forgotten = 0;
+    loop {
+        let moved = heads.wait_for(|head| head.redacted > forgotten).await.map(|head| head.redacted);
+        let Ok(redacted) = moved else { return std::future::pending().await };
+        match writer.cut_log().await {
+            Ok(true) => forgotten = redacted,
+            Ok(false) => tokio::time::sleep(SWEEP_GRACE).await,
+            Err(_) => return std::future::pending().await,
+        }
     }
 }
 

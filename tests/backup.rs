@@ -92,6 +92,34 @@ async fn a_store_that_is_restored_has_everything_and_is_another_log() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_of_the_schema_before_is_restored_as_it_was_and_as_it_was_earlier() {
+    let (folder, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (server, _) = serve(folder.path()).await;
+    let first = file(&server, "a", "2023-05-01").await;
+    file(&server, "b", "2023-05-02").await;
+    let (copy, all) = (backup(&server, files.path()).await, told(&server).await);
+    server.stop().await;
+    // What the newest schema added, undone: the file as the one before wrote it.
+    let (plain, older) = (files.path().join("older.db"), files.path().join("older.db.zst"));
+    zstd::stream::copy_decode(fs::File::open(copy).unwrap(), fs::File::create(&plain).unwrap()).unwrap();
+    let connection = rusqlite::Connection::open(&plain).unwrap();
+    let undo = "ALTER TABLE log_state DROP COLUMN redacted; ALTER TABLE versions DROP COLUMN erased_by;
+                PRAGMA user_version = 8; PRAGMA journal_mode = DELETE";
+    connection.execute_batch(undo).unwrap();
+    drop(connection);
+    zstd::stream::copy_encode(fs::File::open(&plain).unwrap(), fs::File::create(&older).unwrap(), 1).unwrap();
+    for (to, kept) in [(None, all.as_slice()), (Some(first.token.as_str()), &all[..first.events.len()])] {
+        let other = tempfile::tempdir().unwrap();
+        let restored = restore(&older, other.path(), to).await;
+        assert!(restored.status.success(), "{restored:?}");
+        verify::folder(other.path()).unwrap();
+        let (server, _) = serve(other.path()).await;
+        assert_eq!(told(&server).await, kept);
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_is_restored_as_it_was_at_every_position() {
     let (folder, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (server, clock) = serve(folder.path()).await;

@@ -130,6 +130,8 @@ fn cases() -> Vec<Case> {
             plain(async |s| s.feed().get_cursor(v1::GetCursorRequest { name: "nobody".into() }).await.unwrap_err())),
         case!(RecordRetracted, NotFound, { resource: Some("visits/gone"), metadata: &["last_token"] },
             plain(async |s| get(s, "visits/gone").await)),
+        case!(RecordRedacted, NotFound, { resource: Some("visits/a"), metadata: &["redacted_by"] },
+            async { on(redacted().await, async |s| get(s, "visits/a").await).await }),
         case!(EtagMismatch, Aborted, { resource: Some("visits/a/reports/a"), metadata: &["etag"] },
         plain(async |s| {
             let preconditions = vec![v1::ReportPrecondition { report: "visits/a/reports/a".into(), expected_etag: String::new() }];
@@ -296,6 +298,15 @@ async fn seeded(server: TestServer) -> Seeded {
     let reason = v1::RetractionReason::FilerError.into();
     let request = v1::RetractReportsRequest { selection, reason, ..Default::default() };
     let token = server.filing().retract_reports(request).await.unwrap().into_inner().token;
+    Seeded { server, token }
+}
+
+/// A server whose only report of a record was erased.
+async fn redacted() -> Seeded {
+    let Seeded { server, .. } = seeded(TestServer::start().await).await;
+    let what = Some(v1::redact_request::What::Report("visits/a/reports/a".into()));
+    let request = v1::RedactRequest { what, reason: "by order".into(), dry_run: false };
+    let token = server.log().redact(request).await.unwrap().into_inner().token;
     Seeded { server, token }
 }
 

@@ -214,6 +214,8 @@ const FILTERS: &[(&str, &str)] = &[
     (r#"{"occurred": {"from": "2024-06-15", "until": "2024-06-20"}}"#, "v2"),
     (r#"{"occurred": {"from": "2024-06-15", "until": "2024-06-20", "definiteOnly": true}}"#, ""),
     (r#"{"occurred": {"from": "1900", "until": "2100"}}"#, "v1 v2 v3 v5 m1 m2 a1 a2 e1 e2"),
+    // Nothing here is a probe.
+    (r#"{"includeProbes": true, "hosts": ["AZ"], "statesAll": ["AZ", "KZ"], "kinds": ["RECORD_KIND_VISIT"]}"#, "v1 v5"),
     // Fields are ANDed.
     (r#"{"kinds": ["RECORD_KIND_VISIT"], "statesAll": ["AZ", "KZ"], "hosts": ["AZ"]}"#, "v1 v5"),
     (r#"{"statesAny": ["KZ"], "topics": ["TOPIC_CYBER"], "occurred": {"from": "2024"}}"#, "m1"),

@@ -66,6 +66,9 @@ pub struct FilterArgs {
     /// Without disputed fields
     #[arg(long)]
     undisputed: bool,
+    /// Also the probes of `attache verify --server`, which are hidden otherwise
+    #[arg(long)]
+    include_probes: bool,
     /// A filter in JSON as the contract has it; records that pass it are taken too. Repeatable
     #[arg(long, value_name = "JSON", value_parser = filter_json)]
     filter: Vec<Filter>,
@@ -159,6 +162,7 @@ impl FilterArgs {
             places: in_collection("places", &self.place),
             occurred,
             disputed: (self.disputed || self.undisputed).then_some(self.disputed),
+            include_probes: self.include_probes,
             ..Filter::default()
         }
     }
@@ -237,7 +241,7 @@ mod tests {
         let line = "--kind visit --state az --state KZ --any-state TR --only-state AZ --host AZ --guest KZ \
                     --observer RU --visit-type official --level minister --topic peacekeeping --instrument treaty \
                     --domain air --person p --organization organizations/o --place l --name visits/v --disputed \
-                    --since 2023 --until 2024-06 --definite";
+                    --since 2023 --until 2024-06 --definite --include-probes";
         let expected = Filter {
             kinds: vec![RecordKind::Visit as i32],
             names: vec!["visits/v".into()],
@@ -259,6 +263,7 @@ mod tests {
             agreement_statuses: vec![],
             occurred: Some(OccurredRange { from: "2023".into(), until: "2024-06".into(), definite_only: true }),
             disputed: Some(true),
+            include_probes: true,
         };
         assert_eq!(filters(line), vec![expected]);
     }

@@ -30,6 +30,7 @@ mod merge;
 pub mod moves_args;
 pub mod output;
 pub mod position;
+mod redact;
 mod relationship;
 mod reports;
 pub mod restore_args;
@@ -97,6 +98,8 @@ pub enum Command {
     RestoreBackup(Box<restore_args::RestoreArgs>),
     /// Verify a store: its file, its chain, and that it stands where its log ends
     Verify(Box<restore_args::VerifyArgs>),
+    /// Erase reports for good, on every replica
+    Redact(Box<redact::RedactArgs>),
     /// Print a commented skeleton of a report to fill in
     Template(template::TemplateArgs),
     /// File what sources state
@@ -203,6 +206,7 @@ async fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Export(args) => export::run(&args).await,
         Command::Log(args) => log::run(&args).await,
         Command::Trim(args) => trim::run(&args).await,
+        Command::Redact(args) => redact::run(&args).await,
         Command::Token(args) => token::run(&args),
         Command::Health(args) => health::run(&args).await,
         Command::Bench(args) => bench::run(&args).await,

@@ -165,7 +165,7 @@ fn retract(name: &RecordName, old: &v1::Record, before: &Before, context: &Conte
     teller.withdraw(before.milestones.iter(), &before.shared);
     Decision {
         outcome: context.joint.as_ref().map_or(FilingOutcome::Retracted, Joint::outcome),
-        change: Some(RecordChange { name: name.to_string(), record: None, milestones: Vec::new() }),
+        change: Some(RecordChange { name: name.to_string(), record: None, ..RecordChange::default() }),
         events: teller.events,
         disputed: Vec::new(),
         settled: Vec::new(),
@@ -221,7 +221,7 @@ fn stand(
     }
     let milestones = teller.follow(plan, after, &before.shared);
     let events = teller.events;
-    let change = RecordChange { name: name.to_string(), record: Some(new), milestones };
+    let change = RecordChange { name: name.to_string(), record: Some(new), milestones, ..RecordChange::default() };
     Ok(Decision { outcome, change: Some(change), events, disputed, settled })
 }
 
@@ -271,7 +271,8 @@ fn tell_due(name: &RecordName, old: &v1::Record, before: &Before, after: &Resolu
     }
     let mut teller = Teller::new(name, old, context);
     let milestones = teller.follow(plan, after, &before.shared);
-    let change = RecordChange { name: name.to_string(), record: Some(old.clone()), milestones };
+    let change =
+        RecordChange { name: name.to_string(), record: Some(old.clone()), milestones, ..RecordChange::default() };
     let events = teller.events;
     Decision { change: Some(change), events, ..Decision::nothing() }
 }

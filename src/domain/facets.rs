@@ -164,6 +164,12 @@ impl Facets {
         self.terms.range(from..).take_while(move |(t, _)| *t == tag).map(|(_, v)| v.as_str())
     }
 
+    /// Whether the record is a probe, which a check of the service filed.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        self.values(Tag::Name).any(super::name::is_probe)
+    }
+
     /// Puts another derived status in place of the one it has.
     pub fn set_status(&mut self, status: Option<&v1::DerivedStatus>) {
         self.terms.retain(|(tag, _)| !matches!(tag, Tag::Status | Tag::AgreementStatus));

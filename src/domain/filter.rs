@@ -57,6 +57,8 @@ pub struct Filter {
     pub clauses: Vec<Clause>,
     /// When it occurred.
     pub occurred: Option<Range>,
+    /// Whether records that are probes match too.
+    pub include_probes: bool,
 }
 
 /// The filters of a request: ORed, none is all.
@@ -81,6 +83,10 @@ impl Filter {
     /// Whether a record with these facets matches.
     #[must_use]
     pub fn matches(&self, facets: &Facets) -> bool {
+        (self.include_probes || !facets.is_probe()) && self.matches_as_any(facets)
+    }
+
+    fn matches_as_any(&self, facets: &Facets) -> bool {
         self.clauses.iter().all(|c| c.matches(facets)) && self.occurred.is_none_or(|r| r.matches(facets))
     }
 
@@ -137,7 +143,7 @@ impl Filters {
     pub fn of_kind(mut self, kind: RecordKind) -> Self {
         let clause = Clause { tag: Tag::Kind, mode: Mode::Any, values: vec![(kind as i32).to_string()] };
         if self.0.is_empty() {
-            self.0.push(Filter { clauses: Vec::new(), occurred: None });
+            self.0.push(Filter { clauses: Vec::new(), occurred: None, include_probes: false });
         }
         for filter in &mut self.0 {
             filter.clauses.push(clause.clone());
@@ -148,7 +154,10 @@ impl Filters {
     /// Whether a record with these facets matches.
     #[must_use]
     pub fn matches(&self, facets: &Facets) -> bool {
-        self.0.is_empty() || self.0.iter().any(|f| f.matches(facets))
+        match self.0.as_slice() {
+            [] => !facets.is_probe(),
+            filters => filters.iter().any(|f| f.matches(facets)),
+        }
     }
 
     /// The days that every matching record may have occurred on, both inclusive; `None` if dates do not narrow it.
@@ -244,6 +253,7 @@ fn parse(filter: &v1::Filter, at: &str, violations: &mut Vec<Violation>) -> Resu
         disputed,
         statuses,
         agreement_statuses,
+        include_probes,
     } = filter;
     let texts =
         [names, states_any, states_all, states_only, observer_states, hosts, guests, persons, organizations, places];
@@ -280,11 +290,11 @@ fn parse(filter: &v1::Filter, at: &str, violations: &mut Vec<Violation>) -> Resu
     parser.texts("places", Tag::Place, Mode::Any, places, Constraint::Record(RecordKind::Place));
     parser.clause(Tag::Disputed, Mode::Any, disputed.iter().map(ToString::to_string).collect());
     let clauses = parser.clauses;
-    if clauses.is_empty() && range.is_none() {
+    if clauses.is_empty() && range.is_none() && !include_probes {
         violations
             .push(Violation { field: at.to_owned(), description: "is empty; leave it out to select all".to_owned() });
     }
-    Ok(Filter { clauses, occurred: range })
+    Ok(Filter { clauses, occurred: range, include_probes: *include_probes })
 }
 
 fn parse_range(range: &v1::OccurredRange, at: &str, violations: &mut Vec<Violation>) -> Range {

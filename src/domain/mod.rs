@@ -15,6 +15,7 @@ pub mod mask;
 pub mod milestone;
 pub mod name;
 pub mod record;
+pub mod redact;
 pub mod relationship;
 pub mod report;
 pub mod resolve;

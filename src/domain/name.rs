@@ -128,6 +128,15 @@ impl FromStr for RecordName {
     }
 }
 
+/// How the ids of probes begin: what checks of the service file.
+const PROBE: &str = "probe-";
+
+/// Whether the name of a record or source is one of a probe.
+#[must_use]
+pub fn is_probe(name: &str) -> bool {
+    name.split_once('/').is_some_and(|(_, id)| id.starts_with(PROBE))
+}
+
 /// Whether a text is `sources/{id}`.
 #[must_use]
 pub fn is_source(text: &str) -> bool {

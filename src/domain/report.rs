@@ -86,6 +86,9 @@ impl Report {
                 None
             }
         };
+        if let (Some(record), Some(source)) = (&record_name, &source) {
+            check_probe(record, source, at, &mut violations);
+        }
         let content = parse_content(content, record_name.as_ref(), at, &mut violations);
         check_considered(&considered, source.as_ref(), &path("considered"), &mut violations);
         match (record_name, source, content) {
@@ -244,15 +247,22 @@ fn violation(field: String, description: impl Into<String>) -> Violation {
 
 fn parse_record(record: &str, path: String, violations: &mut Vec<Violation>) -> Option<RecordName> {
     match record.parse::<RecordName>() {
-        Ok(name) if name.id().starts_with("probe-") => {
-            violations.push(violation(path, "ids that begin with probe- are reserved for checks of the service"));
-            None
-        }
         Ok(name) => Some(name),
         Err(error) => {
             violations.push(violation(path, error.to_string()));
             None
         }
+    }
+}
+
+/// A probe is an organization, which no relation of states counts, and its source is one too: nobody files one by accident.
+fn check_probe(record: &RecordName, source: &v1::Source, at: &str, violations: &mut Vec<Violation>) {
+    let (is_probe, is_probes) = (name::is_probe(record.as_str()), name::is_probe(&source.name));
+    let reserved = "ids that begin with probe- are reserved for checks of the service";
+    if is_probe && (!is_probes || record.kind() != RecordKind::Organization) {
+        violations.push(violation(check::join(at, "record"), reserved));
+    } else if is_probes && !is_probe {
+        violations.push(violation(check::join(at, "source.name"), reserved));
     }
 }
 

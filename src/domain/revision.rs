@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::{facets::Facets, filter::Filters, token::Hash};
+use super::{facets::Facets, filter::Filters, name, token::Hash};
 use crate::pb::{v1::EventType, wire::EventHead};
 
 /// A record at one side of a change.
@@ -66,6 +66,12 @@ impl Revision {
         states.chain(self.events.iter().flat_map(|e| &e.original))
     }
 
+    /// Whether it erases what earlier ones told.
+    #[must_use]
+    pub fn is_redaction(&self) -> bool {
+        self.events.iter().any(|told| told.head.r#type() == EventType::Redacted)
+    }
+
     /// Whether this event goes to a subscriber: the record matched before, or matches after, or the event withdraws
     /// one that passed.
     #[must_use]
@@ -75,10 +81,14 @@ impl Revision {
         if !types.is_empty() && !types.contains(&head.r#type()) && !withdraws {
             return false;
         }
-        if filters.0.is_empty() {
+        let change = &self.changes[told.change];
+        if name::is_probe(&change.name) && !filters.0.iter().any(|f| f.include_probes) {
+            return false;
+        }
+        // What the record was, by which it may have matched, is not known any more.
+        if filters.0.is_empty() || head.r#type() == EventType::Redacted {
             return true;
         }
-        let change = &self.changes[told.change];
         let sides = change.before.iter().chain(&change.after).map(|s| &s.facets);
         sides.chain(&told.original).any(|f| filters.matches(f))
     }

@@ -56,6 +56,7 @@ fn carries_record(event: &EventHead) -> bool {
             | EventType::Unmerged
             | EventType::Disputed
             | EventType::Settled
+            | EventType::Redacted
     )
 }
 

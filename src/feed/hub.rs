@@ -100,16 +100,22 @@ impl Hub {
         let mut inner = self.lock();
         let inner = &mut *inner;
         for revision in revisions {
-            let subscribers = &mut inner.subscribers;
-            inner.interest.woken_by(&revision, |id| {
-                if let Some(standing) = subscribers.get_mut(&id)
-                    && !standing.dirty
-                {
+            let wake = |standing: &mut Standing| {
+                if !standing.dirty {
                     standing.dirty = true;
                     standing.wake.notify_one();
                     self.counts.wakes.inc();
                 }
-            });
+            };
+            let subscribers = &mut inner.subscribers;
+            if revision.is_redaction() {
+                // It passes every filter; and what it erased must not be told any more.
+                subscribers.values_mut().for_each(wake);
+                inner.ring.clear();
+                inner.bytes = 0;
+            } else {
+                inner.interest.woken_by(&revision, |id| subscribers.get_mut(&id).into_iter().for_each(wake));
+            }
             inner.bytes += revision.bytes;
             inner.ring.push_back(Arc::new(revision));
         }

@@ -237,8 +237,9 @@ mod tests {
                     name: "visits/a".into(),
                     record: Some(record.clone()),
                     milestones: vec![log::Milestone::default()],
+                    ..Default::default()
                 },
-                log::RecordChange { name: "visits/b".into(), record: None, milestones: vec![] },
+                log::RecordChange { name: "visits/b".into(), ..Default::default() },
             ],
             events: vec![log::StoredEvent {
                 event: Some(event.clone()),

@@ -35,6 +35,8 @@ pub struct Head {
     pub floor: u64,
     /// The chain's hash after it.
     pub floor_hash: Hash,
+    /// The newest revision that erased something; 0 if none did.
+    pub redacted: u64,
 }
 
 impl Head {
@@ -52,6 +54,7 @@ impl Head {
             replaying: true,
             floor: 0,
             floor_hash: GENESIS,
+            redacted: 0,
         }
     }
 
@@ -90,6 +93,9 @@ impl Head {
             }
             next.floor = trim.before_revision - 1;
             next.floor_hash = trim.previous_hash.as_slice().try_into().map_err(|_| corrupt())?;
+        }
+        if payload.redact.is_some() {
+            next.redacted = entry.revision;
         }
         Ok(next)
     }

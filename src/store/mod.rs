@@ -45,7 +45,7 @@ use crate::{
         revision::Revision,
         token::{Epoch, GENESIS, Hash, Phase, Token},
     },
-    limits::{BUSY_TIMEOUT, READ_CACHE_KIB, READ_CONNECTIONS, WRITE_CACHE_KIB},
+    limits::{BUSY_TIMEOUT, CUT_TIMEOUT, READ_CACHE_KIB, READ_CONNECTIONS, WRITE_CACHE_KIB},
     metrics::Caching,
     pb::v1,
 };
@@ -251,6 +251,8 @@ fn connect_writer(path: &Path, options: &Options) -> Result<Connection, StoreErr
     connection.pragma_update(None, "cache_size", -WRITE_CACHE_KIB)?;
     // The rows of an entry name each other as the entry does, so they are not looked up again; `verify` checks them all.
     connection.pragma_update(None, "foreign_keys", false)?;
+    // What is moved within a page or taken from it is written over: nothing that is erased later stays behind in its slack.
+    connection.pragma_update(None, "secure_delete", "FAST")?;
     // What a statement may have to undo is kept in memory: it is one row or a few, and would else go to a file.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     copy_back::leave_to_thread(&connection);
@@ -277,7 +279,7 @@ fn read_head(connection: &Connection) -> Result<Head, StoreError> {
 fn find_head(connection: &Connection) -> Result<Option<Head>, StoreError> {
     let sql =
         "SELECT epoch, position, revision, hash, recorded_at_us, day, pending_day, pending_part, replaying, floor,
-               floor_hash FROM log_state";
+               floor_hash, redacted FROM log_state";
     let row = |row: &rusqlite::Row<'_>| {
         let epoch = Epoch::from_bytes(row.get::<_, [u8; 16]>(0)?);
         let pending: (Option<Day>, Option<u32>) = (row.get(6)?, row.get(7)?);
@@ -292,6 +294,7 @@ fn find_head(connection: &Connection) -> Result<Option<Head>, StoreError> {
             replaying: row.get(8)?,
             floor: row.get(9)?,
             floor_hash: row.get(10)?,
+            redacted: row.get(11)?,
         })
     };
     connection.query_row(sql, [], row).optional().map_err(|e| unreadable(e, "where it stands"))
@@ -542,7 +545,26 @@ impl WriteStore {
         for revision in revisions {
             revision.changes.iter().for_each(|change| self.hot.changed(&change.name, revision.number));
         }
+        let erased = head.redacted > self.head().redacted;
         self.head.send_replace(head);
+        if erased {
+            self.cut_log();
+        }
+    }
+
+    /// Empties the write-ahead log, which has pages as they were before something was erased; `false` if somebody reads one of
+    /// them now.
+    pub fn cut_log(&self) -> bool {
+        let truncate = || {
+            self.connection.busy_timeout(CUT_TIMEOUT)?;
+            let busy: i64 = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+            Ok(busy == 0)
+        };
+        let cut = truncate().and_then(|cut| self.connection.busy_timeout(BUSY_TIMEOUT).map(|()| cut));
+        cut.unwrap_or_else(|error: rusqlite::Error| {
+            tracing::warn!(%error, "the write-ahead log could not be emptied of what was erased");
+            false
+        })
     }
 
     /// Who copies the write-ahead log back beside the writer, on a thread that it is to be given. Without one the writer

@@ -24,8 +24,10 @@ use crate::{
 /// A record as of a revision.
 #[derive(Debug, Clone)]
 pub struct RecordRow {
-    /// The record; `None` if it is retracted.
+    /// The record; `None` if it is retracted, or erased.
     pub record: Option<v1::Record>,
+    /// The revision that erased what it was then; 0 if none did.
+    pub erased_by: u64,
     /// The revision from which it stands so.
     pub from_revision: u64,
     /// When the registry first learnt of it.
@@ -104,14 +106,15 @@ pub fn is_known(connection: &Connection, name: &RecordName) -> Result<bool> {
 ///
 /// If the store cannot be read.
 pub fn record_at(connection: &Connection, name: &RecordName, revision: u64) -> Result<Option<RecordRow>> {
-    let sql = "SELECT v.body, v.from_revision, r.created_at_us FROM records r JOIN versions v ON v.record = r.id
+    let sql =
+        "SELECT v.body, v.from_revision, r.created_at_us, v.erased_by FROM records r JOIN versions v ON v.record = r.id
                WHERE r.name = ?1 AND v.from_revision <= ?2 ORDER BY v.from_revision DESC LIMIT 1";
     let found = row(connection, sql, (name.as_str(), revision), |row| {
-        Ok((row.get::<_, Option<Vec<u8>>>(0)?, row.get(1)?, row.get(2)?))
+        Ok((row.get::<_, Option<Vec<u8>>>(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
     })?;
-    let Some((body, from_revision, created_at_us)) = found else { return Ok(None) };
+    let Some((body, from_revision, created_at_us, erased_by)) = found else { return Ok(None) };
     let record = body.as_deref().map(decode::<v1::Record>).transpose()?;
-    Ok(Some(RecordRow { record, from_revision, created_at_us }))
+    Ok(Some(RecordRow { record, erased_by, from_revision, created_at_us }))
 }
 
 /// A record as of a revision, encoded; `None` if none stands under that name.
@@ -268,6 +271,80 @@ pub fn active_report(connection: &Connection, name: &ReportName) -> Result<Optio
     Ok(newest.filter(|row| row.until_revision.is_none()))
 }
 
+/// From when to when each version of a report stood: `[from_revision, to_revision)`, the end of what stands is later than
+/// every revision. None that ended at or before the floor.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn versions_of_report(connection: &Connection, name: &ReportName, floor: u64) -> Result<Vec<(u64, u64)>> {
+    let sql = "SELECT from_revision, to_revision FROM reports WHERE record = (SELECT id FROM records WHERE name = ?1)
+               AND name = ?2 AND to_revision > ?3 ORDER BY from_revision";
+    rows(connection, sql, (name.record.as_str(), name.to_string(), floor), |r| Ok((r.get(0)?, r.get(1)?)))
+}
+
+/// The revisions about a record in a range, both ends inclusive.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn revisions_about(connection: &Connection, name: &RecordName, (from, to): (u64, u64)) -> Result<Vec<u64>> {
+    let sql = "SELECT from_revision FROM versions WHERE record = (SELECT id FROM records WHERE name = ?1)
+               AND from_revision BETWEEN ?2 AND ?3 ORDER BY from_revision";
+    rows(connection, sql, (name.as_str(), from, to), |r| r.get(0))
+}
+
+/// A name, and every name that ever stood for it.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn names_of(connection: &Connection, name: &RecordName) -> Result<Vec<RecordName>> {
+    let sql =
+        "WITH RECURSIVE up (name) AS (SELECT ?1 UNION SELECT m.survivor FROM up JOIN merges m ON m.loser = up.name)
+               SELECT name FROM up";
+    let names = rows(connection, sql, [name.as_str()], |r| r.get::<_, String>(0))?;
+    let parse =
+        |name: String| name.parse().map_err(|_| Error::new(Reason::EntryCorrupt, "a stored name cannot be read"));
+    names.into_iter().map(parse).collect()
+}
+
+/// Reports of a source in which a text stands as a value, standing or withdrawn, that are kept: their names, sorted, at
+/// most `limit`, and how many there are. Reads every report of the source.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn reports_that_say(
+    connection: &Connection,
+    source: &str,
+    text: &str,
+    limit: usize,
+) -> Result<(Vec<String>, usize)> {
+    let mut needle = Vec::new();
+    prost::encoding::encode_varint(text.len() as u64, &mut needle);
+    needle.extend(text.as_bytes());
+    let finder = memchr::memmem::Finder::new(&needle);
+    let mut found = std::collections::BTreeSet::new();
+    // One index has those that stand, another those that ended.
+    for which in [format!("= {OPEN}"), format!("< {OPEN}")] {
+        let sql = format!(
+            "SELECT name, body FROM reports WHERE source = ?1 AND to_revision {which}
+             AND to_revision > (SELECT floor FROM log_state WHERE id = 1)"
+        );
+        let mut statement = connection.prepare_cached(&sql).map_err(|e| from_sqlite(&e))?;
+        let mut rows = statement.query([source]).map_err(|e| from_sqlite(&e))?;
+        while let Some(row) = rows.next().map_err(|e| from_sqlite(&e))? {
+            let body = row.get_ref(1).and_then(|body| Ok(body.as_blob()?)).map_err(|e| from_sqlite(&e))?;
+            if finder.find(body).is_some() {
+                found.insert(row.get(0).map_err(|e| from_sqlite(&e))?);
+            }
+        }
+    }
+    let count = found.len();
+    Ok((found.into_iter().take(limit).collect(), count))
+}
+
 /// The names of active reports of a source or publisher, in the order of filing, at most `limit`, and how many there are.
 ///
 /// # Errors
@@ -311,14 +388,14 @@ fn to_source(body: &[u8], recorded_at_us: i64) -> Result<v1::Source> {
     Ok(source)
 }
 
-/// Sources by name after a name, as of a revision.
+/// Sources by name after a name, as of a revision; none of probes.
 ///
 /// # Errors
 ///
 /// If the store cannot be read.
 pub fn sources(connection: &Connection, revision: u64, after: &str, limit: usize) -> Result<Vec<(v1::Source, String)>> {
     let sql = "SELECT body, recorded_at_us, publisher FROM sources WHERE name > ?2 AND from_revision <= ?1 AND to_revision > ?1
-               ORDER BY name LIMIT ?3";
+               AND NOT (name >= 'sources/probe-' AND name < 'sources/probe.') ORDER BY name LIMIT ?3";
     let found = rows(connection, sql, (revision, after, limit), |r| {
         Ok((r.get::<_, Vec<u8>>(0)?, r.get::<_, i64>(1)?, r.get::<_, String>(2)?))
     })?;

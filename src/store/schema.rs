@@ -22,6 +22,7 @@ const MIGRATIONS: &[Step] = &[
     Step::filled(include_str!("schema/006_walks.sql"), fill_pairs),
     Step::sql(include_str!("schema/007_home.sql")),
     Step::sql(include_str!("schema/008_trim.sql")),
+    Step::sql(include_str!("schema/009_redact.sql")),
 ];
 
 /// What makes a file of one version one of the next.

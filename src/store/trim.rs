@@ -43,42 +43,50 @@ fn versions(transaction: &Transaction<'_>, floor: u64, limit: usize) -> Result<u
          ORDER BY to_revision LIMIT ?2"
     );
     let mut ended = transaction.prepare_cached(&sql)?;
-    let row = |row: &rusqlite::Row<'_>| {
-        let facets = Facets::from_stored(row.get_ref(2)?.as_blob()?)
-            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Blob, Box::new(e)))?;
-        Ok(Ended { id: row.get(0)?, kind: row.get(1)?, facets, is_indexed: row.get(3)? })
-    };
-    let ended: Vec<Ended> = ended.query_map(params![floor, limit], row)?.collect::<Result<_>>()?;
+    let ended: Vec<Ended> = ended.query_map(params![floor, limit], Ended::of)?.collect::<Result<_>>()?;
     for version in &ended {
         version.drop(transaction)?;
     }
     Ok(ended.len())
 }
 
-/// A version that ended.
-struct Ended {
-    id: i64,
-    kind: i32,
-    facets: Facets,
+/// A version as the indexes have it.
+pub(super) struct Ended {
+    pub id: i64,
+    pub kind: i32,
+    pub facets: Facets,
     /// Whether the index of words has it.
-    is_indexed: bool,
+    pub is_indexed: bool,
 }
 
 impl Ended {
+    /// Of a row `id, kind, facets, body IS NOT NULL`.
+    pub fn of(row: &rusqlite::Row<'_>) -> Result<Self> {
+        let facets = Facets::from_stored(row.get_ref(2)?.as_blob()?)
+            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Blob, Box::new(e)))?;
+        Ok(Self { id: row.get(0)?, kind: row.get(1)?, facets, is_indexed: row.get(3)? })
+    }
+
     fn drop(&self, transaction: &Transaction<'_>) -> Result<()> {
+        self.unindex(transaction)?;
+        transaction.prepare_cached("DELETE FROM versions WHERE id = ?1")?.execute([self.id]).map(drop)
+    }
+
+    /// Takes it out of the indexes: nothing finds it any more.
+    pub fn unindex(&self, connection: &Connection) -> Result<()> {
         let sql = "DELETE FROM version_terms
                    WHERE term = (SELECT id FROM terms WHERE tag = ?1 AND value = ?2) AND version = ?3";
-        let mut terms = transaction.prepare_cached(sql)?;
+        let mut terms = connection.prepare_cached(sql)?;
         // Older versions of this program kept the record's own name too; what is not there is not missed.
         for (tag, value) in &self.facets.terms {
             terms.execute(params![*tag as u8, value, self.id])?;
         }
         if self.kind == RecordKind::Visit as i32 {
-            pairs::remove(transaction, self.id, &self.facets)?;
+            pairs::remove(connection, self.id, &self.facets)?;
         }
         if self.is_indexed {
-            transaction.prepare_cached("DELETE FROM search WHERE rowid = ?1")?.execute([self.id])?;
+            connection.prepare_cached("DELETE FROM search WHERE rowid = ?1")?.execute([self.id])?;
         }
-        transaction.prepare_cached("DELETE FROM versions WHERE id = ?1")?.execute([self.id]).map(drop)
+        Ok(())
     }
 }

@@ -3,19 +3,22 @@
 //!
 //! Reads one snapshot and changes nothing, so it may run beside a server.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{Head, StoreError, find_head, log, snapshot};
-use crate::domain::token::{Epoch, GENESIS, Hash};
+use crate::{
+    domain::token::{Epoch, GENESIS, Hash},
+    pb::log::Redact,
+};
 
 /// What a store that is sound holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verified {
     /// Entries of the log that are kept.
     pub entries: u64,
-    /// Entries whose payload was erased; their place in the chain stands.
+    /// Entries some of whose payload was erased, which a later entry says; their place in the chain stands.
     pub redacted: u64,
     /// Where it ends.
     pub head: Head,
@@ -62,6 +65,9 @@ pub fn connection(connection: &Connection) -> Result<Verified, StoreError> {
         // What was before says which day it was, and whether a history was being replayed.
         walked = Head { day: head.day, pending: head.pending, replaying: head.replaying, ..walked };
     }
+    // And a redaction there may be gone.
+    walked.redacted = walked.redacted.max(head.redacted.min(head.floor));
+    walk.check_unproven()?;
     if walked != head {
         let (stands, ends) = (head.revision, walked.revision);
         let why =
@@ -80,6 +86,8 @@ struct Walk {
     at: Head,
     entries: u64,
     redacted: u64,
+    /// Entries that lost some of their payload, the entry that says so, and the digest of what is left, until it does.
+    unproven: BTreeMap<u64, (u64, [u8; 32])>,
     /// Up to this revision the log may be gone; the entry there has lost its payload, perhaps.
     floor: u64,
     /// The first entries are gone.
@@ -94,6 +102,7 @@ impl Default for Walk {
             at: Head::empty(Epoch::nil()),
             entries: 0,
             redacted: 0,
+            unproven: BTreeMap::new(),
             floor: 0,
             begins_trimmed: false,
             hash_at_floor: GENESIS,
@@ -122,18 +131,58 @@ impl Walk {
             return wrong("was recorded before the one that it follows");
         }
         self.entries += 1;
-        if entry.payload.is_empty() {
-            self.redacted += u64::from(entry.revision > self.floor);
-        } else if blake3::hash(&entry.payload).as_bytes() != header.payload_digest.as_slice() {
-            return wrong("has a payload that is not the one that was chained");
-        }
         let payload = entry.payload().map_err(|_| damaged(expected, "has a payload that cannot be read"))?;
+        let digest = *blake3::hash(&entry.payload).as_bytes();
+        // (At the floor only its place is kept.)
+        let is_kept = !entry.payload.is_empty() || entry.revision > self.floor;
+        if is_kept && digest.as_slice() != header.payload_digest.as_slice() {
+            if payload.redacted_by <= entry.revision {
+                return wrong("has a payload that is not the one that was chained");
+            }
+            if entry.revision > self.floor {
+                self.redacted += 1;
+                self.unproven.insert(entry.revision, (payload.redacted_by, digest));
+            }
+        }
+        if let Some(redaction) = &payload.redact {
+            self.prove(redaction, entry.revision)?;
+        }
         if !entry.payload.is_empty() && payload.events.len() != events {
             return wrong("has another number of events than it says");
         }
         self.at = self.at.after(entry, &header, &payload).map_err(|e| damaged(expected, &e.message))?;
         self.note_floor();
         Ok(())
+    }
+
+    /// What is left of an entry that was redacted must be what the redaction says, the newest one of several.
+    fn prove(&mut self, redaction: &Redact, by: u64) -> Result<(), StoreError> {
+        for (revision, erasure) in redaction.revisions.iter().zip(&redaction.erasures) {
+            // What was trimmed since is not there to be compared.
+            if *revision <= self.floor {
+                continue;
+            }
+            match self.unproven.get(revision) {
+                None => return Err(damaged(*revision, &format!("still says what entry {by} erased of it"))),
+                Some((newest, _)) if *newest > by => {}
+                Some((_, digest)) if digest.as_slice() == erasure.payload_digest => {
+                    self.unproven.remove(revision);
+                }
+                Some(_) => return Err(damaged(*revision, &format!("says something else than entry {by} left of it"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// A store that was restored to an earlier position has lost what was erased later, and not the entry that says so.
+    fn check_unproven(&self) -> Result<(), StoreError> {
+        let ends = self.at.revision;
+        match self.unproven.iter().find(|(_, (by, _))| *by <= ends) {
+            Some((revision, (by, _))) => {
+                Err(damaged(*revision, &format!("says that entry {by} erased some of it, which does not say so")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The oldest entry that is left of a log that was trimmed: what it follows is gone.

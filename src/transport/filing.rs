@@ -213,10 +213,13 @@ pub(super) fn parse_name(text: &str, field: &str) -> Result<RecordName> {
 }
 
 /// Checks that a principal may file a report: in the name of its source, and, if it is a ruling, which wins over all that
-/// are none, as an editor.
+/// are none, as an editor; if it is a probe, as an operator.
 pub(super) fn may_file(principal: &Principal, report: &Report, path: &str) -> Result<()> {
     if report.is_ruling() {
         principal.may(Need::Role(Role::Editor))?;
+    }
+    if name::is_probe(report.name.record.as_str()) {
+        principal.may(Need::Role(Role::Operator))?;
     }
     principal.may_file_for(&report.name.source, &check::join(path, "source.name"))
 }

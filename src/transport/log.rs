@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tonic::{Request, Response, Status};
 
 use super::{
-    App, backup,
+    App, backup, redact,
     request::{Caller, time_left},
 };
 use crate::{
@@ -18,8 +18,8 @@ use crate::{
     journal::Durable,
     limits,
     pb::v1::{
-        BackupRequest, Durability, GetLogInfoRequest, GetLogInfoResponse, Limit, TrimLogRequest, TrimLogResponse,
-        log_service_server::LogService, trim_log_request::Keep,
+        BackupRequest, Durability, GetLogInfoRequest, GetLogInfoResponse, Limit, RedactRequest, RedactResponse,
+        TrimLogRequest, TrimLogResponse, log_service_server::LogService, trim_log_request::Keep,
     },
     store::{Sync, log},
     tasks::blocking,
@@ -66,6 +66,12 @@ impl LogService for Log {
             day: head.day.map(date::show).unwrap_or_default(),
             replaying: head.replaying,
         }))
+    }
+
+    async fn redact(&self, request: Request<RedactRequest>) -> Answered<RedactResponse> {
+        let (deadline, caller) = (time_left(&request), Caller::of(&request)?);
+        let principal = &caller.principal().name;
+        Ok(Response::new(redact::redact(&self.0, request.into_inner(), principal, deadline).await?))
     }
 
     async fn trim_log(&self, request: Request<TrimLogRequest>) -> Answered<TrimLogResponse> {

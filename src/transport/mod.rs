@@ -12,6 +12,7 @@ mod page;
 mod points;
 mod position;
 mod readiness;
+mod redact;
 mod registry;
 mod relationship;
 mod request;
@@ -24,7 +25,7 @@ pub use self::{
     readiness::{Health, watch_over_lag},
     tls::{Material, Tls},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use prost::Message as _;
 use tokio::sync::Semaphore;
@@ -69,6 +70,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// How often a snapshot is made beside the journal; `None` is never.
+    snapshots: Option<Duration>,
     /// One backup at a time.
     backups: Arc<Semaphore>,
     /// Lookups that read the store.
@@ -97,10 +100,17 @@ impl App {
             tasks,
             clock,
             metrics,
+            snapshots: None,
             backups: Arc::new(Semaphore::new(1)),
             points: points::Points::default(),
             looks: Looks::default(),
         }
+    }
+
+    /// The same, where snapshots are made.
+    #[must_use]
+    pub fn with_snapshots(self, every: Option<Duration>) -> Self {
+        Self { snapshots: every, ..self }
     }
 
     /// By how many batches the journal is ahead of this store, as it last said; `None` if it does not say.

@@ -193,10 +193,18 @@ impl App {
         }
         let row = self.store.read(|c| read::record_at(c, name, revision))?;
         let row = row.ok_or_else(|| Error::not_found(name.as_str()))?;
+        if row.erased_by > 0 {
+            return Err(erased(name, row.erased_by));
+        }
         let before = row.from_revision - 1;
         if before < self.store.head().floor {
             let message = format!("{name} was retracted before the oldest position that is kept");
             return Err(Error::new(Reason::RecordRetracted, message).with_resource(name.as_str()));
+        }
+        if let Some(stood) = self.store.read(|c| read::record_at(c, name, before))?
+            && stood.erased_by > 0
+        {
+            return Err(erased(name, stood.erased_by));
         }
         let last = self.store.token_at(before)?.encode();
         let message = format!("{name} is retracted; as_of the token {last} it stood");
@@ -219,6 +227,12 @@ impl App {
             None => Err(Error::not_found(name.as_str())),
         }
     }
+}
+
+/// What a record was is not there any more.
+fn erased(name: &RecordName, by: u64) -> Error {
+    let message = format!("what {name} was then was erased by revision {by}");
+    Error::new(Reason::RecordRedacted, message).with_resource(name.as_str()).with("redacted_by", by)
 }
 
 /// The pair of methods of one kind.

@@ -181,12 +181,12 @@ fn between(states: &[String]) -> Filters {
     for (index, one) in states.iter().enumerate() {
         for other in states.iter().skip(index + 1) {
             let both = clause(Tag::State, Mode::All, vec![one.clone(), other.clone()]);
-            filters.push(Filter { clauses: vec![both], occurred: None });
+            filters.push(Filter { clauses: vec![both], occurred: None, include_probes: false });
         }
         let others = states.iter().filter(|other| *other != one).cloned().collect();
         let took_part = clause(Tag::State, Mode::Any, vec![one.clone()]);
         let observed = clause(Tag::ObserverState, Mode::Any, others);
-        filters.push(Filter { clauses: vec![observed, took_part], occurred: None });
+        filters.push(Filter { clauses: vec![observed, took_part], occurred: None, include_probes: false });
     }
     Filters(filters)
 }
@@ -194,5 +194,5 @@ fn between(states: &[String]) -> Filters {
 /// Records of a state.
 fn of(state: &str) -> Filters {
     let clause = Clause { tag: Tag::State, mode: Mode::Any, values: vec![state.to_owned()] };
-    Filters(vec![Filter { clauses: vec![clause], occurred: None }])
+    Filters(vec![Filter { clauses: vec![clause], occurred: None, include_probes: false }])
 }

@@ -30,7 +30,7 @@ pub fn code(reason: Reason) -> Code {
         | Reason::PageTokenMismatch
         | Reason::TokenFilterMismatch
         | Reason::RequestIdReused => Code::InvalidArgument,
-        Reason::RecordNotFound | Reason::RecordRetracted => Code::NotFound,
+        Reason::RecordNotFound | Reason::RecordRetracted | Reason::RecordRedacted => Code::NotFound,
         Reason::EtagMismatch | Reason::Contention => Code::Aborted,
         Reason::HistoryTrimmed | Reason::TokenInFuture => Code::OutOfRange,
         Reason::LogReplaced => Code::FailedPrecondition,

@@ -57,6 +57,7 @@ impl Drafting<'_> {
             Act::Unmerge { loser } => self.unmerge(loser),
             Act::Day { to } => self.day(*to),
             Act::Trim { before } => self.trim(*before),
+            Act::Redact { reports, reason } => self.redact(reports, reason),
         }
     }
 
@@ -76,7 +77,7 @@ impl Drafting<'_> {
         self.head.day.unwrap_or_else(|| self.today())
     }
 
-    fn steps<'s>(
+    pub fn steps<'s>(
         &self,
         steps: impl Iterator<Item = &'s Step>,
         intent: Intent,
@@ -302,6 +303,11 @@ impl Drafting<'_> {
     /// The record that stands for a name.
     pub fn survivor(&self, name: &RecordName) -> Result<RecordName> {
         merges::survivor(self.connection, name, self.head.revision)
+    }
+
+    /// The record that stood for a name as of a revision.
+    pub fn stood_for(&self, name: &RecordName, revision: u64) -> Result<RecordName> {
+        merges::survivor(self.connection, name, revision)
     }
 
     /// The record that stands for a name, with its reports, before the entry.

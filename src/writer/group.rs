@@ -362,6 +362,11 @@ impl Group {
         Ok(more)
     }
 
+    /// Empties the store's write-ahead log of what was erased, if nobody reads it.
+    pub fn cut_log(&self) -> bool {
+        self.store.cut_log()
+    }
+
     pub fn keep_cursor(&mut self, cursor: &KeepCursor) -> Result<CursorRow> {
         if let Some(fault) = self.faulted() {
             return Err(fault);

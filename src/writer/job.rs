@@ -16,7 +16,7 @@ use crate::{
         report::Report,
     },
     pb::{
-        log::{Merge, Ruling},
+        log::{Merge, Redact, Ruling},
         v1::{self, Intent, RetractionReason},
     },
     store::{Head, read::CursorRow},
@@ -114,6 +114,13 @@ pub enum Act {
         /// The name that had been merged.
         loser: RecordName,
     },
+    /// Erase reports.
+    Redact {
+        /// Which: as many of the first as fit one revision.
+        reports: Vec<ReportName>,
+        /// Why, in words.
+        reason: String,
+    },
     /// Drop what is older than a revision.
     Trim {
         /// This one is kept.
@@ -166,8 +173,10 @@ pub struct Answer {
     pub results: Vec<v1::FilingResult>,
     /// The events of the revision.
     pub events: Vec<v1::Event>,
-    /// Of withdrawals: how many reports are left.
+    /// Of withdrawals and redactions: how many reports are left.
     pub remaining: i32,
+    /// Of redactions: what is erased.
+    pub redacted: Option<Box<Redact>>,
     /// The revision; 0 if nothing had to be recorded.
     pub revision: u64,
     /// The position at which it is visible.
@@ -193,6 +202,8 @@ pub(super) enum Message {
     File(Box<Job>),
     /// Drop some of what was trimmed up to this floor; answered by whether there is more.
     Sweep(u64, oneshot::Sender<Result<bool>>),
+    /// Empty the write-ahead log of what was erased; answered by whether it is.
+    Cut(oneshot::Sender<bool>),
     /// A cursor.
     Cursor(KeepCursor, oneshot::Sender<Result<CursorRow>>),
     /// Batches of other writers may have arrived.

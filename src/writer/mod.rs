@@ -13,6 +13,7 @@ mod group;
 pub mod job;
 mod merge;
 mod prepare;
+mod redact;
 mod trim;
 mod trouble;
 mod warn;
@@ -138,6 +139,9 @@ fn run(group: &mut group::Group, mut waiting: mpsc::Receiver<Message>, arrived: 
                 Message::Sweep(floor, reply) => {
                     let _ = reply.send(group.sweep(floor));
                 }
+                Message::Cut(reply) => {
+                    let _ = reply.send(group.cut_log());
+                }
                 Message::Cursor(cursor, reply) => {
                     let _ = reply.send(group.keep_cursor(&cursor));
                 }
@@ -213,6 +217,17 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         self.queue.send(Message::Sweep(floor, reply)).await.map_err(|_| stopped())?;
         answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Empties the write-ahead log of what was erased; `false` if it must be tried again.
+    ///
+    /// # Errors
+    ///
+    /// If the writer has ended.
+    pub async fn cut_log(&self) -> Result<bool> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Message::Cut(reply)).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())
     }
 
     /// Has the writer look for batches that others appended: it may have been told, and unable to apply them then.

@@ -127,7 +127,7 @@ impl<'a> Growing<'a> {
                 Ok(self.append(*decided)?)
             }
             Ok(Decided::Entry(decided)) => Ok(answer(&decided.payload, 0, self.head)),
-            Ok(Decided::Nothing(answer)) => Ok(answer),
+            Ok(Decided::Nothing(answer)) => Ok(*answer),
             // Without room nothing of the transaction can stand.
             Err(error) if error.reason == Reason::StorageFull => return Err(error),
             Err(error) => Err(error),
@@ -166,7 +166,7 @@ impl<'a> Growing<'a> {
 
 enum Decided {
     Entry(Box<DecidedEntry>),
-    Nothing(Answer),
+    Nothing(Box<Answer>),
 }
 
 /// An entry that a request comes to, not applied yet.
@@ -179,19 +179,20 @@ struct DecidedEntry {
 
 fn decide_one(connection: &Connection, head: &Head, now_us: i64, request: &Request) -> Result<Decided> {
     if let Some(answer) = replay(connection, head, request)? {
-        return Ok(Decided::Nothing(answer));
+        return Ok(Decided::Nothing(Box::new(answer)));
     }
     let recorded_at_us = recorded_at(head, now_us, request)?;
     let (principal, resolved) = (request.principal.as_str(), RefCell::default());
     let drafting = Drafting { connection, head: *head, now_us: recorded_at_us, principal, resolved };
     let payload = drafting.draft(request)?;
-    let kind = match (&payload.day, &payload.trim) {
-        (Some(_), _) => EntryKind::Day,
-        (None, Some(_)) => EntryKind::Trim,
-        (None, None) => EntryKind::Filing,
+    let kind = match (&payload.day, &payload.trim, &payload.redact) {
+        (Some(_), ..) => EntryKind::Day,
+        (_, Some(_), _) => EntryKind::Trim,
+        (.., Some(_)) => EntryKind::Redact,
+        _ => EntryKind::Filing,
     };
     if payload.filings.is_empty() && kind == EntryKind::Filing {
-        return Ok(Decided::Nothing(answer(&payload, 0, *head)));
+        return Ok(Decided::Nothing(Box::new(answer(&payload, 0, *head))));
     }
     let bytes = payload.encode_to_vec();
     if bytes.len() > MAX_PAYLOAD_BYTES {
@@ -256,6 +257,7 @@ fn answer(payload: &EntryPayload, revision: u64, head: Head) -> Answer {
         results: payload.results.clone(),
         events: payload.events.iter().filter_map(|e| e.event.clone()).collect(),
         remaining: payload.remaining,
+        redacted: payload.redact.clone().map(Box::new),
         revision,
         head,
     }

@@ -86,7 +86,11 @@ pub(super) fn same_occasion(connection: &Connection, report: &Report, name: &Rec
     let facets = Facets::without_references(stated);
     let all = |tag| Clause { tag, mode: Mode::All, values: facets.values(tag).map(str::to_owned).collect() };
     let range = Range { from: span.earliest, until: span.latest, definite_only: false };
-    let filters = Filters(vec![Filter { clauses: vec![all(Tag::Host), all(Tag::Guest)], occurred: Some(range) }]);
+    let filters = Filters(vec![Filter {
+        clauses: vec![all(Tag::Host), all(Tag::Guest)],
+        occurred: Some(range),
+        include_probes: false,
+    }]);
     let days = (from, until.saturating_add(HINT_DAYS));
     let found = pairs::ended_within(connection, &facets, &filters, days, MAX_HINTS)?;
     let names = found.iter().filter(|n| *n != name.as_str());

@@ -177,6 +177,12 @@ def check_log(client):
         would = client.call("TrimLog", from_revision="1", dry_run=True)
         assert (would.revisions, would.revision, would.oldest_token) == (0, 0, info.oldest_token), would
         assert client.call("GetLogInfo").revision == info.revision
+    with promise("asking what would be erased erases nothing"):
+        report = next(iter(client.call("ListReports", parent=SAMPLE_VISIT).reports)).report.name
+        would = client.call("Redact", report=report, reason="asked", dry_run=True)
+        assert (list(would.reports), would.revision, would.remaining) == ([report], 0, 0), would
+        assert would.revisions > 0 and not would.HasField("journal_until"), would
+        assert client.call("GetLogInfo").revision == info.revision
     with promise("a backup begins with its position and ends with a digest, and between them is what it said"):
         begin, *pieces, end = client.stream("Backup")
         assert begin.WhichOneof("part") == "begin" and end.WhichOneof("part") == "end", (begin, end)

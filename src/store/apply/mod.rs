@@ -1,6 +1,7 @@
 //! Applying an entry: the store's rows are a function of the entries alone, on every replica.
 
 mod deadlines;
+pub mod erase;
 mod records;
 mod reports;
 
@@ -69,12 +70,16 @@ impl<'a> Applier<'a> {
             recorded_at_us: stored.recorded_at_us,
             today: head.today(),
             floor: head.floor,
+            redacted_by: payload.redacted_by,
             records: HashMap::new(),
             filed: HashSet::new(),
             terms: &mut self.terms,
             resolved,
         };
         let after = at.entry(stored, header, payload, head, &bytes, &mut self.index).map_err(|e| from_sqlite(&e))?;
+        if let Some(redaction) = &payload.redact {
+            erase::erase(self.connection, redaction, stored.revision)?;
+        }
         let is_new = |name: &str| at.records.get(name).is_some_and(|row| row.is_new);
         let change = |(change, after): (&wire::Change, Option<State>)| {
             let before = if is_new(&change.name) {
@@ -105,7 +110,8 @@ impl<'a> Applier<'a> {
 /// If SQLite refuses.
 pub fn write_head(connection: &Connection, head: &Head) -> Result<()> {
     let sql = "INSERT OR REPLACE INTO log_state (id, epoch, position, revision, hash, recorded_at_us, day, pending_day,
-               pending_part, replaying, floor, floor_hash) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+               pending_part, replaying, floor, floor_hash, redacted)
+               VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
     let row = params![
         head.epoch.as_bytes(),
         head.position,
@@ -118,6 +124,7 @@ pub fn write_head(connection: &Connection, head: &Head) -> Result<()> {
         head.replaying,
         head.floor,
         head.floor_hash,
+        head.redacted,
     ];
     connection.prepare_cached(sql)?.execute(row).map(drop)
 }
@@ -152,6 +159,8 @@ struct At<'a> {
     today: Day,
     /// The log's floor: what ended at or before it may be gone here, and there on another replica.
     floor: u64,
+    /// The revision that has erased some of this entry since; 0 is none.
+    redacted_by: u64,
     /// The records that the entry touches.
     records: HashMap<String, Row>,
     /// The reports that it has filed so far.
@@ -179,6 +188,7 @@ impl At<'_> {
                 Some(Act::Restore(lifted)) => self.lift(&lifted.record, &lifted.source)?,
                 Some(Act::Merge(merge)) => self.merge(merge)?,
                 Some(Act::Unmerge(loser)) => self.unmerge(loser)?,
+                Some(Act::Erased(erased)) => self.erased(erased)?,
                 // Entries of later versions are refused by their format before they come here.
                 None => {}
             }

@@ -92,7 +92,7 @@ impl At<'_> {
         let info = change.record.as_ref().and_then(record::info);
         let updated_at_us = info.and_then(|i| i.update_time.as_ref()).map(clock::micros);
         let sql = "INSERT INTO versions (record, from_revision, to_revision, kind, name, newest_first, oldest_first,
-                   updated_at_us, facets, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+                   updated_at_us, facets, body, erased_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
         let row = params![
             record,
             self.revision,
@@ -104,6 +104,7 @@ impl At<'_> {
             updated_at_us.unwrap_or(self.recorded_at_us),
             facets.to_stored(),
             body.map(Bytes::as_ref),
+            if change.erased { self.redacted_by } else { 0 },
         ];
         self.run(sql, row)?;
         let version = self.connection.last_insert_rowid();

@@ -7,7 +7,7 @@ use super::{At, Result};
 use crate::{
     domain::{name::ReportName, report::attribution_key},
     pb::{
-        log::{Merge, Ruling},
+        log::{ErasedReport, Merge, Ruling},
         v1,
     },
     store::OPEN,
@@ -46,6 +46,13 @@ impl At<'_> {
         ];
         self.run(sql, row)?;
         self.source(&source, &publisher)
+    }
+
+    /// What is left of a report that was erased: the block of its source.
+    pub fn erased(&self, erased: &ErasedReport) -> Result<()> {
+        let Some(source) = &erased.source else { return Ok(()) };
+        let publisher = source.publisher.as_ref().map(attribution_key).unwrap_or_default();
+        self.source(source, &publisher)
     }
 
     pub fn end_report(&mut self, name: &str) -> Result<()> {

@@ -14,6 +14,7 @@ use crate::{
     domain::{
         error::{Error, Reason, Result},
         filter::Filters,
+        name,
         said::{self, Said},
         search::{
             rank::{self, Highlight, Query, Score, Term},
@@ -353,10 +354,12 @@ impl<'a> Walk<'a> {
     fn read(&mut self, version: i64) -> Result<Option<Hit>> {
         let sql = "SELECT name, facets, body FROM versions WHERE id = ?1 AND to_revision > ?2 AND body IS NOT NULL";
         let filters = self.search.filters;
-        let passes =
-            |facets: &[u8]| -> Result<bool> { Ok(filters.0.is_empty() || filters.matches(&decode_facets(facets)?)) };
+        // Without filters facets are not read for what the name says.
+        let passes = |name: &str, facets: &[u8]| -> Result<bool> {
+            if filters.0.is_empty() { Ok(!name::is_probe(name)) } else { Ok(filters.matches(&decode_facets(facets)?)) }
+        };
         let found = row(self.connection, sql, params![version, self.search.revision], |r| {
-            Ok(match passes(r.get_ref(1)?.as_blob()?) {
+            Ok(match passes(r.get_ref(0)?.as_str()?, r.get_ref(1)?.as_blob()?) {
                 Ok(true) => Ok(Some(Hit { version, name: r.get(0)?, body: r.get(2)? })),
                 Ok(false) => Ok(None),
                 Err(error) => Err(error),

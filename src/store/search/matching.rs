@@ -101,7 +101,7 @@ impl Finder<'_> {
         let mode = if occurred.is_some() { Mode::Any } else { Mode::All };
         let clauses =
             if states.is_empty() { Vec::new() } else { vec![Clause { tag: Tag::State, mode, values: states }] };
-        let filters = Filters(vec![Filter { clauses, occurred }]).of_kind(kind);
+        let filters = Filters(vec![Filter { clauses, occurred, include_probes: false }]).of_kind(kind);
         let query = list::Query {
             kind: Some(kind),
             filters: &filters,

@@ -1,0 +1,122 @@
+//! `attache redact`: erase reports, on every replica.
+
+use clap::Args;
+
+use super::{
+    client::ClientArgs,
+    error::CliError,
+    output::{self, Out},
+};
+use crate::pb::{
+    self,
+    v1::{FiledAbout, RedactRequest, RedactResponse, redact_request::What},
+};
+
+/// Arguments of `attache redact`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Erases every version of the reports, what their records were while these stood, and what was told of that \
+                  then. What is erased does not come back. `--dry-run` says what it would be. Backups, and copies that others \
+                  made, are not reached."
+)]
+pub struct RedactArgs {
+    /// The report, such as visits/az-kz-2023/reports/mod-kz, standing or withdrawn
+    #[arg(value_name = "REPORT", required_unless_present = "source", conflicts_with_all = ["source", "person"])]
+    report: Option<String>,
+    /// In place of one report: those of this source, sources/…
+    #[arg(long, value_name = "NAME", requires = "person")]
+    source: Option<String>,
+    /// And of these, those that name this person, persons/…
+    #[arg(long, value_name = "NAME", requires = "source")]
+    person: Option<String>,
+    /// Why, in words; it is kept, so it must not repeat what is erased
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Say what would be erased, and erase nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+impl RedactArgs {
+    fn request(&self) -> RedactRequest {
+        let what = match (&self.report, &self.source, &self.person) {
+            (Some(report), ..) => Some(What::Report(report.clone())),
+            (None, Some(source), Some(person)) => {
+                Some(What::FiledAbout(FiledAbout { source: source.clone(), person: person.clone() }))
+            }
+            // (clap asks for one of them.)
+            _ => None,
+        };
+        RedactRequest { what, reason: self.reason.clone(), dry_run: self.dry_run }
+    }
+}
+
+/// Erases, revision by revision until nothing is left, and prints what was erased.
+///
+/// # Errors
+///
+/// What the server says; what was erased before stays erased.
+pub async fn run(args: &RedactArgs) -> Result<(), CliError> {
+    let mut client = args.client.connect().await?.log();
+    let mut out = Out::new(args.client.output.output);
+    let request = args.request();
+    loop {
+        let answer = client.redact(request.clone()).await?.into_inner();
+        if out.is_table() {
+            out.line(text(&answer, args.dry_run))?;
+        } else {
+            out.object(&pb::to_json("RedactResponse", &answer))?;
+        }
+        out.flush()?;
+        if answer.remaining == 0 || args.dry_run {
+            return Ok(());
+        }
+        output::note(format!("{} reports are left", answer.remaining));
+    }
+}
+
+fn text(answer: &RedactResponse, dry_run: bool) -> String {
+    let RedactResponse { reports, revisions, remaining, journal_until, journal_keeps, .. } = answer;
+    if reports.is_empty() {
+        return "nothing to erase".to_owned();
+    }
+    let what = if dry_run { "would erase" } else { "erased" };
+    let mut lines = vec![format!("{what} in {revisions} revisions:")];
+    lines.extend(reports.iter().map(|report| format!("  {report}")));
+    if dry_run && *remaining > 0 {
+        lines.push(format!("  and {remaining} more"));
+    }
+    if let Some(until) = journal_until {
+        let until = jiff::Timestamp::from_second(until.seconds).map(|t| t.to_string()).unwrap_or_default();
+        lines.push(format!("messages of the journal and snapshots beside it have it until {until} at the latest"));
+    }
+    if *journal_keeps {
+        lines.push("the journal keeps it: no snapshots are made after which it could be purged".to_owned());
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dry_run_does_not_say_that_anything_was_erased() {
+        let reports = vec!["visits/a/reports/b".to_owned()];
+        let answer = RedactResponse { reports, revisions: 3, remaining: 2, ..RedactResponse::default() };
+        assert_eq!(text(&answer, true), "would erase in 3 revisions:\n  visits/a/reports/b\n  and 2 more");
+        assert_eq!(text(&answer, false), "erased in 3 revisions:\n  visits/a/reports/b");
+    }
+
+    #[test]
+    fn how_long_a_journal_has_it_is_said() {
+        let reports = vec!["visits/a/reports/b".to_owned()];
+        let until = prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 };
+        let answer = RedactResponse { reports, journal_until: Some(until), ..RedactResponse::default() };
+        assert!(text(&answer, false).ends_with("until 2023-11-14T22:13:20Z at the latest"), "{}", text(&answer, false));
+        let answer = RedactResponse { journal_until: None, journal_keeps: true, ..answer };
+        assert!(text(&answer, false).contains("the journal keeps it"));
+    }
+}
