@@ -27,6 +27,8 @@ REQUIREMENTS = ROOT / "tests" / "requirements.txt"
 NODE = ROOT / "tests" / "foreign" / "node"
 YAML_RULES = ("{extends: default, rules: {line-length: {max: 120}, document-start: disable, "
               "braces: {max-spaces-inside: 0}, indentation: {indent-sequences: consistent}}}")
+# Over all targets of tests/fuzz together.
+FUZZ_INPUTS = 10_000_000
 
 
 class Failed(Exception):
@@ -238,7 +240,19 @@ def deploy():
         return "in part"
 
 
+def fuzz():
+    """every parser: the corpus and ten million random inputs in all; $ATTACHE_SEED runs a seed again"""
+    targets = [folder for folder in (ROOT / "tests" / "fuzz" / "corpus").iterdir() if folder.is_dir()]
+    each = -(-FUZZ_INPUTS // len(targets))
+    print(f"{len(targets)} targets, {each} inputs for each", flush=True)
+    # Not by nextest, which ends what takes long; a test is a target, and as many run at once as there are cores.
+    run("env", f"ATTACHE_FUZZ_INPUTS={each}",
+        "cargo", "test", "--release", "--locked", "--test", "fuzz", "--", "--show-output")
+
+
 STEPS = [tools, fmt, deny, advisories, contract, compatible, deploy, lint, doc, test]
+# These run where they are asked for alone.
+LONG_STEPS = [fuzz]
 
 
 def verify_unit(units, work, drop_in, exposure):
@@ -278,20 +292,21 @@ def perform(step):
 def main():
     if sys.version_info < (3, 11):
         sys.exit("Python 3.11 or newer is needed")
-    names = [step.__name__ for step in STEPS]
+    ordinary = [step.__name__ for step in STEPS]
+    names = ordinary + [step.__name__ for step in LONG_STEPS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="list the steps and stop")
     parser.add_argument("--only", action="append", choices=names, metavar="STEP", help="only this step; may be repeated")
     parser.add_argument("--skip", action="append", choices=names, metavar="STEP", help="not this step; may be repeated")
     chosen = parser.parse_args()
     if chosen.list:
-        for step in STEPS:
-            print(f"{step.__name__:<11} {step.__doc__}")
+        for step in STEPS + LONG_STEPS:
+            print(f"{step.__name__:<11} {step.__doc__}{'' if step in STEPS else ' (by --only)'}")
         return
     before = checkout()
     TOOLS.mkdir(parents=True, exist_ok=True)
-    for step in STEPS:
-        if step.__name__ in (chosen.only or names) and step.__name__ not in (chosen.skip or []):
+    for step in STEPS + LONG_STEPS:
+        if step.__name__ in (chosen.only or ordinary) and step.__name__ not in (chosen.skip or []):
             perform(step)
     if checkout() != before:
         sys.exit("\nFAILED: the checkout is not as it was; `git status` shows what a step left behind")

@@ -19,14 +19,16 @@ pub fn fold(text: &str) -> String {
     if folded.is_empty() { text.trim().to_lowercase() } else { folded }
 }
 
-/// The folded form as a key: spaces become hyphens, at most 63 characters.
+/// The folded form as a key: spaces become hyphens, at most 63 characters; `None` if the text has no letter or digit that
+/// a key could be made of.
 #[must_use]
-pub fn slug(text: &str) -> String {
+pub fn slug(text: &str) -> Option<String> {
     let mut slug = fold(text).replace(' ', "-");
-    if let Some((end, _)) = slug.char_indices().nth(63) {
-        slug.truncate(end);
+    if !slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+        return None;
     }
-    slug
+    slug.truncate(63);
+    Some(slug)
 }
 
 #[cfg(test)]
@@ -43,5 +45,7 @@ mod tests {
     #[test]
     fn what_folds_to_nothing_stays_itself() {
         assert_eq!(fold("—"), "—");
+        assert_eq!(slug("—"), None, "which is no key");
+        assert_eq!(slug("Tête-à-tête").as_deref(), Some("tete-a-tete"));
     }
 }

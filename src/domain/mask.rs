@@ -20,6 +20,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Mask(Option<Tree>);
 
+/// What is kept of a message, by field: all of a field that is a leaf. The root is a leaf until something is added.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Tree(BTreeMap<String, Tree>);
 
@@ -80,9 +81,14 @@ impl Tree {
     fn add(&mut self, path: &str) {
         let mut node = self;
         for part in path.split('.') {
-            node = node.0.entry(part.to_owned()).or_default();
+            let is_new = !node.0.contains_key(part);
+            let next = node.0.entry(part.to_owned()).or_default();
+            // A path to a whole message outweighs paths into it, whichever comes first.
+            if !is_new && next.0.is_empty() {
+                return;
+            }
+            node = next;
         }
-        // A path to a whole message outweighs paths into it.
         node.0.clear();
     }
 }
@@ -141,6 +147,14 @@ mod tests {
         };
         assert_eq!((masked.name.as_str(), masked.summary), ("visits/a", None));
         assert_eq!((masked.hosts[0].state.as_str(), &masked.hosts[0].organization), ("AZ", &None));
+    }
+
+    #[test]
+    fn a_path_to_a_whole_message_outweighs_paths_into_it_in_any_order() {
+        let whole = mask(&["hosts"]).unwrap();
+        assert_eq!(mask(&["hosts", "hosts.state"]).unwrap(), whole);
+        assert_eq!(mask(&["hosts.state", "hosts"]).unwrap(), whole);
+        assert_ne!(mask(&["hosts.state", "hosts.organization"]).unwrap(), whole);
     }
 
     #[test]

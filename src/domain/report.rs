@@ -392,7 +392,7 @@ fn default_key(element: &DynamicMessage) -> String {
             let place = place.as_deref().and_then(Value::as_message).and_then(|p| {
                 field(p, "place")
                     .map(|n| name::id_of(&n).to_owned())
-                    .or_else(|| field(p, "as_stated").map(|t| slug(&t)))
+                    .or_else(|| field(p, "as_stated").and_then(|t| slug(&t)))
             });
             place.map_or_else(|| kind.clone(), |place| format!("{kind}-{place}"))
         }
@@ -400,7 +400,7 @@ fn default_key(element: &DynamicMessage) -> String {
         "ExerciseStage" => {
             let title = element.get_field_by_name("title");
             let title = title.as_deref().and_then(Value::as_message).and_then(|t| field(t, "text"));
-            title.map_or_else(|| "stage".to_owned(), |t| slug(&t))
+            title.and_then(|t| slug(&t)).unwrap_or_else(|| "stage".to_owned())
         }
         _ => word("type").unwrap_or_else(|| "stage".to_owned()),
     }

@@ -100,7 +100,7 @@ fn report(row: &mut Fields, states: &States) -> Result<v1::Report, String> {
         titles,
         external_ids: vec![external_id("mme", &id)],
         note: note(lines),
-        series: series.map(|words| slug(&words)),
+        series: series.and_then(|words| slug(&words)),
         forms,
         domains,
         domains_as_stated,
