@@ -20,7 +20,8 @@
 //! callers of system time, of spawn, of subscribers), [`pb`] (generated code), [`sample`], [`day`] (the clock) and
 //! [`snapshots`] (what new replicas begin with), [`sweep`] (the room of what was trimmed),
 //! [`moves`] (of a log onto a stream and back), [`restore`] (a store from a backup), [`local`] (the commands of both),
-//! [`metrics`] and [`admin`] (what an operator sees), and [`security`] (the files that TLS and access are made of).
+//! [`metrics`] and [`admin`] (what an operator sees), [`security`] (the files that TLS and access are made of), and
+//! [`doctor`] (what would keep a server from starting).
 
 #![warn(missing_docs)]
 // One place each for system time, spawning and exits: clippy.toml says why.
@@ -46,6 +47,7 @@ pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod day;
+pub mod doctor;
 pub mod limits;
 pub mod local;
 pub mod metrics;

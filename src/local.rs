@@ -1,16 +1,22 @@
-//! Commands that work on a store's folder, and ask no server: moves, restoring, verifying. They print, and answer with the
-//! exit code of the process.
+//! Commands that work on a store's folder, and ask no server: moves, restoring, verifying, and looking at what would be
+//! served. They print, and answer with the exit code of the process.
 
 use std::process::ExitCode;
 
+use serde_json::json;
+
 use crate::{
     cli::{
+        CliError,
         moves_args::MoveArgs,
-        output,
+        output::{self, Format, Out},
         position::Position,
         restore_args::{RestoreArgs, VerifyArgs},
+        serve_args::DoctorArgs,
     },
+    clock::{Clock as _, SystemClock},
     config::{self, LogFormat},
+    doctor::{self, Finding, Level},
     domain::{
         error::{Error, Reason, Result},
         token::Token,
@@ -27,6 +33,7 @@ pub const EXIT_USAGE: u8 = 64;
 /// As of the client commands: refused, and try again.
 const EXIT_REFUSED: u8 = 1;
 const EXIT_UNAVAILABLE: u8 = 3;
+const EXIT_FAULT: u8 = 4;
 
 /// Moves a log while no server has it open.
 pub async fn move_log(what: Move, args: &MoveArgs) -> ExitCode {
@@ -105,7 +112,14 @@ pub async fn verify(args: &VerifyArgs) -> ExitCode {
         }
         Ok(verify::folder(&folder)?)
     });
-    told(verified.await.map(|verify::Verified { entries, redacted, head }| {
+    let verified = verified.await;
+    if let Err(error) = &verified
+        && error.reason == Reason::EntryCorrupt
+    {
+        output::note(&error.message);
+        return ExitCode::from(EXIT_FAULT);
+    }
+    told(verified.map(|verify::Verified { entries, redacted, head }| {
         let kept = if head.floor > 0 { format!(", kept from revision {}", head.floor + 1) } else { String::new() };
         format!(
             "sound: {entries} entries{kept}, {redacted} redacted\nepoch {}, revision {}, position {}\n",
@@ -114,6 +128,41 @@ pub async fn verify(args: &VerifyArgs) -> ExitCode {
             head.token().encode(),
         )
     }))
+}
+
+/// Looks at everything that a server would need, and changes nothing.
+pub async fn doctor(args: &DoctorArgs) -> ExitCode {
+    let format = args.output.output;
+    if !matches!(format, Format::Table | Format::Json | Format::Ndjson) {
+        output::note(format!("doctor prints table, json or ndjson, and no {}", format.word()));
+        return ExitCode::from(EXIT_USAGE);
+    }
+    let found = doctor::examine(&args.serve, SystemClock.now_us()).await;
+    let sick = found.iter().any(|finding| finding.level == Level::Fault);
+    match findings(format, &found) {
+        // Whoever has seen enough is told by the exit code all the same.
+        Ok(()) | Err(CliError::Closed) => ExitCode::from(if sick { EXIT_REFUSED } else { 0 }),
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(EXIT_REFUSED)
+        }
+    }
+}
+
+fn findings(format: Format, found: &[Finding]) -> std::result::Result<(), CliError> {
+    let mut out = Out::new(format);
+    if out.is_table() {
+        for finding in found {
+            out.line(finding)?;
+        }
+        out.line(doctor::sum(found))?;
+    } else {
+        for Finding { level, about, what, remedy } in found {
+            out.item(&json!({ "level": level.to_string(), "about": about, "what": what, "remedy": remedy }))?;
+        }
+        out.end_items()?;
+    }
+    out.flush()
 }
 
 /// Prints what came of it.

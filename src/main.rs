@@ -38,13 +38,14 @@ fn main() -> ExitCode {
     runtime.block_on(async {
         match command {
             Command::Serve(args) => serve(&args).await,
+            Command::Doctor(args) => local::doctor(&args).await,
             Command::Reseed(args) => local::move_log(Move::Reseed, &args).await,
             Command::Migrate(args) => match &args.way {
                 Way::ToStream(args) => local::move_log(Move::ToStream, args).await,
                 Way::ToEmbedded(args) => local::move_log(Move::ToEmbedded, args).await,
             },
             Command::RestoreBackup(args) => local::restore_backup(&args).await,
-            Command::Verify(args) => local::verify(&args).await,
+            Command::Verify(args) if !args.is_of_a_server() => local::verify(&args).await,
             command => match cli::run(command).await {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {

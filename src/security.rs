@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::{self, Access, Issuer, KeyPlace, KeySet, Rules, Tokens},
     clock::Clock,
-    config::{AccessRules, Config, Security as Settings, TlsFiles},
+    config::{AccessRules, Config, JwtRules, Security as Settings, TlsFiles},
     limits::{MAX_SECURITY_FILE_BYTES, SECURITY_LOOK},
     metrics::Metrics,
     tasks::{blocking, if_any},
@@ -186,29 +186,44 @@ fn material(files: &TlsFiles) -> Result<Material, String> {
 }
 
 fn rules(settings: &AccessRules) -> Result<Rules, String> {
-    let tokens = match &settings.tokens {
-        None => Tokens::default(),
-        Some(file) => {
-            let text = String::from_utf8(read(file)?).map_err(|_| format!("{}: is no text", file.display()))?;
-            Tokens::parse(&text).map_err(|why| format!("{}: {why}", file.display()))?
+    let tokens = settings.tokens.as_deref().map(tokens).transpose()?.unwrap_or_default();
+    let issuer = settings.jwt.as_ref().map(issuer).transpose()?;
+    Ok(Rules::new(settings.policy.clone(), tokens, issuer))
+}
+
+/// What a file knows of tokens.
+///
+/// # Errors
+///
+/// If it cannot be read, or is no such file; the error names it.
+pub fn tokens(file: &Path) -> Result<Tokens, String> {
+    let text = String::from_utf8(read(file)?).map_err(|_| format!("{}: is no text", file.display()))?;
+    Tokens::parse(&text).map_err(|why| format!("{}: {why}", file.display()))
+}
+
+/// An issuer of JWTs, with its keys if they are in a file.
+///
+/// # Errors
+///
+/// If that cannot be read, or has none of use; the error names it.
+pub fn issuer(rules: &JwtRules) -> Result<Issuer, String> {
+    let issuer = Issuer::new(rules.issuer.clone(), rules.audience.clone(), rules.leeway_seconds);
+    match &rules.keys {
+        // They are fetched once the server runs.
+        KeyPlace::Url(_) => Ok(issuer),
+        KeyPlace::File(file) => {
+            let keys = KeySet::parse(&read(file)?).map_err(|why| format!("{} {why}", file.display()))?;
+            Ok(issuer.with_keys(keys))
         }
-    };
-    let issuer = settings.jwt.as_ref().map(|jwt| {
-        let issuer = Issuer::new(jwt.issuer.clone(), jwt.audience.clone(), jwt.leeway_seconds);
-        match &jwt.keys {
-            // They are fetched once the server runs.
-            KeyPlace::Url(_) => Ok(issuer),
-            KeyPlace::File(file) => {
-                let keys = KeySet::parse(&read(file)?).map_err(|why| format!("{} {why}", file.display()))?;
-                Ok::<_, String>(issuer.with_keys(keys))
-            }
-        }
-    });
-    Ok(Rules::new(settings.policy.clone(), tokens, issuer.transpose()?))
+    }
 }
 
 /// A small file; the error names it.
-fn read(file: &Path) -> Result<Vec<u8>, String> {
+///
+/// # Errors
+///
+/// If it cannot be read, or is too large.
+pub fn read(file: &Path) -> Result<Vec<u8>, String> {
     let found = fs::metadata(file).and_then(|found| match found.len() {
         ..=MAX_SECURITY_FILE_BYTES => fs::read(file),
         size => Err(io::Error::other(format!("has {size} bytes, and {MAX_SECURITY_FILE_BYTES} are read"))),

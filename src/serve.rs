@@ -113,7 +113,7 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         }
     };
     let sync = if config.in_memory { Sync::Off } else { Sync::Full };
-    let home = config.journal.as_ref().map_or(Home::Own, |settings| Home::Stream(settings.stream.clone()));
+    let home = Home::served(config.journal.as_ref().map(|settings| settings.stream.as_str()));
     let options = Options { sync, max_bytes: config.max_store_bytes, home };
     let opened = folder.clone();
     let feed = config.feed.clone();

@@ -44,6 +44,15 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks a filter without logging by it.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn check(filter: &str) -> Result<(), String> {
+    parse(filter).map(drop)
+}
+
 /// Logs by another filter from now on.
 ///
 /// # Errors

@@ -80,8 +80,13 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
         "tells the operator of everything, and changes nothing but what is logged",
     ),
     (
+        "doctor",
+        &["access", "cli", "config", "journal", "limits", "security", "store", "tasks", "telemetry", "transport"],
+        "asks each part what it would refuse; has no rule of its own, and changes nothing",
+    ),
+    (
         "local",
-        &["cli", "config", "domain", "moves", "restore", "store", "tasks", "telemetry"],
+        &["cli", "clock", "config", "doctor", "domain", "moves", "restore", "store", "tasks", "telemetry"],
         "commands that work on a folder, without a server",
     ),
     (

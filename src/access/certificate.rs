@@ -32,3 +32,27 @@ pub fn identity(der: &[u8]) -> Option<Certificate> {
     let ends_at_us = certificate.validity().not_after.timestamp().saturating_mul(1_000_000);
     Some(Certificate { name: name.into(), ends_at_us })
 }
+
+/// From when until when a certificate is good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Validity {
+    /// Whose it is, for people: its whole subject, which may be empty.
+    pub subject: String,
+    /// Its beginning, in microseconds since 1970.
+    pub begins_at_us: i64,
+    /// Its end, in microseconds since 1970.
+    pub ends_at_us: i64,
+}
+
+/// Reads how long a certificate in DER is good; `None` if it cannot be read.
+#[must_use]
+pub fn validity(der: &[u8]) -> Option<Validity> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let us = |seconds: i64| seconds.saturating_mul(1_000_000);
+    let validity = certificate.validity();
+    Some(Validity {
+        subject: certificate.subject().to_string(),
+        begins_at_us: us(validity.not_before.timestamp()),
+        ends_at_us: us(validity.not_after.timestamp()),
+    })
+}

@@ -21,9 +21,9 @@ use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
 pub use self::{
-    certificate::{Certificate, identity},
+    certificate::{Certificate, Validity, identity, validity},
     jwt::{Issuer, KeySet},
-    keys::{KeyPlace, run as keep_keys},
+    keys::{KeyPlace, fetch as fetch_keys, run as keep_keys},
     need::{Need, of as needs},
     policy::{Grant, Grants, Policy, Role, SourceLimit},
     shares::{Allowance, StreamPlace},

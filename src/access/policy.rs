@@ -112,6 +112,12 @@ impl Policy {
         Ok(Self { rows, nothing: Arc::default() })
     }
 
+    /// The rows, as they were said.
+    #[must_use]
+    pub fn rows(&self) -> &[Grant] {
+        &self.rows
+    }
+
     /// Whether a row names this principal.
     #[must_use]
     pub fn names(&self, principal: &str) -> bool {

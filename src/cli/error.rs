@@ -13,6 +13,8 @@ pub const EXIT_REFUSED: u8 = 1;
 pub const EXIT_NOT_FOUND: u8 = 2;
 /// Not reachable, not ready or of unknown outcome: the same command may be run again.
 pub const EXIT_UNAVAILABLE: u8 = 3;
+/// `verify` found that a server breaks a guarantee.
+pub const EXIT_FAULT: u8 = 4;
 /// The command line or a local file is wrong.
 pub const EXIT_USAGE: u8 = 64;
 
@@ -55,6 +57,12 @@ pub enum CliError {
         /// How many.
         failed: u64,
     },
+    /// `verify` found faults, which are printed.
+    #[error("broken guarantees: {broken}; the evidence stands above")]
+    GuaranteesBroken {
+        /// How many.
+        broken: usize,
+    },
     /// Ctrl-C ended what should have been finished.
     #[error("interrupted")]
     Interrupted,
@@ -73,6 +81,7 @@ impl CliError {
         match self {
             Self::Closed => EXIT_OK,
             Self::Usage(_) => EXIT_USAGE,
+            Self::GuaranteesBroken { .. } => EXIT_FAULT,
             Self::Unreachable { .. } | Self::Unhealthy(_) => EXIT_UNAVAILABLE,
             Self::Broken(_)
             | Self::Output(_)
@@ -235,6 +244,7 @@ mod tests {
         let unreachable = CliError::Unreachable { server: "http://x".into(), cause: "refused".into() };
         assert_eq!(unreachable.exit_code(), EXIT_UNAVAILABLE);
         assert_eq!(CliError::Usage("no".into()).exit_code(), EXIT_USAGE);
+        assert_eq!(CliError::GuaranteesBroken { broken: 1 }.exit_code(), EXIT_FAULT);
         assert_eq!(CliError::from(io::Error::from(io::ErrorKind::BrokenPipe)).exit_code(), EXIT_OK);
         assert_eq!(CliError::from(Status::unknown("no reason given")).exit_code(), EXIT_REFUSED);
     }

@@ -44,6 +44,7 @@ mod template;
 mod token;
 mod trim;
 mod typos;
+mod verify;
 mod view;
 mod watch;
 mod words;
@@ -53,7 +54,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use self::{client::DEFAULT_SERVER, output::Format};
+use self::output::Format;
 pub use self::{error::CliError, serve_args::ServeArgs};
 
 /// A registry and live feed of international cooperation.
@@ -71,14 +72,16 @@ pub struct Cli {
 const LONG_ABOUT: &str = "A registry and live feed of international cooperation: \
 who visited whom, what was signed, which exercises were held, what changed, and which source said so.
 
-Exit codes: 0 done, 1 refused, 2 not found, 3 unavailable (run it again), 64 wrong command line or file.";
+Exit codes: 0 done, 1 refused, 2 not found, 3 unavailable (run it again), \
+4 `verify` found a broken guarantee, 64 wrong command line or file.";
 
 /// `attache --server URL get …` is taken like `attache get … --server URL`: clap hands these down to the flags of
 /// the same names in each client command, which alone are read and shown in its help.
 #[derive(Debug, Args)]
 struct EarlyArgs {
-    #[arg(long, global = true, hide = true, default_value = DEFAULT_SERVER)]
-    server: String,
+    // Without a default: `verify` has none, and is of a folder unless a server is named.
+    #[arg(long, global = true, hide = true)]
+    server: Option<String>,
     #[arg(short, long, global = true, hide = true, value_enum, default_value_t)]
     output: Format,
 }
@@ -86,8 +89,10 @@ struct EarlyArgs {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve the registry; with `migrate`, `reseed`, `restore-backup` and `verify` the only commands that are no clients
+    /// Serve the registry; with `doctor`, `migrate`, `reseed`, `restore-backup` and `verify` of a folder what is no client
     Serve(Box<ServeArgs>),
+    /// Look at everything that `serve` with the same arguments needs, and say what is wrong and what to do about it
+    Doctor(Box<serve_args::DoctorArgs>),
     /// Move the log of a store onto the stream of a journal, or back
     Migrate(Box<moves_args::MigrateArgs>),
     /// Build the stream of a journal anew from a replica's store, when it is lost
@@ -96,7 +101,7 @@ pub enum Command {
     Backup(Box<backup::BackupArgs>),
     /// Begin a store with a copy, as it was or as it was at an earlier position
     RestoreBackup(Box<restore_args::RestoreArgs>),
-    /// Verify a store: its file, its chain, and that it stands where its log ends
+    /// Verify a store (its file, its chain, that it stands where its log ends), or the guarantees of a server
     Verify(Box<restore_args::VerifyArgs>),
     /// Erase reports for good, on every replica
     Redact(Box<redact::RedactArgs>),
@@ -183,10 +188,11 @@ pub async fn run(command: Command) -> Result<(), CliError> {
 async fn dispatch(command: Command) -> Result<(), CliError> {
     match command {
         Command::Serve(_)
+        | Command::Doctor(_)
         | Command::Migrate(_)
         | Command::Reseed(_)
-        | Command::RestoreBackup(_)
-        | Command::Verify(_) => Err(CliError::Usage("this is no client command".into())),
+        | Command::RestoreBackup(_) => Err(CliError::Usage("this is no client command".into())),
+        Command::Verify(args) => verify::run(&args).await,
         Command::Backup(args) => backup::run(&args).await,
         Command::Template(args) => template::run(&args),
         Command::File(args) => file::run(&args).await,
@@ -247,6 +253,17 @@ mod tests {
             assert_eq!(client.server.server, "http://x:1", "{line}");
             assert_eq!(client.output.output, Format::Json, "{line}");
         }
+    }
+
+    #[test]
+    fn verify_is_of_a_folder_unless_a_server_is_named() {
+        let of_a_server = |line: &str| match parse(line).unwrap().command {
+            Command::Verify(args) => args.is_of_a_server(),
+            other => panic!("{other:?}"),
+        };
+        assert!(!of_a_server("verify") && !of_a_server("verify --data-dir x"));
+        assert!(of_a_server("verify --server http://x:1") && of_a_server("--server http://x:1 verify"));
+        assert!(parse("verify --data-dir x --server http://x:1").is_err());
     }
 
     #[test]

@@ -1,10 +1,15 @@
 //! The flags of `attache restore-backup` and `attache verify`, which work on a folder; that is not the client's business.
+//! A server is verified by `verify`, which is.
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, value_parser};
 
-use super::position::{self, Position};
+use super::{
+    client::CredentialArgs,
+    output::OutputArgs,
+    position::{self, Position},
+};
 
 /// Arguments of `attache restore-backup`.
 #[derive(Debug, Clone, Args)]
@@ -25,8 +30,42 @@ pub struct RestoreArgs {
 
 /// Arguments of `attache verify`.
 #[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "A server is verified from outside: records organizations/probe-RUN-… are filed, watched by many who \
+leave and go on elsewhere, and withdrawn at the end. Nobody sees them who does not ask for probes, but they stand in the log \
+for good. It takes the role operator. Each guarantee is printed as held, broken or not tested, with evidence; the exit code \
+is 4 if any is broken."
+)]
 pub struct VerifyArgs {
     /// Directory of the store, whether a server has it open or not [default: under the user's data directory]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "also"])]
     pub data_dir: Option<PathBuf>,
+    /// Verify the guarantees of this server instead: a URL, or a host with or without port
+    #[arg(long, value_name = "URL", help_heading = "Server")]
+    pub server: Option<String>,
+    /// Another server of the same log, to go on at; repeatable
+    #[arg(long, value_name = "URL", help_heading = "Server")]
+    pub also: Vec<String>,
+    /// Watchers at once, over all servers
+    #[arg(long, default_value_t = 32, value_name = "N", help_heading = "Server")]
+    #[arg(value_parser = value_parser!(u16).range(1..=200))]
+    pub watchers: u16,
+    /// How long to file
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", help_heading = "Server")]
+    #[arg(value_parser = value_parser!(u16).range(1..=300))]
+    pub seconds: u16,
+    /// How to print the verdicts.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Who asks.
+    #[command(flatten)]
+    pub credential: CredentialArgs,
+}
+
+impl VerifyArgs {
+    /// Whether it is a server that is verified, and no folder.
+    #[must_use]
+    pub fn is_of_a_server(&self) -> bool {
+        self.server.is_some() || !self.also.is_empty()
+    }
 }

@@ -4,6 +4,8 @@ use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, ValueEnum};
 
+use super::output::OutputArgs;
+
 /// Flags of `attache serve`. What is absent comes from the configuration file, then from the defaults.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
@@ -48,6 +50,21 @@ pub struct ServeArgs {
     /// never [default: 21600, six hours]
     #[arg(long, value_name = "SECONDS")]
     pub journal_snapshot_seconds: Option<u64>,
+}
+
+/// Arguments of `attache doctor`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "It takes the arguments of `attache serve`, and changes nothing. A fault keeps a server from \
+starting, or from doing what it is set up for; a warning is probably not meant.
+
+Exit codes: 0 no fault, 1 a fault, 64 wrong command line.")]
+pub struct DoctorArgs {
+    /// What would be served.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+    /// How to print: table (a line for each finding), json or ndjson.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// Where the server's certificate is.

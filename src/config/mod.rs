@@ -25,6 +25,9 @@ pub const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCAL
 /// What is logged if nobody says.
 pub const DEFAULT_LOG: &str = "info,rusqlite_migration=warn";
 
+/// In place of an address to bind that is none.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 /// The stream's name if nobody says.
 pub const DEFAULT_STREAM: &str = "ATTACHE";
 
@@ -139,6 +142,47 @@ struct FileLimits {
     stall_seconds: Option<u64>,
 }
 
+/// A part of the configuration, right or wrong by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The stream that replicas share.
+    Journal,
+    /// The files of TLS.
+    Tls,
+    /// Who may do what.
+    Access,
+    /// The address to bind.
+    Listen,
+    /// Whether others may reach that address.
+    Reach,
+    /// Where numbers and readiness are told.
+    Admin,
+    /// Where the store lies.
+    DataDir,
+}
+
+/// What is wrong with a configuration, by part, in the order in which it is read.
+#[derive(Debug, Default)]
+pub struct Faults(Vec<(Part, ConfigError)>);
+
+impl Faults {
+    /// Whether a part is wrong.
+    #[must_use]
+    pub fn has(&self, part: Part) -> bool {
+        self.0.iter().any(|(wrong, _)| *wrong == part)
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = (Part, &ConfigError)> {
+        self.0.iter().map(|(part, why)| (*part, why))
+    }
+
+    /// What a part was made to, if it was.
+    fn noted<T>(&mut self, part: Part, made: Result<T, ConfigError>) -> Option<T> {
+        made.map_err(|why| self.0.push((part, why))).ok()
+    }
+}
+
 impl Config {
     /// The configuration that flags and file make.
     ///
@@ -146,13 +190,28 @@ impl Config {
     ///
     /// If the file cannot be read, an address is none, or one that others reach was not allowed.
     pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
+        let (config, faults) = Self::examine(args)?;
+        faults.0.into_iter().next().map_or(Ok(config), |(_, first)| Err(first))
+    }
+
+    /// The same with all that is wrong, where [`Config::load`] ends with the first of it. In place of a part that is
+    /// wrong stands one that does nothing: whoever goes by the others asks which it is.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or is not of this form: then nothing is known of any part.
+    pub fn examine(args: &ServeArgs) -> Result<(Self, Faults), ConfigError> {
         let mut file = args.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
-        let journal = journal(&args.journal, &file)?;
-        let security = security(args, &mut file)?;
+        let mut faults = Faults::default();
+        let journal = faults.noted(Part::Journal, journal(&args.journal, &file)).flatten();
+        let security = security(args, &mut file, &mut faults);
         let text = args.listen.clone().or(file.listen).unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
         let insecure = args.insecure_listen || file.insecure_listen.unwrap_or(false);
-        let listen = parse_listen(&text)?;
-        check_address(listen, insecure, &security)?;
+        let listen = faults.noted(Part::Listen, parse_listen(&text)).unwrap_or(NOWHERE);
+        // Whether others may reach it is known only of what is right so far.
+        if ![Part::Listen, Part::Tls, Part::Access].into_iter().any(|part| faults.has(part)) {
+            faults.noted(Part::Reach, check_address(listen, insecure, &security));
+        }
         let in_memory = args.in_memory || (args.data_dir.is_none() && file.in_memory.unwrap_or(false));
         let sample = args.sample || file.sample.unwrap_or(false);
         let folder = args.data_dir.clone().or(file.data_dir);
@@ -161,16 +220,18 @@ impl Config {
             Some(serve_args::LogFormat::Text) => LogFormat::Text,
             None => file.log_format.unwrap_or_default(),
         };
+        let admin = faults.noted(Part::Admin, admin(args.admin.as_deref().or(file.admin.as_deref())));
+        let data_dir = faults.noted(Part::DataDir, place(folder, in_memory, sample));
         let defaults = feed::Settings::default();
-        Ok(Self {
+        let config = Self {
             listen,
             insecure_listen: insecure,
             journal,
             security,
-            admin: admin(args.admin.as_deref().or(file.admin.as_deref()))?,
+            admin: admin.unwrap_or(AdminPort::None),
             max_connection_age: file.max_connection_age_seconds.filter(|s| *s > 0).map(Duration::from_secs),
             snapshots: snapshots(args.journal_snapshot_seconds.or(file.journal_snapshot_seconds)),
-            data_dir: place(folder, in_memory, sample)?,
+            data_dir: data_dir.unwrap_or(DataDir::Temporary),
             in_memory,
             sample,
             accept_day_jump: args.accept_day_jump || file.accept_day_jump.unwrap_or(false),
@@ -184,7 +245,8 @@ impl Config {
                 max_watches: file.limits.watches.unwrap_or(defaults.max_watches),
                 stall_timeout: file.limits.stall_seconds.map_or(defaults.stall_timeout, Duration::from_secs),
             },
-        })
+        };
+        Ok((config, faults))
     }
 
     /// Checks that a server with this configuration may listen on an address.
@@ -206,14 +268,15 @@ impl Config {
     }
 }
 
-fn security(args: &ServeArgs, file: &mut File) -> Result<Security, ConfigError> {
+fn security(args: &ServeArgs, file: &mut File, faults: &mut Faults) -> Security {
     let beside = args.config.as_deref().map_or(Path::new(""), beside);
-    Ok(Security {
-        tls: security::tls(&args.tls, file.tls.take(), beside)?,
-        access: file.access.take().map(|table| security::access(table, beside)).transpose()?,
+    let access = file.access.take().map(|table| security::access(table, beside)).transpose();
+    Security {
+        tls: faults.noted(Part::Tls, security::tls(&args.tls, file.tls.take(), beside)).flatten(),
+        access: faults.noted(Part::Access, access).flatten(),
         reflection: file.reflection.unwrap_or(true),
         file: args.config.clone(),
-    })
+    }
 }
 
 fn admin(said: Option<&str>) -> Result<AdminPort, ConfigError> {
@@ -340,6 +403,8 @@ fn place(folder: Option<PathBuf>, in_memory: bool, sample: bool) -> Result<DataD
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
     use crate::cli::serve_args::TlsArgs;
 
@@ -367,6 +432,23 @@ mod tests {
     fn a_file_with_an_unknown_field_is_refused_by_name() {
         let error = toml::from_str::<File>("lisen = \"127.0.0.1:1\"").unwrap_err();
         assert!(error.to_string().contains("lisen"));
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_and_the_first_of_it_when_it_is_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("attache.toml");
+        let text = "listen = \"nowhere\"\nadmin = \"everywhere\"\n[tls]\ncertificate = \"c\"\n[[access.allow]]\n\
+                    who = \"desk\"\nroles = [\"reader\"]\n";
+        std::fs::write(&file, text).unwrap();
+        let line = ["attache", "serve", "--config", file.to_str().unwrap(), "--in-memory"];
+        let crate::cli::Command::Serve(args) = crate::cli::Cli::try_parse_from(line).unwrap().command else {
+            panic!("it is serve")
+        };
+        let (_, faults) = Config::examine(&args).unwrap();
+        let parts: Vec<Part> = faults.iter().map(|(part, _)| part).collect();
+        assert_eq!(parts, [Part::Tls, Part::Access, Part::Listen, Part::Admin]);
+        assert!(Config::load(&args).unwrap_err().0.contains("certificate and key come together"));
     }
 
     #[test]

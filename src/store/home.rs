@@ -29,6 +29,12 @@ impl fmt::Display for Home {
 }
 
 impl Home {
+    /// Whose log a server serves: that of the stream of this name, else the store's own.
+    #[must_use]
+    pub fn served(stream: Option<&str>) -> Self {
+        stream.map_or(Self::Own, |name| Self::Stream(name.to_owned()))
+    }
+
     fn parse(text: &str) -> Option<Self> {
         match (text.strip_prefix("stream "), text.strip_prefix("moved to stream ")) {
             (Some(name), _) => Some(Self::Stream(name.to_owned())),
@@ -75,8 +81,16 @@ pub fn set(connection: &Connection, home: &Home) -> Result<()> {
 /// [`StoreError::Elsewhere`] if it is another's.
 pub fn check(connection: &Connection, home: &Home) -> Result<(), StoreError> {
     match of(connection)? {
-        Some(found) if found == *home => Ok(()),
-        Some(found) => Err(StoreError::Elsewhere(found.refusal())),
+        Some(found) => fits(&found, home),
         None => Ok(set(connection, home)?),
     }
+}
+
+/// Checks that what a store says is what it is to be served as.
+///
+/// # Errors
+///
+/// As of [`check`].
+pub fn fits(found: &Home, home: &Home) -> Result<(), StoreError> {
+    if found == home { Ok(()) } else { Err(StoreError::Elsewhere(found.refusal())) }
 }

@@ -15,6 +15,7 @@ pub mod log;
 pub mod merges;
 pub mod packed;
 pub mod pairs;
+pub mod peek;
 pub mod read;
 mod schema;
 pub mod search;
@@ -532,8 +533,7 @@ impl WriteStore {
     /// `STORAGE_FULL` if it has less.
     pub fn check_room(&self, bytes: u64) -> Result<(), Error> {
         let folder = self.path.parent().unwrap_or(&self.path);
-        let disk = rustix::fs::statvfs(folder).map_err(|e| Error::internal(format!("{}: {e}", folder.display())))?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) >= bytes {
+        if peek::room(folder)? >= bytes {
             return Ok(());
         }
         let why = format!("the disk has less than {bytes} bytes left, which commits need; nothing happened");

@@ -25,6 +25,9 @@ const MIGRATIONS: &[Step] = &[
     Step::sql(include_str!("schema/009_redact.sql")),
 ];
 
+/// The version of files that this program makes.
+pub const NEWEST: usize = MIGRATIONS.len();
+
 /// What makes a file of one version one of the next.
 #[derive(Debug, Clone, Copy)]
 struct Step {
@@ -67,11 +70,25 @@ pub fn migrate(connection: &mut Connection, file: &Path) -> Result<(), StoreErro
     migrate_by(MIGRATIONS, connection, file)
 }
 
-fn migrate_by(migrations: &[Step], connection: &mut Connection, file: &Path) -> Result<(), StoreError> {
+/// The version of a file; 0 if it has no tables yet.
+///
+/// # Errors
+///
+/// If it is newer than this program's, or cannot be read.
+pub fn version(connection: &Connection) -> Result<usize, StoreError> {
+    version_by(MIGRATIONS, connection)
+}
+
+fn version_by(migrations: &[Step], connection: &Connection) -> Result<usize, StoreError> {
     let found: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found > migrations.len() {
         return Err(StoreError::Newer { found, known: migrations.len() });
     }
+    Ok(found)
+}
+
+fn migrate_by(migrations: &[Step], connection: &mut Connection, file: &Path) -> Result<(), StoreError> {
+    let found = version_by(migrations, connection)?;
     if found > 0 && found < migrations.len() {
         keep_copy(connection, &file.with_extension(format!("schema-{found}.bak")))?;
     }

@@ -45,13 +45,17 @@ pub fn has_log(folder: &Path) -> Result<bool, StoreError> {
     if !is_there(folder) {
         return Ok(false);
     }
-    let connection = open_beside(folder)?;
+    Ok(position(&open_beside(folder)?)? > 0)
+}
+
+/// The last position of the log that a file has, of whatever version it is; 0 is none.
+pub(super) fn position(connection: &Connection) -> Result<u64, StoreError> {
     // One whose making was interrupted has no tables yet; one of an earlier version has fewer columns.
     if !connection.table_exists(None, "log_state")? {
-        return Ok(false);
+        return Ok(0);
     }
     let position: Option<u64> = connection.query_row("SELECT position FROM log_state", [], |r| r.get(0)).optional()?;
-    Ok(position.is_some_and(|position| position > 0))
+    Ok(position.unwrap_or(0))
 }
 
 /// The bytes of the store's file in a folder, and of its write-ahead log; 0 of what is not there.

@@ -23,7 +23,7 @@ mod tls;
 use self::readiness::Looks;
 pub use self::{
     readiness::{Health, watch_over_lag},
-    tls::{Material, Tls},
+    tls::{Material, Tls, validities},
 };
 use std::{sync::Arc, time::Duration};
 

@@ -11,7 +11,7 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::access::{self, Certificate};
+use crate::access::{self, Certificate, Validity};
 
 /// What a server proves itself with, and whom it believes; files' contents, in PEM.
 #[derive(Debug)]
@@ -62,6 +62,16 @@ impl Tls {
         };
         Ok((stream, certificate))
     }
+}
+
+/// How long each certificate of a file is good, in its order.
+///
+/// # Errors
+///
+/// If there is none, or one cannot be read.
+pub fn validities(pem: &[u8]) -> Result<Vec<Validity>, String> {
+    let each = |der: CertificateDer<'static>| access::validity(&der).ok_or("has a certificate that cannot be read");
+    Ok(certificates(pem)?.into_iter().map(each).collect::<Result<_, _>>()?)
 }
 
 fn config(material: &Material) -> Result<ServerConfig, String> {

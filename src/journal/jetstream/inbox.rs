@@ -12,6 +12,15 @@ use tokio::sync::Notify;
 use super::super::{Position, Trouble, Wake};
 use crate::limits::{JOURNAL_INBOX_BYTES, JOURNAL_SHORT_SIGHTINGS};
 
+/// Whether a stream still has what follows a place.
+pub(super) fn has_next(after: Position, state: &State) -> Result<(), Trouble> {
+    let (first, next) = (state.first_sequence, after + 1);
+    if first <= next {
+        return Ok(());
+    }
+    Err(Trouble::Trimmed(format!("the stream begins at {first}, and {next} is the next that this store needs")))
+}
+
 /// Filled by the follower, emptied by the writer; bounded in bytes.
 #[derive(Default)]
 pub(super) struct Inbox {
@@ -160,15 +169,7 @@ impl Inbox {
 
     /// Whether the stream still has what follows a place.
     pub fn follows(&self, after: Position, state: &State) -> Result<(), Trouble> {
-        if state.first_sequence <= after + 1 {
-            return Ok(());
-        }
-        let why = format!(
-            "the stream begins at {}, and {} is the next that this store needs",
-            state.first_sequence,
-            after + 1
-        );
-        Err(self.trouble(Trouble::Trimmed(why)))
+        has_next(after, state).map_err(|trouble| self.trouble(trouble))
     }
 
     /// How often the stream was lost sight of.

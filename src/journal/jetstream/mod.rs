@@ -11,6 +11,7 @@
 mod depot;
 mod follower;
 mod inbox;
+mod look;
 mod shelf;
 mod stream;
 mod sync;
@@ -33,8 +34,11 @@ use async_nats::{
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
-pub use self::stream::Settings;
 use self::{inbox::Inbox, shelf::Bucket};
+pub use self::{
+    look::{Found, look, reach},
+    stream::Settings,
+};
 use super::{Append, Depot, Durable, Journal, Kept, Position, Settled, Shelf, Stored, Trouble, Wake};
 use crate::limits::{
     JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_OFFERS, JOURNAL_PING, JOURNAL_POLL_PAUSE,
@@ -89,8 +93,7 @@ impl JetStream {
     pub async fn open(settings: Settings) -> Result<Arc<Self>, Trouble> {
         let inbox = Arc::<Inbox>::default();
         let seen = Arc::clone(&inbox);
-        let client = ConnectOptions::new()
-            .name("attache")
+        let client = options()
             .event_callback(move |event| {
                 // Whoever answers now may have another stream.
                 if event == async_nats::Event::Connected {
@@ -98,9 +101,6 @@ impl JetStream {
                 }
                 std::future::ready(())
             })
-            .connection_timeout(JOURNAL_CONNECT_TIMEOUT)
-            .request_timeout(Some(JOURNAL_READ_TIMEOUT))
-            .ping_interval(JOURNAL_PING)
             .retry_on_initial_connect()
             .connect(settings.servers.clone())
             .await
@@ -317,6 +317,15 @@ impl JetStream {
         }
         Ok(batches)
     }
+}
+
+/// How servers are connected to, whoever asks.
+fn options() -> ConnectOptions {
+    ConnectOptions::new()
+        .name("attache")
+        .connection_timeout(JOURNAL_CONNECT_TIMEOUT)
+        .request_timeout(Some(JOURNAL_READ_TIMEOUT))
+        .ping_interval(JOURNAL_PING)
 }
 
 /// An answer of the servers, if it comes in time.

@@ -31,11 +31,7 @@ pub struct Settings {
 impl Settings {
     /// The servers for people: without what they are to be told in secret.
     pub(super) fn shown(&self) -> String {
-        let shown = |server: &String| match server.split_once("://") {
-            Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host)),
-            None => server.clone(),
-        };
-        self.servers.iter().map(shown).collect::<Vec<_>>().join(", ")
+        self.servers.iter().map(|server| shown(server)).collect::<Vec<_>>().join(", ")
     }
 
     /// The one subject of the stream.
@@ -59,6 +55,14 @@ impl Settings {
     }
 }
 
+/// A server for people.
+pub(super) fn shown(server: &str) -> String {
+    match server.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host)),
+        None => server.to_owned(),
+    }
+}
+
 /// The stream as it is, made if there was none.
 pub(super) async fn open(context: &Context, settings: &Settings) -> Result<Info, Trouble> {
     let info = match context.get_stream(&settings.stream).await {
@@ -77,10 +81,16 @@ pub(super) async fn open(context: &Context, settings: &Settings) -> Result<Info,
             Err(error) => return Err(Trouble::Unreachable(format!("the stream {}: {error}", settings.stream))),
         },
     };
+    check(&info, settings)?;
+    Ok(info)
+}
+
+/// Checks that a stream keeps what it is given as well as the settings demand.
+pub(super) fn check(info: &Info, settings: &Settings) -> Result<(), Trouble> {
     let lax = laxities(&info.config, settings);
     if lax.is_empty() || settings.accept_lax && lax.iter().all(|l| l.may_be_accepted) {
         lax.iter().for_each(|l| tracing::warn!(stream = settings.stream, "the journal's stream {}", l.what));
-        return Ok(info);
+        return Ok(());
     }
     let what = lax.iter().map(|l| l.what.as_str()).collect::<Vec<_>>().join("; it ");
     Err(Trouble::Lax(format!("the stream {} {what}", settings.stream)))
@@ -104,8 +114,12 @@ pub(super) async fn seal(context: &Context, settings: &Settings) -> Result<(), T
 /// Whether the servers say that there is no such stream.
 pub(super) async fn is_missing(context: &Context, settings: &Settings) -> bool {
     let found = context.get_stream(&settings.stream).await.map_err(|error| error.kind());
-    let not_found = ErrorCode::STREAM_NOT_FOUND;
-    matches!(found, Err(GetStreamErrorKind::JetStream(error)) if error.error_code() == not_found)
+    found.is_err_and(|kind| is_not_found(&kind))
+}
+
+/// The same of what they answered.
+pub(super) fn is_not_found(kind: &GetStreamErrorKind) -> bool {
+    matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 
 /// Whether there is no such stream any more.

@@ -64,7 +64,19 @@ pub(super) async fn run(journal: &JetStream) {
 /// [`Trouble::Lax`] if that is less than the loss of power everywhere, and the settings do not accept it;
 /// [`Trouble::Unreachable`] if a server does not say: it may later.
 pub(super) async fn durable(settings: &Settings, info: &Info) -> Result<Durable, Trouble> {
-    let unsynced = why_unsynced(settings, info).await;
+    judged(settings, why_unsynced(settings, info).await)
+}
+
+/// The same of a stream that is yet to be made.
+///
+/// # Errors
+///
+/// As of [`durable`].
+pub(super) async fn would_be_durable(settings: &Settings) -> Result<Durable, Trouble> {
+    judged(settings, why_servers_unsynced(settings, settings.replicas).await)
+}
+
+fn judged(settings: &Settings, unsynced: Option<Trouble>) -> Result<Durable, Trouble> {
     match unsynced {
         None => Ok(Durable::Synced),
         Some(Trouble::Lax(why) | Trouble::Unreachable(why)) if settings.accept_lax => {
@@ -80,6 +92,12 @@ async fn why_unsynced(settings: &Settings, info: &Info) -> Option<Trouble> {
     if info.config.persist_mode == Some(PersistenceMode::Async) {
         return lax(format!("the stream {} is written after it is acknowledged (persist_mode async)", settings.stream));
     }
+    why_servers_unsynced(settings, info.config.num_replicas).await
+}
+
+/// The servers' part in it: so many must say that they sync.
+async fn why_servers_unsynced(settings: &Settings, needed: usize) -> Option<Trouble> {
+    let lax = |why: String| Some(Trouble::Lax(why));
     if settings.monitors.is_empty() {
         return lax("no monitoring endpoint says whether the journal's servers sync (--journal-monitor)".to_owned());
     }
@@ -99,7 +117,7 @@ async fn why_unsynced(settings: &Settings, info: &Info) -> Option<Trouble> {
             }
         }
     }
-    let (told, needed) = (servers.len(), info.config.num_replicas);
+    let told = servers.len();
     if told < needed {
         return lax(format!("{told} of {needed} servers say that they sync; name every one's --journal-monitor"));
     }

@@ -1,0 +1,91 @@
+//! Who may do what: tokens, keys, and a policy that leaves somebody out.
+
+use super::{Finding, place::Places, tls::open_to_all};
+use crate::{
+    access::{self, ANONYMOUS, KeyPlace, Role},
+    config::{AccessRules, Config},
+    security,
+};
+
+/// Looks at the files and the policy.
+pub(super) fn look(rules: &AccessRules, config: &Config, places: &Places) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if let Some(file) = &rules.tokens {
+        let about = places.key("access.tokens");
+        match security::tokens(file) {
+            Ok(_) => {
+                found.push(Finding::ok(&about, format!("{} can be read", file.display())));
+                found.extend(open_to_all(file, &about));
+            }
+            Err(why) => {
+                let remedy = "name a file that the user who runs the server may read; \
+                              `attache token new NAME --add-to FILE` adds rows to one";
+                found.push(Finding::fault(&about, why, remedy));
+            }
+        }
+    }
+    if let Some(jwt) = &rules.jwt {
+        let about = places.key("access.jwt.keys");
+        match (security::issuer(jwt), &jwt.keys) {
+            (Err(why), _) => {
+                found.push(Finding::fault(&about, why, "name a JWK set (RFC 7517) that the issuer publishes"));
+            }
+            (Ok(_), KeyPlace::File(file)) => {
+                found.push(Finding::ok(&about, format!("{} can be read", file.display())));
+            }
+            // That is asked afterwards.
+            (Ok(_), KeyPlace::Url(_)) => {}
+        }
+    }
+    found.extend(policy(rules, config, &places.key("access.allow")));
+    found
+}
+
+/// Whom the policy leaves out, and whom it lets in.
+fn policy(rules: &AccessRules, config: &Config, about: &str) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let rows = rules.policy.rows();
+    for (role, loses) in [(Role::Reader, "look anything up"), (Role::Operator, "trim or back up")] {
+        if !rows.iter().any(|row| row.roles.contains(&role)) {
+            let what = format!("nobody is granted the role {role}: nobody may {loses}");
+            found.push(Finding::warning(about, what, &format!("add a row with roles = [\"{role}\"]")));
+        }
+    }
+    let has_ca = config.security.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let kinds = [
+        ("token:", rules.tokens.is_some(), "name their file, access.tokens"),
+        ("jwt:", rules.jwt.is_some(), "say whose JWTs are taken, access.jwt"),
+        ("cert:", has_ca, "say whose certificates are taken, tls.client_ca"),
+    ];
+    for (kind, is_taken, remedy) in kinds {
+        if let Some(row) = rows.iter().find(|row| row.who.starts_with(kind) && !is_taken) {
+            let what = format!("{} is granted something, and no credential of that kind is taken", row.who);
+            found.push(Finding::warning(about, what, remedy));
+        }
+    }
+    let granted = rules.policy.grants(ANONYMOUS);
+    let roles = [Role::Reader, Role::Filer, Role::Editor, Role::Operator].into_iter().filter(|role| granted.has(*role));
+    let roles: Vec<String> = roles.map(|role| role.to_string()).collect();
+    if !roles.is_empty() && !config.listen.ip().is_loopback() {
+        let what = format!("whoever reaches {} is {} without a credential", config.listen, roles.join(", "));
+        found.push(Finding::warning(about, what, "take the row of anonymous out, unless everybody is meant"));
+    }
+    if found.is_empty() {
+        found.push(Finding::ok(about, "every row can be met by a credential, and somebody is operator"));
+    }
+    found
+}
+
+/// Asks for the issuer's keys as a server would, if they are at an address.
+pub(super) async fn fetch(rules: &AccessRules, places: &Places) -> Option<Finding> {
+    let KeyPlace::Url(uri) = &rules.jwt.as_ref()?.keys else { return None };
+    let about = places.key("access.jwt.keys");
+    Some(match access::fetch_keys(uri).await {
+        Ok(_) => Finding::ok(&about, format!("{uri} answers with keys")),
+        Err(why) => {
+            let remedy = "a server starts and asks again, and refuses every JWT until then: look at the address, the \
+                          network, and the authorities that this machine believes";
+            Finding::fault(&about, format!("{uri}: {why}"), remedy)
+        }
+    })
+}

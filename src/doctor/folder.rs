@@ -1,0 +1,158 @@
+//! The store's folder: whether it can be used or made, has room, and has a store that this version may serve.
+
+use std::path::Path;
+
+use rustix::fs::Access;
+
+use super::{Finding, place::Places};
+use crate::{
+    config::{Config, DataDir},
+    limits::COMMIT_RESERVE_BYTES,
+    store::{
+        self, Home, StoreError,
+        peek::{self, Peek},
+        snapshot,
+    },
+};
+
+/// What was found there.
+#[derive(Default)]
+pub(super) struct Folder {
+    pub(super) found: Vec<Finding>,
+    /// A process has it.
+    pub(super) held: bool,
+    /// The last position of the log that it has; 0 is none.
+    pub(super) position: u64,
+}
+
+/// How much more than the store's own bytes its disk has to have free, in their number.
+const COPIES_OF_A_REPLICA: u64 = 3;
+
+/// Looks; `knows_log` says whether it is known whose log is to be served.
+pub(super) fn look(config: &Config, knows_log: bool, places: &Places) -> Folder {
+    let about = &places.data_dir();
+    let mut looked = Folder::default();
+    let folder = match &config.data_dir {
+        DataDir::At(folder) => folder.as_path(),
+        DataDir::Temporary => {
+            looked.found.push(temporary(about));
+            return looked;
+        }
+    };
+    let there = peek::nearest(folder);
+    if let Some(unusable) = unusable(&there, about) {
+        looked.found.push(unusable);
+    } else if there == folder {
+        looked.found.push(Finding::ok(about, format!("{} is there, and may be written", folder.display())));
+    } else {
+        looked.found.push(Finding::ok(about, format!("{} can be made", folder.display())));
+    }
+    match peek::is_held(folder) {
+        Ok(false) => {}
+        Ok(true) => {
+            looked.held = true;
+            let what = StoreError::InUse(folder.to_owned());
+            let remedy = "a server is running on it, probably: another does not start before that is stopped";
+            looked.found.push(Finding::warning(about, what, remedy));
+        }
+        Err(why) => looked.found.push(Finding::fault(about, why, OWNER)),
+    }
+    let is_there = snapshot::is_there(folder);
+    let peeked = if is_there { store_in(folder, config, knows_log, about, &mut looked) } else { None };
+    looked.position = peeked.as_ref().map_or(0, |peek| peek.position);
+    looked.found.extend(room(&there, folder, peeked.as_ref(), config, about));
+    looked
+}
+
+const OWNER: &str = "give it to the user who runs the server (chown), and run this as that user";
+
+fn temporary(about: &str) -> Finding {
+    let folder = std::env::temp_dir();
+    let what = format!("a folder of its own in {}, which goes with the server", folder.display());
+    unusable(&folder, about).unwrap_or_else(|| Finding::ok(about, what))
+}
+
+/// Why nothing can be made in what is to be a folder.
+fn unusable(folder: &Path, about: &str) -> Option<Finding> {
+    if !folder.is_dir() {
+        let what = format!("{} is no folder", folder.display());
+        return Some(Finding::fault(about, what, "name a folder, or a place where one can be made"));
+    }
+    let refused = rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).err()?;
+    Some(Finding::fault(about, format!("{} cannot be written: {refused}", folder.display()), OWNER))
+}
+
+/// The store that is there.
+fn store_in(folder: &Path, config: &Config, knows_log: bool, about: &str, looked: &mut Folder) -> Option<Peek> {
+    let found = &mut looked.found;
+    let file = folder.join(store::FILE);
+    if let Err(refused) = rustix::fs::access(file.as_path(), Access::READ_OK | Access::WRITE_OK) {
+        found.push(Finding::fault(about, format!("{} cannot be used: {refused}", file.display()), OWNER));
+        return None;
+    }
+    let peek = match peek::look(folder, looked.held) {
+        Ok(Some(peek)) => peek,
+        Ok(None) => {
+            let what = "the store cannot be looked into without making a file: its write-ahead log lies there alone";
+            let remedy = "nothing, if it was copied together with its log: whoever serves it reads both";
+            found.push(Finding::warning(about, what, remedy));
+            return None;
+        }
+        Err(why) => {
+            let remedy = match why {
+                StoreError::Newer { .. } => "see \"The store has a newer schema\" in deploy/RUNBOOK.md",
+                _ => "see \"The store is damaged\" in deploy/RUNBOOK.md, and keep a copy of the folder as it is",
+            };
+            found.push(Finding::fault(about, why, remedy));
+            return None;
+        }
+    };
+    if peek.is_older() {
+        let what = format!("the store has schema {}, and is brought up to this version when it is served", peek.schema);
+        let remedy = "nothing: a copy is kept beside it, which an older version needs if you go back";
+        found.push(Finding::warning(about, what, remedy));
+    } else {
+        let what = format!("there is a store of this version, with the log up to position {}", peek.position);
+        found.push(Finding::ok(about, what));
+    }
+    let home = Home::served(config.journal.as_ref().map(|settings| settings.stream.as_str()));
+    if knows_log && let Err(why) = peek.may_be(&home) {
+        found.push(Finding::fault(about, why, "name the folder and the journal that belong together"));
+    }
+    Some(peek)
+}
+
+/// Whether there is room for what a server writes beside filings.
+fn room(there: &Path, folder: &Path, peek: Option<&Peek>, config: &Config, about: &str) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let (file, log) = snapshot::sizes(folder);
+    let size = file.saturating_add(log);
+    let free = match peek::room(there) {
+        Ok(free) => free,
+        Err(why) => {
+            found.push(Finding::warning(about, why, "look how much room there is (`df`)"));
+            return found;
+        }
+    };
+    let says = format!("{free} bytes are free, and the store has {size}");
+    let is_older = peek.is_some_and(Peek::is_older);
+    let remedy = "make room, or name a folder on a larger disk";
+    found.push(if is_older && free < size {
+        Finding::fault(about, format!("{says}: there is no room for the copy that is kept of an older one"), remedy)
+    } else if config.journal.is_some() && free < COMMIT_RESERVE_BYTES {
+        let what = format!("{says}: a replica refuses filings with less than {COMMIT_RESERVE_BYTES}");
+        Finding::fault(about, what, remedy)
+    } else if config.journal.is_some() && free < size.saturating_mul(COPIES_OF_A_REPLICA) {
+        let what = format!("{says}: a replica copies its whole store for a snapshot, and needs three times as much");
+        Finding::warning(about, what, remedy)
+    } else if free < COMMIT_RESERVE_BYTES {
+        Finding::warning(about, says, remedy)
+    } else {
+        Finding::ok(about, says)
+    });
+    if let Some(allowed) = config.max_store_bytes.filter(|allowed| *allowed <= file) {
+        let what = format!("the store has {file} bytes, limits.store_bytes allows {allowed}: filings are refused");
+        found.push(Finding::warning(about, what, "allow more, or trim and let it use the room again"));
+    }
+    found
+}

@@ -1,0 +1,74 @@
+//! The stream that replicas share: its servers one by one, then what they say of it.
+
+use super::{Finding, place::Places};
+use crate::journal::{
+    Durable, Trouble,
+    jetstream::{self, Found, Settings},
+};
+
+/// Asks the servers; `position` is where the store's log ends, 0 if it has none.
+pub(super) async fn look(settings: &Settings, position: u64, places: &Places) -> Vec<Finding> {
+    let about = &places.journal();
+    let reached = jetstream::reach(settings).await;
+    let is_silent = reached.iter().all(|(_, answer)| answer.is_err());
+    let each = reached.iter().map(|(name, answer)| server(name, answer, is_silent, about));
+    let mut found: Vec<Finding> = each.collect();
+    if is_silent {
+        let what = "whether there is a stream, and how it is kept, could not be asked";
+        found.push(Finding::warning(about, what, "run this again when a server answers"));
+        return found;
+    }
+    let name = &settings.stream;
+    found.push(match jetstream::look(settings, position).await {
+        Ok(Found::Missing(_)) if position > 0 => {
+            let what = format!("there is no stream {name}, and the store has a log of it up to position {position}");
+            let remedy = "it is not made anew: see \"LOG_DIVERGED\" in deploy/RUNBOOK.md, and start none before";
+            Finding::fault(about, what, remedy)
+        }
+        Ok(Found::Missing(durable)) => {
+            let copies = settings.replicas;
+            let what = format!("there is no stream {name}: it is made, with {copies} copies, {}", words(durable));
+            Finding::warning(about, what, "look whether that is the name, unless this is the first replica")
+        }
+        Ok(Found::There { copies, ends_at, durable }) => {
+            let what = format!(
+                "the stream {name} ends at position {ends_at}, with {copies} copies, {}; whether the store's log is \
+                 the beginning of it is found out when it is served",
+                words(durable)
+            );
+            if durable == Durable::Synced {
+                Finding::ok(about, what)
+            } else {
+                Finding::warning(about, what, "that was accepted by accept_lax_journal: mean it")
+            }
+        }
+        Err(trouble) => {
+            let remedy = match &trouble {
+                Trouble::Lax(_) => "see \"The journal is too lax\" in deploy/RUNBOOK.md",
+                Trouble::Unreachable(_) => "see \"JOURNAL_UNAVAILABLE\" in deploy/RUNBOOK.md",
+                Trouble::Lost(_) => "see \"LOG_DIVERGED\" in deploy/RUNBOOK.md",
+                Trouble::Trimmed(_) => "see \"HISTORY_TRIMMED on a replica\" in deploy/RUNBOOK.md",
+            };
+            Finding::fault(about, trouble, remedy)
+        }
+    });
+    found
+}
+
+/// One server. As long as another answers, a replica goes on with that one.
+fn server(name: &str, answer: &Result<(), String>, is_silent: bool, about: &str) -> Finding {
+    let remedy = "look whether it runs, its name and port, what it wants to be told, and the network in between";
+    match answer {
+        Ok(()) => Finding::ok(about, format!("{name} answers")),
+        Err(why) if is_silent => Finding::fault(about, format!("{name}: {why}"), remedy),
+        Err(why) => Finding::warning(about, format!("{name}: {why}"), remedy),
+    }
+}
+
+fn words(durable: Durable) -> &'static str {
+    match durable {
+        Durable::Synced => "synced before it is acknowledged",
+        Durable::Copied => "synced after it is acknowledged, or nobody says",
+        Durable::Unknown => "and nobody says whether it is synced",
+    }
+}

@@ -1,0 +1,103 @@
+//! The files of TLS: whether they can be read, belong together, and are good now.
+
+use std::{os::unix::fs::PermissionsExt as _, path::Path};
+
+use super::{Finding, place::Places};
+use crate::{
+    access::Validity,
+    config::TlsFiles,
+    limits::CERTIFICATE_ENDS_SOON,
+    security,
+    transport::{self, Material, Tls},
+};
+
+/// Looks at each, and at what they make together.
+pub(super) fn look(files: &TlsFiles, places: &Places, now_us: i64) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let (certificate, key) = (places.certificate(), places.tls_key());
+    let chain = read(&files.certificate, &certificate, &mut found);
+    let secret = read(&files.key, &key, &mut found);
+    let client_ca = files.client_ca.as_deref().and_then(|file| read(file, &places.client_ca(), &mut found));
+    if secret.is_some() {
+        found.extend(open_to_all(&files.key, &key));
+    }
+    let is_chain = chain.as_ref().is_some_and(|pem| {
+        let bad = "replace it by one that is good now: it is read again when it changes";
+        good(pem, &files.certificate, &certificate, now_us, |about, what| Finding::fault(about, what, bad), &mut found)
+    });
+    let is_ca = client_ca.as_ref().is_some_and(|pem| {
+        let bad = "take it out, or replace it: its clients' certificates have probably ended too";
+        let file = files.client_ca.as_deref().unwrap_or(Path::new(""));
+        good(pem, file, &places.client_ca(), now_us, |about, what| Finding::warning(about, what, bad), &mut found)
+    });
+    let (Some(chain), Some(secret), true) = (chain, secret, is_chain) else { return found };
+    let own = Material { certificate: chain, key: secret, client_ca: None, require_client_certificate: false };
+    if let Err(why) = Tls::new(&own) {
+        let remedy = "name the key that the certificate was made for, in PEM and without a passphrase";
+        found.push(Finding::fault(&key, why, remedy));
+        return found;
+    }
+    found.push(Finding::ok(&key, "it belongs to the certificate"));
+    let require_client_certificate = files.require_client_certificate;
+    if is_ca && let Err(why) = Tls::new(&Material { client_ca, require_client_certificate, ..own }) {
+        found.push(Finding::fault(&places.client_ca(), why, "name certificates of authorities, in PEM"));
+    }
+    found
+}
+
+fn read(file: &Path, about: &str, found: &mut Vec<Finding>) -> Option<Vec<u8>> {
+    let remedy = "name a file in PEM that the user who runs the server may read";
+    security::read(file).map_err(|why| found.push(Finding::fault(about, why, remedy))).ok()
+}
+
+/// Whether a file has certificates; whether each is good now is among the findings.
+fn good(
+    pem: &[u8],
+    file: &Path,
+    about: &str,
+    now_us: i64,
+    bad: impl Fn(&str, String) -> Finding,
+    found: &mut Vec<Finding>,
+) -> bool {
+    let each = match transport::validities(pem) {
+        Ok(each) => each,
+        Err(why) => {
+            let remedy = "name a file that begins with -----BEGIN CERTIFICATE-----";
+            found.push(Finding::fault(about, format!("{}: {why}", file.display()), remedy));
+            return false;
+        }
+    };
+    let soon_us = i64::try_from(CERTIFICATE_ENDS_SOON.as_micros()).unwrap_or(i64::MAX);
+    for Validity { subject, begins_at_us, ends_at_us } in each {
+        let file = file.display();
+        let name = if subject.is_empty() { file.to_string() } else { format!("{file} ({subject})") };
+        let (begins, ends) = (time(begins_at_us), time(ends_at_us));
+        found.push(if ends_at_us <= now_us {
+            bad(about, format!("{name} has expired, at {ends}"))
+        } else if begins_at_us > now_us {
+            bad(about, format!("{name} is not valid yet: it begins at {begins}, if this machine's clock is right"))
+        } else if ends_at_us.saturating_sub(now_us) < soon_us {
+            let remedy = "replace it before: it is read again when it changes";
+            Finding::warning(about, format!("{name} ends soon, at {ends}"), remedy)
+        } else {
+            Finding::ok(about, format!("{name} is good until {ends}"))
+        });
+    }
+    true
+}
+
+fn time(us: i64) -> String {
+    jiff::Timestamp::from_microsecond(us).map_or_else(|_| "a time out of range".to_owned(), |time| time.to_string())
+}
+
+/// A file that is to be its owner's, and is everybody's.
+pub(super) fn open_to_all(file: &Path, about: &str) -> Option<Finding> {
+    let mode = file.metadata().ok()?.permissions().mode();
+    let may = match (mode & 0o004 != 0, mode & 0o002 != 0) {
+        (_, true) => "written",
+        (true, false) => "read",
+        (false, false) => return None,
+    };
+    let what = format!("{} may be {may} by every user of this machine", file.display());
+    Some(Finding::warning(about, what, "`chmod o-rw` it"))
+}

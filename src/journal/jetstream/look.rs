@@ -1,0 +1,75 @@
+//! What a replica would meet that used a stream, asked without making or changing anything.
+
+use async_nats::jetstream::context::ContextBuilder;
+use futures_util::future::join_all;
+
+use super::{
+    super::{Durable, Position, Trouble},
+    inbox, options,
+    stream::{self, Settings},
+    sync,
+};
+use crate::limits::{JOURNAL_CONNECT_TIMEOUT, JOURNAL_READ_TIMEOUT};
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// No stream of this name: whoever has no log of it yet makes it.
+    Missing(Durable),
+    /// A stream that may be used.
+    There {
+        /// Copies of each batch.
+        copies: usize,
+        /// The place of the last batch.
+        ends_at: Position,
+        /// What an acknowledged batch survives.
+        durable: Durable,
+    },
+}
+
+/// Whether each of the servers answers by itself, as people may read its name.
+pub async fn reach(settings: &Settings) -> Vec<(String, Result<(), String>)> {
+    let ask = |server: &String| {
+        let server = server.clone();
+        async move {
+            let shown = stream::shown(&server);
+            let connecting = options().connect(vec![server]);
+            let answer = match tokio::time::timeout(JOURNAL_CONNECT_TIMEOUT, connecting).await {
+                Ok(connected) => connected.map(drop).map_err(|e| e.to_string()),
+                Err(_) => Err(format!("no answer within {JOURNAL_CONNECT_TIMEOUT:?}")),
+            };
+            (shown, answer)
+        }
+    };
+    join_all(settings.servers.iter().map(ask)).await
+}
+
+/// Looks at the stream, for a store that has the log up to a position; 0 is none of it.
+///
+/// # Errors
+///
+/// If no server answers, or the stream is laxer than the settings allow, or is not the rest of that log.
+pub async fn look(settings: &Settings, after: Position) -> Result<Found, Trouble> {
+    let client = options().connect(settings.servers.clone()).await;
+    let client = client.map_err(|e| Trouble::Unreachable(format!("{}: {e}", settings.shown())))?;
+    let context = ContextBuilder::new().timeout(JOURNAL_READ_TIMEOUT).build(client);
+    let found = match context.get_stream(&settings.stream).await {
+        Ok(found) => found,
+        Err(error) if stream::is_not_found(&error.kind()) => {
+            return sync::would_be_durable(settings).await.map(Found::Missing);
+        }
+        Err(error) => return Err(Trouble::Unreachable(format!("the stream {}: {error}", settings.stream))),
+    };
+    let info = found.cached_info();
+    stream::check(info, settings)?;
+    let ends_at = info.state.last_sequence;
+    if ends_at < after {
+        return Err(Trouble::Lost(format!("the stream ends at {ends_at}, and this store is at {after}")));
+    }
+    // A store that has none of the log begins with a snapshot.
+    if after > 0 {
+        inbox::has_next(after, &info.state)?;
+    }
+    let durable = sync::durable(settings, info).await?;
+    Ok(Found::There { copies: info.config.num_replicas, ends_at, durable })
+}

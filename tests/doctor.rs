@@ -1,0 +1,255 @@
+//! `attache doctor`: everything that is wrong with a configuration is named at once, and nothing is changed.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use attache::{
+    access::Secret,
+    store::{self, Options},
+};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use serde_json::Value;
+
+const ATTACHE: &str = env!("CARGO_BIN_EXE_attache");
+
+/// A folder with what a configuration names.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// A file that its owner alone may read.
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        fs::write(self.path(name), text).unwrap();
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// A certificate that ends in a year, and its key.
+    fn certify(&self, ends: i32) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(ends, 1, 1));
+        self.write("server.crt", params.self_signed(&key).unwrap().pem());
+        self.write("server.key", key.serialize_pem());
+    }
+
+    /// What stands in the configuration, with the file of a token.
+    fn configure(&self, text: &str) {
+        self.write("attache.toml", text);
+        let digest = Secret::new().digest;
+        self.write("tokens.toml", format!("[[token]]\nname = \"desk\"\ndigest = \"{digest}\"\n"));
+    }
+
+    fn examined(&self) -> Ended {
+        doctor(&["--config", self.path("attache.toml").to_str().unwrap()])
+    }
+}
+
+/// What the command ended with.
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ended {
+    /// The one line of a level about something.
+    fn line(&self, level: &str, about: &str) -> &str {
+        let is_it = |line: &&str| {
+            let rest = line.strip_prefix(level).map(str::trim_start);
+            rest.is_some_and(|rest| rest.starts_with(about))
+        };
+        let found: Vec<&str> = self.out.lines().filter(is_it).collect();
+        assert_eq!(found.len(), 1, "{level} {about} in\n{}{}", self.out, self.err);
+        found[0]
+    }
+}
+
+fn doctor(args: &[&str]) -> Ended {
+    let ended = Command::new(ATTACHE)
+        .arg("doctor")
+        .args(args)
+        .env_remove("ATTACHE_JOURNAL")
+        .env_remove("ATTACHE_LOG")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    Ended { code: ended.status.code().expect("no signal"), out: text(ended.stdout), err: text(ended.stderr) }
+}
+
+/// What is in a folder, by name and size.
+fn contents(folder: &Path) -> Vec<(String, u64)> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let mut found: Vec<_> =
+        entries.map(|e| (e.file_name().into_string().unwrap(), e.metadata().unwrap().len())).collect();
+    found.sort();
+    found
+}
+
+const SOUND: &str = "listen = \"127.0.0.1:0\"\nadmin = \"none\"\ndata_dir = \"DIR\"\n\
+    [tls]\ncertificate = \"server.crt\"\nkey = \"server.key\"\n\
+    [access]\ntokens = \"tokens.toml\"\n\
+    [[access.allow]]\nwho = \"token:desk\"\nroles = [\"reader\", \"operator\"]\n";
+
+fn sound(files: &Files) -> String {
+    SOUND.replace("DIR", files.path("store").to_str().unwrap())
+}
+
+#[test]
+fn a_sound_configuration_has_no_fault_and_nothing_is_made() {
+    let files = Files::new();
+    files.certify(2999);
+    files.configure(&sound(&files));
+    let before = contents(files.0.path());
+    let ended = files.examined();
+    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+    assert!(ended.out.ends_with("no fault, no warning\n"), "{}", ended.out);
+    ended.line("ok", "listen in ");
+    ended.line("ok", "tls.key in ");
+    assert!(ended.out.contains("can be made"), "{}", ended.out);
+    assert_eq!(contents(files.0.path()), before);
+}
+
+#[test]
+fn a_store_that_is_there_is_left_as_it_was() {
+    let files = Files::new();
+    files.certify(2999);
+    files.configure(&sound(&files));
+    drop(store::open(&files.path("store"), &Options::default()).unwrap());
+    let before = contents(&files.path("store"));
+    let ended = files.examined();
+    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+    assert!(ended.out.contains("there is a store of this version"), "{}", ended.out);
+    assert_eq!(contents(&files.path("store")), before);
+    drop(store::open(&files.path("store"), &Options::default()).expect("nobody holds it"));
+}
+
+#[test]
+fn everything_that_is_wrong_is_named_at_once_with_what_to_do() {
+    let files = Files::new();
+    files.certify(2021);
+    // The key of another certificate, which everybody may read.
+    fs::write(files.path("server.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    fs::set_permissions(files.path("server.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let text = sound(&files).replace("127.0.0.1:0", &address).replace("\"none\"", "\"everywhere\"");
+    let text = text.replace("\"tokens.toml\"", "\"gone.toml\"").replace(", \"operator\"", "");
+    files.configure(&text);
+    drop(store::open(&files.path("store"), &Options::default()).unwrap());
+    let connection = rusqlite::Connection::open(files.path("store").join(store::FILE)).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let before = contents(&files.path("store"));
+
+    let ended = files.examined();
+    assert_eq!(ended.code, 1, "{}{}", ended.out, ended.err);
+    let says = |level: &str, about: &str, words: &[&str]| {
+        let line = ended.line(level, about);
+        words.iter().for_each(|word| assert!(line.contains(word), "{word} in {line}"));
+    };
+    says("fault", "listen in ", &[&address, "in use", "ss -ltnp"]);
+    says("fault", "admin in ", &["everywhere", "or none"]);
+    says("fault", "tls.certificate in ", &["has expired, at 2021-01-01", "replace it"]);
+    says("fault", "tls.key in ", &["certificate and key", "name the key"]);
+    says("warning", "tls.key in ", &["may be read by every user", "chmod"]);
+    says("fault", "access.tokens in ", &["gone.toml", "attache token new"]);
+    says("warning", "access.allow in ", &["operator", "add a row"]);
+    says("fault", "data_dir in ", &["schema 99", "RUNBOOK.md"]);
+    assert!(ended.out.ends_with("6 faults, 2 warnings\n"), "{}", ended.out);
+    assert_eq!(contents(&files.path("store")), before);
+
+    let told = doctor(&["--config", files.path("attache.toml").to_str().unwrap(), "-o", "json"]);
+    assert_eq!(told.code, 1);
+    let told: Value = serde_json::from_str(&told.out).unwrap();
+    let faults = told.as_array().unwrap().iter().filter(|finding| finding["level"] == "fault");
+    assert!(faults.clone().all(|finding| finding["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty())));
+    assert_eq!(faults.count(), 6);
+}
+
+#[test]
+fn an_address_that_others_reach_needs_tls_and_access_or_a_word() {
+    let line = ["--listen", "0.0.0.0:0", "--admin", "none", "--in-memory"];
+    let ended = doctor(&line);
+    assert_eq!(ended.code, 1, "{}", ended.out);
+    assert!(ended.line("fault", "--listen").contains("--insecure-listen"));
+    let ended = doctor(&[&line[..], &["--insecure-listen"]].concat());
+    assert_eq!(ended.code, 0, "{}", ended.out);
+    assert!(ended.line("warning", "--listen").contains("keeps strangers out"));
+}
+
+#[test]
+fn a_file_that_makes_no_sense_is_told_by_its_line() {
+    let files = Files::new();
+    files.configure("# what it listens on\nlisen = \"127.0.0.1:0\"\n");
+    let ended = files.examined();
+    assert_eq!(ended.code, 1, "{}{}", ended.out, ended.err);
+    let line = ended.line("fault", "--config ");
+    assert!(line.contains("line 2") && line.contains("lisen"), "{line}");
+    assert_eq!(doctor(&["--config", files.path("none.toml").to_str().unwrap()]).code, 1);
+}
+
+#[test]
+fn what_cannot_be_asked_is_a_wrong_command_line() {
+    assert_eq!(doctor(&["--frobnicate"]).code, 64);
+    assert_eq!(doctor(&["--in-memory", "-o", "csv"]).code, 64);
+}
+
+#[test]
+fn a_journal_out_of_reach_is_a_fault() {
+    // Bound, and gone again: nobody listens there.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let journal = format!("nats://someone:secret@{address}");
+    let ended = doctor(&["--listen", "127.0.0.1:0", "--admin", "none", "--in-memory", "--journal", &journal]);
+    assert_eq!(ended.code, 1, "{}{}", ended.out, ended.err);
+    assert!(ended.line("fault", "--journal").contains(&address.to_string()));
+    assert!(ended.line("warning", "--journal").contains("could not be asked"));
+    assert!(!ended.out.contains("secret"), "{}", ended.out);
+}
+
+/// A server, killed at the end.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn beside_a_running_server_its_folder_and_port_are_warnings() {
+    let files = Files::new();
+    let store = files.path("store");
+    let store = store.to_str().unwrap();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--admin", "none", "--data-dir", store];
+    let child = Command::new(ATTACHE).args(serve).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut server = Server(child);
+    let mut first = String::new();
+    let mut out = BufReader::new(server.0.stdout.take().unwrap());
+    out.read_line(&mut first).unwrap();
+    let address = first.trim().strip_prefix("listening on http://").expect("the address, first of all");
+    let before: Vec<String> = contents(Path::new(store)).into_iter().map(|(name, _)| name).collect();
+
+    let ended = doctor(&["--listen", address, "--admin", "none", "--data-dir", store]);
+    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+    assert!(ended.line("warning", "--listen").contains("probably by the server"));
+    assert!(ended.line("warning", "--data-dir").contains("a server is running on it"));
+    assert!(ended.out.contains("no fault, 2 warnings"), "{}", ended.out);
+    let after: Vec<String> = contents(Path::new(store)).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(after, before);
+    assert!(server.0.try_wait().unwrap().is_none(), "it runs on");
+}

@@ -1,0 +1,118 @@
+//! `attache verify --server` against servers in this process: every guarantee holds, and nothing is left standing.
+
+mod common;
+
+use std::{
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use attache::{pb::v1, serve::Parts};
+use common::{
+    TestServer,
+    shared_log::SharedLog,
+    visit_report,
+    watching::{from_oldest, until_caught_up},
+};
+use serde_json::Value;
+
+const ATTACHE: &str = env!("CARGO_BIN_EXE_attache");
+
+/// A run that is over soon.
+const SMALL: &str = "--watchers 24 --seconds 4 -o json";
+
+/// What the command ended with.
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+async fn verify(servers: &[&TestServer], line: &str) -> Ended {
+    let mut command = Command::new(ATTACHE);
+    command.arg("verify").args(["--server", &servers[0].address]).args(line.split_whitespace());
+    for server in &servers[1..] {
+        command.args(["--also", &server.address]);
+    }
+    command.stdin(Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    Ended { code: output.status.code().expect("no signal"), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// The organizations that stand, probes included if that is asked.
+async fn standing(server: &TestServer, include_probes: bool) -> Vec<String> {
+    let filters = vec![v1::Filter { include_probes, ..Default::default() }];
+    let filters = if include_probes { filters } else { Vec::new() };
+    let request = v1::ListOrganizationsRequest { filters, page_size: 1000, ..Default::default() };
+    let listed = server.registry().list_organizations(request).await.unwrap().into_inner().organizations;
+    listed.into_iter().map(|organization| organization.name).collect()
+}
+
+/// Every guarantee was tried and held, and what the run filed is gone.
+async fn held(servers: &[&TestServer], ended: &Ended) {
+    assert_eq!(ended.code, 0, "{}\n{}", ended.out, ended.err);
+    let verdicts: Vec<Value> = serde_json::from_str(&ended.out).expect("an array of verdicts");
+    assert_eq!(verdicts.len(), 12, "{}", ended.out);
+    for verdict in &verdicts {
+        assert_eq!(verdict["verdict"], "held", "{verdict}");
+        assert!(verdict["evidence"].as_array().is_some_and(|lines| !lines.is_empty()), "{verdict}");
+    }
+    for server in servers {
+        assert_eq!(standing(server, false).await, [""; 0]);
+        assert_eq!(standing(server, true).await, [""; 0], "probes were left standing");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_holds_every_guarantee_and_nothing_is_left_standing() {
+    let server = TestServer::with(common::config(), Parts::default()).await;
+    let ended = verify(&[&server], SMALL).await;
+    held(&[&server], &ended).await;
+    // Who did not ask for probes was told of none.
+    let told = server.replay(until_caught_up(from_oldest())).await;
+    assert!(told.is_empty(), "{told:?}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_of_one_log_hold_every_guarantee_together() {
+    let log = SharedLog::default();
+    let parts = || Parts { journal: Arc::new(log.clone()), ..Parts::default() };
+    let first = TestServer::with(common::config(), parts()).await;
+    let second = TestServer::with(common::config(), parts()).await;
+    let ended = verify(&[&first, &second], SMALL).await;
+    held(&[&first, &second], &ended).await;
+    let verdicts: Vec<Value> = serde_json::from_str(&ended.out).expect("an array of verdicts");
+    let resumable = verdicts.iter().find(|verdict| verdict["guarantee"] == "resumable").expect("a verdict on it");
+    assert!(resumable["evidence"].to_string().contains("on 2 servers"), "{resumable}");
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_of_different_logs_are_refused_before_anything_is_filed() {
+    let first = TestServer::with(common::config(), Parts::default()).await;
+    let second = TestServer::with(common::config(), Parts::default()).await;
+    for server in [&first, &second] {
+        server.file(vec![visit_report("a", "one", "KZ", "AZ", "2023-05-01")]).await;
+    }
+    let before = first.token().await;
+    let ended = verify(&[&first, &second], SMALL).await;
+    assert_eq!(ended.code, 64, "{}\n{}", ended.out, ended.err);
+    assert!(ended.err.contains("not replicas"), "{}", ended.err);
+    assert_eq!(first.token().await, before);
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_says_the_same_to_people() {
+    let server = TestServer::with(common::config(), Parts::default()).await;
+    let ended = verify(&[&server], "--watchers 8 --seconds 1").await;
+    assert_eq!(ended.code, 0, "{}\n{}", ended.out, ended.err);
+    for word in ["GUARANTEE", "filter-consistent", "honest end", "held", "not tested"] {
+        assert!(ended.out.contains(word), "{word}: {}", ended.out);
+    }
+    server.stop().await;
+}
