@@ -20,8 +20,8 @@
 //! callers of system time, of spawn, of subscribers), [`pb`] (generated code), [`sample`], [`day`] (the clock) and
 //! [`snapshots`] (what new replicas begin with), [`sweep`] (the room of what was trimmed),
 //! [`moves`] (of a log onto a stream and back), [`restore`] (a store from a backup), [`local`] (the commands of both),
-//! [`metrics`] and [`admin`] (what an operator sees), [`security`] (the files that TLS and access are made of), and
-//! [`doctor`] (what would keep a server from starting).
+//! [`metrics`] and [`admin`] (what an operator sees), [`security`] (the files that TLS and access are made of),,
+//! [`doctor`] (what would keep a server from starting) and [`failpoints`] (where tests have it fail).
 
 #![warn(missing_docs)]
 // One place each for system time, spawning and exits: clippy.toml says why.
@@ -48,6 +48,7 @@ pub mod clock;
 pub mod config;
 pub mod day;
 pub mod doctor;
+pub mod failpoints;
 pub mod limits;
 pub mod local;
 pub mod metrics;

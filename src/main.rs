@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use attache::{
     cli::{self, Command, moves_args::Way, output, serve_args::ServeArgs},
     config::Config,
+    failpoints,
     local::{self, EXIT_USAGE},
     moves::Move,
     serve::{self, Parts, Server},
@@ -24,6 +25,7 @@ use tokio::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    failpoints::arm();
     let command = match cli::parse() {
         Ok(cli) => cli.command,
         Err(code) => return code,

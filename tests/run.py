@@ -27,6 +27,8 @@ REQUIREMENTS = ROOT / "tests" / "requirements.txt"
 NODE = ROOT / "tests" / "foreign" / "node"
 YAML_RULES = ("{extends: default, rules: {line-length: {max: 120}, document-start: disable, "
               "braces: {max-spaces-inside: 0}, indentation: {indent-sequences: consistent}}}")
+# What tests ask of the program beside what is shipped.
+FEATURES = "failpoints"
 # Over all targets of tests/fuzz together.
 FUZZ_INPUTS = 10_000_000
 
@@ -147,7 +149,7 @@ def fmt():
 
 def lint():
     """cargo clippy on every target, warnings are errors"""
-    run("cargo", "clippy", "--all-targets", "--locked", "--", "-D", "warnings")
+    run("cargo", "clippy", "--all-targets", "--features", FEATURES, "--locked", "--", "-D", "warnings")
 
 
 def deny():
@@ -208,7 +210,8 @@ def doc():
 
 def test():
     """cargo nextest: every promise, foreign clients included"""
-    run(tool("cargo-nextest"), "nextest", "run", "--locked", *(["--profile", "ci"] if os.environ.get("CI") else []))
+    profile = ["--profile", "ci"] if os.environ.get("CI") else []
+    run(tool("cargo-nextest"), "nextest", "run", "--features", FEATURES, "--locked", *profile)
 
 
 def deploy():

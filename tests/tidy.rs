@@ -14,13 +14,14 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ("limits", &[], "numbers with names"),
     ("metrics", &[], "counters with names; whoever counts holds them"),
     ("clock", &[], "the only reader of time; tests replace it"),
+    ("failpoints", &[], "names of places; nothing in a program that is shipped"),
     ("access", &["domain", "limits", "clock"], "decides who may do what; what it decides by is read elsewhere"),
-    ("journal", &["limits"], "an order of bytes: it knows neither records nor stores"),
+    ("journal", &["failpoints", "limits"], "an order of bytes: it knows neither records nor stores"),
     ("domain", &["pb", "limits"], "pure: what was decided once must be decided alike on every replica, forever"),
     ("tasks", &["domain", "limits"], "spawns for everybody, and knows nobody; `domain` for the error"),
     (
         "store",
-        &["domain", "journal", "metrics", "pb", "limits", "clock"],
+        &["domain", "failpoints", "journal", "metrics", "pb", "limits", "clock"],
         "holds what was decided; decides nothing, tells nobody",
     ),
     (
@@ -30,7 +31,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "writer",
-        &["domain", "journal", "metrics", "store", "pb", "limits", "clock", "tasks"],
+        &["domain", "failpoints", "journal", "metrics", "store", "pb", "limits", "clock", "tasks"],
         "the one that changes the store; it tells the feed through a closure",
     ),
     (
@@ -112,7 +113,11 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
         ],
         "the composition root knows all parts but the command line",
     ),
-    ("main", &["cli", "config", "local", "moves", "serve", "telemetry"], "arguments, telemetry, runtime, exit code"),
+    (
+        "main",
+        &["cli", "config", "failpoints", "local", "moves", "serve", "telemetry"],
+        "arguments, telemetry, runtime, exit code",
+    ),
     ("lib", &[], "names the stages"),
 ];
 

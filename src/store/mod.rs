@@ -32,7 +32,7 @@ use std::{
 use bytes::Bytes;
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, ffi};
 use tokio::sync::watch;
 
 pub use self::{copy_back::Copier, head::Head, home::Home, schema::OPEN};
@@ -46,6 +46,7 @@ use crate::{
         revision::Revision,
         token::{Epoch, GENESIS, Hash, Phase, Token},
     },
+    failpoints::{self, Fault},
     limits::{BUSY_TIMEOUT, CUT_TIMEOUT, READ_CACHE_KIB, READ_CONNECTIONS, WRITE_CACHE_KIB},
     metrics::Caching,
     pb::v1,
@@ -116,6 +117,21 @@ pub fn from_sqlite(error: &rusqlite::Error) -> Error {
         return Error::new(Reason::StorageFull, "the disk or the store's allowance is full; nothing happened");
     }
     Error::internal(format!("store: {error}"))
+}
+
+/// A point at which tests have a write fail as SQLite would.
+///
+/// # Errors
+///
+/// What is to happen there; nothing in a program that is shipped.
+#[inline]
+pub fn failing(point: &str) -> rusqlite::Result<()> {
+    let code = match failpoints::at(point) {
+        None => return Ok(()),
+        Some(Fault::Full) => ffi::SQLITE_FULL,
+        Some(Fault::Io) => ffi::SQLITE_IOERR,
+    };
+    Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(format!("the failpoint {point}"))))
 }
 
 /// Whether SQLite ran out of room, in which case nothing of the transaction happened.
@@ -555,6 +571,9 @@ impl WriteStore {
     /// Empties the write-ahead log, which has pages as they were before something was erased; `false` if somebody reads one of
     /// them now.
     pub fn cut_log(&self) -> bool {
+        if failpoints::at("store.cut").is_some() {
+            return false;
+        }
         let truncate = || {
             self.connection.busy_timeout(CUT_TIMEOUT)?;
             let busy: i64 = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;

@@ -20,11 +20,12 @@ use crate::{
         error::{Error, Reason, Result},
         revision::Revision,
     },
+    failpoints,
     journal::{Append, Journal, Position, Settled, Trouble},
     limits::{COMMIT_RESERVE_BYTES, CONFLICT_PATIENCE, MAX_CONFLICTS, SWEEP_ROWS},
     metrics::Writing,
     store::{
-        Head, WriteStore,
+        self, Head, WriteStore,
         apply::{self, Applier},
         from_sqlite, is_full,
         log::{self, Depth},
@@ -36,6 +37,13 @@ use crate::{
 const FOLLOW_BATCHES: usize = 64;
 /// The longest pause between two questions for an unknown outcome.
 const MAX_SETTLE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Makes a transaction durable.
+fn commit(transaction: Transaction<'_>) -> rusqlite::Result<()> {
+    store::failing("store.commit")?;
+    transaction.commit()?;
+    store::failing("store.committed")
+}
 
 /// The state of the writer's task.
 pub(super) struct Group {
@@ -176,12 +184,14 @@ impl Group {
             drop(transaction);
             return Ok(Tried::Done { answers: prepared.answers, taken: prepared.taken });
         }
+        failpoints::at("writer.decided");
         apply::write_head(&transaction, &prepared.head).map_err(|e| from_sqlite(&e))?;
         self.check_room()?;
         self.counts.apply.observe(began.elapsed().as_secs_f64());
         let began = clock::ticks();
+        failpoints::at("writer.appending");
         match self.journal.append(before.position, &prepared.batch) {
-            Append::AtCommit => match transaction.commit() {
+            Append::AtCommit => match commit(transaction) {
                 Ok(()) => Ok(self.committed(prepared, began)),
                 Err(error) if is_full(&error) => Err(from_sqlite(&error)),
                 Err(error) => {
@@ -189,7 +199,7 @@ impl Group {
                     Err(unknown())
                 }
             },
-            Append::Appended => match transaction.commit() {
+            Append::Appended => match commit(transaction) {
                 Ok(()) => Ok(self.committed(prepared, began)),
                 // It is in the journal: the follower applies it when the store can.
                 Err(error) => {
@@ -212,8 +222,10 @@ impl Group {
         self.counts.commit.observe(began.elapsed().as_secs_f64());
         #[allow(clippy::cast_precision_loss, reason = "a group is small")]
         self.counts.group.observe(prepared.taken as f64);
+        failpoints::at("writer.committed");
         self.store.advance(prepared.head, &prepared.revisions);
         (self.publish)(prepared.revisions, prepared.head);
+        failpoints::at("writer.answered");
         Tried::Done { answers: prepared.answers, taken: prepared.taken }
     }
 
@@ -351,7 +363,8 @@ impl Group {
         let revisions = entries.map(|e| append_entry(&mut applier, &mut head, e)).collect::<Result<Vec<_>>>()?;
         applier.finish().map_err(|e| from_sqlite(&e))?;
         apply::write_head(&transaction, &head).map_err(|e| from_sqlite(&e))?;
-        transaction.commit().map_err(|e| from_sqlite(&e))?;
+        failpoints::at("writer.following");
+        commit(transaction).map_err(|e| from_sqlite(&e))?;
         Ok((head, revisions))
     }
 

@@ -5,6 +5,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod filers;
 mod links;
 mod moves;

@@ -40,9 +40,12 @@ pub use self::{
     stream::Settings,
 };
 use super::{Append, Depot, Durable, Journal, Kept, Position, Settled, Shelf, Stored, Trouble, Wake};
-use crate::limits::{
-    JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_OFFERS, JOURNAL_PING, JOURNAL_POLL_PAUSE,
-    JOURNAL_READ_TIMEOUT, JOURNAL_YIELD, SNAPSHOT_CHUNK_SILENCE,
+use crate::{
+    failpoints,
+    limits::{
+        JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_OFFERS, JOURNAL_PING, JOURNAL_POLL_PAUSE,
+        JOURNAL_READ_TIMEOUT, JOURNAL_YIELD, SNAPSHOT_CHUNK_SILENCE,
+    },
 };
 
 /// See the module. Its [`JetStream::run`] must run beside whatever uses it.
@@ -175,11 +178,17 @@ impl JetStream {
     async fn offer(&self, after: Position, batch: Bytes) -> Offered {
         let message =
             PublishMessage::build().payload(batch).expected_last_sequence(after).expected_stream(&self.settings.stream);
+        if failpoints::at("journal.publish").is_some() {
+            return Offered::NotYet("the failpoint says so".to_owned());
+        }
         let sent = self.context.send_publish(self.settings.subject(), message).await;
         let acknowledged = match sent {
             Ok(answer) => answer.await,
             Err(error) => Err(error),
         };
+        if failpoints::at("journal.published").is_some() {
+            return Offered::Settled(Append::Unknown);
+        }
         Offered::Settled(match acknowledged {
             Ok(ack) if ack.sequence == after + 1 => {
                 self.inbox.won(ack.sequence);

@@ -14,7 +14,7 @@ use crate::{
         log::{self, RecordChange},
         v1,
     },
-    store::{merges, read},
+    store::{failing, merges, read},
 };
 
 impl At<'_> {
@@ -39,6 +39,7 @@ impl At<'_> {
     }
 
     fn deadline(&mut self, name: &str, record: Option<&v1::Record>) -> Result<()> {
+        failing("store.deadline")?;
         let row = self.record(name)?;
         let successors = match record {
             Some(record) => read::successors(self.connection, record, self.revision)?,

@@ -14,7 +14,7 @@ use crate::{
         redact,
     },
     pb::log::{EntryPayload, Erasure, Redact},
-    store::{from_sqlite, list, log, trim::Ended},
+    store::{failing, from_sqlite, list, log, trim::Ended},
 };
 
 /// Bytes that are written over at once, at most; SQLite holds none of them longer than a page.
@@ -53,6 +53,7 @@ fn scrub(connection: &Connection) -> Result<()> {
 }
 
 fn erase_all(connection: &Connection, redaction: &Redact, by: u64) -> Result<(), Error> {
+    failing("store.erase").map_err(|e| from_sqlite(&e))?;
     if redaction.revisions.len() != redaction.erasures.len() {
         return Err(log::corrupt(by));
     }

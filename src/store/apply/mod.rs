@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use self::records::Row;
 use super::{
-    Head, from_sqlite,
+    Head, failing, from_sqlite,
     log::{self, StoredEntry},
     read, search,
 };
@@ -99,6 +99,7 @@ impl<'a> Applier<'a> {
     ///
     /// If SQLite refuses; the transaction must be rolled back then.
     pub fn finish(&mut self) -> rusqlite::Result<()> {
+        failing("store.index")?;
         search::add(self.connection, &std::mem::take(&mut self.index))
     }
 }
@@ -109,6 +110,7 @@ impl<'a> Applier<'a> {
 ///
 /// If SQLite refuses.
 pub fn write_head(connection: &Connection, head: &Head) -> Result<()> {
+    failing("store.head")?;
     let sql = "INSERT OR REPLACE INTO log_state (id, epoch, position, revision, hash, recorded_at_us, day, pending_day,
                pending_part, replaying, floor, floor_hash, redacted)
                VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
@@ -135,6 +137,7 @@ pub fn write_head(connection: &Connection, head: &Head) -> Result<()> {
 ///
 /// If SQLite refuses.
 pub fn cursor(connection: &Connection, principal: &str, name: &str, row: &super::read::CursorRow) -> Result<()> {
+    failing("store.cursor")?;
     let sql = "INSERT OR REPLACE INTO cursors (principal, name, position, revision, event_index, snapshot_after, etag,
                updated_at_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     let row = params![
@@ -179,6 +182,7 @@ impl At<'_> {
         bytes: &wire::Payload,
         index: &mut Vec<search::Addition>,
     ) -> Result<Vec<Option<State>>> {
+        failing("store.entry")?;
         self.log(stored, payload.events.len(), head.day)?;
         for filing in &payload.filings {
             match &filing.act {
@@ -239,6 +243,7 @@ impl At<'_> {
 
     /// Remembers the request, and forgets those that are older than the log promises to remember.
     fn remember(&self, header: &EntryHeader) -> Result<()> {
+        failing("store.request")?;
         // While a history is replayed log time runs fast, and its import may be repeated from the start.
         let retention = i64::try_from(REQUEST_ID_RETENTION.as_micros()).unwrap_or(i64::MAX);
         if !header.recorded_at_supplied {

@@ -15,7 +15,7 @@ use crate::{
         revision::State,
     },
     pb::{log::RecordChange, v1},
-    store::{OPEN, list, pairs, search},
+    store::{OPEN, failing, list, pairs, search},
 };
 
 /// The row of a record that an entry touches.
@@ -52,6 +52,7 @@ impl At<'_> {
         change: &RecordChange,
         body: Option<&Bytes>,
     ) -> Result<(Option<State>, Option<search::Addition>)> {
+        failing("store.version")?;
         let record = self.record(&change.name)?;
         if !record.is_new {
             let end = format!("UPDATE versions SET to_revision = ?2 WHERE record = ?1 AND to_revision = {OPEN}");

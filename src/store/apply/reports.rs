@@ -10,11 +10,12 @@ use crate::{
         log::{ErasedReport, Merge, Ruling},
         v1,
     },
-    store::OPEN,
+    store::{OPEN, failing},
 };
 
 impl At<'_> {
     pub fn file(&mut self, report: &v1::Report) -> Result<()> {
+        failing("store.report")?;
         let record = self.record(&report.record)?;
         let mut created: Option<i64> = None;
         let again = !self.filed.insert(report.name.clone());

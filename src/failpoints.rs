@@ -1,0 +1,66 @@
+//! Places at which a test has the program die, or a write fail. Without the feature `failpoints` there is nothing here, and
+//! so in every program that is shipped.
+//!
+//! A point is armed by the environment, `FAILPOINTS="store.commit=3*off->1*return(kill)"`, as the crate `fail` reads it. The
+//! words are `kill`, after which not one instruction more is executed; `full`, as if the disk were; and `io`, as if it
+//! answered with an error.
+
+/// How a write fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// There is no room.
+    Full,
+    /// The disk answers with an error.
+    Io,
+}
+
+/// Where a write of the store may fail or be the last thing that happens, in the order in which a filing comes by.
+pub const WRITES: &[&str] = &[
+    "store.entry",
+    "store.report",
+    "store.version",
+    "store.deadline",
+    "store.request",
+    "store.erase",
+    "store.index",
+    "store.head",
+    "store.commit",
+    "store.committed",
+    "store.cursor",
+];
+
+/// Where the program may die on the way of a filing, besides.
+pub const STEPS: &[&str] = &["writer.decided", "writer.appending", "writer.committed", "writer.answered", "store.cut"];
+
+/// Where a journal on JetStream may fail, or the program die at it.
+pub const JOURNAL: &[&str] = &["journal.publish", "journal.published", "writer.following"];
+
+/// Arms the points that the environment names.
+pub fn arm() {
+    #[cfg(feature = "failpoints")]
+    std::mem::forget(fail::FailScenario::setup());
+}
+
+/// What is to happen at a point.
+#[cfg(feature = "failpoints")]
+fn word(point: &str) -> Option<String> {
+    fail::fail_point!(point, |word| word);
+    None
+}
+
+#[cfg(not(feature = "failpoints"))]
+#[inline]
+fn word(_: &str) -> Option<String> {
+    None
+}
+
+/// A point at which the program may die; how what comes next is to fail, if it is to.
+#[inline]
+pub fn at(point: &str) -> Option<Fault> {
+    match word(point).as_deref() {
+        None => None,
+        Some("kill") => std::process::abort(),
+        Some("full") => Some(Fault::Full),
+        Some(_) => Some(Fault::Io),
+    }
+}

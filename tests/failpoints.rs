@@ -1,0 +1,187 @@
+//! Every place at which a write may be the last thing that happens, or fail: the program is killed there, the disk is full
+//! there, or it answers with an error. What was acknowledged stands, once; what was refused did not happen; what is in doubt is
+//! known after asking again.
+
+mod common;
+#[path = "recovery/process.rs"]
+#[allow(dead_code, reason = "half of it is for the other tests of recovery")]
+mod process;
+#[path = "recovery/requests.rs"]
+#[allow(dead_code, reason = "half of it is for the other tests of recovery")]
+mod requests;
+
+use std::path::Path;
+
+use attache::{
+    failpoints,
+    pb::v1::{
+        self, CommitCursorRequest, FileReportsRequest, ListEventsRequest, RedactRequest, RetractReportsRequest,
+        list_events_request::Start, redact_request::What, retract_reports_request::Selection,
+    },
+};
+use process::Process;
+use requests::{agreement, reason, verified, with_id};
+use tonic::{Code, Status};
+
+/// How often a point is passed before something happens there: the first time, and in the middle of the work.
+const PASSED: [u32; 2] = [0, 5];
+/// A point that is passed less often is tried at its first time alone.
+const SELDOM: [&str; 3] = ["store.erase", "store.cursor", "store.cut"];
+
+/// What a client asks for, one after the other.
+#[derive(Clone)]
+enum Step {
+    File(FileReportsRequest),
+    Withdraw(RetractReportsRequest),
+    Redact(RedactRequest),
+    Keep,
+}
+
+fn steps() -> Vec<Step> {
+    let filed = |id: &str, number| Step::File(agreement(id, number));
+    let visit = common::visit_report("v", "leak", "KZ", "AZ", "2023-05-01");
+    let again = FileReportsRequest { request_id: Some("again".into()), ..agreement("a1", 77) };
+    let withdraw = RetractReportsRequest {
+        selection: Some(Selection::Report("agreements/a2/reports/gazette".into())),
+        reason: v1::RetractionReason::FilerError.into(),
+        request_id: Some("withdraw".into()),
+        ..Default::default()
+    };
+    let what = Some(What::Report("visits/v/reports/leak".into()));
+    let redact = RedactRequest { what, reason: "by order".into(), dry_run: false };
+    vec![
+        filed("a1", 1),
+        filed("a2", 2),
+        Step::File(with_id("v", vec![visit])),
+        Step::File(again),
+        Step::Keep,
+        filed("a3", 3),
+        filed("a4", 4),
+        Step::Withdraw(withdraw),
+        Step::Redact(redact),
+        filed("a5", 5),
+        filed("a6", 6),
+    ]
+}
+
+impl Step {
+    async fn ask(&self, server: &Process) -> Result<(), Status> {
+        match self {
+            Self::File(request) => server.filing().file_reports(request.clone()).await.map(drop),
+            Self::Withdraw(request) => server.filing().retract_reports(request.clone()).await.map(drop),
+            Self::Redact(request) => match server.log().redact(request.clone()).await {
+                // It has no id: what was erased while nobody heard the answer is not there any more.
+                Err(status) if status.code() == Code::NotFound => Ok(()),
+                answer => answer.map(drop),
+            },
+            Self::Keep => {
+                let position = head(server).await;
+                let request = CommitCursorRequest { name: "desk".into(), position, ..Default::default() };
+                server.feed().commit_cursor(request).await.map(drop)
+            }
+        }
+    }
+}
+
+async fn head(server: &Process) -> String {
+    server.log().get_log_info(v1::GetLogInfoRequest {}).await.expect("it answers").into_inner().token
+}
+
+/// Everything that was told after a position.
+async fn told(server: &Process, after: Option<&str>) -> Vec<v1::Event> {
+    let start = after.map(|token| Start::After(token.to_owned()));
+    let request = ListEventsRequest { start, page_size: 1000, ..Default::default() };
+    server.feed().list_events(request).await.expect("events").into_inner().events
+}
+
+/// What events say, less what differs from one log to another.
+fn words(events: &[v1::Event]) -> Vec<(u64, u32, String, v1::EventType, String)> {
+    let word = |e: &v1::Event| (e.revision, e.index, e.subject.clone(), e.r#type(), e.headline.clone());
+    events.iter().map(word).collect()
+}
+
+/// Does the work on a store, while something happens once at a point; answers how often it was met, and what was told.
+async fn work(folder: &Path, armed: Option<&str>) -> (u32, Vec<(u64, u32, String, v1::EventType, String)>) {
+    // The store is there before: its making is another matter.
+    let mut server = Process::at(folder);
+    server.kill();
+    let mut command = process::serve_at(folder);
+    command.env("ATTACHE_LOG", "off").envs(armed.map(|armed| ("FAILPOINTS", armed)));
+    server = Process::start(&mut command);
+    let (mut met, mut position) = (0, None);
+    for (number, step) in steps().iter().enumerate() {
+        let before = head(&server).await;
+        while let Err(status) = step.ask(&server).await {
+            met += 1;
+            assert!(met < 4, "it happens once: {status:?}");
+            match reason(&status).as_deref() {
+                // The program died; another is started.
+                None => {
+                    drop(server);
+                    server = Process::at(folder);
+                }
+                Some("OUTCOME_UNKNOWN") => {}
+                Some("STORAGE_FULL" | "INTERNAL") => assert_eq!(head(&server).await, before, "{status:?}"),
+                Some(other) => panic!("{other}: {status:?}"),
+            }
+        }
+        if number == 2 {
+            position = Some(head(&server).await);
+        }
+    }
+    let all = told(&server, None).await;
+    let position = position.expect("a position in the middle");
+    let resumed = told(&server, Some(&position)).await;
+    assert_eq!(words(&all)[all.len() - resumed.len()..], words(&resumed), "a token from before stays good");
+    let kept = server.feed().get_cursor(v1::GetCursorRequest { name: "desk".into() }).await;
+    assert!(kept.expect("it was kept").into_inner().cursor.is_some_and(|cursor| !cursor.position.is_empty()));
+    server.kill();
+    let sound = verified(folder);
+    let last = all.last().map_or(0, |event| event.revision);
+    assert_eq!((sound.head.revision, sound.redacted), (last, 1), "every revision told of something");
+    (met, words(&all))
+}
+
+/// Tries every point with a word; answers the points that were not met.
+async fn cross(points: impl Iterator<Item = &'static str>, word: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (met, undisturbed) = work(folder.path(), None).await;
+    assert_eq!(met, 0);
+    let mut unmet = Vec::new();
+    for point in points {
+        for passed in PASSED.into_iter().filter(|passed| *passed == 0 || !SELDOM.contains(&point)) {
+            let before = if passed > 0 { format!("{passed}*off->") } else { String::new() };
+            let armed = format!("{point}={before}1*return({word})");
+            let folder = tempfile::tempdir().expect("a folder");
+            let (met, told) = work(folder.path(), Some(&armed)).await;
+            assert_eq!(told, undisturbed, "{armed}: what was told is what would have been");
+            // (The log is emptied in the writer's own time: nobody is answered with that.)
+            if met == 0 && point != "store.cut" {
+                unmet.push(armed);
+            }
+        }
+    }
+    unmet
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_at_any_write_or_step_loses_nothing_and_doubles_nothing() {
+    let points = failpoints::WRITES.iter().chain(failpoints::STEPS).copied();
+    assert_eq!(cross(points, "kill").await, Vec::<String>::new(), "points that nothing passes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_at_any_write_is_said_and_what_is_in_doubt_is_known_after_asking_again() {
+    assert_eq!(
+        cross(failpoints::WRITES.iter().copied(), "io").await,
+        Vec::<String>::new(),
+        "points that nothing passes"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_at_any_write_happens_to_nobodys_filing() {
+    // After a commit the disk is not full: SQLite would have said so.
+    let points = failpoints::WRITES.iter().copied().filter(|point| *point != "store.committed");
+    assert_eq!(cross(points, "full").await, Vec::<String>::new(), "points that nothing passes");
+}
