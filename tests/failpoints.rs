@@ -1,6 +1,7 @@
 //! Every place at which a write may be the last thing that happens, or fail: the program is killed there, the disk is full
 //! there, or it answers with an error. What was acknowledged stands, once; what was refused did not happen; what is in doubt is
 //! known after asking again.
+#![cfg(feature = "failpoints")]
 
 mod common;
 #[path = "recovery/process.rs"]

@@ -214,6 +214,12 @@ def test():
     run(tool("cargo-nextest"), "nextest", "run", "--features", FEATURES, "--locked", *profile)
 
 
+def schedules():
+    """the feed's ring, in whatever order threads take their turns; $ATTACHE_SEED runs a seed again"""
+    # The lock that tests choose the turns of is no lock for anything else: a build of its own.
+    run("cargo", "test", "--features", "shuttle", "--locked", "--test", "schedules")
+
+
 def deploy():
     """container, compose, Kubernetes and systemd files: linted, rendered, held against their schemas"""
     folder, work = ROOT / "deploy", ROOT / "target" / "deploy"
@@ -253,7 +259,7 @@ def fuzz():
         "cargo", "test", "--release", "--locked", "--test", "fuzz", "--", "--show-output")
 
 
-STEPS = [tools, fmt, deny, advisories, contract, compatible, deploy, lint, doc, test]
+STEPS = [tools, fmt, deny, advisories, contract, compatible, deploy, lint, doc, test, schedules]
 # These run where they are asked for alone.
 LONG_STEPS = [fuzz]
 

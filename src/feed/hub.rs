@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Settings,
     interest::{Interest, SubscriberId},
+    sync::{Mutex, MutexGuard},
 };
 use crate::{
     domain::{
@@ -232,7 +233,8 @@ impl Subscriber {
         &self.filters
     }
 
-    /// Wakes it once the log has reached a position here, even if nothing on the way may match.
+    /// Wakes it once the log has reached a position here, even if nothing on the way may match. To be said before it looks
+    /// at what is there: nobody is woken for that.
     pub fn wake_at(&self, position: Position) {
         let mut inner = self.hub.lock();
         if inner.head.position < position {

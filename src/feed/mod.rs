@@ -8,6 +8,7 @@ mod frames;
 mod hub;
 mod interest;
 mod subscription;
+mod sync;
 
 use std::time::Duration;
 
