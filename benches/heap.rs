@@ -136,6 +136,7 @@ async fn start() -> Outcome<(String, oneshot::Sender<()>, Running, std::sync::Ar
         security: attache::config::Security::default(),
         max_connection_age: None,
         admin: attache::config::AdminPort::None,
+        otlp: None,
     };
     let server = serve::build(&config, Parts::default()).await?;
     let (address, hub) = (format!("http://{}", server.address()), server.hub());

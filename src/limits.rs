@@ -276,6 +276,21 @@ pub const MAX_KEPT_BYTES: i32 = 64 * 1024;
 /// What one message of the journal may have, in bytes: a batch.
 pub const MAX_FILED_MESSAGE_BYTES: i32 = 1000 * 1024;
 
+/// Spans that wait for whoever collects traces, or are on their way; one more is dropped, and counted.
+pub const OTLP_QUEUE_SPANS: usize = 2048;
+/// Spans that are sent at once: so many that wait do not wait longer.
+pub const OTLP_BATCH_SPANS: usize = 512;
+/// How long fewer may wait.
+pub const OTLP_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a collector may take to be reached, and to take spans.
+pub const OTLP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the last spans may take at the end of a server.
+pub const OTLP_FLUSH: Duration = Duration::from_secs(3);
+/// How often it is said that spans are lost.
+pub const OTLP_COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
+/// Traces that are kept of those that begin here, if nobody says: enough to see what is slow, and a tenth of the work.
+pub const OTLP_RATIO: f64 = 0.1;
+
 /// Read connections to the store.
 pub const READ_CONNECTIONS: u32 = 8;
 /// Lookups that one thread reads before it makes room for other reads.

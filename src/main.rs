@@ -60,11 +60,9 @@ fn main() -> ExitCode {
 }
 
 async fn serve(args: &ServeArgs) -> ExitCode {
-    let config = match Config::load(args).map_err(|e| e.to_string()).and_then(|config| {
-        telemetry::init(&config.log, config.log_format)?;
-        Ok(config)
-    }) {
-        Ok(config) => config,
+    let begun = Config::load(args).map_err(|e| e.to_string());
+    let (config, traces) = match begun.and_then(|config| telemetry::serve(&config).map(|traces| (config, traces))) {
+        Ok(begun) => begun,
         Err(error) => {
             output::note(&error);
             return ExitCode::from(EXIT_USAGE);
@@ -93,7 +91,10 @@ async fn serve(args: &ServeArgs) -> ExitCode {
         asked_to_stop(reloader).await;
         tell_supervisor(&[NotifyState::Stopping]);
     };
-    match server.run(asked).await {
+    let ended = server.run(asked).await;
+    // Nothing else runs any more that it would hold up.
+    traces.end();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::note(&error.message);

@@ -32,14 +32,14 @@ const SELDOM: [&str; 3] = ["store.erase", "store.cursor", "store.cut"];
 /// What a client asks for, one after the other.
 #[derive(Clone)]
 enum Step {
-    File(FileReportsRequest),
+    File(Box<FileReportsRequest>),
     Withdraw(RetractReportsRequest),
     Redact(RedactRequest),
     Keep,
 }
 
 fn steps() -> Vec<Step> {
-    let filed = |id: &str, number| Step::File(agreement(id, number));
+    let filed = |id: &str, number| Step::File(Box::new(agreement(id, number)));
     let visit = common::visit_report("v", "leak", "KZ", "AZ", "2023-05-01");
     let again = FileReportsRequest { request_id: Some("again".into()), ..agreement("a1", 77) };
     let withdraw = RetractReportsRequest {
@@ -53,8 +53,8 @@ fn steps() -> Vec<Step> {
     vec![
         filed("a1", 1),
         filed("a2", 2),
-        Step::File(with_id("v", vec![visit])),
-        Step::File(again),
+        Step::File(Box::new(with_id("v", vec![visit]))),
+        Step::File(Box::new(again)),
         Step::Keep,
         filed("a3", 3),
         filed("a4", 4),
@@ -68,7 +68,7 @@ fn steps() -> Vec<Step> {
 impl Step {
     async fn ask(&self, server: &Process) -> Result<(), Status> {
         match self {
-            Self::File(request) => server.filing().file_reports(request.clone()).await.map(drop),
+            Self::File(request) => server.filing().file_reports(request.as_ref().clone()).await.map(drop),
             Self::Withdraw(request) => server.filing().retract_reports(request.clone()).await.map(drop),
             Self::Redact(request) => match server.log().redact(request.clone()).await {
                 // It has no id: what was erased while nobody heard the answer is not there any more.

@@ -28,7 +28,7 @@ NODE = ROOT / "tests" / "foreign" / "node"
 YAML_RULES = ("{extends: default, rules: {line-length: {max: 120}, document-start: disable, "
               "braces: {max-spaces-inside: 0}, indentation: {indent-sequences: consistent}}}")
 # What tests ask of the program beside what is shipped.
-FEATURES = "failpoints"
+FEATURES = "failpoints,otel"
 # Over all targets of tests/fuzz together.
 FUZZ_INPUTS = 10_000_000
 

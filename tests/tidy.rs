@@ -16,7 +16,8 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ("clock", &[], "the only reader of time; tests replace it"),
     ("failpoints", &[], "names of places; nothing in a program that is shipped"),
     ("access", &["domain", "limits", "clock"], "decides who may do what; what it decides by is read elsewhere"),
-    ("journal", &["failpoints", "limits"], "an order of bytes: it knows neither records nor stores"),
+    ("trace", &[], "a header and spans: whoever carries a trace knows it, and it knows nobody"),
+    ("journal", &["failpoints", "limits", "trace"], "an order of bytes: it knows neither records nor stores"),
     ("domain", &["pb", "limits"], "pure: what was decided once must be decided alike on every replica, forever"),
     ("tasks", &["domain", "limits"], "spawns for everybody, and knows nobody; `domain` for the error"),
     (
@@ -31,12 +32,15 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "writer",
-        &["domain", "failpoints", "journal", "metrics", "store", "pb", "limits", "clock", "tasks"],
+        &["domain", "failpoints", "journal", "metrics", "store", "pb", "limits", "clock", "tasks", "trace"],
         "the one that changes the store; it tells the feed through a closure",
     ),
     (
         "transport",
-        &["access", "domain", "journal", "metrics", "store", "feed", "writer", "pb", "limits", "clock", "tasks"],
+        &[
+            "access", "domain", "journal", "metrics", "store", "feed", "writer", "pb", "limits", "clock", "tasks",
+            "trace",
+        ],
         "the wire; not the command line",
     ),
     ("day", &["domain", "store", "writer", "limits", "clock"], "asks the writer to move the registry's day"),
@@ -60,9 +64,9 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ("import", &["domain", "pb", "limits"], "pure: bytes of outside formats in, items of the contract out"),
     (
         "cli",
-        &["access", "pb", "clock", "domain", "import", "tasks"],
+        &["access", "pb", "clock", "domain", "import", "tasks", "trace"],
         "a client: it sees the contract alone, reads dates and tokens as it defines them, and measures time; `tasks` for \
-         the streams of a load, `access` for the tokens that it makes",
+         the streams of a load, `access` for the tokens that it makes, `trace` for the header that it hands on",
     ),
     (
         "config",
@@ -74,7 +78,11 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
         &["access", "clock", "config", "limits", "metrics", "tasks", "transport"],
         "reads the files that TLS and access are made of, and hands on what they say",
     ),
-    ("telemetry", &["config", "limits"], "set up once, from the configuration"),
+    (
+        "telemetry",
+        &["clock", "config", "limits"],
+        "set up once, from the configuration; it says now and then what it lost",
+    ),
     (
         "admin",
         &["journal", "limits", "store", "tasks", "telemetry", "transport"],

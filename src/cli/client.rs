@@ -15,9 +15,12 @@ use super::{
     error::{CliError, chain},
     output::{Format, OutputArgs},
 };
-use crate::pb::v1::{
-    feed_service_client::FeedServiceClient, filing_service_client::FilingServiceClient,
-    log_service_client::LogServiceClient, registry_service_client::RegistryServiceClient,
+use crate::{
+    pb::v1::{
+        feed_service_client::FeedServiceClient, filing_service_client::FilingServiceClient,
+        log_service_client::LogServiceClient, registry_service_client::RegistryServiceClient,
+    },
+    trace::{Parent, TRACEPARENT},
 };
 
 /// Where a server listens unless told otherwise.
@@ -33,8 +36,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// More than a server of this contract sends in one message.
 pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
-/// What requests go through: a channel, and the credential.
-pub type Wire = InterceptedService<Channel, Bearer>;
+/// What requests go through: a channel, and what goes along with each.
+pub type Wire = InterceptedService<Channel, Along>;
 /// The client of lookups.
 pub type Registry = RegistryServiceClient<Wire>;
 /// The client of the feed.
@@ -109,11 +112,17 @@ fn usage(file: &std::path::Path, why: &str) -> CliError {
     CliError::Usage(format!("{}: {why}", file.display()))
 }
 
-/// Shows a token with every request.
-#[derive(Debug, Clone)]
-pub struct Bearer(Option<MetadataValue<Ascii>>);
+/// The span of whoever runs us, by the convention for processes.
+const TRACE: &str = "TRACEPARENT";
 
-impl Bearer {
+/// Goes along with every request: a token, and the trace that the command is part of.
+#[derive(Debug, Clone)]
+pub struct Along {
+    authorization: Option<MetadataValue<Ascii>>,
+    traceparent: Option<MetadataValue<Ascii>>,
+}
+
+impl Along {
     fn of(token: Option<String>) -> Result<Self, CliError> {
         let header = |token: String| {
             let value = format!("Bearer {token}").parse::<MetadataValue<Ascii>>();
@@ -121,14 +130,23 @@ impl Bearer {
             value.set_sensitive(true);
             Ok::<_, CliError>(value)
         };
-        Ok(Self(token.map(header).transpose()?))
+        Ok(Self { authorization: token.map(header).transpose()?, traceparent: traceparent() })
     }
 }
 
-impl Interceptor for Bearer {
+/// One that is none is left out: what the command does is worth more than its trace.
+fn traceparent() -> Option<MetadataValue<Ascii>> {
+    let text = std::env::var(TRACE).ok()?;
+    Parent::parse(&text).and_then(|_| text.parse().ok())
+}
+
+impl Interceptor for Along {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(header) = &self.0 {
+        if let Some(header) = &self.authorization {
             request.metadata_mut().insert("authorization", header.clone());
+        }
+        if let Some(header) = &self.traceparent {
+            request.metadata_mut().insert(TRACEPARENT, header.clone());
         }
         Ok(request)
     }
@@ -159,7 +177,7 @@ impl ServerArgs {
                 "--server {url}: the token would cross the network without TLS; use https, or say --token-in-the-clear"
             )));
         }
-        let bearer = Bearer::of(token)?;
+        let along = Along::of(token)?;
         let endpoint = Endpoint::from_shared(url.clone())
             .map_err(|e| CliError::Usage(format!("--server {}: {}", self.server, chain(&e))))?
             .connect_timeout(CONNECT_TIMEOUT)
@@ -175,7 +193,7 @@ impl ServerArgs {
                 .map_err(|e| CliError::Usage(format!("--ca, --certificate or --key: {}", chain(&e))))?,
         };
         match endpoint.connect().await {
-            Ok(channel) => Ok(Connection { wire: InterceptedService::new(channel, bearer) }),
+            Ok(channel) => Ok(Connection { wire: InterceptedService::new(channel, along) }),
             Err(error) => Err(CliError::Unreachable { server: url, cause: chain(&error) }),
         }
     }

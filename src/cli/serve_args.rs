@@ -40,6 +40,9 @@ pub struct ServeArgs {
     /// How to write the log [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// Who collects traces.
+    #[command(flatten)]
+    pub otlp: OtlpArgs,
     /// With which certificate.
     #[command(flatten)]
     pub tls: TlsArgs,
@@ -79,6 +82,18 @@ pub struct TlsArgs {
     /// The authorities whose clients' certificates are taken (PEM)
     #[arg(long, value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
+}
+
+/// Who collects traces, in a build that has them.
+#[derive(Debug, Clone, Default, Args)]
+pub struct OtlpArgs {
+    /// Where to send traces (OTLP over gRPC), such as http://127.0.0.1:4317; `none` for nowhere [default: what
+    /// OTEL_EXPORTER_OTLP_ENDPOINT says]
+    #[arg(long, env = "ATTACHE_OTLP", value_name = "URL")]
+    pub otlp: Option<String>,
+    /// How many of the traces that begin here to keep, 0 to 1 [default: 0.1]; of others the caller says
+    #[arg(long, value_name = "RATIO")]
+    pub otlp_ratio: Option<f64>,
 }
 
 /// Where the log of filings is kept.

@@ -1,5 +1,6 @@
 //! The configuration: flags over environment over one TOML file over defaults.
 
+mod otlp;
 mod security;
 
 use std::{
@@ -10,7 +11,10 @@ use std::{
 
 use serde::Deserialize;
 
-pub use self::security::{AccessRules, JwtRules, Security, TlsFiles};
+pub use self::{
+    otlp::Otlp,
+    security::{AccessRules, JwtRules, Security, TlsFiles},
+};
 use crate::{
     cli::serve_args::{self, JournalArgs, ServeArgs},
     feed,
@@ -91,6 +95,8 @@ pub struct Config {
     pub max_connection_age: Option<Duration>,
     /// Where numbers and readiness are told.
     pub admin: AdminPort,
+    /// Who collects traces; `None` is nobody.
+    pub otlp: Option<Otlp>,
 }
 
 /// Where numbers and readiness are told.
@@ -125,6 +131,8 @@ struct File {
     journal_snapshot_seconds: Option<u64>,
     max_connection_age_seconds: Option<u64>,
     admin: Option<String>,
+    otlp: Option<String>,
+    otlp_ratio: Option<f64>,
     reflection: Option<bool>,
     tls: Option<security::FileTls>,
     access: Option<security::FileAccess>,
@@ -157,6 +165,8 @@ pub enum Part {
     Reach,
     /// Where numbers and readiness are told.
     Admin,
+    /// Who collects traces.
+    Otlp,
     /// Where the store lies.
     DataDir,
 }
@@ -221,6 +231,7 @@ impl Config {
             None => file.log_format.unwrap_or_default(),
         };
         let admin = faults.noted(Part::Admin, admin(args.admin.as_deref().or(file.admin.as_deref())));
+        let otlp = faults.noted(Part::Otlp, otlp::otlp(&args.otlp, file.otlp, file.otlp_ratio)).flatten();
         let data_dir = faults.noted(Part::DataDir, place(folder, in_memory, sample));
         let defaults = feed::Settings::default();
         let config = Self {
@@ -229,6 +240,7 @@ impl Config {
             journal,
             security,
             admin: admin.unwrap_or(AdminPort::None),
+            otlp,
             max_connection_age: file.max_connection_age_seconds.filter(|s| *s > 0).map(Duration::from_secs),
             snapshots: snapshots(args.journal_snapshot_seconds.or(file.journal_snapshot_seconds)),
             data_dir: data_dir.unwrap_or(DataDir::Temporary),

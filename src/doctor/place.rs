@@ -37,6 +37,11 @@ impl Places {
         self.place(self.0.admin.is_some(), "--admin", "admin")
     }
 
+    pub(super) fn otlp(&self) -> String {
+        let is_said = self.0.otlp.otlp.is_some() || self.0.otlp.otlp_ratio.is_some();
+        self.place(is_said, "--otlp or ATTACHE_OTLP", "otlp")
+    }
+
     pub(super) fn log(&self) -> String {
         self.place(self.0.log.is_some(), "--log or ATTACHE_LOG", "log")
     }
@@ -70,6 +75,7 @@ impl Places {
             Part::Listen => (self.listen(), "say an IP address and a port"),
             Part::Reach => (self.listen(), "\"Facing a network\" in README.md shows how"),
             Part::Admin => (self.admin(), "say an IP address and a port, or none"),
+            Part::Otlp => (self.otlp(), "say the http:// or https:// address of a collector, or none"),
             Part::DataDir => (self.data_dir(), "name a folder on a disk of this machine"),
         }
     }

@@ -1,4 +1,5 @@
-//! What every request goes through: an id in every line of the log, a bound on its messages, its deadline.
+//! What every request goes through: an id in every line of the log, and that of its trace; a bound on its messages, its
+//! deadline.
 
 use std::{
     future::Future,
@@ -24,6 +25,7 @@ use crate::{
     domain::error::{Error, Reason, word},
     limits::{AUDIT, MAX_OPEN_REQUEST_BYTES, MAX_REQUEST_BYTES, MAX_WAY_BACK},
     metrics::Metrics,
+    trace::{self, Parent},
 };
 
 /// The header that carries a request's id in both directions.
@@ -171,7 +173,10 @@ where
 {
     let id = request_id(request.headers());
     let rpc = request.uri().path().trim_start_matches('/').to_owned();
-    let span = tracing::info_span!("request", request_id = %id.to_str().unwrap_or_default(), rpc);
+    let parent = Parent::of(request.headers());
+    let trace_id = parent.map(|parent| parent.trace_id);
+    let span = tracing::info_span!("request", request_id = %id.to_str().unwrap_or_default(), rpc, trace_id);
+    trace::begin(&span, parent, request.headers());
     let began = clock::ticks();
     let deadline =
         timeout_of(request.headers()).map(|after| Deadline { began, after: after - MAX_WAY_BACK.min(after / 10) });
@@ -208,6 +213,7 @@ where
         let Ok(mut response) = answered.await;
         let code = response.headers().get("grpc-status").and_then(|v| v.to_str().ok()).unwrap_or("0").to_owned();
         metrics.answered(&rpc, &code, began.elapsed());
+        trace::answered(&code);
         tracing::debug!(code, elapsed_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX), "answered");
         response.headers_mut().insert(REQUEST_ID, id);
         Ok(response)

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use rusqlite::{Transaction, TransactionBehavior};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::debug_span;
 
 use super::{
     Answer, KeepCursor, Publish, cursors,
@@ -31,6 +32,7 @@ use crate::{
         log::{self, Depth},
         read::{self, CursorRow},
     },
+    trace,
 };
 
 /// Batches read from the journal at once.
@@ -41,7 +43,7 @@ const MAX_SETTLE_PAUSE: Duration = Duration::from_secs(1);
 /// Makes a transaction durable.
 fn commit(transaction: Transaction<'_>) -> rusqlite::Result<()> {
     store::failing("store.commit")?;
-    transaction.commit()?;
+    debug_span!("commit").in_scope(|| transaction.commit())?;
     store::failing("store.committed")
 }
 
@@ -138,6 +140,7 @@ impl Group {
 
     /// Decides the jobs; where the first must find a later registry's day, moves that by one part instead.
     fn try_group(&mut self, jobs: &[Job]) -> Result<Tried> {
+        let _group = trace::group(jobs.iter().map(|job| &job.span)).entered();
         let before = self.store.head();
         let now_us = self.clock.now_us();
         let first = jobs.first().and_then(|job| day_before(&before, now_us, &job.request));
@@ -166,7 +169,7 @@ impl Group {
         let began = clock::ticks();
         let transaction = Transaction::new_unchecked(&self.store.connection, TransactionBehavior::Immediate)
             .map_err(|e| from_sqlite(&e))?;
-        let prepared = match prepare(&transaction, before, now_us, asked) {
+        let prepared = match debug_span!("decide").in_scope(|| prepare(&transaction, before, now_us, asked)) {
             Ok(prepared) => prepared,
             Err(spoilt) => match *spoilt {
                 // Without room nobody's entry can be applied.
@@ -190,7 +193,7 @@ impl Group {
         self.counts.apply.observe(began.elapsed().as_secs_f64());
         let began = clock::ticks();
         failpoints::at("writer.appending");
-        match self.journal.append(before.position, &prepared.batch) {
+        match debug_span!("append").in_scope(|| self.journal.append(before.position, &prepared.batch)) {
             Append::AtCommit => match commit(transaction) {
                 Ok(()) => Ok(self.committed(prepared, began)),
                 Err(error) if is_full(&error) => Err(from_sqlite(&error)),

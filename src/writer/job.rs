@@ -219,6 +219,8 @@ pub(super) struct Job {
     pub admission: Admission,
     /// The request's, so that its id is in every line that its filing writes.
     pub span: tracing::Span,
+    /// Ends when the writer takes it.
+    pub waits: tracing::Span,
 }
 
 /// What the filer is given back: the answer, and what was asked, because to free its messages takes time that the

@@ -28,6 +28,7 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 pub use self::follow::{batch_after, batch_end, position_of, stands_in};
 pub use self::job::{Act, Answer, KeepCursor, Request, Selection, Step};
@@ -134,7 +135,10 @@ fn run(group: &mut group::Group, mut waiting: mpsc::Receiver<Message>, arrived: 
         let mut stop = false;
         while let Some(message) = next.take() {
             match message {
-                Message::File(job) if job.admission.admit() => jobs.push(*job),
+                Message::File(mut job) if job.admission.admit() => {
+                    job.waits = Span::none();
+                    jobs.push(*job);
+                }
                 Message::File(_) => {}
                 Message::Sweep(floor, reply) => {
                     let _ = reply.send(group.sweep(floor));
@@ -176,7 +180,8 @@ impl Writer {
         }
         let (reply, answer) = oneshot::channel();
         let admission = Admission::default();
-        let job = Job { request, reply, admission: admission.clone(), span: tracing::Span::current() };
+        let (span, waits) = (Span::current(), tracing::debug_span!("queue"));
+        let job = Job { request, reply, admission: admission.clone(), span, waits };
         self.queue.try_send(Message::File(Box::new(job))).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 Error::new(Reason::Overloaded, format!("{WRITER_QUEUE} filings wait already; nothing happened"))

@@ -125,6 +125,7 @@ pub fn config() -> Config {
         security: attache::config::Security::default(),
         max_connection_age: None,
         admin: attache::config::AdminPort::None,
+        otlp: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use attache::{
-    cli::serve_args::{JournalArgs, ServeArgs, TlsArgs},
+    cli::serve_args::{JournalArgs, OtlpArgs, ServeArgs, TlsArgs},
     config::Config,
 };
 use proptest::prelude::*;
@@ -65,6 +65,11 @@ const LINES: &[&str] = &[
     "admin = \"none\"",
     "admin = \"127.0.0.1:9464\"",
     "admin = \"there\"",
+    "otlp = \"none\"",
+    "otlp = \"there\"",
+    "otlp = \"http://127.0.0.1:4317\"",
+    "otlp_ratio = 1.5",
+    "otlp_ratio = nan",
     "reflection = false",
     "lisen = 1",
     "[tls]",
@@ -90,7 +95,7 @@ const GRANTS: &[&str] = &[
 ];
 
 /// Words one of which names what an error is about, where it does not name the file.
-const ABOUT: &[&str] = &["journal", "stream", "tls:", "access:", "admin:", "listen", "home folder"];
+const ABOUT: &[&str] = &["journal", "stream", "tls:", "access:", "admin:", "otlp:", "listen", "home folder"];
 
 /// Where the file is written: it is read by its path alone.
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -123,6 +128,7 @@ fn args(config: PathBuf) -> ServeArgs {
         accept_day_jump: false,
         log: None,
         log_format: None,
+        otlp: OtlpArgs::default(),
         tls: TlsArgs::default(),
         journal,
         journal_snapshot_seconds: None,

@@ -46,6 +46,7 @@ use crate::{
         JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_OFFERS, JOURNAL_PING, JOURNAL_POLL_PAUSE,
         JOURNAL_READ_TIMEOUT, JOURNAL_YIELD, SNAPSHOT_CHUNK_SILENCE,
     },
+    trace::{self, TRACEPARENT},
 };
 
 /// See the module. Its [`JetStream::run`] must run beside whatever uses it.
@@ -181,6 +182,11 @@ impl JetStream {
         if failpoints::at("journal.publish").is_some() {
             return Offered::NotYet("the failpoint says so".to_owned());
         }
+        // Whoever looks at the stream finds the trace of a filing in it. Those who follow do not look.
+        let message = match trace::header() {
+            Some(header) => message.header(TRACEPARENT, header.as_str()),
+            None => message,
+        };
         let sent = self.context.send_publish(self.settings.subject(), message).await;
         let acknowledged = match sent {
             Ok(answer) => answer.await,

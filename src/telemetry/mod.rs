@@ -1,4 +1,8 @@
-//! Logs: lines of text or JSON on standard error, each with the spans it stands in, so with its request's id.
+//! Logs: lines of text or JSON on standard error, each with the spans it stands in, so with its request's id and that of
+//! its trace. Traces besides, if the configuration says where to, in a build that has them.
+
+#[cfg(feature = "otel")]
+mod otlp;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -7,7 +11,10 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, fmt};
 
-use crate::{config::LogFormat, limits::AUDIT};
+use crate::{
+    config::{Config, LogFormat},
+    limits::AUDIT,
+};
 
 /// Puts another filter in force.
 type Change = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
@@ -26,7 +33,7 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
         .with_target(false);
-    let (started, change): (_, Change) = match format {
+    let (begun, change): (_, Change) = match format {
         LogFormat::Text => {
             let builder = builder.with_filter_reloading();
             let handle = builder.reload_handle();
@@ -38,10 +45,45 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
             (builder.try_init(), Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string())))
         }
     };
-    started.map_err(|e| format!("logging was started before: {e}"))?;
+    begun.map_err(|e| format!("logging was started before: {e}"))?;
+    started(filter, change);
+    Ok(())
+}
+
+fn started(filter: &str, change: Change) {
     // (Only whoever started it comes here.)
     let _ = STARTED.set((change, Mutex::new(filter.to_owned())));
-    Ok(())
+}
+
+/// What sends traces, until it is ended; in most servers nothing.
+#[derive(Debug, Default)]
+#[must_use = "the last spans are sent when it is ended"]
+pub struct Traces {
+    #[cfg(feature = "otel")]
+    sending: Option<otlp::Sending>,
+}
+
+impl Traces {
+    /// Sends what is left, for a moment at most: it blocks.
+    pub fn end(self) {
+        #[cfg(feature = "otel")]
+        if let Some(sending) = self.sending {
+            sending.end();
+        }
+    }
+}
+
+/// Starts logging for a server, and sends traces if its configuration says where to. It wants the runtime to be there.
+///
+/// # Errors
+///
+/// If the log's filter cannot be read, or the collector's address makes no sense.
+pub fn serve(config: &Config) -> Result<Traces, String> {
+    #[cfg(feature = "otel")]
+    if let Some(otlp) = &config.otlp {
+        return Ok(Traces { sending: Some(otlp::init(config, otlp)?) });
+    }
+    init(&config.log, config.log_format).map(|()| Traces::default())
 }
 
 /// Checks a filter without logging by it.

@@ -1,0 +1,268 @@
+//! Traces: what a collector is told of a filing, from the caller's span through the writer.
+//!
+//! (Of a build with `--features otel`: `python3 tests/run.py --only otel`. Cargo.toml does not name it, because an image is
+//! built without the tests.)
+#![cfg(feature = "otel")]
+
+mod common;
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    io::{BufRead as _, BufReader},
+    pin::Pin,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use attache::pb::v1::{self, filing_service_client::FilingServiceClient};
+use common::visit_report;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, body::Body, server::NamedService};
+use tonic_prost::ProstCodec;
+
+const ATTACHE: &str = env!("CARGO_BIN_EXE_attache");
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const CALLER: &str = "00f067aa0ba902b7";
+
+/// As much of OTLP as is looked at (opentelemetry/proto/trace/v1/trace.proto). It is written here, because a collector made
+/// of the sender's own code would believe it everything.
+mod otlp {
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Export {
+        #[prost(message, repeated, tag = "1")]
+        pub resource_spans: Vec<ResourceSpans>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Exported {}
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct ResourceSpans {
+        #[prost(message, optional, tag = "1")]
+        pub resource: Option<Resource>,
+        #[prost(message, repeated, tag = "2")]
+        pub scope_spans: Vec<ScopeSpans>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Resource {
+        #[prost(message, repeated, tag = "1")]
+        pub attributes: Vec<Attribute>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Attribute {
+        #[prost(string, tag = "1")]
+        pub key: String,
+        #[prost(message, optional, tag = "2")]
+        pub value: Option<Text>,
+    }
+
+    /// A value, if it is a text.
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Text {
+        #[prost(string, tag = "1")]
+        pub text: String,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct ScopeSpans {
+        #[prost(message, repeated, tag = "2")]
+        pub spans: Vec<Span>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Span {
+        #[prost(bytes = "vec", tag = "1")]
+        pub trace_id: Vec<u8>,
+        #[prost(bytes = "vec", tag = "2")]
+        pub span_id: Vec<u8>,
+        #[prost(string, tag = "3")]
+        pub trace_state: String,
+        #[prost(bytes = "vec", tag = "4")]
+        pub parent_span_id: Vec<u8>,
+        #[prost(string, tag = "5")]
+        pub name: String,
+        /// 2 is a server's.
+        #[prost(int32, tag = "6")]
+        pub kind: i32,
+        #[prost(fixed64, tag = "7")]
+        pub start_ns: u64,
+        #[prost(fixed64, tag = "8")]
+        pub end_ns: u64,
+    }
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Collects traces.
+#[derive(Debug, Clone, Default)]
+struct Collector(Arc<Mutex<Vec<otlp::ResourceSpans>>>);
+
+impl NamedService for Collector {
+    const NAME: &'static str = "opentelemetry.proto.collector.trace.v1.TraceService";
+}
+
+impl tower::Service<http::Request<Body>> for Collector {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Boxed<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let collector = self.clone();
+        Box::pin(async move {
+            let mut grpc = tonic::server::Grpc::new(ProstCodec::<otlp::Exported, otlp::Export>::default());
+            Ok(grpc.unary(Taking(collector), request).await)
+        })
+    }
+}
+
+/// The collector's one method.
+struct Taking(Collector);
+
+impl tonic::server::UnaryService<otlp::Export> for Taking {
+    type Response = otlp::Exported;
+    type Future = Boxed<Result<Response<otlp::Exported>, Status>>;
+
+    fn call(&mut self, request: Request<otlp::Export>) -> Self::Future {
+        self.0.0.lock().unwrap().extend(request.into_inner().resource_spans);
+        Box::pin(std::future::ready(Ok(Response::new(otlp::Exported {}))))
+    }
+}
+
+impl Collector {
+    /// One that listens, and where.
+    async fn start() -> (Self, String) {
+        let collector = Self::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let serving = tonic::transport::Server::builder().add_service(collector.clone());
+        tokio::spawn(serving.serve_with_incoming(TcpListenerStream::new(listener)));
+        (collector, address)
+    }
+
+    /// The spans that it was told of.
+    fn spans(&self) -> Vec<otlp::Span> {
+        let told = self.0.lock().unwrap();
+        told.iter().flat_map(|of| &of.scope_spans).flat_map(|of| &of.spans).cloned().collect()
+    }
+
+    /// What it was told of the sender.
+    fn sender(&self, key: &str) -> Option<String> {
+        let told = self.0.lock().unwrap();
+        let said = told.first()?.resource.as_ref()?.attributes.iter().find(|said| said.key == key)?;
+        said.value.as_ref().map(|value| value.text.clone())
+    }
+}
+
+/// The server, killed at the end if nothing else ended it.
+struct Server {
+    process: Child,
+    address: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Server {
+    fn start(collector: &str, ratio: &str) -> Self {
+        let mut command = Command::new(ATTACHE);
+        command.args(["serve", "--in-memory", "--admin", "none", "--listen", "127.0.0.1:0"]);
+        command.args(["--otlp", collector, "--otlp-ratio", ratio]);
+        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on ").expect("it says where").to_owned();
+        Self { process, address }
+    }
+
+    /// Files a report, as part of a trace.
+    async fn file(&self, id: &str, traceparent: Option<&str>) {
+        let reports = vec![visit_report(id, "s", "KZ", "AZ", "2023-05-01")];
+        let mut request = Request::new(v1::FileReportsRequest { reports, ..Default::default() });
+        if let Some(traceparent) = traceparent {
+            request.metadata_mut().insert("traceparent", traceparent.parse().unwrap());
+            request.metadata_mut().insert("tracestate", "desk=7".parse().unwrap());
+        }
+        let mut filing = FilingServiceClient::connect(self.address.clone()).await.unwrap();
+        filing.file_reports(request).await.unwrap();
+    }
+
+    /// Has it end in good order. (The collector answers meanwhile, on other threads.)
+    fn end(mut self) {
+        let told = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status().unwrap();
+        assert!(told.success() && self.process.wait().unwrap().success());
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filing_is_one_trace_from_its_caller_through_the_writer() {
+    let (collector, address) = Collector::start().await;
+    // The caller keeps it, whatever the ratio is of those that begin here.
+    let server = Server::start(&address, "0");
+    server.file("v", Some(&format!("00-{TRACE}-{CALLER}-01"))).await;
+    server.end();
+    let spans = collector.spans();
+    let told: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
+    let named = |name: &str| {
+        let mut found = spans.iter().filter(|span| span.name == name);
+        let span = found.next().unwrap_or_else(|| panic!("{name} is not among {told:?}"));
+        assert!(found.next().is_none(), "there is one {name}: {told:?}");
+        span
+    };
+    let request = named("attache.v1.FilingService/FileReports");
+    assert_eq!((hex(&request.parent_span_id), request.kind), (CALLER.to_owned(), 2));
+    let group = named("group");
+    for (name, parent) in
+        [("queue", request), ("group", request), ("decide", group), ("append", group), ("commit", group)]
+    {
+        assert_eq!(hex(&named(name).parent_span_id), hex(&parent.span_id), "{name}");
+    }
+    for span in &spans {
+        assert_eq!((hex(&span.trace_id), span.trace_state.as_str()), (TRACE.to_owned(), "desk=7"), "{}", span.name);
+        assert!(span.start_ns <= span.end_ns && span.start_ns >= request.start_ns, "{}", span.name);
+    }
+    assert_eq!(spans.len(), 6, "{told:?}");
+    assert_eq!(collector.sender("service.name").as_deref(), Some("attache"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_that_nobody_keeps_is_not_told() {
+    let (collector, address) = Collector::start().await;
+    let server = Server::start(&address, "1");
+    server.file("v", Some(&format!("00-{TRACE}-{CALLER}-00"))).await;
+    server.file("w", None).await;
+    server.end();
+    let spans = collector.spans();
+    assert!(spans.iter().all(|span| hex(&span.trace_id) != TRACE), "its caller does not keep it");
+    let begun: Vec<_> = spans.iter().filter(|span| span.parent_span_id.is_empty()).map(|span| &span.name).collect();
+    assert_eq!(begun, ["attache.v1.FilingService/FileReports"], "traces begin with requests alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_is_not_there_holds_up_nothing() {
+    let nowhere = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let server = Server::start(&format!("http://{nowhere}"), "1");
+    for id in ["v", "w"] {
+        server.file(id, None).await;
+    }
+    let began = Instant::now();
+    server.end();
+    assert!(began.elapsed() < Duration::from_secs(15), "the end is bounded");
+}
