@@ -130,6 +130,8 @@ async fn start() -> Outcome<(String, oneshot::Sender<()>, Running, std::sync::Ar
         log_format: LogFormat::Text,
         drain: Duration::from_secs(1),
         max_store_bytes: None,
+        max_calls: attache::limits::MAX_CALLS_IN_FLIGHT,
+        message_timeout: attache::limits::MESSAGE_TIMEOUT,
         feed: feed::Settings::default(),
         journal: None,
         snapshots: None,

@@ -26,6 +26,9 @@ pub const IMPORT_ANSWERS: usize = 1;
 pub const MAX_IMPORT_ROUNDS: usize = 16;
 /// A request message, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
+/// How long the message of a request may take to come as a whole, once it is waited for; an import may take its time between
+/// its batches, and not in the middle of one.
+pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A request message of what is open to everybody, in bytes: health and reflection.
 pub const MAX_OPEN_REQUEST_BYTES: usize = 4 * 1024;
 /// Characters of a request id.
@@ -100,6 +103,9 @@ pub const MAX_COMPARED_TEXTS: usize = 8;
 /// Records that each way of finding candidates for `MatchRecords` compares.
 pub const MAX_COMPARED: usize = 200;
 
+/// Calls with one answer that are under way in the whole server; one more is refused with OVERLOADED before it is read.
+/// More than filings that wait for the writer: lookups go on while as many as may do.
+pub const MAX_CALLS_IN_FLIGHT: usize = 4096;
 /// Filings that wait for the writer; one more is refused with OVERLOADED.
 pub const WRITER_QUEUE: usize = 1024;
 /// Filings that share one transaction.
@@ -144,6 +150,8 @@ pub const SWEEP_ROWS: usize = 32;
 pub const SWEEP_PAUSE: Duration = Duration::from_millis(40);
 /// How long after a trim nothing is dropped yet: longer than any one read that began before it.
 pub const SWEEP_GRACE: Duration = Duration::from_secs(60);
+/// Cursors of one principal; one more is refused with QUOTA_EXCEEDED. Those on a journal's shelf are not counted.
+pub const MAX_CURSORS: usize = 10_000;
 /// How long a request id is remembered, in log time.
 pub const REQUEST_ID_RETENTION: Duration = Duration::from_secs(48 * 3600);
 
@@ -158,6 +166,9 @@ pub const REPLAY_PAGE_BYTES: usize = 512 * 1024;
 pub const REPLAY_READERS: usize = 4;
 /// Records that a snapshot reads from the store at once.
 pub const SNAPSHOT_PAGE_RECORDS: usize = 500;
+/// Watches of one server that are sent a snapshot at the same time, each with one page of records in memory; one more is
+/// refused with QUOTA_EXCEEDED.
+pub const MAX_SNAPSHOTS: usize = 256;
 /// Streams of one server; one more is refused with QUOTA_EXCEEDED.
 pub const MAX_WATCHES: usize = 100_000;
 
@@ -323,6 +334,7 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The limits that `GetLogInfo` tells, by name with the unit last.
 pub const TOLD: &[(&str, usize)] = &[
     ("batch_get_names", MAX_BATCH_GET_NAMES),
+    ("cursors", MAX_CURSORS),
     ("entry_bytes", MAX_ENTRY_BYTES),
     ("filter_values", MAX_FILTER_VALUES),
     ("filters", MAX_FILTERS),

@@ -28,7 +28,7 @@ pub struct Metrics {
     calls: HashMap<String, Call>,
     /// Calls that no service answers.
     other: Call,
-    /// Credentials that were not good, and what was not granted, by reason.
+    /// Credentials that were not good, what was not granted, and what there was no room for, by reason.
     refusals: Family<Refusal, Counter>,
     /// How the files of TLS and access were read again.
     reloads: Family<Reload, Counter>,
@@ -221,12 +221,13 @@ impl Metrics {
         let calls = calls.into_iter().map(|rpc| (rpc.clone(), call(&rpc))).collect();
         let other = call("other");
         let refusals = Family::<Refusal, Counter>::default();
-        let help = "Requests whose credential was not good, or to whose principal it was not granted";
+        let help =
+            "Requests whose credential was not good, to whose principal it was not granted, or that found no room";
         registry.register("refusals", help, refusals.clone());
         let reloads = Family::<Reload, Counter>::default();
         registry.register("reloads", "How files of TLS and access were read again", reloads.clone());
         // What has not happened yet is told as nothing: an alarm sees the first time.
-        for reason in ["CREDENTIAL_MISSING", "CREDENTIAL_EXPIRED", "ROLE_REQUIRED", "QUOTA_EXCEEDED"] {
+        for reason in ["CREDENTIAL_MISSING", "CREDENTIAL_EXPIRED", "ROLE_REQUIRED", "QUOTA_EXCEEDED", "OVERLOADED"] {
             drop(refusals.get_or_create(&Refusal { reason }));
         }
         for (what, outcome) in ["certificate", "rules"].into_iter().flat_map(|w| ["read", "refused"].map(|o| (w, o))) {

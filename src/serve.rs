@@ -79,6 +79,7 @@ pub struct Server {
     /// Says that the files of TLS and access are to be read again.
     reload: (mpsc::Sender<()>, mpsc::Receiver<()>),
     max_connection_age: Option<Duration>,
+    message_timeout: Duration,
     loaded: Option<sample::Loaded>,
     accept_day_jump: bool,
     /// How often replicas put a snapshot beside the journal; `None` is never.
@@ -140,7 +141,10 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
     .await?;
     let loaded =
         if config.sample { Some(load_sample(&store, &writer, clock::day(clock.now_us())).await?) } else { None };
-    let app = Arc::new(App::new(store, writer, hub, journal, tasks, clock, metrics).with_snapshots(config.snapshots));
+    let app = App::new(store, writer, hub, journal, tasks, clock, metrics)
+        .with_snapshots(config.snapshots)
+        .with_calls(config.max_calls);
+    let app = Arc::new(app);
     let (routes, health) = transport::routes(&app, config.security.reflection)
         .await
         .map_err(|e| Error::internal(format!("the descriptors cannot be served: {e}")))?;
@@ -159,6 +163,7 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         security,
         reload: mpsc::channel(1),
         max_connection_age: config.max_connection_age,
+        message_timeout: config.message_timeout,
         loaded,
         accept_day_jump: config.accept_day_jump,
         snapshots: config.snapshots,
@@ -290,6 +295,8 @@ impl Server {
             tls: self.security.tls.clone(),
             access: self.security.access.clone(),
             max_age: self.max_connection_age,
+            calls: self.app.calls.clone(),
+            message_timeout: self.message_timeout,
             metrics: Arc::clone(&self.app.metrics),
         };
         if let Some(listener) = self.admin {

@@ -27,7 +27,11 @@ struct Observed {
 
 impl Observed {
     async fn start() -> Self {
-        let config = Config { admin: AdminPort::At("127.0.0.1:0".parse().unwrap()), ..common::config() };
+        Self::with(common::config()).await
+    }
+
+    async fn with(config: Config) -> Self {
+        let config = Config { admin: AdminPort::At("127.0.0.1:0".parse().unwrap()), ..config };
         let parts = Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() };
         let server = serve::build(&config, parts).await.expect("the server starts");
         let (address, admin) =
@@ -100,6 +104,27 @@ async fn what_is_counted_is_what_happened() {
     let (hits, misses) = (number("attache_cache_hits_total").await, number("attache_cache_misses_total").await);
     assert_eq!((hits, misses), (1.0, 1.0), "the second lookup is answered by memory");
     assert!(number("attache_store_bytes").await > 0.0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_find_no_room_are_counted_and_the_admin_port_goes_on() {
+    let server = Observed::with(Config { max_calls: 1, ..common::config() }).await;
+    let refusals = "attache_refusals_total{reason=\"OVERLOADED\"}";
+    assert_eq!(server.number(refusals).await, 0.0);
+    let channel = tonic::transport::Endpoint::from_shared(server.address.clone()).unwrap().connect().await.unwrap();
+    let mut log = v1::log_service_client::LogServiceClient::new(channel.clone());
+    // Requests without a message, the first of which to come takes the place, and each of the others finds none.
+    let mut begun = Vec::new();
+    let mut refused = 0.0;
+    while refused == 0.0 {
+        begun.push(common::raw::begin(&channel, "attache.v1.LogService/GetLogInfo", &[]).await);
+        if log.get_log_info(v1::GetLogInfoRequest {}).await.is_err() {
+            refused = server.number(refusals).await;
+        }
+    }
+    assert!(refused >= 1.0, "{refused}");
+    drop(begun);
     server.stop().await;
 }
 

@@ -237,6 +237,43 @@ async fn a_store_is_verified_beside_its_server_and_damage_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_backup_is_refused_while_the_first_is_under_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = serve(folder.path()).await;
+    file(&server, "a", "2023-05-01").await;
+    let ask = async || server.log().backup(v1::BackupRequest::default()).await.map(tonic::Response::into_inner);
+    // The one place of this process's copies, so that the first cannot be done before the second is asked for.
+    let (take, taken) = tokio::sync::oneshot::channel();
+    let (give_back, given_back) = std::sync::mpsc::sync_channel::<()>(0);
+    let held = tokio::spawn(attache::tasks::copying(move || {
+        let _ = take.send(());
+        // Given back when its sender is dropped.
+        let _ = given_back.recv();
+        Ok(())
+    }));
+    patiently("the place of copies", taken).await.unwrap();
+    let mut first = ask().await.unwrap();
+    let second = ask().await.map(drop).expect_err("one is under way");
+    assert_eq!((second.code(), reason(&second).as_str()), (tonic::Code::Unavailable, "OVERLOADED"));
+    drop(give_back);
+    held.await.unwrap().unwrap();
+    let mut last = None;
+    while let Some(message) = patiently("a part", first.message()).await.unwrap() {
+        last = message.part;
+    }
+    assert!(matches!(last, Some(v1::backup_response::Part::End(_))), "{last:?}");
+    // Its place is free once its end was told, or soon after.
+    patiently("a place", async {
+        while let Err(status) = ask().await {
+            assert_eq!(reason(&status), "OVERLOADED");
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_does_not_replace_a_file_unless_it_is_told_to() {
     let (folder, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (server, _) = serve(folder.path()).await;

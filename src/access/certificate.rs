@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 /// What a certificate says of its owner, once TLS has verified it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Certificate {
     /// The first URI of its alternative names, else the first DNS name, else the common name.
     pub name: Arc<str>,
     /// The end of its validity, in microseconds since 1970.
     pub ends_at_us: i64,
+    /// Cancelled when the authority that proved it is not believed any more.
+    pub disowned: CancellationToken,
 }
 
 /// Reads a certificate in DER (RFC 5280); `None` if it cannot be read or names nobody.
@@ -30,7 +33,7 @@ pub fn identity(der: &[u8]) -> Option<Certificate> {
     let common = certificate.subject().iter_common_name().find_map(|name| name.as_str().ok());
     let name = uri.or(dns).or(common).filter(|name| !name.is_empty() && !name.chars().any(char::is_control))?;
     let ends_at_us = certificate.validity().not_after.timestamp().saturating_mul(1_000_000);
-    Some(Certificate { name: name.into(), ends_at_us })
+    Some(Certificate { name: name.into(), ends_at_us, disowned: CancellationToken::new() })
 }
 
 /// From when until when a certificate is good.

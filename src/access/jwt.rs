@@ -149,6 +149,10 @@ impl Issuer {
     /// Verifies the signature, and reads what is signed.
     fn read(&self, token: &str) -> Result<Proved> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| missing("the token is neither ours nor a JWT"))?;
+        // What it lists must be understood, or the token is not valid (RFC 7515, 4.1.11); the library does not look.
+        if header.crit.is_some() {
+            return Err(missing("the JWT demands extensions (crit), and none are understood here"));
+        }
         let Some(id) = header.kid else { return Err(missing("the JWT does not name its key (kid)")) };
         let unknown = || missing("the JWT is signed by a key that its issuer does not publish").with(UNKNOWN_KEY, &id);
         let (id, key) = self.keys.0.get_key_value(id.as_str()).ok_or_else(unknown)?;
@@ -242,5 +246,27 @@ impl ::signature::Verifier<Vec<u8>> for Ring {
 impl JwtVerifier for Ring {
     fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+
+    use super::*;
+
+    #[test]
+    fn a_jwt_that_demands_extensions_is_refused_whatever_they_are() {
+        let issuer = Issuer::new("i".to_owned(), "a".to_owned(), 0);
+        let refusal = |more: &str| {
+            let header = BASE64_URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"EdDSA","kid":"k"{more}}}"#));
+            issuer.verify(&format!("{header}.e30.AAAA"), 0).unwrap_err().message
+        };
+        // The key is not known here either: that it is looked for shows that the header was taken.
+        assert!(refusal("").contains("does not publish"), "{}", refusal(""));
+        for crit in [r#"["exp"]"#, r#"["b64"],"b64":false"#, "[]"] {
+            let refusal = refusal(&format!(r#","crit":{crit}"#));
+            assert!(refusal.contains("crit"), "{crit}: {refusal}");
+        }
     }
 }

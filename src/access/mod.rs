@@ -19,6 +19,7 @@ use std::{
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 pub use self::{
     certificate::{Certificate, Validity, identity, validity},
@@ -26,7 +27,7 @@ pub use self::{
     keys::{KeyPlace, fetch as fetch_keys, run as keep_keys},
     need::{Need, of as needs},
     policy::{Grant, Grants, Policy, Role, SourceLimit},
-    shares::{Allowance, StreamPlace},
+    shares::{Allowance, Place},
     tokens::{Secret, Tokens},
 };
 use crate::{
@@ -88,7 +89,8 @@ enum Credential {
     Token(blake3::Hash),
     /// By this key.
     Jwt(jwt::Signer),
-    Certificate,
+    /// As long as its authority is believed.
+    Certificate(CancellationToken),
 }
 
 impl Principal {
@@ -245,8 +247,17 @@ impl Access {
     /// # Errors
     ///
     /// `QUOTA_EXCEEDED` if there are too many open.
-    pub fn open(&self, principal: &Principal) -> Result<StreamPlace> {
+    pub fn open(&self, principal: &Principal) -> Result<Place> {
         self.shares.stream(&principal.name)
+    }
+
+    /// Counts a snapshot or backup that is sent, until its place is dropped.
+    ///
+    /// # Errors
+    ///
+    /// `QUOTA_EXCEEDED` if there are too many under way.
+    pub fn open_snapshot(&self, principal: &Principal) -> Result<Place> {
+        self.shares.snapshot(&principal.name)
     }
 
     fn principal(&self, shown: Shown<'_>) -> Result<Principal> {
@@ -256,8 +267,12 @@ impl Access {
             return self.of_bearer(&rules, bearer);
         }
         if let Some(certificate) = shown.certificate {
+            if certificate.disowned.is_cancelled() {
+                return Err(expired("the authority of the client's certificate is not believed any more"));
+            }
             let name = format!("cert:{}", certificate.name);
-            return self.granted(&rules, name, Some(certificate.ends_at_us), Credential::Certificate);
+            let credential = Credential::Certificate(certificate.disowned.clone());
+            return self.granted(&rules, name, Some(certificate.ends_at_us), credential);
         }
         if rules.policy.names(ANONYMOUS) {
             return self.granted(&rules, ANONYMOUS.to_owned(), None, Credential::None);
@@ -325,7 +340,7 @@ impl Access {
             Credential::None => rules.policy.names(ANONYMOUS),
             Credential::Token(digest) => rules.tokens.has(digest, &principal.name),
             Credential::Jwt(signer) => rules.issuer.as_ref().is_some_and(|issuer| issuer.keys().has(signer)),
-            Credential::Certificate => true,
+            Credential::Certificate(disowned) => !disowned.is_cancelled(),
         };
         if !stands {
             return Err(expired("the credential was revoked"));
@@ -349,8 +364,15 @@ impl Access {
                     None => std::future::pending().await,
                 }
             };
+            let disowned = async {
+                match &principal.credential {
+                    Credential::Certificate(disowned) => disowned.cancelled().await,
+                    _ => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = end => {}
+                () = disowned => {}
                 // (The sender lives as long as this.)
                 _ = changes.changed() => {}
             }

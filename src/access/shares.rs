@@ -29,6 +29,8 @@ pub struct Allowance {
     pub filing_bytes_per_second: Option<NonZeroU32>,
     /// Watches, imports and backups at the same time.
     pub streams: Option<NonZeroU32>,
+    /// Watches that are sent the snapshot that they begin with, and backups, at the same time.
+    pub snapshots: Option<NonZeroU32>,
 }
 
 type Limiter = DefaultKeyedRateLimiter<Arc<str>>;
@@ -38,8 +40,9 @@ pub(super) struct Shares {
     requests: Option<Limiter>,
     filings: Option<Limiter>,
     streams: Option<NonZeroU32>,
-    /// Those that are open.
-    open: Mutex<BTreeMap<Arc<str>, u32>>,
+    snapshots: Option<NonZeroU32>,
+    /// How many of each principal are open.
+    open: Mutex<BTreeMap<(Arc<str>, Kind), u32>>,
     /// Until those who have been quiet are forgotten.
     asked: AtomicU32,
 }
@@ -50,11 +53,18 @@ impl fmt::Debug for Shares {
     }
 }
 
-/// A stream's place among those of its principal, until it is dropped.
+/// What is counted while it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Stream,
+    Snapshot,
+}
+
+/// A place among those of its principal, until it is dropped.
 #[derive(Debug)]
-pub struct StreamPlace {
+pub struct Place {
     shares: Arc<Shares>,
-    principal: Arc<str>,
+    of: (Arc<str>, Kind),
 }
 
 impl Shares {
@@ -65,6 +75,7 @@ impl Shares {
             requests: allowance.requests_per_second.map(|rate| RateLimiter::keyed(Quota::per_second(rate))),
             filings: allowance.filing_bytes_per_second.map(|rate| RateLimiter::keyed(bytes(rate))),
             streams: allowance.streams,
+            snapshots: allowance.snapshots,
             open: Mutex::default(),
             asked: AtomicU32::new(0),
         }
@@ -96,26 +107,47 @@ impl Shares {
     }
 
     /// One stream more.
-    pub fn stream(self: &Arc<Self>, principal: &Arc<str>) -> Result<StreamPlace> {
+    pub fn stream(self: &Arc<Self>, principal: &Arc<str>) -> Result<Place> {
+        self.open(principal, Kind::Stream, self.streams)
+            .map_err(|most| full(principal, format!("{principal} has {most} streams open already"), most))
+    }
+
+    /// One snapshot or backup more.
+    pub fn snapshot(self: &Arc<Self>, principal: &Arc<str>) -> Result<Place> {
+        self.open(principal, Kind::Snapshot, self.snapshots)
+            .map_err(|most| full(principal, format!("{principal} is sent {most} snapshots or backups already"), most))
+    }
+
+    /// A place, or how many there are if all are taken.
+    fn open(
+        self: &Arc<Self>,
+        principal: &Arc<str>,
+        kind: Kind,
+        most: Option<NonZeroU32>,
+    ) -> std::result::Result<Place, u32> {
+        let of = (Arc::clone(principal), kind);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = open.entry(Arc::clone(principal)).or_default();
-        if self.streams.is_some_and(|most| *of >= most.get()) {
-            let why = format!("{principal} has {of} streams open already");
-            return Err(Error::new(Reason::QuotaExceeded, why).with("limit", *of));
+        let count = open.entry(of.clone()).or_default();
+        if most.is_some_and(|most| *count >= most.get()) {
+            return Err(*count);
         }
-        *of += 1;
-        Ok(StreamPlace { shares: Arc::clone(self), principal: Arc::clone(principal) })
+        *count += 1;
+        Ok(Place { shares: Arc::clone(self), of })
     }
 }
 
-impl Drop for StreamPlace {
+impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.shares.open.lock().unwrap_or_else(PoisonError::into_inner);
-        match open.get_mut(&self.principal) {
-            Some(of) if *of > 1 => *of -= 1,
-            _ => drop(open.remove(&self.principal)),
+        match open.get_mut(&self.of) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(open.remove(&self.of)),
         }
     }
+}
+
+fn full(principal: &str, why: String, most: u32) -> Error {
+    Error::new(Reason::QuotaExceeded, why).with("limit", most).with("principal", principal)
 }
 
 fn exceeded(principal: &str, what: &str, wait: Duration) -> Error {

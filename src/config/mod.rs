@@ -83,6 +83,10 @@ pub struct Config {
     pub drain: Duration,
     /// The allowance of the store's file in bytes; `None` is the disk's.
     pub max_store_bytes: Option<u64>,
+    /// Calls with one answer that may be under way.
+    pub max_calls: usize,
+    /// How long the message of a request may take to come as a whole.
+    pub message_timeout: Duration,
     /// The feed's capacities.
     pub feed: feed::Settings,
     /// The stream that replicas share; `None` is the store's own log.
@@ -146,7 +150,10 @@ struct FileLimits {
     store_bytes: Option<u64>,
     ring_bytes: Option<usize>,
     replay_page_revisions: Option<usize>,
+    calls: Option<usize>,
+    message_seconds: Option<u64>,
     watches: Option<usize>,
+    snapshots: Option<usize>,
     stall_seconds: Option<u64>,
 }
 
@@ -251,10 +258,13 @@ impl Config {
             log_format,
             drain: file.drain_seconds.map_or(limits::DRAIN_DEADLINE, Duration::from_secs),
             max_store_bytes: file.limits.store_bytes,
+            max_calls: file.limits.calls.unwrap_or(limits::MAX_CALLS_IN_FLIGHT).max(1),
+            message_timeout: message_timeout(file.limits.message_seconds),
             feed: feed::Settings {
                 ring_bytes: file.limits.ring_bytes.unwrap_or(defaults.ring_bytes),
                 page_revisions: file.limits.replay_page_revisions.unwrap_or(defaults.page_revisions).max(1),
                 max_watches: file.limits.watches.unwrap_or(defaults.max_watches),
+                max_snapshots: file.limits.snapshots.unwrap_or(defaults.max_snapshots),
                 stall_timeout: file.limits.stall_seconds.map_or(defaults.stall_timeout, Duration::from_secs),
             },
         };
@@ -309,6 +319,11 @@ fn beside(file: &Path) -> &Path {
 fn read_file(path: &Path) -> Result<File, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|e| ConfigError(format!("{}: {e}", path.display())))?;
     toml::from_str(&text).map_err(|e| ConfigError(format!("{}: {e}", path.display())))
+}
+
+/// At least a second: what is sent takes some time.
+fn message_timeout(seconds: Option<u64>) -> Duration {
+    seconds.map_or(limits::MESSAGE_TIMEOUT, |seconds| Duration::from_secs(seconds.max(1)))
 }
 
 /// How often, if at all.

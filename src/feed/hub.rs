@@ -35,6 +35,8 @@ pub struct Hub {
     readers: Arc<Semaphore>,
     /// Bounds the streams; each keeps its place until the transport lets go of it.
     places: Arc<Semaphore>,
+    /// Bounds how many of them are sent a snapshot at once.
+    snapshots: Arc<Semaphore>,
     counts: Feeding,
 }
 
@@ -81,12 +83,14 @@ impl Hub {
             next_id: 0,
         };
         let places = Arc::new(Semaphore::new(settings.max_watches));
+        let snapshots = Arc::new(Semaphore::new(settings.max_snapshots));
         Arc::new(Self {
             inner: Mutex::new(inner),
             places,
             settings,
             draining: CancellationToken::new(),
             readers: Arc::new(Semaphore::new(REPLAY_READERS)),
+            snapshots,
             counts: Feeding::default(),
         })
     }
@@ -182,6 +186,19 @@ impl Hub {
     #[must_use]
     pub fn readers(&self) -> &Arc<Semaphore> {
         &self.readers
+    }
+
+    /// A place for a subscriber that is sent a snapshot, until it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// `QUOTA_EXCEEDED` beyond the number of snapshots.
+    pub fn open_snapshot(&self) -> Result<OwnedSemaphorePermit> {
+        let most = self.settings.max_snapshots;
+        Arc::clone(&self.snapshots).try_acquire_owned().map_err(|_| {
+            let message = format!("{most} watches are sent a snapshot already; start again when some have theirs");
+            Error::new(Reason::QuotaExceeded, message).with("limit", most)
+        })
     }
 
     /// Registers a subscriber; from now on nothing that may match it is missed.

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub use self::{
     frames::{Selection, event},
     hub::{Hub, Polled, Subscriber},
-    subscription::{Acknowledged, Ends, Frames, Options, Plan, Start, Until, subscribe},
+    subscription::{Acknowledged, Ends, Frames, Options, Plan, SnapshotPlace, Start, Until, subscribe},
 };
 use crate::limits;
 
@@ -28,6 +28,8 @@ pub struct Settings {
     pub page_revisions: usize,
     /// Streams at the same time.
     pub max_watches: usize,
+    /// Those of them that are sent a snapshot at the same time.
+    pub max_snapshots: usize,
     /// How long a transport may accept nothing before its stream is reset.
     pub stall_timeout: Duration,
 }
@@ -38,6 +40,7 @@ impl Default for Settings {
             ring_bytes: limits::RING_BYTES,
             page_revisions: limits::REPLAY_PAGE_REVISIONS,
             max_watches: limits::MAX_WATCHES,
+            max_snapshots: limits::MAX_SNAPSHOTS,
             stall_timeout: limits::STALL_TIMEOUT,
         }
     }

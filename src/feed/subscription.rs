@@ -144,7 +144,10 @@ impl Stream for Frames {
     }
 }
 
-/// Starts a watch.
+/// A place that is kept until the watch was sent the snapshot that it begins with.
+pub type SnapshotPlace = Box<dyn Send + Sync>;
+
+/// Starts a watch. `place`, if there is one, is dropped once its snapshot was sent.
 ///
 /// # Errors
 ///
@@ -156,8 +159,10 @@ pub fn subscribe(
     plan: Plan,
     acknowledged: Acknowledged,
     ends: Ends,
+    place: Option<SnapshotPlace>,
 ) -> Result<Frames> {
-    let (subscriber, place) = hub.subscribe(plan.selection.filters.clone(), plan.selection.types.clone())?;
+    let of_snapshot = matches!(plan.start, Start::Snapshot { .. }).then(|| hub.open_snapshot()).transpose()?;
+    let (subscriber, stream) = hub.subscribe(plan.selection.filters.clone(), plan.selection.types.clone())?;
     let head = hub.head();
     let goal = match acknowledged {
         Acknowledged::Here => Goal::Revision(head.revision),
@@ -185,11 +190,14 @@ pub fn subscribe(
         behind: false,
         last_frame: clock::ticks(),
         interval: plan.options.progress,
+        of_snapshot: (of_snapshot, place),
         plan,
     });
     let ends_with = Arc::clone(&ending);
     let task = async move {
         let stopped = tokio::select! {
+            // Who may not watch any more is told that, and not to go on elsewhere.
+            biased;
             error = if_any(ends.refused) => Err(Stop::Failed(error)),
             stopped = watch.run() => stopped,
         };
@@ -202,7 +210,7 @@ pub fn subscribe(
     };
     debug_assert!(size_of_val(&task) <= WATCH_TASK_BYTES, "a watch takes {} bytes", size_of_val(&task));
     tasks.spawn("watch", task);
-    Ok(Frames { queue, ending, _place: place })
+    Ok(Frames { queue, ending, _place: stream })
 }
 
 /// Why a watch stops before its end.
@@ -265,6 +273,8 @@ struct Watch {
     last_frame: clock::Ticks,
     /// The jittered interval until the next progress.
     interval: Duration,
+    /// The places among the snapshots of the server and of its client, while it is sent one.
+    of_snapshot: (Option<OwnedSemaphorePermit>, Option<SnapshotPlace>),
 }
 
 impl Watch {
@@ -317,6 +327,7 @@ impl Watch {
                 self.at = Token { phase: Phase::Snapshot { after: after.clone(), filters }, ..whole.clone() };
                 self.begin().await?;
                 self.snapshot(revision, after, filters).await?;
+                drop(std::mem::take(&mut self.of_snapshot));
                 self.at = whole;
             }
         }

@@ -538,3 +538,14 @@ pub fn cursor(connection: &Connection, principal: &str, name: &str) -> Result<Op
                WHERE principal = ?1 AND name = ?2";
     row(connection, sql, (principal, name), |r| cursor_row(r, 0))
 }
+
+/// Whether a principal has so many cursors, or more; with none everybody has.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn has_cursors(connection: &Connection, principal: &str, count: usize) -> Result<bool> {
+    let Some(before) = count.checked_sub(1) else { return Ok(true) };
+    let sql = "SELECT 1 FROM cursors WHERE principal = ?1 LIMIT 1 OFFSET ?2";
+    Ok(row(connection, sql, (principal, before), |_| Ok(()))?.is_some())
+}

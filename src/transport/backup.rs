@@ -26,7 +26,7 @@ type Sender = mpsc::Sender<std::result::Result<BackupResponse, Status>>;
 
 /// Begins a backup, if none is under way.
 pub(super) fn parts(app: &Arc<App>, caller: &Caller) -> Result<Parts> {
-    let own = caller.open()?;
+    let own = (caller.open()?, caller.open_snapshot()?);
     let place = Arc::clone(&app.backups)
         .try_acquire_owned()
         .map_err(|_| Error::new(Reason::Overloaded, "another backup is under way; nothing happened"))?;

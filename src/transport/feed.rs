@@ -23,7 +23,7 @@ use crate::{
         name::{self, KINDS},
         token::{Phase, Token},
     },
-    feed::{self, Acknowledged, Ends, Options, Plan, Selection, Start, Until},
+    feed::{self, Acknowledged, Ends, Options, Plan, Selection, SnapshotPlace, Start, Until},
     limits::{
         DEFAULT_BATCH_EVENTS, DEFAULT_FRAME_BYTES, DEFAULT_PROGRESS, MAX_BATCH_EVENTS, MAX_FRAME_BYTES, MAX_PAGE_BYTES,
         MAX_PAGE_CANDIDATES, MAX_PROGRESS, MIN_FRAME_BYTES, MIN_PROGRESS, REPLAY_PAGE_BYTES, REPLAY_PAGE_REVISIONS,
@@ -58,8 +58,11 @@ impl FeedService for Feed {
         let (wait, caller) = (time_left(&request), Caller::of(&request)?);
         let (plan, acknowledged) = self.plan(request.into_inner(), wait).await?;
         let place = caller.open()?;
+        let of_snapshot = matches!(plan.start, Start::Snapshot { .. }).then(|| caller.open_snapshot()).transpose()?;
+        let of_snapshot = of_snapshot.flatten().map(|place| Box::new(place) as SnapshotPlace);
         let ends = Ends { leaving: caller.leaving().clone(), refused: caller.refused() };
-        let frames = feed::subscribe(&self.0.hub, &self.0.store, &self.0.tasks, plan, acknowledged, ends)?;
+        let App { hub, store, tasks, .. } = &*self.0;
+        let frames = feed::subscribe(hub, store, tasks, plan, acknowledged, ends, of_snapshot)?;
         // Its place goes with the stream.
         let frames = frames.map(move |frame| {
             let _ = &place;

@@ -12,7 +12,7 @@ use tonic::{Status, Streaming};
 use super::filing::{Asking, Filing, check_request_id, may_file, parse_intent, parse_reason, too_many};
 use super::request::Caller;
 use crate::{
-    access::StreamPlace,
+    access::Place,
     clock,
     domain::{
         error::{Error, Reason, Result, Violation},
@@ -35,7 +35,7 @@ pub(super) fn answers(
     filing: Filing,
     batches: Streaming<ImportReportsRequest>,
     asking: Asking,
-    place: Option<StreamPlace>,
+    place: Option<Place>,
 ) -> Answers {
     let (answers, told) = mpsc::channel(IMPORT_ANSWERS);
     let tasks = filing.0.tasks.clone();

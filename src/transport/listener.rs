@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use super::{
-    Tls,
+    Calls, Tls,
     request::{self, Gate},
 };
 use crate::{
@@ -54,6 +54,10 @@ pub struct Greeting {
     pub access: Option<Arc<Access>>,
     /// After how long a connection is told to go, a tenth more or less; `None` is never.
     pub max_age: Option<Duration>,
+    /// The places of the whole server's calls.
+    pub calls: Calls,
+    /// How long the message of a request may take to come as a whole.
+    pub message_timeout: Duration,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -115,28 +119,29 @@ async fn connection(stream: TcpStream, routes: Routes, greeting: Greeting, leavi
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "nodelay");
     }
-    let Greeting { tls, access, max_age, metrics } = greeting;
+    let Greeting { tls, access, max_age, calls, message_timeout, metrics } = greeting;
     let peer = stream.peer_addr().ok();
     let greeted = async {
-        let (stream, certificate) = match tls {
+        let (stream, proved) = match tls {
             None => (Box::new(stream) as Box<dyn Stream>, None),
             Some(tls) => {
-                let (stream, certificate) = tls.accept(stream).await?;
-                (Box::new(stream) as Box<dyn Stream>, certificate)
+                let (stream, proved) = tls.accept(stream).await?;
+                (Box::new(stream) as Box<dyn Stream>, proved)
             }
         };
         let stream = Begun::read(stream).await?;
-        Ok::<_, io::Error>(stream.map(|stream| (stream, certificate)))
+        Ok::<_, io::Error>(stream.map(|stream| (stream, proved)))
     };
     let greeted = tokio::select! {
         greeted = tokio::time::timeout(HANDSHAKE_TIMEOUT, greeted) => greeted,
         () = leaving.cancelled() => return,
     };
     match greeted {
-        Ok(Ok(Some((stream, certificate)))) => {
+        Ok(Ok(Some((stream, proved)))) => {
             let open = metrics.connection();
-            let gate = Gate { access, certificate, leaving, peer, metrics };
-            speak(stream, routes, gate, max_age).await;
+            let (certificate, disowned) = proved.map(|of| (of.certificate, of.disowned)).unzip();
+            let gate = Gate { access, certificate, leaving, peer, calls, message_timeout, metrics };
+            speak(stream, routes, gate, max_age, disowned).await;
             drop(open);
         }
         Ok(Err(error)) => tracing::debug!(%error, ?peer, "a connection was not greeted"),
@@ -212,8 +217,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// Speaks HTTP/2 until either side is done.
-async fn speak(stream: impl Stream + 'static, routes: Routes, gate: Gate, max_age: Option<Duration>) {
+/// Speaks HTTP/2 until either side is done. Once its client is disowned, if it proved who it is, what rests on that was
+/// ended already; the rest is told to go.
+async fn speak(
+    stream: impl Stream + 'static,
+    routes: Routes,
+    gate: Gate,
+    max_age: Option<Duration>,
+    disowned: Option<impl Future<Output = ()>>,
+) {
     let mut builder = auto::Builder::new(TokioExecutor::new()).http2_only();
     builder
         .http2()
@@ -232,7 +244,13 @@ async fn speak(stream: impl Stream + 'static, routes: Routes, gate: Gate, max_ag
     let old = if_any(max_age.map(tokio::time::sleep));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        aged = async { tokio::select! { () = leaving.cancelled() => false, () = old => true } } => {
+        aged = async {
+            tokio::select! {
+                () = leaving.cancelled() => false,
+                () = old => true,
+                () = if_any(disowned) => true,
+            }
+        } => {
             // GOAWAY first: the client asks elsewhere from now on, and its watches are told to follow.
             connection.as_mut().graceful_shutdown();
             leaving.cancel();

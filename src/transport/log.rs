@@ -49,7 +49,8 @@ impl LogService for Log {
             (Some(Durable::Unknown), _) => Durability::Unspecified,
             (None, Sync::Off) => Durability::Unsynced,
         };
-        let watches = ("watches", self.0.hub.settings().max_watches);
+        let feed = self.0.hub.settings();
+        let own = [("calls", self.0.calls.most()), ("snapshots", feed.max_snapshots), ("watches", feed.max_watches)];
         let limit = |(name, value): &(&str, usize)| Limit {
             name: (*name).to_owned(),
             value: i64::try_from(*value).unwrap_or(i64::MAX),
@@ -61,7 +62,7 @@ impl LogService for Log {
             revision: head.revision,
             recorded_at: (head.revision > 0).then(|| clock::timestamp(head.recorded_at_us)),
             durability: durability.into(),
-            limits: limits::TOLD.iter().chain([&watches]).map(limit).collect(),
+            limits: limits::TOLD.iter().chain(&own).map(limit).collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             day: head.day.map(date::show).unwrap_or_default(),
             replaying: head.replaying,

@@ -1,6 +1,7 @@
 //! gRPC: one file per service, and the only places that know its codes and its wire.
 
 mod backup;
+mod calls;
 pub mod codec;
 mod explain;
 mod feed;
@@ -22,6 +23,7 @@ mod tls;
 
 use self::readiness::Looks;
 pub use self::{
+    calls::Calls,
     readiness::{Health, watch_over_lag},
     tls::{Material, Tls, validities},
 };
@@ -35,6 +37,7 @@ use crate::{
     clock::Clock,
     feed::Hub,
     journal::Journal,
+    limits::MAX_CALLS_IN_FLIGHT,
     metrics::Metrics,
     pb::{
         self,
@@ -70,6 +73,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// The places of calls that are under way.
+    pub calls: Calls,
     /// How often a snapshot is made beside the journal; `None` is never.
     snapshots: Option<Duration>,
     /// One backup at a time.
@@ -100,6 +105,7 @@ impl App {
             tasks,
             clock,
             metrics,
+            calls: Calls::new(MAX_CALLS_IN_FLIGHT),
             snapshots: None,
             backups: Arc::new(Semaphore::new(1)),
             points: points::Points::default(),
@@ -111,6 +117,12 @@ impl App {
     #[must_use]
     pub fn with_snapshots(self, every: Option<Duration>) -> Self {
         Self { snapshots: every, ..self }
+    }
+
+    /// The same, with so many calls under way at the same time.
+    #[must_use]
+    pub fn with_calls(self, most: usize) -> Self {
+        Self { calls: Calls::new(most), ..self }
     }
 
     /// By how many batches the journal is ahead of this store, as it last said; `None` if it does not say.

@@ -18,9 +18,12 @@ use tonic::{Status, body::Body, service::Routes};
 use tower::Service as _;
 use tracing::Instrument as _;
 
-use super::status;
+use super::{
+    calls::{self, Calls, Place},
+    status,
+};
 use crate::{
-    access::{self, Access, Certificate, Need, Principal, Role, Shown, StreamPlace},
+    access::{self, Access, Certificate, Need, Principal, Role, Shown},
     clock,
     domain::error::{Error, Reason, word},
     limits::{AUDIT, MAX_OPEN_REQUEST_BYTES, MAX_REQUEST_BYTES, MAX_WAY_BACK},
@@ -63,6 +66,10 @@ pub(super) struct Gate {
     pub leaving: CancellationToken,
     /// Where it comes from.
     pub peer: Option<SocketAddr>,
+    /// The places of the whole server's calls.
+    pub calls: Calls,
+    /// How long a message may take to come as a whole.
+    pub message_timeout: Duration,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -85,6 +92,12 @@ impl Gate {
             _ => {}
         }
         admitted
+    }
+
+    /// A place for a call, named `package.Service/Method`, if it takes one. Not a line of the log for each that finds none:
+    /// there are most of them when there is least time.
+    fn place(&self, call: &str) -> Result<Option<Place>, Error> {
+        self.calls.place(call).inspect_err(|error| self.metrics.refused(word(error.reason)))
     }
 
     /// Counts and logs a refusal, for want of a credential, a role or a share.
@@ -151,8 +164,13 @@ impl Caller {
     }
 
     /// Counts a stream of theirs until its place is dropped.
-    pub fn open(&self) -> Result<Option<StreamPlace>, Error> {
+    pub fn open(&self) -> Result<Option<access::Place>, Error> {
         self.gate.access.as_ref().map(|access| access.open(&self.principal)).transpose()
+    }
+
+    /// Counts a snapshot or backup that they are sent, until its place is dropped.
+    pub fn open_snapshot(&self) -> Result<Option<access::Place>, Error> {
+        self.gate.access.as_ref().map(|access| access.open_snapshot(&self.principal)).transpose()
     }
 
     /// Cancelled when their connection is to end.
@@ -180,11 +198,15 @@ where
     let began = clock::ticks();
     let deadline =
         timeout_of(request.headers()).map(|after| Deadline { began, after: after - MAX_WAY_BACK.min(after / 10) });
-    let wants_one = rpc.starts_with("attache.");
     let need = access::needs(&rpc);
-    // What is open to everybody is small.
-    let most = if need == Need::Nothing { MAX_OPEN_REQUEST_BYTES } else { MAX_REQUEST_BYTES };
-    let mut request = request.map(|body| Body::new(Bounded::new(body, wants_one, most)));
+    let expected = Expected {
+        one: rpc.starts_with("attache."),
+        many: calls::sends_many(&rpc),
+        // What is open to everybody is small.
+        most: if need == Need::Nothing { MAX_OPEN_REQUEST_BYTES } else { MAX_REQUEST_BYTES },
+        within: gate.message_timeout,
+    };
+    let mut request = request.map(|body| Body::new(Bounded::new(body, expected)));
     // The deadline is ours to keep: tonic's answer to it is CANCELLED.
     request.headers_mut().remove("grpc-timeout");
     if let Some(deadline) = deadline {
@@ -197,16 +219,18 @@ where
     async move {
         let metrics = Arc::clone(&gate.metrics);
         let answered = async {
-            let principal = match gate.admit(need, request.headers()) {
+            // Whoever may not ask takes no place.
+            let admitted = gate.admit(need, request.headers()).and_then(|who| Ok((who, gate.place(&rpc)?)));
+            let (principal, place) = match admitted {
                 Err(error) => return Ok(status::from_error(&error).into_http()),
-                Ok(principal) => principal,
+                Ok(admitted) => admitted,
             };
             request.extensions_mut().insert(Caller { principal, gate, need });
             let answer = routes.call(request);
-            let Some(deadline) = waits else { return answer.await };
+            let Some(deadline) = waits else { return answer.await.map(|answer| calls::held(answer, place)) };
             let late = |_| Error::new(Reason::Deadline, "the deadline passed before the answer");
             match tokio::time::timeout(deadline.left(), answer).await.map_err(late) {
-                Ok(answered) => answered,
+                Ok(answered) => answered.map(|answer| calls::held(answer, place)),
                 Err(error) => Ok(status::from_error(&error).into_http()),
             }
         };
@@ -251,13 +275,26 @@ fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-/// A request's body whose messages are bounded before they are read, and whole: what tonic says of them has no details.
-struct Bounded<B> {
-    inner: Pin<Box<B>>,
-    /// Whether the body must have a message; those of streams need none.
-    wants_one: bool,
+/// What a request's body is to be.
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    /// Whether it must have a message; those of streams need none.
+    one: bool,
+    /// Whether it may have any number of messages, with any time between them; else it must end in time.
+    many: bool,
     /// Bytes of a message at most.
     most: usize,
+    /// How long a message may take to come as a whole, once it is waited for.
+    within: Duration,
+}
+
+/// A request's body whose messages are bounded before they are read, and come whole, and in time: what tonic says of them
+/// has no details, and it would wait for the rest of one for as long as the client likes.
+struct Bounded<B> {
+    inner: Pin<Box<B>>,
+    expected: Expected,
+    /// When the message that is waited for is late; `None` while none is.
+    late: Option<Pin<Box<tokio::time::Sleep>>>,
     begun: bool,
     /// The prefix of the message that begins: a flag and four bytes of length.
     prefix: [u8; 5],
@@ -267,14 +304,14 @@ struct Bounded<B> {
 }
 
 impl<B> Bounded<B> {
-    fn new(body: B, wants_one: bool, most: usize) -> Self {
-        Self { inner: Box::pin(body), wants_one, most, begun: false, prefix: [0; 5], filled: 0, left: 0 }
+    fn new(body: B, expected: Expected) -> Self {
+        Self { inner: Box::pin(body), expected, late: None, begun: false, prefix: [0; 5], filled: 0, left: 0 }
     }
 
     /// Whether the body may end here.
     fn end(&mut self) -> Result<(), Status> {
         // Said once.
-        let missing = std::mem::take(&mut self.wants_one) && !self.begun;
+        let missing = std::mem::take(&mut self.expected.one) && !self.begun;
         let torn = std::mem::take(&mut self.filled) > 0 || std::mem::take(&mut self.left) > 0;
         match (missing, torn) {
             (_, true) => Err(status::unreadable("the request ends in the middle of a message")),
@@ -290,6 +327,7 @@ impl<B> Bounded<B> {
                 let passing = self.left.min(piece.len());
                 self.left -= passing;
                 piece.advance(passing);
+                self.came();
                 continue;
             }
             self.prefix[self.filled] = piece[0];
@@ -303,14 +341,37 @@ impl<B> Bounded<B> {
                     return Err(status::unreadable("the message is marked as compressed; send it as it is"));
                 }
                 self.left = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-                if self.left > self.most {
-                    let message = format!("the message is {} bytes; a request has at most {}", self.left, self.most);
-                    let error = Error::new(Reason::TooLarge, message).with("limit", self.most);
+                let most = self.expected.most;
+                if self.left > most {
+                    let message = format!("the message is {} bytes; a request has at most {most}", self.left);
+                    let error = Error::new(Reason::TooLarge, message).with("limit", most);
                     return Err(status::from_error(&error));
                 }
+                self.came();
             }
         }
         Ok(())
+    }
+
+    /// Notes that a message may have come as a whole: another has its own time.
+    fn came(&mut self) {
+        if self.expected.many && self.left == 0 {
+            self.late = None;
+        }
+    }
+
+    /// Waits with what is missing, and no longer than it may take. Its time begins here, not with the request: while the
+    /// server is busy with one batch it does not read the next.
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<Status> {
+        let is_amid = self.filled > 0 || self.left > 0;
+        if self.expected.many && !is_amid {
+            return Poll::Pending;
+        }
+        let within = self.expected.within;
+        let late = self.late.get_or_insert_with(|| Box::pin(tokio::time::sleep(within)));
+        ready!(late.as_mut().poll(context));
+        let why = format!("the message did not come as a whole within {within:?}; nothing of it happened");
+        Poll::Ready(status::from_error(&Error::new(Reason::Deadline, why)))
     }
 }
 
@@ -326,10 +387,11 @@ where
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Some(frame) = ready!(self.inner.as_mut().poll_frame(context)) else {
-            return Poll::Ready(self.end().err().map(|status| Err(status.into())));
+        let frame = match self.inner.as_mut().poll_frame(context) {
+            Poll::Pending => return self.wait(context).map(|status| Some(Err(status.into()))),
+            Poll::Ready(None) => return Poll::Ready(self.end().err().map(|status| Err(status.into()))),
+            Poll::Ready(Some(frame)) => frame.map_err(Into::into)?,
         };
-        let frame = frame.map_err(Into::into)?;
         if let Some(data) = frame.data_ref() {
             let data = data.clone();
             self.watch(&data)?;
@@ -351,9 +413,14 @@ where
 mod tests {
     use super::*;
 
+    fn body(one: bool) -> Bounded<()> {
+        let expected = Expected { one, many: !one, most: MAX_REQUEST_BYTES, within: Duration::from_secs(1) };
+        Bounded::new((), expected)
+    }
+
     #[test]
     fn a_message_is_refused_by_its_length_before_it_is_read() {
-        let mut body = Bounded::new((), true, MAX_REQUEST_BYTES);
+        let mut body = body(true);
         assert!(body.watch(&[0, 0, 0, 0, 3, b'a', b'b']).is_ok());
         assert!(body.watch(&[b'c', 0, 0, 0x40]).is_ok());
         let over = body.watch(&[0, 1]).unwrap_err();
@@ -362,8 +429,8 @@ mod tests {
 
     #[test]
     fn a_body_ends_after_whole_messages() {
-        let end = |wants_one, piece: &[u8]| {
-            let mut body = Bounded::new((), wants_one, MAX_REQUEST_BYTES);
+        let end = |one, piece: &[u8]| {
+            let mut body = body(one);
             body.watch(piece).unwrap();
             body.end().is_ok()
         };

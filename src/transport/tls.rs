@@ -1,17 +1,20 @@
 //! TLS: one certificate at a time, replaced while connections go on.
 
-use std::{io, sync::Arc};
+use std::{future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use rustls::{
     RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::WebPkiClientVerifier,
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::watch};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::access::{self, Certificate, Validity};
+use crate::{
+    access::{self, Certificate, Validity},
+    clock::{Clock as _, SystemClock},
+};
 
 /// What a server proves itself with, and whom it believes; files' contents, in PEM.
 #[derive(Debug)]
@@ -28,7 +31,20 @@ pub struct Material {
 
 /// What new connections are greeted with.
 #[derive(Debug)]
-pub struct Tls(ArcSwap<ServerConfig>);
+pub struct Tls {
+    config: ArcSwap<ServerConfig>,
+    /// Who decides whose clients' certificates are good; `None` where none is taken.
+    verifier: watch::Sender<Option<Verifier>>,
+}
+
+type Verifier = Arc<dyn ClientCertVerifier>;
+
+/// A client that proved who it is.
+pub(super) struct Proved {
+    pub certificate: Certificate,
+    /// Done, with the certificate disowned, once no authority that is believed proves it.
+    pub disowned: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
 
 impl Tls {
     /// Of this material.
@@ -37,30 +53,60 @@ impl Tls {
     ///
     /// If it cannot be read, or key and certificate do not belong together.
     pub fn new(material: &Material) -> Result<Self, String> {
-        Ok(Self(ArcSwap::new(Arc::new(config(material)?))))
+        let (config, verifier) = config(material)?;
+        Ok(Self { config: ArcSwap::from_pointee(config), verifier: watch::Sender::new(verifier) })
     }
 
-    /// Greets connections with other material from now on.
+    /// Greets connections with other material from now on; clients that it does not prove any more are disowned.
     ///
     /// # Errors
     ///
     /// As of [`Tls::new`]; the former stays then.
     pub fn replace(&self, material: &Material) -> Result<(), String> {
-        self.0.store(Arc::new(config(material)?));
+        let (config, verifier) = config(material)?;
+        self.config.store(Arc::new(config));
+        self.verifier.send_replace(verifier);
         Ok(())
     }
 
     /// Greets a connection; answers it with whom its client proved to be.
-    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Option<Certificate>)> {
-        let stream = TlsAcceptor::from(self.0.load_full()).accept(stream).await?;
-        let certificate = match stream.get_ref().1.peer_certificates() {
+    pub(super) async fn accept(
+        self: &Arc<Self>,
+        stream: TcpStream,
+    ) -> io::Result<(TlsStream<TcpStream>, Option<Proved>)> {
+        let stream = TlsAcceptor::from(self.config.load_full()).accept(stream).await?;
+        let proved = match stream.get_ref().1.peer_certificates() {
             None | Some([]) => None,
-            Some([own, ..]) => {
+            Some(chain @ [own, ..]) => {
                 let unnamed = || io::Error::new(io::ErrorKind::InvalidData, "the client's certificate names nobody");
-                Some(access::identity(own).ok_or_else(unnamed)?)
+                let certificate = access::identity(own).ok_or_else(unnamed)?;
+                let (tls, token) = (Arc::clone(self), certificate.disowned.clone());
+                let chain = chain.to_vec();
+                let disowned = Box::pin(async move {
+                    tls.until_disowned(&chain).await;
+                    token.cancel();
+                });
+                Some(Proved { certificate, disowned })
             }
         };
-        Ok((stream, certificate))
+        Ok((stream, proved))
+    }
+
+    /// Waits until a client's chain leads to no authority that is believed. It is looked at first: who is believed may
+    /// have changed in the middle of the handshake.
+    async fn until_disowned(&self, chain: &[CertificateDer<'static>]) {
+        let Some((own, others)) = chain.split_first() else { return };
+        let mut verifier = self.verifier.subscribe();
+        loop {
+            let now = u64::try_from(SystemClock.now_us()).unwrap_or(0);
+            let now = UnixTime::since_unix_epoch(Duration::from_micros(now));
+            let believed = verifier.borrow_and_update().clone();
+            if believed.is_none_or(|verifier| verifier.verify_client_cert(own, others, now).is_err()) {
+                return;
+            }
+            // (The sender lives as long as this.)
+            let _ = verifier.changed().await;
+        }
     }
 }
 
@@ -74,15 +120,15 @@ pub fn validities(pem: &[u8]) -> Result<Vec<Validity>, String> {
     Ok(certificates(pem)?.into_iter().map(each).collect::<Result<_, _>>()?)
 }
 
-fn config(material: &Material) -> Result<ServerConfig, String> {
+fn config(material: &Material) -> Result<(ServerConfig, Option<Verifier>), String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let chain = certificates(&material.certificate).map_err(|why| format!("certificate: {why}"))?;
     let key = PrivateKeyDer::from_pem_slice(&material.key).map_err(|e| format!("key: {e}"))?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|e| e.to_string())?;
-    let builder = match &material.client_ca {
-        None => builder.with_no_client_auth(),
+    let verifier = match &material.client_ca {
+        None => None,
         Some(authorities) => {
             let mut roots = RootCertStore::empty();
             for authority in certificates(authorities).map_err(|why| format!("client_ca: {why}"))? {
@@ -91,13 +137,17 @@ fn config(material: &Material) -> Result<ServerConfig, String> {
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
             let verifier =
                 if material.require_client_certificate { verifier } else { verifier.allow_unauthenticated() };
-            builder.with_client_cert_verifier(verifier.build().map_err(|e| format!("client_ca: {e}"))?)
+            Some(verifier.build().map_err(|e| format!("client_ca: {e}"))?)
         }
+    };
+    let builder = match &verifier {
+        None => builder.with_no_client_auth(),
+        Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
     };
     let mut config = builder.with_single_cert(chain, key).map_err(|e| format!("certificate and key: {e}"))?;
     // gRPC is HTTP/2 (RFC 7301 names it h2).
     config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(config)
+    Ok((config, verifier))
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

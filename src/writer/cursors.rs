@@ -11,7 +11,7 @@ use crate::{
         token::Token,
     },
     journal::Shelf,
-    limits::MAX_CONFLICTS,
+    limits::{MAX_CONFLICTS, MAX_CURSORS},
     pb::log::KeptCursor,
     store::read::CursorRow,
 };
@@ -42,6 +42,12 @@ pub(super) fn next(kept: Option<&CursorRow>, cursor: &KeepCursor, now_us: i64) -
     }
     let etag = etag(format!("{}{now_us}", row.position).as_bytes());
     Ok(Some(CursorRow { etag, updated_at_us: now_us, ..row.clone() }))
+}
+
+/// That a principal has as many cursors as it may.
+pub(super) fn too_many(principal: &str) -> Error {
+    let why = format!("{principal} has {MAX_CURSORS} cursors already; go on with one of them");
+    Error::new(Reason::QuotaExceeded, why).with("limit", MAX_CURSORS).with("principal", principal)
 }
 
 /// A cursor that replicas share. Blocks: call it off the async threads.

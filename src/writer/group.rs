@@ -23,7 +23,7 @@ use crate::{
     },
     failpoints,
     journal::{Append, Journal, Position, Settled, Trouble},
-    limits::{COMMIT_RESERVE_BYTES, CONFLICT_PATIENCE, MAX_CONFLICTS, SWEEP_ROWS},
+    limits::{COMMIT_RESERVE_BYTES, CONFLICT_PATIENCE, MAX_CONFLICTS, MAX_CURSORS, SWEEP_ROWS},
     metrics::Writing,
     store::{
         self, Head, WriteStore,
@@ -392,6 +392,9 @@ impl Group {
         let Some(row) = cursors::next(kept.as_ref(), cursor, self.clock.now_us())? else {
             return kept.ok_or_else(|| Error::internal("a cursor stands that is not there"));
         };
+        if kept.is_none() && read::has_cursors(&self.store.connection, principal, MAX_CURSORS)? {
+            return Err(cursors::too_many(principal));
+        }
         apply::cursor(&self.store.connection, principal, name, &row).map_err(|e| from_sqlite(&e))?;
         Ok(row)
     }

@@ -536,6 +536,10 @@ async fn a_jwt_that_anybody_could_have_made_is_not_taken() {
         ("no signature", unsigned),
         ("an HMAC", hmac),
         ("a key's id with another algorithm", key.token_with(&json!({"alg": "RS256", "kid": "ed"}), &good)),
+        ("extensions that must be understood", {
+            let header = json!({"alg": "EdDSA", "kid": "ed", "crit": ["b64"], "b64": true});
+            key.token_with(&header, &good)
+        }),
         ("no key's id", key.token_with(&json!({"alg": "EdDSA"}), &good)),
         ("an unknown key", key.token_with(&json!({"alg": "EdDSA", "kid": "new"}), &good)),
         ("another issuer", key.token(&with(good.clone(), "iss", json!("https://other.example")))),

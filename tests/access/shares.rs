@@ -84,3 +84,35 @@ async fn streams_beyond_a_principals_number_are_refused_until_one_ends() {
     .await;
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_beyond_a_principals_number_are_refused_until_one_was_sent() {
+    let operator = "[[access.allow]]\nwho = \"token:greedy\"\nroles = [\"operator\"]";
+    let files = Files::new(&config(&format!("snapshots = 1\n{operator}")));
+    let (greedy, modest) = (files.token("greedy", None), files.token("modest", None));
+    let (server, _) = files.serve().await;
+    let narrow = Shows(Some(format!("Bearer {greedy}")));
+    let narrow = Caller(InterceptedService::new(server.narrow_channel(), narrow));
+    let (greedy, modest) = (Caller::bearer(&server, &greedy), Caller::bearer(&server, &modest));
+    // More than a client with small windows is sent before it reads.
+    for hundred in 0..2 {
+        let heavy = |id| v1::Visit { summary: Some(format!("{id}{}", "x".repeat(3900))), ..Default::default() };
+        let reports = (0..50).map(|i| hundred * 50 + i);
+        let reports = reports.map(|i| common::visit_report_of(&format!("v{i}"), "s", heavy(i))).collect();
+        modest.filing().file_reports(v1::FileReportsRequest { reports, ..Default::default() }).await.unwrap();
+    }
+    let snapshot = || v1::WatchEventsRequest { max_batch_events: 1, ..taciturn(from_snapshot()) };
+    let mut first = narrow.feed().watch_events(snapshot()).await.unwrap().into_inner();
+    assert!(is_started(&first.message().await.unwrap().unwrap()));
+    assert_eq!(refused(greedy.feed().watch_events(snapshot()).await.map(drop)), exceeded());
+    let mut log = v1::log_service_client::LogServiceClient::new(greedy.0.clone());
+    assert_eq!(refused(log.backup(v1::BackupRequest::default()).await.map(drop)), exceeded(), "a backup is as large");
+    let _without = greedy.watch().await;
+    let _of_another = modest.feed().watch_events(snapshot()).await.expect("another principal");
+    patiently("the end of the snapshot", async {
+        while !is_caught_up(&first.message().await.unwrap().expect("the stream goes on")) {}
+    })
+    .await;
+    assert!(greedy.feed().watch_events(snapshot()).await.is_ok(), "the first goes on, and its snapshot was sent");
+    server.stop().await;
+}

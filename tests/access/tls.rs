@@ -175,6 +175,42 @@ async fn a_certificate_is_replaced_without_a_dropped_watch_and_a_broken_pair_is_
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_that_is_taken_away_ends_what_it_proved_and_nothing_else() {
+    let [authority, gone, stays] = [(); 3].map(|()| Authority::new());
+    let files = files(&authority, "[[access.allow]]\nwho = \"cert:*\"\nroles = [\"reader\"]\n");
+    let text = std::fs::read_to_string(files.path("attache.toml")).unwrap();
+    files.write("attache.toml", format!("{text}client_ca = \"clients.crt\"\n"));
+    files.write("clients.crt", format!("{}{}", gone.pem, stays.pem));
+    let (server, _) = files.serve().await;
+    let (former, present) = (gone.certify(&["desk.example"], "desk"), stays.certify(&["fleet.example"], "fleet"));
+    let former_channel = connect(&server, &authority, Some(&former)).await.unwrap();
+    let present_channel = connect(&server, &authority, Some(&present)).await.unwrap();
+    let watch = async |channel: &Channel| {
+        let mut feed = FeedServiceClient::new(channel.clone());
+        feed.watch_events(lively(from_oldest())).await.expect("the watch is admitted").into_inner()
+    };
+    let (former_watch, mut present_watch) = (watch(&former_channel).await, watch(&present_channel).await);
+
+    files.write("clients.crt", &stays.pem);
+    server.reload().await;
+    let (_, error) = ends(former_watch).await;
+    assert_eq!(error.map(|e| reason(&e)).as_deref(), Some("CREDENTIAL_EXPIRED"));
+    assert!(asks(&former_channel).await.is_err(), "on whichever connection");
+    let got_in = match connect(&server, &authority, Some(&former)).await {
+        Ok(channel) => asks(&channel).await.is_ok(),
+        Err(_) => false,
+    };
+    assert!(!got_in);
+    asks(&present_channel).await.unwrap();
+    patiently("the other's progress", async {
+        while !is_progress(&present_watch.message().await.expect("no error").expect("it goes on")) {}
+    })
+    .await;
+    drop(present_watch);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_server_whose_pair_is_broken_does_not_start() {
     let files = files(&Authority::new(), "");

@@ -119,6 +119,8 @@ pub fn config() -> Config {
         log_format: LogFormat::Text,
         drain: Duration::from_secs(5),
         max_store_bytes: None,
+        max_calls: attache::limits::MAX_CALLS_IN_FLIGHT,
+        message_timeout: attache::limits::MESSAGE_TIMEOUT,
         feed: feed::Settings::default(),
         journal: None,
         snapshots: None,

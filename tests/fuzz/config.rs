@@ -77,6 +77,8 @@ const LINES: &[&str] = &[
     "[tls]\nclient_ca = \"a\"\nrequire_client_certificate = true",
     "[access]",
     "[limits]\nring_bytes = 0\nreplay_page_revisions = 0\nwatches = 1\nstall_seconds = 1\nstore_bytes = 1",
+    "[limits]\ncalls = 1\nmessage_seconds = 1\nsnapshots = 1",
+    "[limits]\ncalls = 0\nmessage_seconds = 18446744073709551615",
     "[limits]\nwatches = -1",
 ];
 
@@ -89,6 +91,7 @@ const GRANTS: &[&str] = &[
     "[[access.allow]]\nwho = \"desk\"\nroles = [\"king\"]",
     "[access.limits]\nrequests_per_second = 1",
     "[access.limits]\nstreams = 0",
+    "[access.limits]\nsnapshots = 1",
     "[access.jwt]\nissuer = \"i\"\naudience = \"a\"\nkeys = \"https://id.example/jwks.json\"",
     "[access.jwt]\nissuer = \"i\"\naudience = \"a\"\nkeys = \"http://id.example/jwks.json\"",
     "[access.jwt]\nissuer = \"i\"\naudience = \"\"\nkeys = \"k\"\nleeway_seconds = 601",

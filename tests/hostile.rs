@@ -1,0 +1,406 @@
+//! Those who would use up what a server has: what is too much of theirs ends, and nobody else notices.
+
+mod common;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use attache::{
+    config::Config,
+    feed,
+    limits::{HANDSHAKE_TIMEOUT, MAX_CURSORS, MAX_REQUEST_BYTES},
+    pb::v1::{self, feed_service_client::FeedServiceClient, import_item::Item},
+    serve::Parts,
+};
+use bytes::Bytes;
+use common::{FakeClock, TestServer, config, config_at, raw, visit_report, visit_report_of, watching::*};
+use http_body_util::Full;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_types::StatusExt as _;
+
+const LIST: &str = "attache.v1.RegistryService/ListVisits";
+const FILE: &str = "attache.v1.FilingService/FileReports";
+const IMPORT: &str = "attache.v1.FilingService/ImportReports";
+const WATCH: &str = "attache.v1.FeedService/WatchEvents";
+const INFO: &str = "attache.v1.LogService/GetLogInfo";
+const HEALTH: &str = "grpc.health.v1.Health/Check";
+
+async fn serve(config: Config) -> TestServer {
+    TestServer::with(config, Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() }).await
+}
+
+async fn info(server: &TestServer) -> Result<v1::GetLogInfoResponse, Status> {
+    server.log().get_log_info(v1::GetLogInfoRequest {}).await.map(tonic::Response::into_inner)
+}
+
+fn batch_of(id: &str) -> v1::ImportReportsRequest {
+    let item = v1::ImportItem { item: Some(Item::Report(visit_report(id, "s", "KZ", "AZ", "2023-05-01"))) };
+    v1::ImportReportsRequest { request_id: id.into(), items: vec![item], ..Default::default() }
+}
+
+fn outcome(status: &Status) -> (Code, String) {
+    (status.code(), reason(status))
+}
+
+// ---- more calls than there is room for ----
+
+/// Sends halves of requests until one of them has the only place; answers with all of them, and with how another call is
+/// refused then.
+async fn hold_the_only_place(server: &TestServer) -> (Vec<raw::Begun>, Status) {
+    let mut begun = Vec::new();
+    let refusal = patiently("a refusal", async {
+        loop {
+            let half = raw::begin(&server.channel, LIST, &[]).await;
+            half.send(raw::framed(b"").slice(..3)).await;
+            begun.push(half);
+            if let Err(refusal) = info(server).await {
+                return refusal;
+            }
+        }
+    })
+    .await;
+    (begun, refusal)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_beyond_the_bound_are_refused_at_once_while_health_and_watches_go_on() {
+    // (What is held here is half a message: its own time is another test's.)
+    let server = serve(Config { max_calls: 1, message_timeout: Duration::from_secs(600), ..config() }).await;
+    let mut watch = server.watch(lively(from_oldest())).await;
+    watch.up_to(is_caught_up).await;
+    let told = info(&server).await.unwrap().limits;
+    assert!(told.iter().any(|limit| limit.name == "calls" && limit.value == 1), "{told:?}");
+
+    let (begun, refusal) = hold_the_only_place(&server).await;
+    let overloaded = (Code::Unavailable, "OVERLOADED".to_owned());
+    assert_eq!(outcome(&refusal), overloaded);
+    assert!(refusal.get_details_retry_info().is_some_and(|info| info.retry_delay.is_some()), "{refusal:?}");
+    let filing = v1::FileReportsRequest {
+        reports: vec![visit_report("late", "s", "KZ", "AZ", "2023-05-01")],
+        ..Default::default()
+    };
+    assert_eq!(outcome(&server.filing().file_reports(filing).await.unwrap_err()), overloaded);
+    // Nothing but the beginning was sent: it is refused before it is read.
+    let unread = raw::begin(&server.channel, FILE, &[]).await;
+    assert_eq!(outcome(&unread.early_answer().await.status), overloaded);
+
+    let mut health = HealthClient::new(server.channel.clone());
+    assert!(health.check(HealthCheckRequest::default()).await.is_ok());
+    let mut answers = server.filing().import_reports(tokio_stream::once(batch_of("v"))).await.unwrap().into_inner();
+    assert_eq!(answers.message().await.unwrap().unwrap().request_id, "v", "streams have bounds of their own");
+    watch.up_to(|frame| batch(frame).is_some()).await;
+    watch.up_to(is_progress).await;
+    let mut another = server.watch(lively(from_oldest())).await;
+    another.up_to(is_caught_up).await;
+
+    let mut answered = 0;
+    for half in begun {
+        half.send(raw::framed(b"").slice(3..)).await;
+        match half.answer().await.status {
+            status if status.code() == Code::Ok => answered += 1,
+            refusal => assert_eq!(outcome(&refusal), overloaded),
+        }
+    }
+    assert_eq!(answered, 1, "who had the place is answered");
+    assert_eq!(info(&server).await.expect("its place is free again").revision, 1);
+    drop((watch, another, answers));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_one_thing_after_another_is_never_too_many() {
+    let server = serve(Config { max_calls: 1, ..config() }).await;
+    for id in 0..200 {
+        server.file(vec![visit_report(&format!("v{id}"), "s", "KZ", "AZ", "2023-05-01")]).await;
+        info(&server).await.expect("the call before has ended");
+    }
+    server.stop().await;
+}
+
+// ---- messages that do not come as a whole ----
+
+fn impatient() -> Config {
+    Config { message_timeout: Duration::from_millis(300), ..config() }
+}
+
+fn late() -> (Code, String) {
+    (Code::DeadlineExceeded, "DEADLINE".to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_request_is_waited_for_no_longer_than_it_may_take() {
+    let server = serve(impatient()).await;
+    let most = u32::try_from(MAX_REQUEST_BYTES).unwrap();
+    let announced: Bytes = [&[0][..], &most.to_be_bytes(), b"and little of it"].concat().into();
+    let cases = [
+        ("nothing", LIST, Bytes::new()),
+        ("half a prefix", LIST, raw::framed(b"").slice(..3)),
+        ("four mebibytes announced", FILE, announced),
+        ("a message, and no end", LIST, raw::framed(b"")),
+        ("a watch", WATCH, raw::framed(b"").slice(..1)),
+        ("health, which is open to everybody", HEALTH, raw::framed(b"").slice(..4)),
+    ];
+    let mut begun = Vec::new();
+    for (what, method, piece) in cases {
+        let half = raw::begin(&server.channel, method, &[]).await;
+        half.send(piece).await;
+        begun.push((what, half));
+    }
+    for (what, half) in begun {
+        let answer = patiently(what, half.early_answer()).await;
+        assert_eq!(outcome(&answer.status), late(), "{what}: {:?}", answer.status);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_rests_between_its_batches_and_not_within_one() {
+    let server = serve(impatient()).await;
+    let (batches, sent) = tokio::sync::mpsc::channel(1);
+    batches.send(batch_of("first")).await.unwrap();
+    let mut answers = server.filing().import_reports(ReceiverStream::new(sent)).await.unwrap().into_inner();
+    assert_eq!(answers.message().await.unwrap().unwrap().request_id, "first");
+    // Longer than a message may take: two of which half is sent come and go, one after the other.
+    for _ in 0..2 {
+        let half = raw::begin(&server.channel, LIST, &[]).await;
+        assert_eq!(outcome(&half.early_answer().await.status), late());
+    }
+    batches.send(batch_of("second")).await.unwrap();
+    assert_eq!(answers.message().await.unwrap().unwrap().request_id, "second", "it may rest");
+    drop((batches, answers));
+
+    let (whole, half) =
+        (raw::framed(&batch_of("third").encode_to_vec()), raw::framed(&batch_of("fourth").encode_to_vec()));
+    let import = raw::begin(&server.channel, IMPORT, &[]).await;
+    import.send([&whole[..], &half[..half.len() / 2]].concat().into()).await;
+    let answer = patiently("the end of an import", import.early_answer()).await;
+    assert_eq!(outcome(&answer.status), late());
+    let told = v1::ImportReportsResponse::decode(&answer.body[5..]).unwrap();
+    assert_eq!((told.request_id.as_str(), told.revision), ("third", 3), "what came as a whole is answered, and stands");
+    assert_eq!(info(&server).await.unwrap().revision, 3, "and nothing of the other");
+    server.stop().await;
+}
+
+// ---- snapshots ----
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_beyond_the_servers_number_are_refused_until_one_was_sent() {
+    let server = serve(Config { feed: feed::Settings { max_snapshots: 1, ..Default::default() }, ..config() }).await;
+    // More than a client with small windows is sent before it reads.
+    for hundred in 0..2 {
+        let heavy = |id| v1::Visit { summary: Some(format!("{id}{}", "x".repeat(3900))), ..Default::default() };
+        let reports = (0..50).map(|i| hundred * 50 + i).map(|i| visit_report_of(&format!("v{i}"), "s", heavy(i)));
+        server.file(reports.collect()).await;
+    }
+    let snapshot = || v1::WatchEventsRequest { max_batch_events: 1, ..taciturn(from_snapshot()) };
+    let narrow = FeedServiceClient::new(server.narrow_channel());
+    let mut first = Watching::open(narrow, snapshot()).await.unwrap();
+    first.up_to(is_started).await;
+    let refusal = Watching::open(server.feed(), snapshot()).await.map(drop).expect_err("one is under way");
+    assert_eq!(outcome(&refusal), (Code::ResourceExhausted, "QUOTA_EXCEEDED".to_owned()));
+    drop(server.watch(from_oldest()).await);
+    first.up_to(is_caught_up).await;
+    let second = server.watch(snapshot()).await.up_to(is_caught_up).await;
+    assert_eq!(events(&second).iter().filter(|event| is_snapshot(event)).count(), 100);
+    drop(first);
+    server.stop().await;
+}
+
+// ---- cursors ----
+
+async fn commit(server: &TestServer, name: &str, position: &str) -> Result<v1::CommitCursorResponse, Status> {
+    let request = v1::CommitCursorRequest { name: name.into(), position: position.into(), ..Default::default() };
+    server.feed().commit_cursor(request).await.map(tonic::Response::into_inner)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cursors_beyond_a_principals_number_are_refused_and_those_it_has_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve(config_at(folder.path())).await;
+    let first = server.file(vec![visit_report("v", "s", "KZ", "AZ", "2023-05-01")]).await.token;
+    commit(&server, "c", &first).await.unwrap();
+    server.stop().await;
+    // One call for each of them would take long.
+    let store = rusqlite::Connection::open(folder.path().join(attache::store::FILE)).unwrap();
+    let rest = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?1)
+                INSERT INTO cursors (principal, name, position, revision, event_index, snapshot_after, etag, updated_at_us)
+                SELECT principal, name || n, position, revision, event_index, snapshot_after, etag, updated_at_us
+                FROM cursors, numbers WHERE name = 'c'";
+    store.execute(rest, [i64::try_from(MAX_CURSORS).unwrap() - 1]).unwrap();
+    drop(store);
+
+    let server = serve(config_at(folder.path())).await;
+    let next = server.file(vec![visit_report("w", "s", "KZ", "AZ", "2023-05-01")]).await.token;
+    let refusal = commit(&server, "another", &next).await.unwrap_err();
+    assert_eq!(outcome(&refusal), (Code::ResourceExhausted, "QUOTA_EXCEEDED".to_owned()));
+    for name in ["c", "c1"] {
+        let kept = commit(&server, name, &next).await.expect("it is there already").cursor.unwrap();
+        assert_eq!(kept.position, next);
+    }
+    server.stop().await;
+}
+
+// ---- HTTP/2 as it should not be spoken ----
+
+/// A frame (RFC 9113, 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+/// The headers of a request that this server answers, each as a literal that is not indexed (RFC 7541, 6.2.2).
+fn headers() -> Vec<u8> {
+    let path = format!("/{INFO}");
+    let all = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", path.as_str()),
+        (":authority", "localhost"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ];
+    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()][..], text.as_bytes()].concat();
+    all.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
+}
+
+/// Connects, says these frames after what every client says first, and reads until the server hangs up: the error code of
+/// its GOAWAY, if that arrived before the reset that follows it.
+async fn hung_up_after(server: &TestServer, frames: &[u8]) -> Option<u32> {
+    let stream = TcpStream::connect(server.address.trim_start_matches("http://")).await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let begin = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, &[])].concat();
+    let speak = async {
+        // It hangs up in the middle of it, perhaps.
+        let _ = writer.write_all(&begin).await;
+        let _ = writer.write_all(frames).await;
+        // Open until the server has gone: it is not this end that hangs up.
+        writer
+    };
+    let mut heard = Vec::new();
+    let listen = async {
+        let mut piece = [0; 4096];
+        while let Ok(more @ 1..) = reader.read(&mut piece).await {
+            heard.extend_from_slice(&piece[..more]);
+        }
+    };
+    patiently("the end of the connection", async { tokio::join!(speak, listen) }).await;
+    let mut rest = heard.as_slice();
+    while let [a, b, c, kind, _, _, _, _, _, behind @ ..] = rest {
+        let length = usize::try_from(u32::from_be_bytes([0, *a, *b, *c])).unwrap();
+        if *kind == GOAWAY {
+            return behind.get(4..8).map(|code| u32::from_be_bytes(code.try_into().unwrap()));
+        }
+        rest = behind.get(length..).unwrap_or_default();
+    }
+    None
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_end_their_own_connection_and_nobody_elses() {
+    let server = TestServer::start().await;
+    let mut watch = server.watch(lively(from_oldest())).await;
+    let begin = |stream: u32| frame(HEADERS, END_HEADERS, stream, &headers());
+    let cancel = 8_u32.to_be_bytes();
+    let streams = (0..4000).map(|n| 2 * n + 1);
+    // (CVE-2023-44487)
+    let resets: Vec<u8> = streams.flat_map(|s| [begin(s), frame(RST_STREAM, 0, s, &cancel)].concat()).collect();
+    let nothing: Vec<u8> = [begin(1), frame(DATA, 0, 1, &[]).repeat(4000)].concat();
+    // (CVE-2024-27316) Headers that never end, and have nothing in them.
+    let unended = [frame(HEADERS, 0, 1, &headers()), frame(CONTINUATION, 0, 1, &[]).repeat(4000)].concat();
+    for (what, flood) in [("resets", resets), ("frames of nothing", nothing), ("headers", unended)] {
+        let code = hung_up_after(&server, &flood).await;
+        assert!(code.is_none_or(|code| code == ENHANCE_YOUR_CALM), "{what}: {code:?}");
+        info(&server).await.expect(what);
+        watch.up_to(is_progress).await;
+    }
+    drop(watch);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn giant_headers_are_refused_before_anybody_reads_them() {
+    let server = TestServer::start().await;
+    let stream = TcpStream::connect(server.address.trim_start_matches("http://")).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut ask = async |size: usize| {
+        let request = http::Request::post(format!("{}/{INFO}", server.address))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("x-much", "x".repeat(size))
+            .body(Full::new(raw::framed(b"")))
+            .unwrap();
+        sender.send_request(request).await.map(|response| response.status().as_u16())
+    };
+    assert_eq!(ask(1024).await.unwrap(), 200);
+    match patiently("a refusal", ask(64 * 1024)).await {
+        Ok(status) => assert_eq!(status, 431),
+        // The stream is reset behind the answer, and the reset may be seen first.
+        Err(error) => assert!(!error.is_user(), "it was sent: {error:?}"),
+    }
+    info(&server).await.expect("nobody else notices");
+    connection.abort();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_compressed_is_never_unpacked() {
+    let server = TestServer::start().await;
+    // What it would unpack to does not matter: nobody looks.
+    let packed = Bytes::from_static(&[1, 0, 0, 0, 3, 0x1f, 0x8b, 0x08]);
+    let marked = raw::call(&server.channel, INFO, packed.clone(), &[]).await;
+    assert_eq!(outcome(&marked.status), (Code::InvalidArgument, "FIELD_INVALID".to_owned()));
+    // One that says how is answered as gRPC has it (its `compression.md`), before its body is read.
+    for how in ["gzip", "deflate", "zstd", "br"] {
+        let said = raw::begin(&server.channel, INFO, &[("grpc-encoding", how)]).await;
+        said.send(packed.clone()).await;
+        assert_eq!(said.early_answer().await.status.code(), Code::Unimplemented, "{how}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_begin_to_speak_http2_within_ten_seconds_is_hung_up_on() {
+    let server = TestServer::start().await;
+    let began = Instant::now();
+    let mut waiting = tokio::task::JoinSet::new();
+    for said in ["", "PRI", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
+        let address = server.address.trim_start_matches("http://").to_owned();
+        waiting.spawn(async move {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(said.as_bytes()).await.unwrap();
+            let read = stream.read(&mut [0; 64]).await;
+            // Hung up, in good order or not, without a word.
+            assert!(!matches!(read, Ok(1..)), "{said:?}: {read:?}");
+        });
+    }
+    patiently("the end of silent connections", async {
+        while let Some(ended) = waiting.join_next().await {
+            ended.unwrap();
+        }
+    })
+    .await;
+    let within = HANDSHAKE_TIMEOUT - Duration::from_secs(1);
+    assert!(began.elapsed() > within, "it is given its time: {:?}", began.elapsed());
+    server.stop().await;
+}
