@@ -193,7 +193,7 @@ async fn alarms_and_dashboards_ask_for_numbers_that_there_are() {
     log.get_log_info(v1::GetLogInfoRequest {}).await.unwrap();
     let (_, text) = server.ask("GET", "/metrics", "").await;
     let told: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).collect();
-    for file in ["rules.yaml", "dashboard.json"] {
+    for file in ["rules.yaml", "tests.yaml", "dashboard.json"] {
         let asked = numbers_in(file);
         assert!(asked.len() > 5, "{asked:?}");
         for name in asked {
@@ -215,5 +215,21 @@ fn every_alarm_names_a_section_of_the_runbook_that_is_there() {
     assert_eq!(named.len(), rules.matches("- alert: ").count(), "each names one");
     for section in named {
         assert!(sections.iter().any(|s| s == section), "{section} is not among {sections:?}");
+    }
+}
+
+/// `promtool test rules` runs them, but does not miss any.
+#[test]
+fn every_alarm_is_tested_when_it_sounds_and_when_it_does_not() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus");
+    let rules = std::fs::read_to_string(folder.join("rules.yaml")).unwrap();
+    let tests = std::fs::read_to_string(folder.join("tests.yaml")).unwrap();
+    let alarms: Vec<&str> = rules.lines().filter_map(|l| l.trim().strip_prefix("- alert: ")).collect();
+    assert!(!alarms.is_empty());
+    for alarm in alarms {
+        let silent = format!("alertname: {alarm}, exp_alerts: []");
+        assert!(tests.contains(&silent), "{alarm} is not tested when it does not sound");
+        let sounds = format!("alertname: {alarm}\n        exp_alerts:\n          - exp_labels:");
+        assert!(tests.contains(&sounds), "{alarm} is not tested when it sounds");
     }
 }

@@ -2,8 +2,9 @@
 """Everything a change must pass, in one command: python3 tests/run.py
 
 Needs Rust, a C compiler and Python 3.11 or newer. The first step fetches the other tools, pinned by
-hash, into target/tools; nothing is written outside target/ and tests/foreign/node/node_modules
-(and cargo's own cache). Stops at the first step that fails.
+hash, into target/tools (one, promtool, is Debian's, by its signatures, where apt is); nothing is written
+outside target/ and tests/foreign/node/node_modules (and cargo's own cache). Stops at the first step that
+fails.
 """
 
 import argparse
@@ -31,6 +32,8 @@ YAML_RULES = ("{extends: default, rules: {line-length: {max: 120}, document-star
 FEATURES = "failpoints,otel"
 # Over all targets of tests/fuzz together.
 FUZZ_INPUTS = 10_000_000
+# The version of cargo-auditable, here and in the Containerfile. No registry has it built.
+AUDITABLE = "0.7.7"
 
 
 class Failed(Exception):
@@ -125,6 +128,37 @@ def tools():
         npm = node_home() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
         run(tool("node"), npm, "ci", "--ignore-scripts", "--loglevel", "error", cwd=NODE)
         stamp.write_text(value)
+    if not promtool():
+        fetch_promtool()
+
+
+def promtool():
+    """Prometheus' own checker; None where it is not to be had."""
+    ours = TOOLS / "promtool"
+    return shutil.which("promtool") or (ours if ours.exists() else None)
+
+
+def fetch_promtool():
+    """Takes it out of Debian's package, with lists of our own: neither root nor an installed package is needed."""
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        return
+    folder = TOOLS / "debian"
+    shutil.rmtree(folder, ignore_errors=True)
+    lists, cache, content = folder / "lists", folder / "cache", folder / "content"
+    for empty in (lists / "partial", cache / "archives" / "partial", content):
+        empty.mkdir(parents=True)
+    # As root it would go on as a user who may not write here. What Debian did not sign is refused.
+    apt = ["apt-get", "--quiet=2", "-o", "Acquire::http::Timeout=20", "-o", "Acquire::Retries=1",
+           "-o", f"Dir::State::Lists={lists}", "-o", f"Dir::Cache={cache}",
+           "-o", "APT::Sandbox::User=root", "-o", "APT::Get::AllowUnauthenticated=false"]
+    try:
+        run(*apt, "update")
+        run(*apt, "download", "prometheus", cwd=folder)
+        run("dpkg-deb", "--extract", next(folder.glob("prometheus_*.deb")), content)
+        (content / "usr" / "bin" / "promtool").rename(TOOLS / "promtool")
+    except (Failed, OSError, StopIteration) as failure:
+        loud(f"promtool is not to be had: {failure}")
+    shutil.rmtree(folder)
 
 
 def node_home():
@@ -165,6 +199,13 @@ def advisories():
         loud("NOT CHECKED: the advisory database cannot be fetched here; known vulnerabilities go unnoticed in this run")
         return "not checked"
     run(tool("cargo-deny"), "--locked", "check", "--disable-fetch", "advisories")
+
+
+def sbom():
+    """what the binary is made of, as CycloneDX, in target/attache.cdx.json; $ATTACHE_TARGET names another platform"""
+    target = os.environ.get("ATTACHE_TARGET")
+    run(tool("python"), ROOT / "tests" / "sbom.py", ROOT / "target" / "attache.cdx.json",
+        *(["--target", target] if target else []))
 
 
 def contract():
@@ -221,7 +262,7 @@ def schedules():
 
 
 def deploy():
-    """container, compose, Kubernetes and systemd files: linted, rendered, held against their schemas"""
+    """container, compose, Kubernetes, systemd and Prometheus files: linted, rendered, held against schemas, tested"""
     folder, work = ROOT / "deploy", ROOT / "target" / "deploy"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -230,6 +271,8 @@ def deploy():
     toolchain = tomllib.loads((ROOT / "rust-toolchain.toml").read_text())["toolchain"]["channel"]
     if f"ARG RUST_VERSION={toolchain}\n" not in (folder / "container" / "Containerfile").read_text():
         raise Failed(f"the Containerfile builds with another Rust than rust-toolchain.toml, {toolchain}")
+    if f"ARG AUDITABLE_VERSION={AUDITABLE}\n" not in (folder / "container" / "Containerfile").read_text():
+        raise Failed(f"the Containerfile builds with another cargo-auditable than tests/run.py, {AUDITABLE}")
     run(tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", folder / "compose" / "compose.yaml")
     # The name is what each server is told.
     run("env", "SERVER_NAME=nats-a", tool("nats-server"), "-t", "-c", folder / "compose" / "nats.conf")
@@ -244,6 +287,11 @@ def deploy():
     if "systemd-analyze" not in missing:
         for drop_in, exposure in (("replica.conf", 12), ("network.conf", 16)):
             verify_unit(folder / "systemd", work / drop_in.removesuffix(".conf"), drop_in, exposure)
+    if promtool():
+        run(promtool(), "check", "rules", folder / "prometheus" / "rules.yaml")
+        run(promtool(), "test", "rules", folder / "prometheus" / "tests.yaml")
+    else:
+        missing.append("promtool")
     if missing:
         loud(f"NOT CHECKED: without {' and '.join(missing)} what they check goes unnoticed in this run")
         return "in part"
@@ -259,9 +307,27 @@ def fuzz():
         "cargo", "test", "--release", "--locked", "--test", "fuzz", "--", "--show-output")
 
 
-STEPS = [tools, fmt, deny, advisories, contract, compatible, deploy, lint, doc, test, schedules]
+def auditable():
+    """the release binary with the list of its crates inside, held against the bill of materials"""
+    home = TOOLS / "cargo"
+    run("cargo", "install", "--locked", "--quiet", "--version", AUDITABLE, "--root", home, "cargo-auditable")
+    # Its target folder is ours: what others wrote is compiled once for both.
+    run(home / "bin" / "cargo-auditable", "auditable", "build", "--release", "--locked", "--bin", "attache")
+    run(tool("python"), ROOT / "tests" / "sbom.py", ROOT / "target" / "attache.cdx.json",
+        "--binary", ROOT / "target" / "release" / "attache")
+
+
+def soak():
+    """an hour under load with flat memory; $ATTACHE_SOAK_SECONDS, $ATTACHE_SOAK_RATE (filings a second) change that"""
+    run("cargo", "build", "--release", "--locked", "--bin", "attache")
+    run(sys.executable, ROOT / "tests" / "soak.py", ROOT / "target" / "release" / "attache",
+        "--folder", ROOT / "target" / "soak", "--seconds", os.environ.get("ATTACHE_SOAK_SECONDS", "3600"),
+        "--rate", os.environ.get("ATTACHE_SOAK_RATE", "100"))
+
+
+STEPS = [tools, fmt, deny, advisories, sbom, contract, compatible, deploy, lint, doc, test, schedules]
 # These run where they are asked for alone.
-LONG_STEPS = [fuzz]
+LONG_STEPS = [fuzz, soak, auditable]
 
 
 def verify_unit(units, work, drop_in, exposure):
