@@ -68,6 +68,10 @@ async fn set_log(ConnectInfo(peer): ConnectInfo<SocketAddr>, body: Bytes) -> (St
     let Ok(filter) = std::str::from_utf8(&body) else {
         return (StatusCode::BAD_REQUEST, "the filter is no text\n".to_owned());
     };
+    // It would be taken, and hide every error.
+    if filter.trim().is_empty() {
+        return (StatusCode::BAD_REQUEST, "the filter is empty; say off to log nothing\n".to_owned());
+    }
     match telemetry::change(filter.trim()) {
         Ok(()) => (StatusCode::OK, format!("{}\n", telemetry::filter())),
         Err(why) => (StatusCode::BAD_REQUEST, format!("{why}\n")),

@@ -20,7 +20,7 @@
 //! callers of system time, of spawn, of subscribers), [`trace`] (which trace a request belongs to), [`pb`] (generated code), [`sample`], [`day`] (the clock) and
 //! [`snapshots`] (what new replicas begin with), [`sweep`] (the room of what was trimmed),
 //! [`moves`] (of a log onto a stream and back), [`restore`] (a store from a backup), [`local`] (the commands of both),
-//! [`metrics`] and [`admin`] (what an operator sees), [`security`] (the files that TLS and access are made of),,
+//! [`metrics`] and [`admin`] (what an operator sees), [`security`] (the files that TLS and access are made of),
 //! [`doctor`] (what would keep a server from starting) and [`failpoints`] (where tests have it fail).
 
 #![warn(missing_docs)]

@@ -12,6 +12,15 @@ pub const MAX_ENTRY_BYTES: usize = 896 * 1024;
 pub const MAX_BATCH_BYTES: usize = 900 * 1024;
 /// Names that are merged into one record.
 pub const MAX_MERGED_NAMES: usize = 32;
+/// How long a process that has ended its work waits for reads and copies that nobody waits for.
+pub const LEFT_BEHIND: Duration = Duration::from_secs(1);
+/// Imports at the same time in the whole server.
+pub const MAX_IMPORTS: usize = 1024;
+/// How often, and how long apart in milliseconds, a folder that is in use is tried again: who only looks whether it is has it
+/// for an instant.
+pub const LOCK_TRIES: u32 = 5;
+/// See [`LOCK_TRIES`].
+pub const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Reports that are erased by one revision.
 pub const MAX_REDACTED_AT_ONCE: usize = 100;
 /// Reports in one filing.

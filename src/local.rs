@@ -78,20 +78,28 @@ pub async fn restore_backup(args: &RestoreArgs) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
+    let asked_us = if let To::Time(us) = &to { Some(*us) } else { None };
     let bar = output::spinner("{spinner} {pos} revisions are made again");
     let (shown, file, at) = (bar.clone(), args.file.clone(), folder.clone());
     let restored =
         blocking(move || restore::restore(&file, &at, &to, move |revision| shown.set_position(revision))).await;
     bar.finish_and_clear();
     let said = restored.map(|Restored { backup, head }| {
+        // What was recorded between its last entry and then, nobody can tell by it.
+        let late = asked_us.filter(|asked| *asked > backup.recorded_at_us).map(|_| {
+            let ends = jiff::Timestamp::from_microsecond(backup.recorded_at_us).map(|t| t.to_string());
+            let (ends, revision) = (ends.unwrap_or_default(), backup.revision);
+            format!("the backup ends at {ends} (revision {revision}), before the time asked for\n")
+        });
         format!(
-            "restored revision {} of {} into {}\nepoch {}, position {}; tokens of epoch {} are refused\n",
+            "restored revision {} of {} into {}\nepoch {}, position {}; tokens of epoch {} are refused\n{}",
             head.revision,
             backup.revision,
             folder.display(),
             head.epoch,
             head.token().encode(),
             backup.epoch,
+            late.unwrap_or_default(),
         )
     });
     told(said)

@@ -8,6 +8,7 @@ use attache::{
     cli::{self, Command, moves_args::Way, output, serve_args::ServeArgs},
     config::Config,
     failpoints,
+    limits::LEFT_BEHIND,
     local::{self, EXIT_USAGE},
     moves::Move,
     serve::{self, Parts, Server},
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         match command {
             Command::Serve(args) => serve(&args).await,
             Command::Doctor(args) => local::doctor(&args).await,
@@ -56,7 +57,10 @@ fn main() -> ExitCode {
                 }
             },
         }
-    })
+    });
+    // What is still read or copied for somebody who has gone is not waited for: the store is closed.
+    runtime.shutdown_timeout(LEFT_BEHIND);
+    code
 }
 
 async fn serve(args: &ServeArgs) -> ExitCode {

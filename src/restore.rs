@@ -21,7 +21,7 @@ use crate::{
     metrics::Writing,
     pb::log::Entry,
     store::{
-        self, Head, Home, Options, Sync,
+        self, Head, Home, Options, StoreError, Sync,
         alone::Alone,
         packed::{self, Work},
         snapshot,
@@ -66,8 +66,8 @@ pub fn restore(packed: &Path, folder: &Path, to: &To, mut told: impl FnMut(u64) 
     }
     let work = Work::begin(folder, packed::RESTORE)?;
     work.unpack(packed)?;
-    let source = Alone::open(work.path())?;
-    source.verify()?;
+    let opened = Alone::open(work.path()).and_then(|source| source.verify().map(|()| source));
+    let source = opened.map_err(|error| of_file(packed, error))?;
     let backup = source.head();
     let revision = revision_of(&source, to)?;
     told(0);
@@ -83,6 +83,16 @@ pub fn restore(packed: &Path, folder: &Path, to: &To, mut told: impl FnMut(u64) 
     let head = own(made)?;
     again.settle(folder)?;
     Ok(Restored { backup, head })
+}
+
+/// What is wrong with what was unpacked is wrong with the file, which is the one that is known by its name.
+fn of_file(packed: &Path, error: StoreError) -> Error {
+    match error {
+        StoreError::Damaged(why) => {
+            Error::new(Reason::EntryCorrupt, format!("{}: damaged or incomplete: {why}", packed.display()))
+        }
+        other => other.into(),
+    }
 }
 
 /// The revision as of which a store is restored.
@@ -114,6 +124,13 @@ fn revision_of(source: &Alone, to: &To) -> Result<u64> {
     };
     if head.floor > 0 && revision < head.revision {
         return Err(trimmed(head));
+    }
+    if revision < head.redacted {
+        let why = format!(
+            "is before revision {}, which erased some of what was there: it can be restored as of that one or later",
+            head.redacted
+        );
+        return refused(Reason::RecordRedacted, why);
     }
     Ok(revision)
 }

@@ -19,7 +19,7 @@ use crate::{
     limits::{MAX_SECURITY_FILE_BYTES, SECURITY_LOOK},
     metrics::Metrics,
     tasks::{blocking, if_any},
-    transport::{Material, Tls},
+    transport::{Material, Tls, not_good_now},
 };
 
 /// What is in force, and of which files it was made.
@@ -46,7 +46,15 @@ impl Security {
     /// If a file cannot be read, or is not what it should be.
     pub fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, String> {
         let seen = look(settings);
-        let tls = settings.tls.as_ref().map(|files| Tls::new(&material(files)?).map_err(|why| format!("tls: {why}")));
+        let tls = settings.tls.as_ref().map(|files| {
+            let material = material(files)?;
+            let tls = Tls::new(&material).map_err(|why| format!("tls: {why}"))?;
+            // It is served all the same: some clients look at the name alone, and a new one is taken when it comes.
+            if let Some(why) = not_good_now(&material)? {
+                tracing::error!("no client will believe the certificate: {why}");
+            }
+            Ok::<_, String>(tls)
+        });
         let access = settings.access.as_ref().map(rules).transpose()?;
         let allowance = settings.access.as_ref().map(|access| access.allowance).unwrap_or_default();
         Ok(Self {

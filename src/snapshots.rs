@@ -123,9 +123,7 @@ fn purge(journal: &dyn Journal, depot: &dyn Depot, head: Head) -> Result<()> {
     let stored = listed(depot)?;
     let second = stored.iter().rev().nth(1).and_then(|stored| stored.name.parse::<u64>().ok());
     let Some(second) = second else { return Ok(()) };
-    // A snapshot from before still has what was erased, and needs the entry that erases it.
-    let erased = if head.redacted <= second { head.redacted } else { 0 };
-    let through = second.min(head.floor.max(erased));
+    let through = second.min(head.floor.max(head.redacted));
     let position = writer::position_of(journal, through)?;
     if position > 0 && journal.batch(position)?.is_some() {
         journal.trim(position)?;

@@ -85,10 +85,11 @@ async fn within<T: Send + 'static>(
     places: &'static Semaphore,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let _place = places.acquire().await.map_err(|_| Error::internal("the server is closed"))?;
+    let place = places.acquire().await.map_err(|_| Error::internal("the server is closed"))?;
     let span = tracing::Span::current();
-    match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
-        Ok(result) => result,
+    // The place goes with the work: who does not wait for the end any more has not ended it.
+    match tokio::task::spawn_blocking(move || (span.in_scope(work), place)).await {
+        Ok((result, _place)) => result,
         Err(error) => Err(Error::internal(format!("work off the async threads ended abnormally: {error}"))),
     }
 }

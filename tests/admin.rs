@@ -171,6 +171,8 @@ async fn the_filter_of_the_log_is_changed_and_what_is_none_is_refused() {
     assert_eq!(server.ask("GET", "/log", "").await, (200, "warn\n".to_owned()));
     let (status, why) = server.ask("PUT", "/log", "attache=loud=er").await;
     assert_eq!(status, 400, "{why}");
+    assert_eq!(server.ask("PUT", "/log", " \n").await.0, 400);
+    assert_eq!(server.ask("GET", "/log", "").await, (200, "warn\n".to_owned()), "what was said before stays");
     assert_eq!(server.ask("PUT", "/log", "attache=error\n").await, (200, "attache=error\n".to_owned()));
     assert_eq!(server.ask("GET", "/log", "").await, (200, "attache=error\n".to_owned()));
     assert_eq!(server.ask("PUT", "/log", &"x".repeat(5000)).await.0, 413);

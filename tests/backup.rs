@@ -140,7 +140,7 @@ async fn a_store_is_restored_as_it_was_at_every_position() {
     for position in &positions {
         let again = tempfile::tempdir().unwrap();
         let restored = restore(&copy, again.path(), Some(&position.token)).await;
-        assert!(restored.status.success(), "{restored:?}");
+        assert!(restored.status.success() && !said(&restored).contains("asked for"), "{restored:?}");
         let (earlier, _) = serve(again.path()).await;
         let until: Vec<_> = all.iter().filter(|(_, revision, _)| *revision <= position.revision).cloned().collect();
         assert_eq!(told(&earlier).await, until);
@@ -150,6 +150,10 @@ async fn a_store_is_restored_as_it_was_at_every_position() {
         assert_eq!(strip(visits(&earlier, None).await), strip(visits(&server, Some(&position.token)).await));
         earlier.stop().await;
     }
+    // What would have come until then is not known: it is the end, and said to be.
+    let late = tempfile::tempdir().unwrap();
+    let restored = restore(&copy, late.path(), Some("2999-01-01T00:00:00Z")).await;
+    assert!(restored.status.success() && said(&restored).contains("before the time asked for"), "{restored:?}");
     server.stop().await;
 }
 
@@ -179,6 +183,9 @@ async fn what_cannot_be_restored_leaves_no_store() {
     let broken = files.path().join("broken.db.zst");
     let mut bytes = fs::read(&copy).unwrap();
     let middle = bytes.len() / 2;
+    fs::write(&broken, &bytes[..middle]).unwrap();
+    let refused = restore(&broken, again.path(), None).await;
+    assert!(said(&refused).contains("broken.db.zst: damaged or incomplete"), "{refused:?}");
     bytes[middle] ^= 0xff;
     fs::write(&broken, bytes).unwrap();
     let refused = restore(&broken, again.path(), None).await;

@@ -23,7 +23,10 @@ struct Files(tempfile::TempDir);
 
 impl Files {
     fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        let files = Self(tempfile::tempdir().unwrap());
+        // As the folder of a server should be.
+        fs::set_permissions(files.0.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        files
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -133,8 +136,56 @@ fn a_store_that_is_there_is_left_as_it_was() {
     let ended = files.examined();
     assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
     assert!(ended.out.contains("there is a store of this version"), "{}", ended.out);
+    assert!(ended.out.contains("contents were not read: `attache verify --data-dir` does"), "{}", ended.out);
     assert_eq!(contents(&files.path("store")), before);
     drop(store::open(&files.path("store"), &Options::default()).expect("nobody holds it"));
+}
+
+#[test]
+fn a_limit_that_is_nearly_reached_is_told_before_filings_are_refused() {
+    let files = Files::new();
+    files.certify(2999);
+    drop(store::open(&files.path("store"), &Options::default()).unwrap());
+    let size = fs::metadata(files.path("store").join(store::FILE)).unwrap().len();
+    files.configure(&format!("{}[limits]\nstore_bytes = {}\n", sound(&files), size + size / 20));
+    let ended = files.examined();
+    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+    assert!(ended.line("warning", "data_dir in ").contains("limits.store_bytes"), "{}", ended.out);
+    files.configure(&format!("{}[limits]\nstore_bytes = {}\n", sound(&files), size * 2));
+    assert!(!files.examined().out.contains("limits.store_bytes"));
+}
+
+#[test]
+fn a_store_that_every_user_may_read_is_told_of() {
+    // (Where everybody comes, unlike the folders of tests.)
+    let files = Files(tempfile::tempdir_in("/tmp").unwrap());
+    let open = |path: PathBuf, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    files.certify(2999);
+    files.configure(&sound(&files));
+    drop(store::open(&files.path("store"), &Options::default()).unwrap());
+    open(files.path(""), 0o755);
+    open(files.path("store"), 0o755);
+    open(files.path("store").join(store::FILE), 0o644);
+    let ended = files.examined();
+    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+    let line = ended.line("warning", "data_dir in ");
+    assert!(line.contains("may be read by every user") && line.contains("chmod 0700"), "{line}");
+    open(files.path("store"), 0o700);
+    assert!(!files.examined().out.contains("may be read by every user"));
+}
+
+#[test]
+fn a_row_whose_token_nobody_has_grants_nothing_to_anybody() {
+    let files = Files::new();
+    files.certify(2999);
+    let row = "[[access.allow]]\nwho = \"token:admni\"\nroles = [\"operator\"]\n";
+    files.configure(&format!("{}{row}", sound(&files).replace(", \"operator\"", "")));
+    let ended = files.examined();
+    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+    let told: Vec<&str> = ended.out.lines().filter(|line| line.starts_with("warning ")).collect();
+    assert_eq!(told.len(), 2, "{}", ended.out);
+    assert!(told[0].contains("grants the role operator") && told[0].contains("add a row"), "{}", told[0]);
+    assert!(told[1].contains("token:admni") && told[1].contains("tokens.toml"), "{}", told[1]);
 }
 
 #[test]

@@ -94,6 +94,16 @@ async fn nobody_files_a_probe_by_accident() {
     visit.name = String::new();
     refused(visit, "record").await;
     assert_eq!(everything(&server).await, [], "nothing was filed");
+    for [loser, survivor] in [["probe-1", "real"], ["real", "probe-1"]] {
+        let merge = v1::MergeRecordsRequest {
+            loser: format!("organizations/{loser}"),
+            survivor: format!("organizations/{survivor}"),
+            source: Some(v1::Source { kind: v1::SourceKind::Editor.into(), ..source("desk") }),
+            ..Default::default()
+        };
+        let status = server.filing().merge_records(merge).await.expect_err("it would hide what it is merged with");
+        assert_eq!(reason(&status), "FIELD_INVALID");
+    }
     server.stop().await;
 }
 

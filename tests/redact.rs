@@ -345,6 +345,94 @@ async fn what_a_merged_record_was_goes_under_every_name() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_redaction_leaves_the_next_one_erases() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = serve(folder.path()).await;
+    server.file(vec![telling("a", "leak", SECRET), telling("a", "press", SECRET)]).await;
+    redact(&server, report_of("a", "leak")).await;
+    assert!(everything_said(&server, &[]).await.contains(SECRET), "another says it too");
+    redact(&server, report_of("a", "press")).await;
+    assert_eq!(everything_said(&server, &[]).await.to_lowercase().find(&SECRET.to_lowercase()), None);
+    server.stop().await;
+    assert!(!is_stored(folder.path(), SECRET), "no file has it");
+    verify::folder(folder.path()).expect("the chain verifies");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_record_was_at_the_floor_of_a_trimmed_log_goes_too() {
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Arc::new(FakeClock::on("2023-06-01")));
+    let start = async || {
+        let clock: Arc<dyn attache::clock::Clock> = Arc::clone(&clock) as _;
+        TestServer::with(config_at(folder.path()), Parts { clock, ..Parts::default() }).await
+    };
+    let server = start().await;
+    server.file(vec![telling("a", "leak", SECRET)]).await;
+    let floor = server.file(vec![telling("b", "leak", "Other")]).await;
+    let later = server.file(vec![telling("b", "leak", "Another")]).await;
+    clock.advance(std::time::Duration::from_secs(72 * 3600));
+    server.file(vec![telling("b", "leak", "Third")]).await;
+    let keep = Some(v1::trim_log_request::Keep::AfterToken(floor.token.clone()));
+    server.log().trim_log(v1::TrimLogRequest { keep, dry_run: false }).await.expect("it is trimmed");
+    let positions = [floor.token, later.token];
+    assert!(everything_said(&server, &positions).await.contains(SECRET), "it is there before");
+    redact(&server, report_of("a", "leak")).await;
+    assert_eq!(everything_said(&server, &positions).await.to_lowercase().find(&SECRET.to_lowercase()), None);
+    server.stop().await;
+    {
+        // As a server does in its own time.
+        let (_store, write) = store::open(folder.path(), &Options::default()).expect("the store opens");
+        while store::trim::sweep(&write.connection, write.head().floor, 16).expect("it sweeps") {}
+        assert!(write.cut_log(), "nobody reads it");
+    }
+    assert!(!is_stored(folder.path(), SECRET), "no file has it");
+    verify::folder(folder.path()).expect("what is left verifies");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cache_from_the_middle_of_a_merge_is_told() {
+    let server = TestServer::with(config(), Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() }).await;
+    let filters = guests(&["KZ"]);
+    server.file(vec![visit_report("a", "ministry", "UZ", "AZ", "2023-05-01")]).await;
+    server.file(vec![visit_report("b", "leak", "KZ", "AZ", "2023-05-01")]).await;
+    let merge = v1::MergeRecordsRequest {
+        loser: "visits/b".into(),
+        survivor: "visits/a".into(),
+        source: Some(v1::Source { kind: v1::SourceKind::Editor.into(), ..source("desk") }),
+        ..Default::default()
+    };
+    let merged = server.filing().merge_records(merge).await.expect("it is merged").into_inner();
+    let mut cache = BTreeMap::new();
+    keep(&mut cache, &server.replay(through(filtered(from_oldest(), filters.clone()), &merged.token)).await);
+    assert_eq!(cached(&cache), listed(&server, &filters, &merged.token).await, "in the middle");
+    let unmerge = v1::UnmergeRecordsRequest { loser: "visits/b".into(), ..Default::default() };
+    server.filing().unmerge_records(unmerge).await.expect("it is separate again");
+    let done = redact(&server, report_of("b", "leak")).await;
+    keep(&mut cache, &server.replay(until_caught_up(filtered(after(&merged.token), filters.clone()))).await);
+    assert_eq!(cached(&cache), listed(&server, &filters, &done.token).await, "who was away since then");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_warning_to_somebody_else_goes_though_nothing_came_of_their_filing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = serve(folder.path()).await;
+    server.file(vec![telling("a", "leak", SECRET)]).await;
+    let ruling = v1::RetractRecordRequest {
+        name: "visits/a".into(),
+        source: Some(v1::Source { kind: v1::SourceKind::Editor.into(), ..source("desk") }),
+        reason: RetractionReason::OutOfScope.into(),
+        ..Default::default()
+    };
+    server.filing().retract_record(ruling).await.expect("it is ruled out");
+    // Warned that it resembles an item of the other, and stored without effect.
+    server.file(vec![telling("a", "ministry", "Other")]).await;
+    redact(&server, report_of("a", "leak")).await;
+    server.stop().await;
+    assert!(!is_stored(folder.path(), SECRET), "no file has it");
+    verify::folder(folder.path()).expect("the chain verifies");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_replica_erases_the_same() {
     let log = SharedLog::default();
     let (here, there) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
@@ -376,6 +464,7 @@ async fn a_history_with_redactions_is_sound_and_reads_alike_made_again_from_its_
     let server = serve(folder.path()).await;
     let mut scribe = Scribe::moving("moving");
     let mut redacted = 0;
+    let first = server.file(vec![visit_report("first", "s", "KZ", "AZ", "2023-05-01")]).await.token;
     for act in 0..80 {
         let acked = scribe.act(&mut server.filing()).await;
         let reports = acked.events.iter().flat_map(|e| &e.reports);
@@ -404,6 +493,13 @@ async fn a_history_with_redactions_is_sound_and_reads_alike_made_again_from_its_
     let to = last.token.clone();
     attache(vec!["restore-backup".into(), path(&copy), "--data-dir".into(), path(other.path()), "--to".into(), to])
         .await;
+    // As it was before a redaction it is not restored: a part of that is missing.
+    let early = tempfile::tempdir().expect("a folder");
+    let mut before = std::process::Command::new(env!("CARGO_BIN_EXE_attache"));
+    before.args(["restore-backup", &path(&copy), "--data-dir", &path(early.path()), "--to", &first]);
+    let refused = before.output().expect("it runs");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("erased some of what was there"), "{refused:?}");
     verify::folder(other.path()).expect("what was made again is sound");
     let server = serve(other.path()).await;
     let again = everything(&server).await;

@@ -123,7 +123,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "main",
-        &["cli", "config", "failpoints", "local", "moves", "serve", "telemetry"],
+        &["cli", "config", "failpoints", "limits", "local", "moves", "serve", "telemetry"],
         "arguments, telemetry, runtime, exit code",
     ),
     ("lib", &[], "names the stages"),

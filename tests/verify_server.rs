@@ -107,6 +107,15 @@ async fn servers_of_different_logs_are_refused_before_anything_is_filed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_named_twice_is_no_other_server() {
+    let server = TestServer::with(common::config(), Parts::default()).await;
+    let ended = verify(&[&server, &server], SMALL).await;
+    assert_eq!(ended.code, 64, "{}\n{}", ended.out, ended.err);
+    assert!(ended.err.contains("--also") && ended.err.contains("already"), "{}", ended.err);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_says_the_same_to_people() {
     let server = TestServer::with(common::config(), Parts::default()).await;
     let ended = verify(&[&server], "--watchers 8 --seconds 1").await;

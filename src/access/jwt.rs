@@ -68,14 +68,14 @@ impl KeySet {
     /// If it is none, or has no key of use, or too many.
     pub fn parse(text: &[u8]) -> std::result::Result<Self, String> {
         let set: JwkSet = serde_json::from_slice(text).map_err(|e| format!("is no JWK set: {e}"))?;
-        let keys: BTreeMap<Arc<str>, Arc<Jwk>> = set
-            .keys
-            .into_iter()
-            .filter(|key| algorithm(key).is_some() && DecodingKey::from_jwk(key).is_ok())
-            .filter_map(|key| Some((key.common.key_id.as_deref()?.into(), Arc::new(key))))
-            .collect();
+        let of_use = |key: &Jwk| algorithm(key).is_some() && DecodingKey::from_jwk(key).is_ok();
+        let of_use: Vec<Jwk> = set.keys.into_iter().filter(of_use).collect();
+        let has_nameless = of_use.iter().any(|key| key.common.key_id.is_none());
+        let keys: BTreeMap<Arc<str>, Arc<Jwk>> =
+            of_use.into_iter().filter_map(|key| Some((key.common.key_id.as_deref()?.into(), Arc::new(key)))).collect();
         match keys.len() {
-            0 => Err("has no key with an id for EdDSA, ES256 or RS256".to_owned()),
+            0 if has_nameless => Err("has keys, but none with an id (kid), by which a JWT names its key".to_owned()),
+            0 => Err("has no key with an id (kid) for EdDSA, ES256 or RS256".to_owned()),
             1..=MAX_KEYS => Ok(Self(keys)),
             more => Err(format!("has {more} keys; {MAX_KEYS} are looked at")),
         }
@@ -254,6 +254,18 @@ mod tests {
     use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 
     use super::*;
+
+    #[test]
+    fn a_key_without_an_id_is_said_to_have_none() {
+        let set = |more: &str| {
+            let x = BASE64_URL_SAFE_NO_PAD.encode([7; 32]);
+            KeySet::parse(format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","x":"{x}"{more}}}]}}"#).as_bytes())
+        };
+        assert!(set(r#","kid":"k""#).is_ok());
+        let why = set("").unwrap_err();
+        assert!(why.starts_with("has ") && why.contains("none with an id (kid)"), "{why}");
+        assert!(KeySet::parse(br#"{"keys":[]}"#).unwrap_err().contains("no key with an id"));
+    }
 
     #[test]
     fn a_jwt_that_demands_extensions_is_refused_whatever_they_are() {

@@ -251,6 +251,15 @@ impl Access {
         self.shares.stream(&principal.name)
     }
 
+    /// Counts a call under way, until its place is dropped; `None` where they are not counted.
+    ///
+    /// # Errors
+    ///
+    /// `QUOTA_EXCEEDED` if there are too many.
+    pub fn call(&self, principal: &Principal) -> Result<Option<Place>> {
+        self.shares.call(&principal.name)
+    }
+
     /// Counts a snapshot or backup that is sent, until its place is dropped.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ pub enum Role {
     Filer,
     /// Rulings: retract, restore, merge and unmerge records.
     Editor,
-    /// The log itself: trim, back up.
+    /// The log itself: trim, back up, erase, file probes.
     Operator,
 }
 
@@ -141,7 +141,9 @@ impl Policy {
 }
 
 impl Grant {
-    fn names(&self, principal: &str) -> bool {
+    /// Whether it names this principal.
+    #[must_use]
+    pub fn names(&self, principal: &str) -> bool {
         match self.who.strip_suffix('*') {
             Some(beginning) => principal.starts_with(beginning),
             None => self.who == principal,

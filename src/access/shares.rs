@@ -27,6 +27,8 @@ pub struct Allowance {
     pub requests_per_second: Option<NonZeroU32>,
     /// Bytes of filings a second; one filing of the largest size is always possible.
     pub filing_bytes_per_second: Option<NonZeroU32>,
+    /// Calls with one answer that are under way at the same time, until their answers are taken.
+    pub calls: Option<NonZeroU32>,
     /// Watches, imports and backups at the same time.
     pub streams: Option<NonZeroU32>,
     /// Watches that are sent the snapshot that they begin with, and backups, at the same time.
@@ -39,6 +41,7 @@ type Limiter = DefaultKeyedRateLimiter<Arc<str>>;
 pub(super) struct Shares {
     requests: Option<Limiter>,
     filings: Option<Limiter>,
+    calls: Option<NonZeroU32>,
     streams: Option<NonZeroU32>,
     snapshots: Option<NonZeroU32>,
     /// How many of each principal are open.
@@ -56,6 +59,7 @@ impl fmt::Debug for Shares {
 /// What is counted while it is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
+    Call,
     Stream,
     Snapshot,
 }
@@ -74,6 +78,7 @@ impl Shares {
         Self {
             requests: allowance.requests_per_second.map(|rate| RateLimiter::keyed(Quota::per_second(rate))),
             filings: allowance.filing_bytes_per_second.map(|rate| RateLimiter::keyed(bytes(rate))),
+            calls: allowance.calls,
             streams: allowance.streams,
             snapshots: allowance.snapshots,
             open: Mutex::default(),
@@ -104,6 +109,14 @@ impl Shares {
             // One of the largest size always fits, and a larger one was refused before.
             Err(_) => Err(exceeded(principal, "bytes of filings a second", Duration::from_secs(1))),
         }
+    }
+
+    /// One call under way more; nothing where they are not counted.
+    pub fn call(self: &Arc<Self>, principal: &Arc<str>) -> Result<Option<Place>> {
+        let Some(most) = self.calls else { return Ok(None) };
+        self.open(principal, Kind::Call, Some(most))
+            .map(Some)
+            .map_err(|most| full(principal, format!("{principal} has {most} calls under way already"), most))
     }
 
     /// One stream more.

@@ -1,6 +1,6 @@
 //! Static tokens: what a file keeps of them is a digest, from which no token can be made.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::Deserialize;
@@ -95,6 +95,13 @@ impl Tokens {
         Ok(Self(tokens))
     }
 
+    /// Whose tokens are good at a time, in microseconds since 1970.
+    #[must_use]
+    pub fn names(&self, now_us: i64) -> BTreeSet<&str> {
+        let good = self.0.values().filter(|token| token.ends_at_us.is_none_or(|ends| ends > now_us));
+        good.map(|token| token.name.as_str()).collect()
+    }
+
     /// What is known of a token, by its digest.
     pub(super) fn find(&self, digest: &blake3::Hash) -> Option<&Token> {
         let (found, token) = self.0.get_key_value(digest.as_bytes())?;
@@ -123,6 +130,8 @@ mod tests {
         let found = tokens.find(&digest).unwrap();
         assert_eq!((found.name.as_str(), found.ends_at_us), ("desk", Some(1_798_761_600_000_000)));
         assert!(tokens.has(&digest, "token:desk") && !tokens.has(&digest, "token:other"));
+        assert_eq!(tokens.names(1_798_761_599_999_999), ["desk"].into());
+        assert!(tokens.names(1_798_761_600_000_000).is_empty(), "it has ended");
         assert!(tokens.find(&blake3::hash(other.token.as_bytes())).is_none());
         assert!(is_one(&one.token) && one.token.len() > 50, "{}", one.token);
     }

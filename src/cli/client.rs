@@ -273,7 +273,7 @@ impl Connection {
 }
 
 /// A bare `host` or `host:port` is taken as plain HTTP/2, at the port where servers listen unless told otherwise.
-fn url(server: &str) -> Result<String, CliError> {
+pub(super) fn url(server: &str) -> Result<String, CliError> {
     match server.split_once("://") {
         None if has_port(server) => Ok(format!("http://{server}")),
         None => Ok(format!("http://{server}:{DEFAULT_PORT}")),

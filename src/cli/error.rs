@@ -25,9 +25,7 @@ pub enum CliError {
     #[error("{0}")]
     Usage(String),
     /// No connection.
-    #[error(
-        "cannot reach {server}: {cause}\n  is `attache serve` running there? (--server or ATTACHE_SERVER says where)"
-    )]
+    #[error("cannot reach {server}: {cause}\n  {}", to_try(.cause))]
     Unreachable {
         /// Where it was tried.
         server: String,
@@ -110,6 +108,24 @@ impl From<io::Error> for CliError {
     }
 }
 
+/// What to do if there is no connection, by what the transport says.
+fn to_try(cause: &str) -> &'static str {
+    if cause.contains("UnknownIssuer") {
+        "nobody who is believed here issued its certificate: give its authority with --ca (ATTACHE_CA)"
+    } else if is_of_tls(cause) {
+        TRY_TLS
+    } else {
+        "is `attache serve` running there? (--server or ATTACHE_SERVER says where)"
+    }
+}
+
+const TRY_TLS: &str = "if the server speaks TLS, say https://… (--server or ATTACHE_SERVER)";
+
+/// Whether an error looks like that of a plain connection to who speaks TLS: its alert is no frame, and it hangs up.
+fn is_of_tls(words: &str) -> bool {
+    ["frame with invalid size", "operation was canceled"].iter().any(|sign| words.contains(sign))
+}
+
 /// Whether the same request may succeed later: nothing happened, or its outcome is unknown.
 #[must_use]
 pub fn is_retryable(status: &Status) -> bool {
@@ -190,13 +206,18 @@ fn details(status: &Status, info: Option<&ErrorInfo>) -> Vec<String> {
         lines.push(format!("try again after {delay:?}"));
     }
     lines.extend(info.and_then(|info| advice(&info.reason, status)).map(str::to_owned));
+    if is_local(status) && is_of_tls(&chain(status)) {
+        lines.push(TRY_TLS.to_owned());
+    }
     lines
 }
 
 /// What to do on the command line, where the reason alone does not say it.
 fn advice(reason: &str, status: &Status) -> Option<&'static str> {
     let resource = status.get_details_resource_info().map(|info| info.resource_name).unwrap_or_default();
-    let of_lookup = violations(status).iter().any(|(field, _)| field.starts_with("as_of"));
+    let violations = violations(status);
+    let of_lookup = violations.iter().any(|(field, _)| field.starts_with("as_of"));
+    let of_trim = violations.iter().any(|(field, _)| field == "keep" || field == "from_revision");
     Some(match reason {
         "RECORD_NOT_FOUND" if resource.starts_with("cursors/") || !resource.contains('/') => {
             "no position is kept under this name yet: `attache cursor commit NAME TOKEN` keeps one"
@@ -211,6 +232,10 @@ fn advice(reason: &str, status: &Status) -> Option<&'static str> {
         }
         "LOG_REPLACED" => "the log is another one now: start again with `--from snapshot`",
         "HISTORY_TRIMMED" => "start with `--from oldest`, or with `--from snapshot`",
+        "FIELD_INVALID" if of_trim => "that is what --before says",
+        "CREDENTIAL_MISSING" => {
+            "--token-file, or ATTACHE_TOKEN in the environment, shows a token; --certificate and --key a certificate"
+        }
         "OUTCOME_UNKNOWN" => "it may have been filed: repeat with the same `--request-id`",
         "REQUEST_ID_REUSED" => "take another `--request-id`, or repeat the very same content",
         _ => return None,
@@ -284,5 +309,25 @@ mod tests {
         assert!(lookup.contains("--known-at") && lookup.contains("--valid-at"), "{lookup}");
         let watch = text(Error::new(Reason::HistoryTrimmed, "the start is gone"));
         assert!(watch.contains("--from snapshot") && !watch.contains("--known-at"), "{watch}");
+        let trim = text(Error::field(Reason::FieldInvalid, "keep", "is too young"));
+        assert!(trim.contains("--before"), "{trim}");
+        let other = text(Error::field(Reason::FieldInvalid, "reports", "is required"));
+        assert!(!other.contains("--before"), "{other}");
+        let credential = text(Error::new(Reason::CredentialMissing, "no credential"));
+        assert!(credential.contains("--token-file") && credential.contains("ATTACHE_TOKEN"), "{credential}");
+    }
+
+    #[test]
+    fn a_connection_that_fails_says_what_to_try() {
+        let text = |cause: &str| CliError::Unreachable { server: "x".into(), cause: cause.into() }.to_string();
+        assert!(text("tcp connect error: refused").contains("attache serve"));
+        let stranger = text("transport error: invalid peer certificate: UnknownIssuer");
+        assert!(stranger.contains("--ca") && !stranger.contains("attache serve"), "{stranger}");
+        assert!(text("connection error: frame with invalid size").contains("https://"));
+        let local = |words: &str| CliError::from(Status::from_error(words.into())).to_string();
+        assert!(local("frame with invalid size").contains("https://"), "{}", local("frame with invalid size"));
+        assert!(!local("broken pipe").contains("https://"));
+        let told = CliError::from(Status::internal("frame with invalid size")).to_string();
+        assert!(!told.contains("https://"), "a server that answers was understood: {told}");
     }
 }

@@ -39,11 +39,13 @@ pub async fn run(args: &LogArgs) -> Result<(), CliError> {
 
 fn text(info: &GetLogInfoResponse) -> String {
     let recorded = info.recorded_at.map_or_else(|| "never".to_owned(), |time| view::time(&time.to_string()));
+    let day = if info.day.is_empty() { "none yet".to_owned() } else { info.day.clone() };
     let fields = [
         ("version", info.version.clone()),
         ("epoch", info.epoch.clone()),
         ("revision", info.revision.to_string()),
         ("recorded", recorded),
+        ("day", day),
         ("newest position", info.token.clone()),
         ("oldest position", info.oldest_token.clone()),
         ("durability", durability(info.durability())),
@@ -78,6 +80,7 @@ mod tests {
     fn the_log_says_what_an_answer_survives_and_its_limits() {
         let info = GetLogInfoResponse {
             durability: Durability::Unsynced as i32,
+            day: "2023-10-07".into(),
             limits: vec![Limit { name: "max_report_bytes".into(), value: 65536 }],
             ..GetLogInfoResponse::default()
         };
@@ -86,6 +89,7 @@ mod tests {
             text.contains("survives the end of the process only") && text.contains("recorded:         never"),
             "{text}"
         );
+        assert!(text.lines().any(|line| line == "day:              2023-10-07"), "{text}");
         assert!(text.lines().any(|line| line.contains("max_report_bytes") && line.contains("65536")), "{text}");
     }
 }

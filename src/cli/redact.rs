@@ -77,6 +77,9 @@ pub async fn run(args: &RedactArgs) -> Result<(), CliError> {
     }
 }
 
+/// What no server reaches.
+const COPIES: &str = "backups made before, and attache.schema-N.bak files beside stores, still have it: delete them";
+
 fn text(answer: &RedactResponse, dry_run: bool) -> String {
     let RedactResponse { reports, revisions, remaining, journal_until, journal_keeps, .. } = answer;
     if reports.is_empty() {
@@ -95,6 +98,10 @@ fn text(answer: &RedactResponse, dry_run: bool) -> String {
     if *journal_keeps {
         lines.push("the journal keeps it: no snapshots are made after which it could be purged".to_owned());
     }
+    // Once, when all is done.
+    if !dry_run && *remaining == 0 {
+        lines.push(COPIES.to_owned());
+    }
     lines.join("\n")
 }
 
@@ -111,11 +118,21 @@ mod tests {
     }
 
     #[test]
+    fn copies_that_still_have_it_are_told_of_when_all_is_erased() {
+        let reports = vec!["visits/a/reports/b".to_owned()];
+        let answer = RedactResponse { reports, revisions: 3, ..RedactResponse::default() };
+        assert!(text(&answer, false).ends_with(COPIES), "{}", text(&answer, false));
+        assert!(!text(&answer, true).contains("backups"));
+        assert_eq!(text(&RedactResponse::default(), false), "nothing to erase");
+    }
+
+    #[test]
     fn how_long_a_journal_has_it_is_said() {
         let reports = vec!["visits/a/reports/b".to_owned()];
         let until = prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 };
         let answer = RedactResponse { reports, journal_until: Some(until), ..RedactResponse::default() };
-        assert!(text(&answer, false).ends_with("until 2023-11-14T22:13:20Z at the latest"), "{}", text(&answer, false));
+        assert!(text(&answer, true).ends_with("until 2023-11-14T22:13:20Z at the latest"), "{}", text(&answer, true));
+        assert!(text(&answer, false).contains("until 2023-11-14T22:13:20Z at the latest\nbackups made before"));
         let answer = RedactResponse { journal_until: None, journal_keeps: true, ..answer };
         assert!(text(&answer, false).contains("the journal keeps it"));
     }

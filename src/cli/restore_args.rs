@@ -33,8 +33,8 @@ pub struct RestoreArgs {
 #[command(
     after_help = "A server is verified from outside: records organizations/probe-RUN-… are filed, watched by many who \
 leave and go on elsewhere, and withdrawn at the end. Nobody sees them who does not ask for probes, but they stand in the log \
-for good. It takes the role operator. Each guarantee is printed as held, broken or not tested, with evidence; the exit code \
-is 4 if any is broken."
+for good. It takes the roles operator, filer (for sources/probe- is enough) and reader. Each guarantee is printed as held, \
+broken or not tested, with evidence; the exit code is 4 if any is broken."
 )]
 pub struct VerifyArgs {
     /// Directory of the store, whether a server has it open or not [default: under the user's data directory]

@@ -1,6 +1,6 @@
 //! `attache token`: bearer tokens, made where nobody else sees them.
 
-use std::{fs, io::Write as _, path::PathBuf};
+use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -62,6 +62,28 @@ fn add(file: &PathBuf, row: &str) -> Result<(), CliError> {
     let apart = if before.is_empty() || before.ends_with('\n') { apart } else { "\n\n" };
     let added = format!("{apart}{row}");
     Tokens::parse(&format!("{before}{added}")).map_err(wrong)?;
-    let mut open = fs::File::options().append(true).create(true).open(file).map_err(|e| wrong(e.to_string()))?;
+    // A new one is its owner's alone: nobody else needs to know whose tokens there are.
+    let open = fs::File::options().append(true).create(true).mode(0o600).open(file);
+    let mut open = open.map_err(|e| wrong(e.to_string()))?;
     open.write_all(added.as_bytes()).and_then(|()| open.sync_all()).map_err(|e| wrong(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_of_tokens_is_made_for_its_owner_alone_and_keeps_the_mode_that_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tokens.toml");
+        let row = |name: &str| format!("[[token]]\nname = \"{name}\"\ndigest = \"{}\"\n", Secret::new().digest);
+        let mode = || fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+        add(&file, &row("one")).unwrap();
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        add(&file, &row("two")).unwrap();
+        assert_eq!(mode(), 0o640);
+    }
 }

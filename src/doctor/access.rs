@@ -1,21 +1,25 @@
 //! Who may do what: tokens, keys, and a policy that leaves somebody out.
 
+use std::path::Path;
+
 use super::{Finding, place::Places, tls::open_to_all};
 use crate::{
-    access::{self, ANONYMOUS, KeyPlace, Role},
+    access::{self, ANONYMOUS, Grant, KeyPlace, Role, Tokens},
     config::{AccessRules, Config},
     security,
 };
 
-/// Looks at the files and the policy.
-pub(super) fn look(rules: &AccessRules, config: &Config, places: &Places) -> Vec<Finding> {
+/// Looks at the files and the policy, as of a time in microseconds since 1970.
+pub(super) fn look(rules: &AccessRules, config: &Config, places: &Places, now_us: i64) -> Vec<Finding> {
     let mut found = Vec::new();
+    let mut tokens = None;
     if let Some(file) = &rules.tokens {
         let about = places.key("access.tokens");
         match security::tokens(file) {
-            Ok(_) => {
+            Ok(read) => {
                 found.push(Finding::ok(&about, format!("{} can be read", file.display())));
                 found.extend(open_to_all(file, &about));
+                tokens = Some(read);
             }
             Err(why) => {
                 let remedy = "name a file that the user who runs the server may read; \
@@ -37,26 +41,39 @@ pub(super) fn look(rules: &AccessRules, config: &Config, places: &Places) -> Vec
             (Ok(_), KeyPlace::Url(_)) => {}
         }
     }
-    found.extend(policy(rules, config, &places.key("access.allow")));
+    found.extend(policy(rules, config, tokens.as_ref(), &places.key("access.allow"), now_us));
     found
 }
 
-/// Whom the policy leaves out, and whom it lets in.
-fn policy(rules: &AccessRules, config: &Config, about: &str) -> Vec<Finding> {
+/// Whom the policy leaves out, and whom it lets in. Without tokens it is not known whose there are.
+fn policy(rules: &AccessRules, config: &Config, tokens: Option<&Tokens>, about: &str, now_us: i64) -> Vec<Finding> {
     let mut found = Vec::new();
     let rows = rules.policy.rows();
-    for (role, loses) in [(Role::Reader, "look anything up"), (Role::Operator, "trim or back up")] {
-        if !rows.iter().any(|row| row.roles.contains(&role)) {
-            let what = format!("nobody is granted the role {role}: nobody may {loses}");
-            found.push(Finding::warning(about, what, &format!("add a row with roles = [\"{role}\"]")));
-        }
-    }
     let has_ca = config.security.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     let kinds = [
         ("token:", rules.tokens.is_some(), "name their file, access.tokens"),
         ("jwt:", rules.jwt.is_some(), "say whose JWTs are taken, access.jwt"),
         ("cert:", has_ca, "say whose certificates are taken, tls.client_ca"),
     ];
+    let names = tokens.map(|tokens| tokens.names(now_us));
+    let has_token = |row: &Grant| {
+        let mut names = names.iter().flatten();
+        !row.who.starts_with("token:") || tokens.is_none() || names.any(|name| row.names(&format!("token:{name}")))
+    };
+    let is_met =
+        |row: &Grant| has_token(row) && kinds.iter().all(|(kind, is_taken, _)| *is_taken || !row.who.starts_with(kind));
+    for (role, loses) in [(Role::Reader, "look anything up"), (Role::Operator, "trim, back up or redact")] {
+        if !rows.iter().any(|row| row.roles.contains(&role) && is_met(row)) {
+            let what = format!("no row that somebody can meet grants the role {role}: nobody may {loses}");
+            found.push(Finding::warning(about, what, &format!("add a row with roles = [\"{role}\"]")));
+        }
+    }
+    for row in rows.iter().filter(|row| !has_token(row)) {
+        let file = rules.tokens.as_deref().unwrap_or_else(|| Path::new("access.tokens")).display();
+        let what = format!("{} is granted something, and {file} has no token of that name that is good now", row.who);
+        let remedy = "correct the name, make the token (`attache token new NAME --add-to FILE`), or take the row out";
+        found.push(Finding::warning(about, what, remedy));
+    }
     for (kind, is_taken, remedy) in kinds {
         if let Some(row) = rows.iter().find(|row| row.who.starts_with(kind) && !is_taken) {
             let what = format!("{} is granted something, and no credential of that kind is taken", row.who);

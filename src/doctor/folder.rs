@@ -1,6 +1,6 @@
 //! The store's folder: whether it can be used or made, has room, and has a store that this version may serve.
 
-use std::path::Path;
+use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
 use rustix::fs::Access;
 
@@ -60,6 +60,7 @@ pub(super) fn look(config: &Config, knows_log: bool, places: &Places) -> Folder 
     let is_there = snapshot::is_there(folder);
     let peeked = if is_there { store_in(folder, config, knows_log, about, &mut looked) } else { None };
     looked.position = peeked.as_ref().map_or(0, |peek| peek.position);
+    looked.found.extend(open_to_all(folder, about));
     looked.found.extend(room(&there, folder, peeked.as_ref(), config, about));
     looked
 }
@@ -112,7 +113,11 @@ fn store_in(folder: &Path, config: &Config, knows_log: bool, about: &str, looked
         let remedy = "nothing: a copy is kept beside it, which an older version needs if you go back";
         found.push(Finding::warning(about, what, remedy));
     } else {
-        let what = format!("there is a store of this version, with the log up to position {}", peek.position);
+        let position = peek.position;
+        let what = format!(
+            "there is a store of this version, with the log up to position {position}; its contents were not read: \
+             `attache verify --data-dir` does that"
+        );
         found.push(Finding::ok(about, what));
     }
     let home = Home::served(config.journal.as_ref().map(|settings| settings.stream.as_str()));
@@ -120,6 +125,17 @@ fn store_in(folder: &Path, config: &Config, knows_log: bool, about: &str, looked
         found.push(Finding::fault(about, why, "name the folder and the journal that belong together"));
     }
     Some(peek)
+}
+
+/// A store that everybody on the machine may read: its file, and every folder on the way to it.
+fn open_to_all(folder: &Path, about: &str) -> Option<Finding> {
+    let file = folder.join(store::FILE).canonicalize().ok()?;
+    let may = |path: &Path, bit| path.metadata().is_ok_and(|found| found.permissions().mode() & bit != 0);
+    if !may(&file, 0o004) || !file.ancestors().skip(1).all(|folder| may(folder, 0o001)) {
+        return None;
+    }
+    let what = format!("{} may be read by every user of this machine", file.display());
+    Some(Finding::warning(about, what, &format!("`chmod 0700 {}`", folder.display())))
 }
 
 /// Whether there is room for what a server writes beside filings.
@@ -150,9 +166,29 @@ fn room(there: &Path, folder: &Path, peek: Option<&Peek>, config: &Config, about
     } else {
         Finding::ok(about, says)
     });
-    if let Some(allowed) = config.max_store_bytes.filter(|allowed| *allowed <= file) {
-        let what = format!("the store has {file} bytes, limits.store_bytes allows {allowed}: filings are refused");
+    if let Some(allowed) = config.max_store_bytes.filter(|allowed| is_nearly_reached(*allowed, file)) {
+        // (After a trim there may be room inside the file, which nobody sees from outside.)
+        let what = format!(
+            "the store has {file} bytes, limits.store_bytes allows {allowed}: filings are refused when it is full"
+        );
         found.push(Finding::warning(about, what, "allow more, or trim and let it use the room again"));
     }
     found
+}
+
+/// Whether nine tenths of what is allowed are there.
+fn is_nearly_reached(allowed: u64, size: u64) -> bool {
+    size >= allowed - allowed / 10
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_nearly_reached_from_nine_tenths_on() {
+        assert!(!is_nearly_reached(1000, 899));
+        assert!(is_nearly_reached(1000, 900) && is_nearly_reached(1000, 1000) && is_nearly_reached(1000, 2000));
+        assert!(!is_nearly_reached(u64::MAX, 1 << 40));
+    }
 }

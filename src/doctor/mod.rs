@@ -160,7 +160,7 @@ async fn of_files(config: &Config, places: &Places, now_us: i64) -> Vec<Finding>
             found.extend(tls::look(files, &places, now_us));
         }
         if let Some(rules) = &config.security.access {
-            found.extend(access::look(rules, &config, &places));
+            found.extend(access::look(rules, &config, &places, now_us));
         }
         Ok(found)
     });

@@ -82,8 +82,8 @@ impl Hub {
             interest: Interest::default(),
             next_id: 0,
         };
-        let places = Arc::new(Semaphore::new(settings.max_watches));
-        let snapshots = Arc::new(Semaphore::new(settings.max_snapshots));
+        let places = Arc::new(Semaphore::new(settings.max_watches.min(Semaphore::MAX_PERMITS)));
+        let snapshots = Arc::new(Semaphore::new(settings.max_snapshots.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self {
             inner: Mutex::new(inner),
             places,

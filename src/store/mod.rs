@@ -47,7 +47,7 @@ use crate::{
         token::{Epoch, GENESIS, Hash, Phase, Token},
     },
     failpoints::{self, Fault},
-    limits::{BUSY_TIMEOUT, CUT_TIMEOUT, READ_CACHE_KIB, READ_CONNECTIONS, WRITE_CACHE_KIB},
+    limits::{BUSY_TIMEOUT, CUT_TIMEOUT, LOCK_PAUSE, LOCK_TRIES, READ_CACHE_KIB, READ_CONNECTIONS, WRITE_CACHE_KIB},
     metrics::Caching,
     pb::v1,
 };
@@ -251,9 +251,17 @@ pub fn lock(folder: &Path) -> Result<File, StoreError> {
     std::fs::create_dir_all(folder).map_err(io(folder))?;
     let path = folder.join(LOCK);
     let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(io(&path))?;
+    for _ in 1..LOCK_TRIES {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            // Somebody who looks whether it is in use has it for an instant.
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(source)) => return Err(io(&path)(source)),
+        }
+    }
     lock.try_lock().map_err(|error| match error {
         TryLockError::WouldBlock => StoreError::InUse(folder.to_owned()),
-        TryLockError::Error(source) => StoreError::Io { path: path.clone(), source },
+        TryLockError::Error(source) => io(&path)(source),
     })?;
     Ok(lock)
 }
@@ -579,7 +587,8 @@ impl WriteStore {
             let busy: i64 = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
             Ok(busy == 0)
         };
-        let cut = truncate().and_then(|cut| self.connection.busy_timeout(BUSY_TIMEOUT).map(|()| cut));
+        let cut = truncate();
+        let cut = self.connection.busy_timeout(BUSY_TIMEOUT).and(cut);
         cut.unwrap_or_else(|error: rusqlite::Error| {
             tracing::warn!(%error, "the write-ahead log could not be emptied of what was erased");
             false

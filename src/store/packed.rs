@@ -84,7 +84,14 @@ impl Work {
             zstd::stream::copy_decode(from, &file)?;
             file.sync_all()
         };
-        unpack().map_err(unusable(packed))
+        unpack().map_err(|error| match error.raw_os_error() {
+            Some(_) => unusable(packed)(error),
+            // The system has nothing to complain about: what was read makes no sense, or ends too soon.
+            None => {
+                let why = format!("damaged or incomplete: {error}");
+                unusable(packed)(io::Error::new(io::ErrorKind::InvalidData, why))
+            }
+        })
     }
 
     /// Moves the store in it to where it is opened from: it is there as a whole, or not at all.

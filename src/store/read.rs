@@ -294,6 +294,33 @@ pub fn revisions_about(connection: &Connection, name: &RecordName, (from, to): (
     rows(connection, sql, (name.as_str(), from, to), |r| r.get(0))
 }
 
+/// The revisions in a range, both ends inclusive, at which a report was filed under a name that is or was merged with this one,
+/// or under itself.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn filings_about(connection: &Connection, name: &RecordName, (from, to): (u64, u64)) -> Result<Vec<u64>> {
+    let sql = "WITH RECURSIVE kin (name) AS (
+                   SELECT ?1
+                   UNION SELECT m.survivor FROM kin JOIN merges m ON m.loser = kin.name
+                   UNION SELECT m.loser FROM kin JOIN merges m ON m.survivor = kin.name
+               ) SELECT DISTINCT p.from_revision FROM kin JOIN records r ON r.name = kin.name
+                 JOIN reports p ON p.record = r.id WHERE p.from_revision BETWEEN ?2 AND ?3";
+    rows(connection, sql, (name.as_str(), from, to), |r| r.get(0))
+}
+
+/// The revision from which what a record is at a revision stands, if the store has that row.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn version_at(connection: &Connection, name: &RecordName, revision: u64) -> Result<Option<u64>> {
+    let sql = "SELECT from_revision FROM versions WHERE record = (SELECT id FROM records WHERE name = ?1)
+               AND from_revision <= ?2 AND to_revision > ?2";
+    row(connection, sql, (name.as_str(), revision), |r| r.get(0))
+}
+
 /// A name, and every name that ever stood for it.
 ///
 /// # Errors
@@ -309,7 +336,7 @@ pub fn names_of(connection: &Connection, name: &RecordName) -> Result<Vec<Record
     names.into_iter().map(parse).collect()
 }
 
-/// Reports of a source in which a text stands as a value, standing or withdrawn, that are kept: their names, sorted, at
+/// Reports of a source in which one of these texts stands as a value, standing or withdrawn, that are kept: their names, sorted, at
 /// most `limit`, and how many there are. Reads every report of the source.
 ///
 /// # Errors
@@ -318,13 +345,17 @@ pub fn names_of(connection: &Connection, name: &RecordName) -> Result<Vec<Record
 pub fn reports_that_say(
     connection: &Connection,
     source: &str,
-    text: &str,
+    texts: &[String],
     limit: usize,
 ) -> Result<(Vec<String>, usize)> {
-    let mut needle = Vec::new();
-    prost::encoding::encode_varint(text.len() as u64, &mut needle);
-    needle.extend(text.as_bytes());
-    let finder = memchr::memmem::Finder::new(&needle);
+    // As a message has it: its length, and itself.
+    let needle = |text: &String| {
+        let mut needle = Vec::new();
+        prost::encoding::encode_varint(text.len() as u64, &mut needle);
+        needle.extend(text.as_bytes());
+        memchr::memmem::Finder::new(&needle).into_owned()
+    };
+    let finders: Vec<_> = texts.iter().map(needle).collect();
     let mut found = std::collections::BTreeSet::new();
     // One index has those that stand, another those that ended.
     for which in [format!("= {OPEN}"), format!("< {OPEN}")] {
@@ -336,7 +367,7 @@ pub fn reports_that_say(
         let mut rows = statement.query([source]).map_err(|e| from_sqlite(&e))?;
         while let Some(row) = rows.next().map_err(|e| from_sqlite(&e))? {
             let body = row.get_ref(1).and_then(|body| Ok(body.as_blob()?)).map_err(|e| from_sqlite(&e))?;
-            if finder.find(body).is_some() {
+            if finders.iter().any(|finder| finder.find(body).is_some()) {
                 found.insert(row.get(0).map_err(|e| from_sqlite(&e))?);
             }
         }

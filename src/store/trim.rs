@@ -18,6 +18,14 @@ const ENDED: [&str; 4] = ["reports", "sources", "rulings", "merges"];
 ///
 /// If SQLite refuses; nothing was dropped then.
 pub fn sweep(connection: &Connection, floor: u64, limit: usize) -> Result<bool> {
+    // What goes may be of a report that was erased since: nothing of it stays in pages that are free.
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    let swept = drop_some(connection, floor, limit);
+    connection.pragma_update(None, "secure_delete", "FAST")?;
+    swept
+}
+
+fn drop_some(connection: &Connection, floor: u64, limit: usize) -> Result<bool> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     let mut dropped = vec![versions(&transaction, floor, limit)?];
     for table in ENDED {

@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Status, body::Body};
 
 use crate::{
+    access,
     domain::error::{Error, Reason, Result},
     pb,
 };
@@ -39,8 +40,8 @@ pub struct Calls {
     most: usize,
 }
 
-/// The place of one call, until it is dropped.
-pub(super) type Place = OwnedSemaphorePermit;
+/// The place of one call among all, and among those of its principal if these are counted, until it is dropped.
+pub(super) type Place = (OwnedSemaphorePermit, Option<access::Place>);
 
 impl Calls {
     /// So many of them, one at least.
@@ -61,7 +62,7 @@ impl Calls {
     /// # Errors
     ///
     /// `OVERLOADED` if all are taken.
-    pub(super) fn place(&self, call: &str) -> Result<Option<Place>> {
+    pub(super) fn place(&self, call: &str) -> Result<Option<OwnedSemaphorePermit>> {
         if !COUNTED.contains(call) {
             return Ok(None);
         }

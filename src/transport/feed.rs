@@ -56,8 +56,9 @@ impl FeedService for Feed {
 
     async fn watch_events(&self, request: Request<WatchEventsRequest>) -> Answered<Self::WatchEventsStream> {
         let (wait, caller) = (time_left(&request), Caller::of(&request)?);
-        let (plan, acknowledged) = self.plan(request.into_inner(), wait).await?;
+        // Before anything is waited for: one that is being opened is one of them.
         let place = caller.open()?;
+        let (plan, acknowledged) = self.plan(request.into_inner(), wait).await?;
         let of_snapshot = matches!(plan.start, Start::Snapshot { .. }).then(|| caller.open_snapshot()).transpose()?;
         let of_snapshot = of_snapshot.flatten().map(|place| Box::new(place) as SnapshotPlace);
         let ends = Ends { leaving: caller.leaving().clone(), refused: caller.refused() };

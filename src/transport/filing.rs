@@ -1,6 +1,12 @@
 //! `FilingService`: requests are checked here, decided by the writer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
@@ -20,7 +26,7 @@ use crate::{
         name::{self, RecordName, ReportName},
         report::{Report, parse_source, path_in_request},
     },
-    limits::{MAX_REPORTS_PER_FILING, MAX_REQUEST_ID_CHARS},
+    limits::{MAX_IMPORTS, MAX_REPORTS_PER_FILING, MAX_REQUEST_ID_CHARS},
     pb::{
         log::{Merge, Ruling},
         v1::{
@@ -75,8 +81,28 @@ impl Filing {
             validate_only,
             recorded_at_us: asking.recorded_at_us,
         };
-        self.0.writer.file(request, asking.deadline).await
+        let answer = self.0.writer.file(request, asking.deadline).await;
+        answer.inspect_err(|error| note_full(error, self.0.clock.now_us()))
     }
+}
+
+/// How often the log says at most that there is no room, in microseconds.
+const SAY_FULL_EVERY_US: u64 = 60_000_000;
+
+/// Says in the log that there is no room for filings: whoever files is told each time, and the operator now and then.
+fn note_full(error: &Error, now_us: i64) {
+    static SAID_US: AtomicI64 = AtomicI64::new(i64::MIN);
+    if error.reason == Reason::StorageFull && is_due(&SAID_US, now_us) {
+        tracing::warn!(why = %error.message, "filings are refused: STORAGE_FULL");
+    }
+}
+
+/// Whether something is to be said again, which is noted then.
+fn is_due(said_us: &AtomicI64, now_us: i64) -> bool {
+    let said = said_us.load(Ordering::Relaxed);
+    // (Either way: a clock that was set back says it once more.)
+    now_us.abs_diff(said) >= SAY_FULL_EVERY_US
+        && said_us.compare_exchange(said, now_us, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
 #[tonic::async_trait]
@@ -88,7 +114,12 @@ impl FilingService for Filing {
         request: Request<Streaming<ImportReportsRequest>>,
     ) -> Answered<Self::ImportReportsStream> {
         let asking = Asking::of(&request)?;
-        let place = asking.caller.open()?;
+        let own = asking.caller.open()?;
+        let place = Arc::clone(&self.0.imports).try_acquire_owned().map_err(|_| {
+            let why = format!("{MAX_IMPORTS} imports are under way already; nothing happened");
+            Error::new(Reason::Overloaded, why).with("limit", MAX_IMPORTS)
+        })?;
+        let place = (place, own);
         let filing = Self(Arc::clone(&self.0));
         Ok(Response::new(import::answers(filing, request.into_inner(), asking, place)))
     }
@@ -255,7 +286,8 @@ fn check_published(act: &Act, now_us: i64) -> Result<()> {
 pub(super) fn parse_reason(reason: i32) -> Result<RetractionReason> {
     RetractionReason::try_from(reason)
         .ok()
-        .filter(|r| *r != RetractionReason::Unspecified)
+        // (What is redacted is erased: `Redact` alone says so.)
+        .filter(|r| !matches!(r, RetractionReason::Unspecified | RetractionReason::Redacted))
         .ok_or_else(|| Error::field(Reason::FieldInvalid, "reason", "is required, one of the reasons of the contract"))
 }
 
@@ -395,10 +427,28 @@ fn parse_merge(request: &MergeRecordsRequest) -> Result<Act> {
         let (own, other) = (name::collection(loser.kind()), name::collection(survivor.kind()));
         wrong(format!("is one of {other}, and {loser} one of {own}: only records of one kind are the same"));
     }
+    if [&loser, &survivor].into_iter().any(|name| name::is_probe(name.as_str())) {
+        // One that took a probe's name would be hidden as one.
+        violations
+            .push(Violation { field: "loser".to_owned(), description: "no probe is merged with anything".to_owned() });
+    }
     let (source, note) = parse_ruling(request.source.as_ref(), request.note.as_deref(), &mut violations)?;
     if !violations.is_empty() {
         return Err(Error::violations(Reason::FieldInvalid, violations));
     }
     let merge = Merge { loser: loser.to_string(), survivor: survivor.to_string(), source: Some(source), note };
     Ok(Act::Merge { loser, survivor, merge: Box::new(merge) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_there_is_no_room_is_said_once_a_minute() {
+        let said = AtomicI64::new(i64::MIN);
+        let minute = 60_000_000;
+        let times = [0, 1, minute - 1, minute, minute + 1, 2 * minute, 0];
+        assert_eq!(times.map(|now| is_due(&said, now)), [true, false, false, true, false, true, true]);
+    }
 }

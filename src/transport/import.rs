@@ -5,7 +5,7 @@
 use std::{collections::HashSet, pin::Pin, time::Duration};
 
 use prost::Message as _;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Status, Streaming};
 
@@ -19,7 +19,7 @@ use crate::{
         name::{self, ReportName},
         report::Report,
     },
-    limits::{IMPORT_ANSWERS, MAX_REPORTS_PER_FILING},
+    limits::{IMPORT_ANSWERS, MAX_REPORTS_PER_FILING, STALL_TIMEOUT},
     pb::v1::{
         FilingOutcome, FilingResult, ImportItem, ImportRefusal, ImportReportsRequest, ImportReportsResponse,
         ImportResult, RetractionReason, Source, import_item::Item, import_result::Outcome,
@@ -35,7 +35,7 @@ pub(super) fn answers(
     filing: Filing,
     batches: Streaming<ImportReportsRequest>,
     asking: Asking,
-    place: Option<Place>,
+    place: (OwnedSemaphorePermit, Option<Place>),
 ) -> Answers {
     let (answers, told) = mpsc::channel(IMPORT_ANSWERS);
     let tasks = filing.0.tasks.clone();
@@ -64,9 +64,10 @@ async fn import(
             Err(status) => Err(status),
         };
         let ended = answered.is_err();
-        // A client that went away wants no more answers; what it sent before is filed.
-        if answers.send(answered).await.is_err() || ended {
-            return;
+        // A client that went away, or takes nothing, wants no more answers; what it sent before is filed.
+        match tokio::time::timeout(STALL_TIMEOUT, answers.send(answered)).await {
+            Ok(Ok(())) if !ended => {}
+            _ => return,
         }
     }
 }

@@ -25,7 +25,7 @@ use self::readiness::Looks;
 pub use self::{
     calls::Calls,
     readiness::{Health, watch_over_lag},
-    tls::{Material, Tls, validities},
+    tls::{Material, Tls, not_good_now, validities},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -37,7 +37,7 @@ use crate::{
     clock::Clock,
     feed::Hub,
     journal::Journal,
-    limits::MAX_CALLS_IN_FLIGHT,
+    limits::{MAX_CALLS_IN_FLIGHT, MAX_IMPORTS},
     metrics::Metrics,
     pb::{
         self,
@@ -77,6 +77,8 @@ pub struct App {
     pub calls: Calls,
     /// How often a snapshot is made beside the journal; `None` is never.
     snapshots: Option<Duration>,
+    /// Imports at the same time.
+    imports: Arc<Semaphore>,
     /// One backup at a time.
     backups: Arc<Semaphore>,
     /// Lookups that read the store.
@@ -107,6 +109,7 @@ impl App {
             metrics,
             calls: Calls::new(MAX_CALLS_IN_FLIGHT),
             snapshots: None,
+            imports: Arc::new(Semaphore::new(MAX_IMPORTS)),
             backups: Arc::new(Semaphore::new(1)),
             points: points::Points::default(),
             looks: Looks::default(),

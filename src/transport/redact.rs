@@ -13,7 +13,7 @@ use crate::{
     },
     limits::{MAX_REDACTED_AT_ONCE, SNAPSHOTS_KEPT},
     pb::v1::{FiledAbout, RecordKind, RedactRequest, RedactResponse, redact_request::What},
-    store::read,
+    store::{merges, read},
     tasks::blocking,
     writer::{self, Act},
 };
@@ -84,7 +84,7 @@ pub(super) async fn redact(
     let asked = writer::Request { validate_only: request.dry_run, ..writer::Request::of(act, principal) };
     let answer = app.writer.file(asked, deadline).await?;
     let redacted = answer.redacted.map(|redacted| *redacted).unwrap_or_default();
-    let has_journal = app.journal.durable().is_some() && !redacted.revisions.is_empty();
+    let has_journal = app.journal.durable().is_some() && !redacted.reports.is_empty();
     Ok(RedactResponse {
         reports: redacted.reports,
         revisions: redacted.revisions.len() as u64,
@@ -105,7 +105,11 @@ async fn named(app: &Arc<App>, source: String, person: RecordName) -> Result<(Ve
             if read::source_at(c, &source, revision)?.is_none() {
                 return Err(Error::not_found(&source));
             }
-            read::reports_that_say(c, &source, person.as_str(), MAX_REDACTED_AT_ONCE)
+            // Under whichever of its names.
+            let family = merges::family(c, &merges::survivor(c, &person, revision)?, revision)?;
+            let mut names: Vec<String> = family.names().map(ToString::to_string).collect();
+            names.push(person.to_string());
+            read::reports_that_say(c, &source, &names, MAX_REDACTED_AT_ONCE)
         })
     };
     let (names, count) = blocking(find).await?;

@@ -96,8 +96,13 @@ impl Gate {
 
     /// A place for a call, named `package.Service/Method`, if it takes one. Not a line of the log for each that finds none:
     /// there are most of them when there is least time.
-    fn place(&self, call: &str) -> Result<Option<Place>, Error> {
-        self.calls.place(call).inspect_err(|error| self.metrics.refused(word(error.reason)))
+    fn place(&self, call: &str, principal: &Principal) -> Result<Option<Place>, Error> {
+        let place = || {
+            let Some(place) = self.calls.place(call)? else { return Ok(None) };
+            let own = self.access.as_ref().map(|access| access.call(principal)).transpose()?;
+            Ok(Some((place, own.flatten())))
+        };
+        place().inspect_err(|error: &Error| self.metrics.refused(word(error.reason)))
     }
 
     /// Counts and logs a refusal, for want of a credential, a role or a share.
@@ -220,7 +225,10 @@ where
         let metrics = Arc::clone(&gate.metrics);
         let answered = async {
             // Whoever may not ask takes no place.
-            let admitted = gate.admit(need, request.headers()).and_then(|who| Ok((who, gate.place(&rpc)?)));
+            let admitted = gate.admit(need, request.headers()).and_then(|who| {
+                let place = gate.place(&rpc, &who)?;
+                Ok((who, place))
+            });
             let (principal, place) = match admitted {
                 Err(error) => return Ok(status::from_error(&error).into_http()),
                 Ok(admitted) => admitted,

@@ -63,6 +63,10 @@ impl Tls {
     ///
     /// As of [`Tls::new`]; the former stays then.
     pub fn replace(&self, material: &Material) -> Result<(), String> {
+        // One that nobody believes is worse than the former.
+        if let Some(why) = not_good_now(material)? {
+            return Err(format!("certificate: {why}"));
+        }
         let (config, verifier) = config(material)?;
         self.config.store(Arc::new(config));
         self.verifier.send_replace(verifier);
@@ -108,6 +112,22 @@ impl Tls {
             let _ = verifier.changed().await;
         }
     }
+}
+
+/// Why clients would not believe the server's own certificate now, if its time is why.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn not_good_now(material: &Material) -> Result<Option<String>, String> {
+    let own = validities(&material.certificate).map_err(|why| format!("certificate: {why}"))?;
+    let now = SystemClock.now_us();
+    let instant = |us| jiff::Timestamp::from_microsecond(us).map(|t| t.to_string()).unwrap_or_default();
+    Ok(own.first().and_then(|own| match own {
+        own if now >= own.ends_at_us => Some(format!("it ended at {}", instant(own.ends_at_us))),
+        own if now < own.begins_at_us => Some(format!("it is good from {} on", instant(own.begins_at_us))),
+        _ => None,
+    }))
 }
 
 /// How long each certificate of a file is good, in its order.

@@ -10,16 +10,24 @@ use crate::{
     domain::{
         decide::event_id,
         error::{Error, Reason, Result},
-        headline,
         name::{RecordName, ReportName},
-        record, redact,
+        redact,
     },
     pb::{
-        log::{EntryPayload, RecordChange, Redact, StoredEvent},
+        log::{EntryPayload, ErasedVersion, RecordChange, Redact, StoredEvent},
         v1::{self, EventClass, EventType, Intent, RetractionReason},
     },
     store::{apply::erase, read},
 };
+
+/// What is erased of the past.
+#[derive(Default)]
+struct Past {
+    /// By revision.
+    touched: BTreeMap<u64, Touched>,
+    /// Of what records were at the floor: the entries are gone.
+    versions: BTreeSet<(RecordName, u64)>,
+}
 
 /// What is erased of one revision, by the names of records: what they were then, and what events alone say.
 type Touched = (BTreeSet<String>, BTreeSet<String>);
@@ -35,6 +43,10 @@ impl Drafting<'_> {
         if count == 0 {
             return Ok(EntryPayload::default());
         }
+        if self.head.replaying {
+            let why = "cannot be erased while a history is replayed, which this would end".to_owned();
+            return Err(Error::field(Reason::FieldInvalid, "what", why));
+        }
         loop {
             let payload = self.redact_these(&reports[..count], reason)?;
             if payload.encoded_len() <= super::MAX_PAYLOAD_BYTES || count == 1 {
@@ -47,17 +59,20 @@ impl Drafting<'_> {
 
     fn redact_these(&self, reports: &[ReportName], reason: &str) -> Result<EntryPayload> {
         let revision = self.head.revision + 1;
-        let mut touched: BTreeMap<u64, Touched> = BTreeMap::new();
+        let mut past = Past::default();
+        // Every record that was told of, under the name that stands for it now.
+        let mut by_record: BTreeMap<RecordName, BTreeSet<String>> = BTreeMap::new();
         for report in reports {
-            self.touch_history(report, &mut touched)?;
+            let mut names = self.touch_history(report, &mut past)?;
+            names.insert(report.record.clone());
+            for name in &names {
+                by_record.entry(self.survivor(name)?).or_default().insert(report.to_string());
+            }
         }
+        let Past { touched, versions } = past;
         let mut payload = self.withdraw_standing(reports)?;
-        let mut by_record: BTreeMap<RecordName, Vec<String>> = BTreeMap::new();
-        for report in reports {
-            by_record.entry(self.survivor(&report.record)?).or_default().push(report.to_string());
-        }
         for (record, reports) in by_record {
-            self.tell_redaction(&mut payload, &record, reports)?;
+            self.tell_redaction(&mut payload, &record, reports.into_iter().collect())?;
         }
         let mut names: Vec<String> = reports.iter().map(ToString::to_string).collect();
         names.sort();
@@ -68,6 +83,9 @@ impl Drafting<'_> {
         let erasures = planned.collect::<Result<_>>()?;
         redaction.revisions = touched.into_keys().collect();
         redaction.erasures = erasures;
+        let version =
+            |(record, from_revision): (RecordName, u64)| ErasedVersion { record: record.to_string(), from_revision };
+        redaction.versions = versions.into_iter().map(version).collect();
         payload.redact = Some(redaction);
         Ok(payload)
     }
@@ -83,31 +101,40 @@ impl Drafting<'_> {
     }
 
     /// Notes the revisions that rest on a report: from when a version of it was filed to when that was replaced or
-    /// withdrawn, which is told in words of what was before.
-    fn touch_history(&self, report: &ReportName, touched: &mut BTreeMap<u64, Touched>) -> Result<()> {
-        let versions = read::versions_of_report(self.connection, report, self.head.floor)?;
+    /// withdrawn, which is told in words of what was before. Answers the records that they are about.
+    fn touch_history(&self, report: &ReportName, past: &mut Past) -> Result<BTreeSet<RecordName>> {
+        let floor = self.head.floor;
+        let versions = read::versions_of_report(self.connection, report, floor)?;
         if versions.is_empty() {
             return Err(Error::not_found(&report.to_string()));
         }
         let names = read::names_of(self.connection, &report.record)?;
+        let mut about = BTreeSet::new();
         for (from, to) in versions {
-            if from > self.head.floor {
-                touched.entry(from).or_default();
+            let range = (from.max(floor + 1), to.min(self.head.revision));
+            // What was filed beside it may have been warned of it, though nothing came of that.
+            for at in read::filings_about(self.connection, &report.record, range)? {
+                past.touched.entry(at).or_default();
             }
             for name in &names {
-                let range = (from.max(self.head.floor + 1), to.min(self.head.revision));
+                let is_own = *name == report.record;
+                if from <= floor && (is_own || self.stood_for(&report.record, floor)? == *name) {
+                    past.versions.extend(read::version_at(self.connection, name, floor)?.map(|at| (name.clone(), at)));
+                    about.insert(name.clone());
+                }
                 for at in read::revisions_about(self.connection, name, range)? {
-                    let (whole, told) = touched.entry(at).or_default();
-                    let is_own = *name == report.record;
+                    let (whole, told) = past.touched.entry(at).or_default();
                     if (is_own || self.stood_for(&report.record, at)? == *name) && at < to {
                         whole.insert(name.to_string());
+                        about.insert(name.clone());
                     } else if is_own || self.stood_for(&report.record, at - 1)? == *name {
                         told.insert(name.to_string());
+                        about.insert(name.clone());
                     }
                 }
             }
         }
-        Ok(())
+        Ok(about)
     }
 
     /// Takes from the events of this revision what they would say of what was before, and adds the one that says why.
@@ -127,9 +154,7 @@ impl Drafting<'_> {
             result.settled.clear();
         }
         let index = u32::try_from(payload.events.len()).map_err(|_| too_many())?;
-        let after = payload.changes[standing].record.as_ref();
         let revision = self.head.revision + 1;
-        let about = after.map_or_else(|| record.to_string(), headline::label);
         let what = if reports.len() == 1 { "a report" } else { "reports" };
         let event = v1::Event {
             id: event_id(revision, index),
@@ -140,9 +165,9 @@ impl Drafting<'_> {
             time: Some(clock::timestamp(self.now_us)),
             revision,
             index,
-            states: after.and_then(record::info).map(|info| info.states.clone()).unwrap_or_default(),
             principal: self.principal.to_owned(),
-            headline: format!("{about}: {what} of it erased, with what was told of it then"),
+            // Not a word of what is left of it: that may be erased next, and this stays.
+            headline: format!("{record}: {what} of it erased, with what was told of it then"),
             reports,
             ..v1::Event::default()
         };

@@ -86,6 +86,34 @@ async fn streams_beyond_a_principals_number_are_refused_until_one_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_under_way_beyond_a_principals_number_are_refused_until_one_ends() {
+    let files = Files::new(&config("calls = 1"));
+    let (token, modest) = (files.token("greedy", None), files.token("modest", None));
+    let (server, _) = files.serve().await;
+    let (greedy, modest) = (Caller::bearer(&server, &token), Caller::bearer(&server, &modest));
+    assert!(greedy.info().await.is_ok() && greedy.info().await.is_ok(), "one after the other");
+    // One whose message does not come is under way.
+    let bearer = format!("Bearer {token}");
+    let list = "attache.v1.RegistryService/ListVisits";
+    let half = common::raw::begin(&server.channel, list, &[("authorization", &bearer)]).await;
+    let mut refusal = None;
+    patiently("a refusal", async {
+        while refusal.is_none() {
+            refusal = greedy.info().await.err();
+        }
+    })
+    .await;
+    let refusal = refusal.expect("a refusal");
+    assert_eq!((refusal.code(), reason(&refusal)), exceeded());
+    assert!(modest.info().await.is_ok(), "another principal");
+    let _watch = greedy.watch().await;
+    half.send(common::raw::framed(b"")).await;
+    assert_eq!(patiently("its answer", half.answer()).await.status.code(), Code::Ok);
+    assert!(greedy.info().await.is_ok(), "it has ended");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn snapshots_beyond_a_principals_number_are_refused_until_one_was_sent() {
     let operator = "[[access.allow]]\nwho = \"token:greedy\"\nroles = [\"operator\"]";
     let files = Files::new(&config(&format!("snapshots = 1\n{operator}")));

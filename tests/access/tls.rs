@@ -84,6 +84,38 @@ async fn a_server_with_a_certificate_speaks_to_those_who_believe_it() {
     drop(silent);
 }
 
+/// What the command line says of a server to which it has no way.
+async fn says(server: String, more: &[&str]) -> String {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_attache"));
+    command.args(["log", "--server", &server]).args(more).env_remove("ATTACHE_CA");
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    assert!(!output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[tokio::test]
+async fn whoever_comes_without_tls_or_without_the_authority_is_told_what_to_say() {
+    let authority = Authority::new();
+    let files = files(&authority, "");
+    // (Of another name: one of the same is tried, and its signature is wrong.)
+    files.write("other.crt", authority.certify(&["other"], "other").0);
+    let (server, _) = files.serve().await;
+    // (Now and then the connection is reset before the server's alert is read, and nothing hints at TLS.)
+    let mut plain = String::new();
+    for _ in 0..10 {
+        plain = says(server.address.clone(), &[]).await;
+        if plain.contains("https://") {
+            break;
+        }
+    }
+    assert!(plain.contains("https://"), "{plain}");
+    let other = files.path("other.crt");
+    let secure = server.address.replace("http://127.0.0.1", "https://localhost");
+    let stranger = says(secure, &["--ca", other.to_str().unwrap()]).await;
+    assert!(stranger.contains("UnknownIssuer") && stranger.contains("with --ca"), "{stranger}");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_clients_certificate_is_a_credential() {
     let (authority, clients) = (Authority::new(), Authority::new());

@@ -14,7 +14,7 @@ mod places;
 mod plan;
 mod watcher;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -29,7 +29,7 @@ use self::{
     watcher::{Goal, Watcher},
 };
 use super::{
-    client::{ClientArgs, Connection, ServerArgs},
+    client::{self, ClientArgs, Connection, ServerArgs},
     error::{CliError, EXIT_UNAVAILABLE},
     output::{self, Out},
     restore_args::VerifyArgs,
@@ -106,6 +106,14 @@ async fn connect(args: &VerifyArgs) -> Result<Run, CliError> {
     let servers: Vec<String> = args.server.iter().chain(&args.also).cloned().collect();
     if args.server.is_none() {
         return Err(CliError::Usage("--server says which server is verified".into()));
+    }
+    let mut addresses = BTreeSet::new();
+    for server in &servers {
+        let address = client::url(server)?;
+        // Going on at another server would be tried at the one that was left, and said to hold.
+        if !addresses.insert(address.trim_end_matches('/').to_owned()) {
+            return Err(CliError::Usage(format!("--also {server}: that server is named already")));
+        }
     }
     let mut connections = Vec::with_capacity(servers.len());
     for server in &servers {

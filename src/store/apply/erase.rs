@@ -17,18 +17,22 @@ use crate::{
     store::{failing, from_sqlite, list, log, trim::Ended},
 };
 
-/// Bytes that are written over at once, at most; SQLite holds none of them longer than a page.
+/// Bytes of pages that were free before and are written over, at most: the writer does nothing else meanwhile. What a trim
+/// frees is written over when it is freed; the rest are pages that indexes gave back.
 const SCRUB_BYTES: i64 = 64 * 1024 * 1024;
 
-/// Erases what a redaction at the revision `by` names.
+/// Erases what a redaction at the revision `by` names; answers the versions of records that were.
 ///
 /// # Errors
 ///
 /// `LOG_DIVERGED` if an entry comes to another payload than the redaction says, `ENTRY_CORRUPT` if it cannot be read.
-pub(super) fn erase(connection: &Connection, redaction: &Redact, by: u64) -> Result<(), Error> {
+pub(super) fn erase(connection: &Connection, redaction: &Redact, by: u64) -> Result<Vec<i64>, Error> {
     // Pages that are let go are written over with zeros too, those that were let go before included.
     secure(connection, "ON")?;
-    let erased = erase_all(connection, redaction, by).and_then(|()| scrub(connection).map_err(|e| from_sqlite(&e)));
+    let erased = erase_all(connection, redaction, by).and_then(|versions| {
+        scrub(connection).map_err(|e| from_sqlite(&e))?;
+        Ok(versions)
+    });
     secure(connection, "FAST")?;
     erased
 }
@@ -37,22 +41,23 @@ fn secure(connection: &Connection, how: &str) -> Result<(), Error> {
     connection.pragma_update(None, "secure_delete", how).map_err(|e| from_sqlite(&e))
 }
 
-/// Writes over every page that is free: takes all of them, and lets go of them again.
+/// Writes over the pages that are free: takes them, and lets go of them again.
 fn scrub(connection: &Connection) -> Result<()> {
     let pages = |what: &str| connection.pragma_query_value(None, what, |row| row.get::<_, i64>(0));
-    connection.execute_batch("CREATE TABLE scrub (zeros BLOB)")?;
-    loop {
-        let free = pages("freelist_count")?;
-        if free == 0 {
-            break;
-        }
-        let bytes = (free * pages("page_size")?).min(SCRUB_BYTES);
-        connection.execute("INSERT INTO scrub VALUES (zeroblob(?1))", [bytes])?;
+    let free = pages("freelist_count")? * pages("page_size")?;
+    if free > SCRUB_BYTES {
+        tracing::warn!(
+            bytes = free - SCRUB_BYTES,
+            "pages that were free before keep what they had until they are used"
+        );
     }
+    connection.execute_batch("CREATE TABLE scrub (zeros BLOB)")?;
+    connection.execute("INSERT INTO scrub VALUES (zeroblob(?1))", [free.min(SCRUB_BYTES)])?;
     connection.execute_batch("DROP TABLE scrub")
 }
 
-fn erase_all(connection: &Connection, redaction: &Redact, by: u64) -> Result<(), Error> {
+fn erase_all(connection: &Connection, redaction: &Redact, by: u64) -> Result<Vec<i64>, Error> {
+    let mut versions = Vec::new();
     failing("store.erase").map_err(|e| from_sqlite(&e))?;
     if redaction.revisions.len() != redaction.erasures.len() {
         return Err(log::corrupt(by));
@@ -61,8 +66,12 @@ fn erase_all(connection: &Connection, redaction: &Redact, by: u64) -> Result<(),
         let payload = erase_payload(connection, redaction, erasure, *revision, by)?;
         for index in &erasure.changes {
             let change = payload.changes.get(*index as usize).ok_or_else(|| log::corrupt(by))?;
-            erase_version(connection, &change.name, *revision, by).map_err(|e| from_sqlite(&e))?;
+            versions.extend(erase_version(connection, &change.name, *revision, by).map_err(|e| from_sqlite(&e))?);
         }
+    }
+    for version in &redaction.versions {
+        let erased = erase_version(connection, &version.record, version.from_revision, by);
+        versions.extend(erased.map_err(|e| from_sqlite(&e))?);
     }
     for name in &redaction.reports {
         let report: ReportName = name.parse().map_err(|_| log::corrupt(by))?;
@@ -70,7 +79,7 @@ fn erase_all(connection: &Connection, redaction: &Redact, by: u64) -> Result<(),
         let mut delete = connection.prepare_cached(sql).map_err(|e| from_sqlite(&e))?;
         delete.execute(params![report.record.as_str(), name]).map_err(|e| from_sqlite(&e))?;
     }
-    Ok(())
+    Ok(versions)
 }
 
 /// Erases from the payload of one entry; answers what is left of it.
@@ -109,18 +118,19 @@ fn stored(connection: &Connection, revision: u64) -> Result<EntryPayload, Error>
     found.first().ok_or_else(|| log::corrupt(revision))?.payload()
 }
 
-/// Erases what a record was from a revision on; there is nothing of it if that was trimmed.
-fn erase_version(connection: &Connection, name: &str, revision: u64, by: u64) -> Result<()> {
+/// Erases what a record was from a revision on; answers the row, if there is one: it may have been trimmed.
+fn erase_version(connection: &Connection, name: &str, revision: u64, by: u64) -> Result<Option<i64>> {
     let sql = "SELECT id, kind, facets, body IS NOT NULL FROM versions
                WHERE record = (SELECT id FROM records WHERE name = ?1) AND from_revision = ?2";
     let found = connection.prepare_cached(sql)?.query_row(params![name, revision], Ended::of).optional()?;
-    let Some(version) = found else { return Ok(()) };
+    let Some(version) = found else { return Ok(None) };
     version.unindex(connection)?;
     let (newest_first, oldest_first) = list::sort_keys(None);
     let sql = "UPDATE versions SET body = NULL, facets = ?2, newest_first = ?3, oldest_first = ?4, erased_by = ?5
                WHERE id = ?1";
     let row = params![version.id, Facets::default().to_stored(), newest_first, oldest_first, by];
-    connection.prepare_cached(sql)?.execute(row).map(drop)
+    connection.prepare_cached(sql)?.execute(row)?;
+    Ok(Some(version.id))
 }
 
 /// What a redaction erases of an entry, and what the payload is afterwards.

@@ -78,7 +78,9 @@ impl<'a> Applier<'a> {
         };
         let after = at.entry(stored, header, payload, head, &bytes, &mut self.index).map_err(|e| from_sqlite(&e))?;
         if let Some(redaction) = &payload.redact {
-            erase::erase(self.connection, redaction, stored.revision)?;
+            let erased = erase::erase(self.connection, redaction, stored.revision)?;
+            // What the same transaction was to tell the index of them is erased too.
+            self.index.retain(|addition| !erased.contains(&addition.version));
         }
         let is_new = |name: &str| at.records.get(name).is_some_and(|row| row.is_new);
         let change = |(change, after): (&wire::Change, Option<State>)| {

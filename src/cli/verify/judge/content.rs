@@ -176,6 +176,10 @@ pub(super) fn caught_up(history: &History) -> Findings {
     }
     let newest = all_streams(history).map(|(_, stream)| stream.acknowledged).max().unwrap_or(0);
     found.basis = format!("{} times caught up, the last after revision {newest} was acknowledged", found.tried);
+    if newest == 0 {
+        // There was nothing to catch up with.
+        found.tried = 0;
+    }
     found
 }
 

@@ -92,10 +92,11 @@ pub(super) fn atomic(history: &History) -> Findings {
             }
         }
     }
-    found.basis = format!(
-        "{} batches, {split} of them continued; {together} events beside one of the same revision",
-        found.tried
-    );
+    let batches = std::mem::take(&mut found.tried);
+    // Revisions of one event each have nothing that could come apart.
+    found.tried = split + together;
+    found.basis =
+        format!("{batches} batches, {split} of them continued; {together} events beside one of the same revision");
     found
 }
 
