@@ -16,10 +16,9 @@ pub const MAX_MERGED_NAMES: usize = 32;
 pub const LEFT_BEHIND: Duration = Duration::from_secs(1);
 /// Imports at the same time in the whole server.
 pub const MAX_IMPORTS: usize = 1024;
-/// How often, and how long apart in milliseconds, a folder that is in use is tried again: who only looks whether it is has it
-/// for an instant.
+/// How often a folder is tried before it counts as in use: who only looks whether it is has it for an instant.
 pub const LOCK_TRIES: u32 = 5;
-/// See [`LOCK_TRIES`].
+/// How long after each try.
 pub const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Reports that are erased by one revision.
 pub const MAX_REDACTED_AT_ONCE: usize = 100;

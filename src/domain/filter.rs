@@ -83,11 +83,9 @@ impl Filter {
     /// Whether a record with these facets matches.
     #[must_use]
     pub fn matches(&self, facets: &Facets) -> bool {
-        (self.include_probes || !facets.is_probe()) && self.matches_as_any(facets)
-    }
-
-    fn matches_as_any(&self, facets: &Facets) -> bool {
-        self.clauses.iter().all(|c| c.matches(facets)) && self.occurred.is_none_or(|r| r.matches(facets))
+        self.clauses.iter().all(|c| c.matches(facets))
+            && self.occurred.is_none_or(|r| r.matches(facets))
+            && (self.include_probes || !facets.is_probe())
     }
 
     /// Terms one of which every matching record has, of tags that are `indexed`: what an index looks up. `None` if only

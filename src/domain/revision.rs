@@ -82,12 +82,9 @@ impl Revision {
             return false;
         }
         let change = &self.changes[told.change];
-        if name::is_probe(&change.name) && !filters.0.iter().any(|f| f.include_probes) {
-            return false;
-        }
-        // What the record was, by which it may have matched, is not known any more.
+        // What a record was that is redacted, by which it may have matched, is not known any more.
         if filters.0.is_empty() || head.r#type() == EventType::Redacted {
-            return true;
+            return !name::is_probe(&change.name) || filters.0.iter().any(|f| f.include_probes);
         }
         let sides = change.before.iter().chain(&change.after).map(|s| &s.facets);
         sides.chain(&told.original).any(|f| filters.matches(f))

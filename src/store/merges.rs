@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::{
     OPEN, from_sqlite,
-    read::{decode, row},
+    read::{decode, row, rows},
 };
 use crate::{
     domain::{
@@ -47,6 +47,19 @@ pub fn survivor(connection: &Connection, name: &RecordName, revision: u64) -> Re
 /// The same, in SQLite's own words, for applying.
 pub(super) fn survivor_of(connection: &Connection, name: &str, revision: u64) -> rusqlite::Result<String> {
     connection.prepare_cached(UPWARD)?.query_row(params![name, revision], |r| r.get(0))
+}
+
+/// A name, and every name that ever stood for it.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn ever_stood_for(connection: &Connection, name: &RecordName) -> Result<Vec<RecordName>> {
+    let sql =
+        "WITH RECURSIVE up (name) AS (SELECT ?1 UNION SELECT m.survivor FROM up JOIN merges m ON m.loser = up.name)
+         SELECT name FROM up";
+    let names = rows(connection, sql, [name.as_str()], |r| r.get::<_, String>(0))?;
+    names.iter().map(|name| parse(name)).collect()
 }
 
 /// A name with those that are merged into it as of a revision, directly or by way of others.

@@ -55,6 +55,9 @@ use crate::{
 /// The name of the store's file in its folder.
 pub const FILE: &str = "attache.db";
 const LOCK: &str = "attache.lock";
+/// Whether what is deleted is written over; by itself as far as that writes no page more.
+const SECURE_DELETE: &str = "secure_delete";
+const WITHIN_PAGES: &str = "FAST";
 /// Bytes of a page; keeps entries and records of a few kB in few pages.
 const PAGE_BYTES: i64 = 8192;
 
@@ -132,6 +135,18 @@ pub fn failing(point: &str) -> rusqlite::Result<()> {
         Some(Fault::Io) => ffi::SQLITE_IOERR,
     };
     Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(format!("the failpoint {point}"))))
+}
+
+/// Does something, and has the pages that it lets go of written over with zeros.
+///
+/// # Errors
+///
+/// If SQLite refuses to be told; what was done answers for itself.
+fn written_over<T>(connection: &Connection, work: impl FnOnce() -> T) -> rusqlite::Result<T> {
+    connection.pragma_update(None, SECURE_DELETE, "ON")?;
+    let done = work();
+    connection.pragma_update(None, SECURE_DELETE, WITHIN_PAGES)?;
+    Ok(done)
 }
 
 /// Whether SQLite ran out of room, in which case nothing of the transaction happened.
@@ -251,19 +266,17 @@ pub fn lock(folder: &Path) -> Result<File, StoreError> {
     std::fs::create_dir_all(folder).map_err(io(folder))?;
     let path = folder.join(LOCK);
     let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(io(&path))?;
-    for _ in 1..LOCK_TRIES {
+    let mut tries = LOCK_TRIES;
+    loop {
+        tries -= 1;
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
             // Somebody who looks whether it is in use has it for an instant.
-            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) if tries > 0 => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(folder.to_owned())),
             Err(TryLockError::Error(source)) => return Err(io(&path)(source)),
         }
     }
-    lock.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => StoreError::InUse(folder.to_owned()),
-        TryLockError::Error(source) => io(&path)(source),
-    })?;
-    Ok(lock)
 }
 
 fn connect_writer(path: &Path, options: &Options) -> Result<Connection, StoreError> {
@@ -277,7 +290,7 @@ fn connect_writer(path: &Path, options: &Options) -> Result<Connection, StoreErr
     // The rows of an entry name each other as the entry does, so they are not looked up again; `verify` checks them all.
     connection.pragma_update(None, "foreign_keys", false)?;
     // What is moved within a page or taken from it is written over: nothing that is erased later stays behind in its slack.
-    connection.pragma_update(None, "secure_delete", "FAST")?;
+    connection.pragma_update(None, SECURE_DELETE, WITHIN_PAGES)?;
     // What a statement may have to undo is kept in memory: it is one row or a few, and would else go to a file.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     copy_back::leave_to_thread(&connection);

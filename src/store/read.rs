@@ -321,21 +321,6 @@ pub fn version_at(connection: &Connection, name: &RecordName, revision: u64) -> 
     row(connection, sql, (name.as_str(), revision), |r| r.get(0))
 }
 
-/// A name, and every name that ever stood for it.
-///
-/// # Errors
-///
-/// If the store cannot be read.
-pub fn names_of(connection: &Connection, name: &RecordName) -> Result<Vec<RecordName>> {
-    let sql =
-        "WITH RECURSIVE up (name) AS (SELECT ?1 UNION SELECT m.survivor FROM up JOIN merges m ON m.loser = up.name)
-               SELECT name FROM up";
-    let names = rows(connection, sql, [name.as_str()], |r| r.get::<_, String>(0))?;
-    let parse =
-        |name: String| name.parse().map_err(|_| Error::new(Reason::EntryCorrupt, "a stored name cannot be read"));
-    names.into_iter().map(parse).collect()
-}
-
 /// Reports of a source in which one of these texts stands as a value, standing or withdrawn, that are kept: their names, sorted, at
 /// most `limit`, and how many there are. Reads every report of the source.
 ///

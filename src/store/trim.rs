@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
-use super::{OPEN, pairs};
+use super::{OPEN, pairs, written_over};
 use crate::{domain::facets::Facets, pb::v1::RecordKind};
 
 /// Tables of rows that ended, beside the versions of records.
@@ -19,10 +19,7 @@ const ENDED: [&str; 4] = ["reports", "sources", "rulings", "merges"];
 /// If SQLite refuses; nothing was dropped then.
 pub fn sweep(connection: &Connection, floor: u64, limit: usize) -> Result<bool> {
     // What goes may be of a report that was erased since: nothing of it stays in pages that are free.
-    connection.pragma_update(None, "secure_delete", "ON")?;
-    let swept = drop_some(connection, floor, limit);
-    connection.pragma_update(None, "secure_delete", "FAST")?;
-    swept
+    written_over(connection, || drop_some(connection, floor, limit))?
 }
 
 fn drop_some(connection: &Connection, floor: u64, limit: usize) -> Result<bool> {

@@ -24,6 +24,7 @@ use crate::{
         FilingOutcome, FilingResult, ImportItem, ImportRefusal, ImportReportsRequest, ImportReportsResponse,
         ImportResult, RetractionReason, Source, import_item::Item, import_result::Outcome,
     },
+    tasks::if_any,
     writer::{Act, Step},
 };
 
@@ -78,12 +79,6 @@ async fn next(
     batches: &mut Streaming<ImportReportsRequest>,
     left: Option<Duration>,
 ) -> std::result::Result<Option<ImportReportsRequest>, Status> {
-    let too_late = async {
-        match left {
-            Some(left) => tokio::time::sleep(left).await,
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
         biased;
         () = filing.0.hub.draining().cancelled() => {
@@ -91,7 +86,7 @@ async fn next(
             Err(Error::new(Reason::Draining, why).into())
         }
         batch = batches.message() => batch,
-        () = too_late => Err(Error::new(Reason::Deadline, "the deadline passed before the next batch came").into()),
+        () = if_any(left.map(tokio::time::sleep)) => Err(Error::new(Reason::Deadline, "the deadline passed before the next batch came").into()),
     }
 }
 

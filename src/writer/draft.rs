@@ -302,7 +302,7 @@ impl Drafting<'_> {
 
     /// The record that stands for a name.
     pub fn survivor(&self, name: &RecordName) -> Result<RecordName> {
-        merges::survivor(self.connection, name, self.head.revision)
+        self.stood_for(name, self.head.revision)
     }
 
     /// The record that stood for a name as of a revision.

@@ -17,7 +17,7 @@ use crate::{
         log::{EntryPayload, ErasedVersion, RecordChange, Redact, StoredEvent},
         v1::{self, EventClass, EventType, Intent, RetractionReason},
     },
-    store::{apply::erase, read},
+    store::{apply::erase, merges, read},
 };
 
 /// What is erased of the past.
@@ -108,7 +108,7 @@ impl Drafting<'_> {
         if versions.is_empty() {
             return Err(Error::not_found(&report.to_string()));
         }
-        let names = read::names_of(self.connection, &report.record)?;
+        let names = merges::ever_stood_for(self.connection, &report.record)?;
         let mut about = BTreeSet::new();
         for (from, to) in versions {
             let range = (from.max(floor + 1), to.min(self.head.revision));

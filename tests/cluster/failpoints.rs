@@ -7,7 +7,8 @@ use crate::{
     common::{visit_report, watching::*},
     filers::standing,
     nats::{Cluster, Sync},
-    process::{self, Process},
+    process::Process,
+    serve_on,
 };
 
 /// Filings on each side while a point is armed.
@@ -24,9 +25,7 @@ async fn a_replica_that_dies_or_doubts_at_any_step_with_the_journal_files_each_f
     let settings = cluster.settings();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let start = |name: &str, armed: Option<&str>| {
-        let mut command = process::serve_at(&folder.path().join(name));
-        command.args(["--journal", &settings.servers.join(","), "--journal-stream", &settings.stream]);
-        command.args(["--journal-monitor", &settings.monitors.join(",")]);
+        let mut command = serve_on(&settings, &folder.path().join(name));
         Process::start(command.envs(armed.map(|armed| ("FAILPOINTS", armed))))
     };
     let steady = start("steady", None);

@@ -41,6 +41,14 @@ use tonic::transport::Channel;
 use tonic_health::pb::health_check_response::ServingStatus;
 
 /// On a journal, as the rest of the configuration says.
+/// `attache serve` on a folder, as a replica.
+fn serve_on(settings: &Settings, folder: &Path) -> std::process::Command {
+    let mut command = process::serve_at(folder);
+    command.args(["--journal", &settings.servers.join(","), "--journal-stream", &settings.stream]);
+    command.args(["--journal-monitor", &settings.monitors.join(",")]);
+    command
+}
+
 async fn on(journal: Settings, config: Config) -> TestServer {
     let config = Config { journal: Some(journal), ..config };
     TestServer::with(config, Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() }).await
@@ -212,11 +220,7 @@ async fn a_replica_is_killed_and_has_everything_when_it_is_back() {
     let cluster = Cluster::start(Sync::Always);
     let settings = cluster.settings();
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let start = |name: &str| {
-        let mut command = process::serve_at(&folder.path().join(name));
-        command.args(["--journal", &settings.servers.join(","), "--journal-stream", &settings.stream]);
-        Process::start(command.args(["--journal-monitor", &settings.monitors.join(",")]))
-    };
+    let start = |name: &str| Process::start(&mut serve_on(&settings, &folder.path().join(name)));
     let (a, b, mut c) = (start("a"), start("b"), start("c"));
     let filers = Filers::of(&[a.filing(), b.filing()], 4);
     let mut acknowledged = Vec::new();

@@ -35,6 +35,7 @@ use crate::{
     links::Links,
     nats::{Cluster, Sync},
     process::{self, Process},
+    serve_on,
 };
 
 const SERVERS: usize = 3;
@@ -155,10 +156,7 @@ impl Replica {
 }
 
 fn started(links: &Links, folder: &Path) -> Process {
-    let settings = links.settings();
-    let mut command = process::serve_at(folder);
-    command.args(["--journal", &settings.servers.join(","), "--journal-stream", &settings.stream]);
-    Process::start(command.args(["--journal-monitor", &settings.monitors.join(",")]))
+    Process::start(&mut serve_on(&links.settings(), folder))
 }
 
 struct Week {

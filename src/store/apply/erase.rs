@@ -14,7 +14,7 @@ use crate::{
         redact,
     },
     pb::log::{EntryPayload, Erasure, Redact},
-    store::{failing, from_sqlite, list, log, trim::Ended},
+    store::{failing, from_sqlite, list, log, trim::Ended, written_over},
 };
 
 /// Bytes of pages that were free before and are written over, at most: the writer does nothing else meanwhile. What a trim
@@ -28,17 +28,12 @@ const SCRUB_BYTES: i64 = 64 * 1024 * 1024;
 /// `LOG_DIVERGED` if an entry comes to another payload than the redaction says, `ENTRY_CORRUPT` if it cannot be read.
 pub(super) fn erase(connection: &Connection, redaction: &Redact, by: u64) -> Result<Vec<i64>, Error> {
     // Pages that are let go are written over with zeros too, those that were let go before included.
-    secure(connection, "ON")?;
-    let erased = erase_all(connection, redaction, by).and_then(|versions| {
+    let erased = written_over(connection, || {
+        let versions = erase_all(connection, redaction, by)?;
         scrub(connection).map_err(|e| from_sqlite(&e))?;
         Ok(versions)
     });
-    secure(connection, "FAST")?;
-    erased
-}
-
-fn secure(connection: &Connection, how: &str) -> Result<(), Error> {
-    connection.pragma_update(None, "secure_delete", how).map_err(|e| from_sqlite(&e))
+    erased.map_err(|e| from_sqlite(&e))?
 }
 
 /// Writes over the pages that are free: takes them, and lets go of them again.
