@@ -70,7 +70,7 @@ pub async fn rest(process: &Process) -> Outcome<()> {
 }
 
 /// The processor's time that a process took, in ticks of a hundredth of a second.
-fn ticks(process: &Process) -> Outcome<u64> {
+pub fn ticks(process: &Process) -> Outcome<u64> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", process.id()))?;
     // After its name, which may hold anything, come the fields from the third on: these are the 14th and the 15th.
     let (_, fields) = stat.rsplit_once(')').unwrap_or_default();

@@ -1,4 +1,5 @@
-//! What it costs to ask who somebody is, and to speak TLS: the same load by the same client on three servers.
+//! What it costs to ask who somebody is, and to speak TLS: the same load by the same client on three servers, which take
+//! turns, since the same server takes a tenth more or less from one minute to the next.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
@@ -9,7 +10,7 @@ use tempfile::TempDir;
 use crate::{
     Outcome,
     bench::{Bench, CHANNELS},
-    places,
+    machine, places,
     process::Process,
     results::Goal,
     rows::Rows,
@@ -22,8 +23,10 @@ const RECORDS: u64 = 10_000;
 const STREAMS: usize = 20;
 /// Subscribers on each connection of watches.
 const WATCHES: usize = 10;
-/// How long lookups are measured.
-const SECONDS: &str = "6";
+/// How long lookups are measured in one turn.
+const SECONDS: &str = "1";
+/// Turns of each server in a round.
+const TURNS: usize = 5;
 /// A load that is not done by then hangs.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -33,15 +36,36 @@ struct Guarded {
     server: Attache,
     /// Of the client.
     folder: TempDir,
+    lookups: Spent,
+    deliveries: Spent,
+}
+
+/// The processor time of a server, in ticks of a hundredth of a second, and what it did in it.
+#[derive(Default)]
+struct Spent {
+    ticks: u64,
+    count: u64,
+}
+
+impl Spent {
+    fn add(&mut self, more: Self) {
+        self.ticks += more.ticks;
+        self.count += more.count;
+    }
+
+    /// Seconds for one.
+    fn each(&self) -> f64 {
+        self.ticks as f64 / 100.0 / self.count as f64
+    }
 }
 
 /// Measures it.
 pub async fn run(bench: &Bench) -> Outcome<Rows> {
     let mut rows = Rows::new(format!(
         "The server's processor time by the system's count, while `attache bench` asks: for a lookup by Zipf's law on \
-         {CHANNELS} connections × {STREAMS} streams for {SECONDS} s, and for a delivery of the whole log to {CHANNELS} × \
-         {WATCHES} subscribers. {RECORDS} records, all in memory; a server of its own for each. Rates vary more from server to \
-         server than by what is measured here."
+         {CHANNELS} connections × {STREAMS} streams, and for a delivery of the whole log to {CHANNELS} × {WATCHES} \
+         subscribers. {RECORDS} records, all in memory. In each round there are new servers, one of each kind, that take turns: \
+         {TURNS} times {SECONDS} s of lookups, and {TURNS} times the whole log."
     ));
     for (what, unit, of) in [("a lookup", "µs", "lookup"), ("a delivery", "ns", "watch")] {
         rows.row(format!("{of}-open"), format!("{what}, everybody may do everything"), unit);
@@ -49,20 +73,27 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
             .against(&format!("{of}-open"), Some(Goal::at_most(1.05, None)));
         rows.row(format!("{of}-tls"), format!("{what}, the same over TLS"), unit).against(&format!("{of}-open"), None);
     }
-    let servers = [open().await?, token().await?, tls().await?];
     for _ in bench.rounds() {
+        // Where its memory happens to lie counts too: one server more is another sample of that.
+        let mut servers = [open().await?, token().await?, tls().await?];
+        for turn in 0..TURNS {
+            for of in 0..servers.len() {
+                // Nobody is always the one after the same other.
+                let server = &mut servers[(turn + of) % 3];
+                server.lookups.add(server.load("lookup", &["--seconds", SECONDS], STREAMS).await?);
+                server.deliveries.add(server.load("watch", &[], WATCHES).await?);
+            }
+        }
         for server in &servers {
-            let lookup = server.load("lookup", &["--seconds", SECONDS], STREAMS, "calls").await?;
-            rows.take(&format!("lookup-{}", server.key), lookup * 1e6);
-            let delivery = server.load("watch", &[], WATCHES, "calls").await?;
-            rows.take(&format!("watch-{}", server.key), delivery * 1e9);
+            rows.take(&format!("lookup-{}", server.key), server.lookups.each() * 1e6);
+            rows.take(&format!("watch-{}", server.key), server.deliveries.each() * 1e9);
         }
     }
     Ok(rows)
 }
 
 async fn open() -> Outcome<Guarded> {
-    Ok(Guarded { key: "open", server: Attache::configured(RECORDS, "").await?, folder: places::temporary()? })
+    Guarded::new("open", "", places::temporary()?).await
 }
 
 /// The rules of access, and a token that they grant what a load needs, in the client's folder.
@@ -76,8 +107,8 @@ fn granted(folder: &Path) -> Outcome<String> {
 
 async fn token() -> Outcome<Guarded> {
     let folder = places::temporary()?;
-    let server = Attache::configured(RECORDS, &granted(folder.path())?).await?;
-    Ok(Guarded { key: "token", server, folder })
+    let config = granted(folder.path())?;
+    Guarded::new("token", &config, folder).await
 }
 
 async fn tls() -> Outcome<Guarded> {
@@ -93,12 +124,17 @@ async fn tls() -> Outcome<Guarded> {
     fs::write(&private, key.serialize_pem())?;
     let access = granted(folder.path())?;
     let config = format!("{access}[tls]\ncertificate = {certificate:?}\nkey = {private:?}\n");
-    Ok(Guarded { key: "tls", server: Attache::configured(RECORDS, &config).await?, folder })
+    Guarded::new("tls", &config, folder).await
 }
 
 impl Guarded {
-    /// The processor time of a server, in seconds, for each of what a load of `attache bench` counts.
-    async fn load(&self, what: &str, more: &[&str], streams: usize, figure: &str) -> Outcome<f64> {
+    async fn new(key: &'static str, config: &str, folder: TempDir) -> Outcome<Self> {
+        let server = Attache::configured(RECORDS, config).await?;
+        Ok(Self { key, server, folder, lookups: Spent::default(), deliveries: Spent::default() })
+    }
+
+    /// What the server takes for a load of `attache bench`.
+    async fn load(&self, what: &str, more: &[&str], streams: usize) -> Outcome<Spent> {
         let mut command = Command::new(places::ATTACHE);
         command.args(["bench", what, "-o", "json", "--server", &self.server.address]).args(more);
         command.args(["--connections", &CHANNELS.to_string(), "--streams", &streams.to_string()]);
@@ -109,19 +145,10 @@ impl Guarded {
         if authority.exists() {
             command.arg("--ca").arg(authority);
         }
-        let before = self.processor_time()?;
+        let before = machine::ticks(self.server.process())?;
         let mut load = Process::start("attache bench", &mut command)?;
         load.end(LIMIT).await?;
-        let begins = format!("\"{figure}\":");
-        let count: f64 = load.told(|line| line.trim().strip_prefix(&begins)?.trim_matches([' ', ',']).parse().ok())?;
-        Ok((self.processor_time()? - before) / count)
-    }
-
-    /// What the server has used so far, in seconds (`proc_pid_stat(5)`, utime and stime, which count hundredths).
-    fn processor_time(&self) -> Outcome<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.server.process().id()))?;
-        let (_, fields) = stat.rsplit_once(')').ok_or("a stat without a name")?;
-        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
-        Ok(ticks / 100.0)
+        let count = load.told(|line| line.trim().strip_prefix("\"calls\":")?.trim_matches([' ', ',']).parse().ok())?;
+        Ok(Spent { ticks: machine::ticks(self.server.process())? - before, count })
     }
 }
