@@ -131,6 +131,7 @@ async fn start() -> Outcome<(String, oneshot::Sender<()>, Running, std::sync::Ar
         drain: Duration::from_secs(1),
         max_store_bytes: None,
         max_calls: attache::limits::MAX_CALLS_IN_FLIGHT,
+        max_public_streams: attache::limits::MAX_PUBLIC_STREAMS,
         message_timeout: attache::limits::MESSAGE_TIMEOUT,
         feed: feed::Settings::default(),
         journal: None,

@@ -114,6 +114,11 @@ pub const MAX_COMPARED: usize = 200;
 /// Calls with one answer that are under way in the whole server; one more is refused with OVERLOADED before it is read.
 /// More than filings that wait for the writer: lookups go on while as many as may do.
 pub const MAX_CALLS_IN_FLIGHT: usize = 4096;
+/// Streams of health and reflection, which are open to everybody, in the whole server; one more is refused with
+/// QUOTA_EXCEEDED. As many as connections: whoever balances load by health watches it once on each.
+pub const MAX_PUBLIC_STREAMS: usize = 16_384;
+/// And of one connection: each service watched on its own, and some tools beside.
+pub const MAX_PUBLIC_STREAMS_PER_CONNECTION: usize = 32;
 /// Filings that wait for the writer; one more is refused with OVERLOADED.
 pub const WRITER_QUEUE: usize = 1024;
 /// Filings that share one transaction.
@@ -353,6 +358,7 @@ pub const TOLD: &[(&str, usize)] = &[
     ("page_candidates", MAX_PAGE_CANDIDATES),
     ("page_elements", MAX_PAGE_SIZE),
     ("page_steps", MAX_PAGE_STEPS),
+    ("public_streams_per_connection", MAX_PUBLIC_STREAMS_PER_CONNECTION),
     ("query_chars", MAX_QUERY_CHARS),
     ("query_words", MAX_QUERY_WORDS),
     ("ranked", MAX_RANKED),

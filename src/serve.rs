@@ -143,7 +143,7 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         if config.sample { Some(load_sample(&store, &writer, clock::day(clock.now_us())).await?) } else { None };
     let app = App::new(store, writer, hub, journal, tasks, clock, metrics)
         .with_snapshots(config.snapshots)
-        .with_calls(config.max_calls);
+        .with_calls(config.max_calls, config.max_public_streams);
     let app = Arc::new(app);
     let (routes, health) = transport::routes(&app, config.security.reflection)
         .await

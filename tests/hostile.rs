@@ -10,7 +10,7 @@ use std::{
 use attache::{
     config::Config,
     feed,
-    limits::{HANDSHAKE_TIMEOUT, MAX_CURSORS, MAX_REQUEST_BYTES},
+    limits::{HANDSHAKE_TIMEOUT, MAX_CURSORS, MAX_PUBLIC_STREAMS_PER_CONNECTION, MAX_REQUEST_BYTES},
     pb::v1::{self, feed_service_client::FeedServiceClient, import_item::Item},
     serve::Parts,
 };
@@ -24,8 +24,12 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status};
-use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic::{Code, Status, Streaming, transport::Channel};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, ServerReflectionResponse, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest,
+};
 use tonic_types::StatusExt as _;
 
 const LIST: &str = "attache.v1.RegistryService/ListVisits";
@@ -124,6 +128,73 @@ async fn who_asks_for_one_thing_after_another_is_never_too_many() {
         server.file(vec![visit_report(&format!("v{id}"), "s", "KZ", "AZ", "2023-05-01")]).await;
         info(&server).await.expect("the call before has ended");
     }
+    server.stop().await;
+}
+
+// ---- streams that are open to everybody ----
+
+async fn watch_health(channel: &Channel) -> Result<Streaming<HealthCheckResponse>, Status> {
+    HealthClient::new(channel.clone()).watch(HealthCheckRequest::default()).await.map(tonic::Response::into_inner)
+}
+
+/// A stream of reflection that was answered once, and stays for as long as whoever may ask on it.
+struct Reflecting {
+    _asks: tokio::sync::mpsc::Sender<ServerReflectionRequest>,
+    _told: Streaming<ServerReflectionResponse>,
+}
+
+async fn reflect(channel: &Channel) -> Result<Reflecting, Status> {
+    let (asks, asked) = tokio::sync::mpsc::channel(1);
+    let message_request = Some(MessageRequest::ListServices(String::new()));
+    asks.send(ServerReflectionRequest { host: String::new(), message_request }).await.unwrap();
+    let mut client = ServerReflectionClient::new(channel.clone());
+    let mut told = client.server_reflection_info(ReceiverStream::new(asked)).await?.into_inner();
+    assert!(told.message().await?.is_some());
+    Ok(Reflecting { _asks: asks, _told: told })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_of_health_and_reflection_beyond_the_bound_are_refused_while_checks_and_watches_go_on() {
+    let server = serve(Config { max_public_streams: 2, ..config() }).await;
+    let told = info(&server).await.unwrap().limits;
+    assert!(told.iter().any(|limit| limit.name == "public_streams" && limit.value == 2), "{told:?}");
+    let (health, reflection) = (watch_health(&server.channel).await.unwrap(), reflect(&server.channel).await.unwrap());
+    let elsewhere = server.narrow_channel();
+    for channel in [&server.channel, &elsewhere] {
+        let exceeded = (Code::ResourceExhausted, "QUOTA_EXCEEDED".to_owned());
+        assert_eq!(outcome(&watch_health(channel).await.map(drop).expect_err("there are two")), exceeded);
+        assert_eq!(outcome(&reflect(channel).await.map(drop).expect_err("there are two")), exceeded);
+        assert!(HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await.is_ok());
+    }
+    assert!(info(&server).await.is_ok());
+    server.watch(lively(from_oldest())).await.up_to(is_progress).await;
+    drop(reflection);
+    patiently("a place", async {
+        while watch_health(&elsewhere).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(health);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_connection_has_few_streams_of_health_and_leaves_others_theirs() {
+    let server = TestServer::start().await;
+    let mut watches = Vec::new();
+    for _ in 0..MAX_PUBLIC_STREAMS_PER_CONNECTION {
+        watches.push(watch_health(&server.channel).await.unwrap());
+    }
+    let refusal = watch_health(&server.channel).await.map(drop).expect_err("it has its share");
+    assert_eq!(outcome(&refusal), (Code::ResourceExhausted, "QUOTA_EXCEEDED".to_owned()));
+    assert!(HealthClient::new(server.channel.clone()).check(HealthCheckRequest::default()).await.is_ok());
+    let mut another = watch_health(&server.narrow_channel()).await.unwrap();
+    assert!(another.message().await.unwrap().is_some());
+    for watch in &mut watches {
+        assert!(watch.message().await.unwrap().is_some(), "those that are open go on");
+    }
+    drop((watches, another));
     server.stop().await;
 }
 

@@ -85,6 +85,8 @@ pub struct Config {
     pub max_store_bytes: Option<u64>,
     /// Calls with one answer that may be under way.
     pub max_calls: usize,
+    /// Streams of health and reflection that may be open.
+    pub max_public_streams: usize,
     /// How long the message of a request may take to come as a whole.
     pub message_timeout: Duration,
     /// The feed's capacities.
@@ -151,6 +153,7 @@ struct FileLimits {
     ring_bytes: Option<usize>,
     replay_page_revisions: Option<usize>,
     calls: Option<usize>,
+    public_streams: Option<usize>,
     message_seconds: Option<u64>,
     watches: Option<usize>,
     snapshots: Option<usize>,
@@ -259,6 +262,7 @@ impl Config {
             drain: file.drain_seconds.map_or(limits::DRAIN_DEADLINE, Duration::from_secs),
             max_store_bytes: file.limits.store_bytes,
             max_calls: file.limits.calls.unwrap_or(limits::MAX_CALLS_IN_FLIGHT).max(1),
+            max_public_streams: file.limits.public_streams.unwrap_or(limits::MAX_PUBLIC_STREAMS).max(1),
             message_timeout: message_timeout(file.limits.message_seconds),
             feed: feed::Settings {
                 ring_bytes: file.limits.ring_bytes.unwrap_or(defaults.ring_bytes),

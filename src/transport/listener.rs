@@ -24,13 +24,14 @@ use tonic::service::Routes;
 
 use super::{
     Calls, Tls,
+    calls::Places,
     request::{self, Gate},
 };
 use crate::{
     access::Access,
     limits::{
-        CONNECTION_WINDOW_BYTES, GOODBYE, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, MAX_STREAMS_PER_CONNECTION,
-        STREAM_WINDOW_BYTES,
+        CONNECTION_WINDOW_BYTES, GOODBYE, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, MAX_PUBLIC_STREAMS_PER_CONNECTION,
+        MAX_STREAMS_PER_CONNECTION, STREAM_WINDOW_BYTES,
     },
     metrics::Metrics,
     tasks::{Tasks, if_any},
@@ -140,7 +141,8 @@ async fn connection(stream: TcpStream, routes: Routes, greeting: Greeting, leavi
         Ok(Ok(Some((stream, proved)))) => {
             let open = metrics.connection();
             let (certificate, disowned) = proved.map(|of| (of.certificate, of.disowned)).unzip();
-            let gate = Gate { access, certificate, leaving, peer, calls, message_timeout, metrics };
+            let public = Places::new(MAX_PUBLIC_STREAMS_PER_CONNECTION);
+            let gate = Gate { access, certificate, leaving, peer, calls, public, message_timeout, metrics };
             speak(stream, routes, gate, max_age, disowned).await;
             drop(open);
         }

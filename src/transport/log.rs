@@ -50,7 +50,12 @@ impl LogService for Log {
             (None, Sync::Off) => Durability::Unsynced,
         };
         let feed = self.0.hub.settings();
-        let own = [("calls", self.0.calls.most()), ("snapshots", feed.max_snapshots), ("watches", feed.max_watches)];
+        let own = [
+            ("calls", self.0.calls.most()),
+            ("public_streams", self.0.calls.most_public()),
+            ("snapshots", feed.max_snapshots),
+            ("watches", feed.max_watches),
+        ];
         let limit = |(name, value): &(&str, usize)| Limit {
             name: (*name).to_owned(),
             value: i64::try_from(*value).unwrap_or(i64::MAX),

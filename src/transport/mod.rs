@@ -37,7 +37,7 @@ use crate::{
     clock::Clock,
     feed::Hub,
     journal::Journal,
-    limits::{MAX_CALLS_IN_FLIGHT, MAX_IMPORTS},
+    limits::{MAX_CALLS_IN_FLIGHT, MAX_IMPORTS, MAX_PUBLIC_STREAMS},
     metrics::Metrics,
     pb::{
         self,
@@ -107,7 +107,7 @@ impl App {
             tasks,
             clock,
             metrics,
-            calls: Calls::new(MAX_CALLS_IN_FLIGHT),
+            calls: Calls::new(MAX_CALLS_IN_FLIGHT, MAX_PUBLIC_STREAMS),
             snapshots: None,
             imports: Arc::new(Semaphore::new(MAX_IMPORTS)),
             backups: Arc::new(Semaphore::new(1)),
@@ -122,10 +122,10 @@ impl App {
         Self { snapshots: every, ..self }
     }
 
-    /// The same, with so many calls under way at the same time.
+    /// The same, with so many calls under way, and so many streams of health and reflection, at the same time.
     #[must_use]
-    pub fn with_calls(self, most: usize) -> Self {
-        Self { calls: Calls::new(most), ..self }
+    pub fn with_calls(self, most: usize, public: usize) -> Self {
+        Self { calls: Calls::new(most, public), ..self }
     }
 
     /// By how many batches the journal is ahead of this store, as it last said; `None` if it does not say.

@@ -19,7 +19,7 @@ use tower::Service as _;
 use tracing::Instrument as _;
 
 use super::{
-    calls::{self, Calls, Place},
+    calls::{self, Calls, Place, Places},
     status,
 };
 use crate::{
@@ -68,6 +68,8 @@ pub(super) struct Gate {
     pub peer: Option<SocketAddr>,
     /// The places of the whole server's calls.
     pub calls: Calls,
+    /// The places of its streams that are open to everybody.
+    pub public: Places,
     /// How long a message may take to come as a whole.
     pub message_timeout: Duration,
     /// What is counted.
@@ -98,9 +100,12 @@ impl Gate {
     /// there are most of them when there is least time.
     fn place(&self, call: &str, principal: &Principal) -> Result<Option<Place>, Error> {
         let place = || {
-            let Some(place) = self.calls.place(call)? else { return Ok(None) };
-            let own = self.access.as_ref().map(|access| access.call(principal)).transpose()?;
-            Ok(Some((place, own.flatten())))
+            let Some(place) = self.calls.place(call, &self.public)? else { return Ok(None) };
+            let own = match &self.access {
+                Some(access) if place.is_answered() => access.call(principal)?,
+                _ => None,
+            };
+            Ok(Some((place, own)))
         };
         place().inspect_err(|error: &Error| self.metrics.refused(word(error.reason)))
     }

@@ -120,6 +120,7 @@ pub fn config() -> Config {
         drain: Duration::from_secs(5),
         max_store_bytes: None,
         max_calls: attache::limits::MAX_CALLS_IN_FLIGHT,
+        max_public_streams: attache::limits::MAX_PUBLIC_STREAMS,
         message_timeout: attache::limits::MESSAGE_TIMEOUT,
         feed: feed::Settings::default(),
         journal: None,
