@@ -8,6 +8,7 @@ mod common;
 
 use std::{
     convert::Infallible,
+    fs,
     future::Future,
     io::{BufRead as _, BufReader},
     pin::Pin,
@@ -17,11 +18,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use attache::pb::v1::{self, filing_service_client::FilingServiceClient};
+use attache::{
+    access::Secret,
+    pb::v1::{
+        self, filing_service_client::FilingServiceClient, log_service_client::LogServiceClient,
+        registry_service_client::RegistryServiceClient,
+    },
+};
 use common::visit_report;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status, body::Body, server::NamedService};
+use tonic::{Code, Request, Response, Status, body::Body, server::NamedService, transport::Endpoint};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_prost::ProstCodec;
 
 const ATTACHE: &str = env!("CARGO_BIN_EXE_attache");
@@ -178,9 +186,14 @@ impl Drop for Server {
 
 impl Server {
     fn start(collector: &str, ratio: &str) -> Self {
+        Self::with(collector, ratio, &[])
+    }
+
+    /// With more arguments.
+    fn with(collector: &str, ratio: &str, more: &[&str]) -> Self {
         let mut command = Command::new(ATTACHE);
         command.args(["serve", "--in-memory", "--admin", "none", "--listen", "127.0.0.1:0"]);
-        command.args(["--otlp", collector, "--otlp-ratio", ratio]);
+        command.args(["--otlp", collector, "--otlp-ratio", ratio]).args(more);
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -190,12 +203,8 @@ impl Server {
 
     /// Files a report, as part of a trace.
     async fn file(&self, id: &str, traceparent: Option<&str>) {
-        let reports = vec![visit_report(id, "s", "KZ", "AZ", "2023-05-01")];
-        let mut request = Request::new(v1::FileReportsRequest { reports, ..Default::default() });
-        if let Some(traceparent) = traceparent {
-            request.metadata_mut().insert("traceparent", traceparent.parse().unwrap());
-            request.metadata_mut().insert("tracestate", "desk=7".parse().unwrap());
-        }
+        let trace = traceparent.map(|traceparent| vec![("traceparent", traceparent), ("tracestate", "desk=7")]);
+        let request = headed(one_report(id), &trace.unwrap_or_default());
         let mut filing = FilingServiceClient::connect(self.address.clone()).await.unwrap();
         filing.file_reports(request).await.unwrap();
     }
@@ -205,6 +214,20 @@ impl Server {
         let told = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status().unwrap();
         assert!(told.success() && self.process.wait().unwrap().success());
     }
+}
+
+fn one_report(id: &str) -> v1::FileReportsRequest {
+    let reports = vec![visit_report(id, "s", "KZ", "AZ", "2023-05-01")];
+    v1::FileReportsRequest { reports, ..Default::default() }
+}
+
+/// A request with these headers.
+fn headed<T>(message: T, headers: &[(&'static str, &str)]) -> Request<T> {
+    let mut request = Request::new(message);
+    for (name, value) in headers {
+        request.metadata_mut().insert(*name, value.parse().unwrap());
+    }
+    request
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -253,6 +276,52 @@ async fn a_trace_that_nobody_keeps_is_not_told() {
     assert!(spans.iter().all(|span| hex(&span.trace_id) != TRACE), "its caller does not keep it");
     let begun: Vec<_> = spans.iter().filter(|span| span.parent_span_id.is_empty()).map(|span| &span.name).collect();
     assert_eq!(begun, ["attache.v1.FilingService/FileReports"], "traces begin with requests alone");
+}
+
+/// Tokens look up, and so does whoever shows none; nobody files.
+const RULES: &str = r#"
+[access]
+tokens = "tokens.toml"
+[[access.allow]]
+who = "token:*"
+roles = ["reader"]
+[[access.allow]]
+who = "anonymous"
+roles = ["reader"]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_or_not_known_does_not_say_which_traces_are_kept() {
+    let (collector, address) = Collector::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let Secret { token, digest } = Secret::new();
+    fs::write(folder.path().join("tokens.toml"), format!("[[token]]\nname = \"desk\"\ndigest = {digest:?}\n")).unwrap();
+    let rules = folder.path().join("attache.toml");
+    fs::write(&rules, RULES).unwrap();
+    // Of what begins here nothing is kept.
+    let server = Server::with(&address, "0", &["--config", rules.to_str().unwrap()]);
+    let kept = format!("00-{TRACE}-{CALLER}-01");
+    let (known, unknown) = (format!("Bearer {token}"), format!("Bearer {}", Secret::new().token));
+    let by_nobody = [("traceparent", kept.as_str())];
+    let by_unknown = [("traceparent", kept.as_str()), ("authorization", unknown.as_str())];
+    let by_known = [("traceparent", kept.as_str()), ("authorization", known.as_str())];
+    let channel = Endpoint::from_shared(server.address.clone()).unwrap().connect().await.unwrap();
+    let (mut log, mut filing) = (LogServiceClient::new(channel.clone()), FilingServiceClient::new(channel.clone()));
+
+    let refused = log.get_log_info(headed(v1::GetLogInfoRequest {}, &by_unknown)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    for headers in [by_nobody.as_slice(), by_known.as_slice()] {
+        let refused = filing.file_reports(headed(one_report("v"), headers)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied);
+    }
+    log.get_log_info(headed(v1::GetLogInfoRequest {}, &by_nobody)).await.expect("anybody may look it up");
+    let check = headed(HealthCheckRequest::default(), &by_nobody);
+    HealthClient::new(channel.clone()).check(check).await.expect("health is open to everybody");
+    let lookup = headed(v1::ListSourcesRequest::default(), &by_known);
+    RegistryServiceClient::new(channel).list_sources(lookup).await.expect("it is granted");
+    server.end();
+    let told: Vec<_> = collector.spans().into_iter().map(|span| (span.name, hex(&span.parent_span_id))).collect();
+    assert_eq!(told, [("attache.v1.RegistryService/ListSources".to_owned(), CALLER.to_owned())]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -113,6 +113,12 @@ impl Principal {
         Self { name: ANONYMOUS.into(), grants: Arc::default(), ends_at_us: None, credential: Credential::None }
     }
 
+    /// Whether it showed who it is, or nobody has to.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !matches!(self.credential, Credential::None)
+    }
+
     /// Checks that this principal may do something.
     ///
     /// # Errors

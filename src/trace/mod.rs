@@ -12,9 +12,9 @@ mod spans;
 use http::HeaderMap;
 
 #[cfg(not(feature = "otel"))]
-pub use self::nowhere::{answered, begin, group, header};
+pub use self::nowhere::{answered, begin, group, header, join};
 #[cfg(feature = "otel")]
-pub use self::spans::{answered, begin, group, header};
+pub use self::spans::{answered, begin, group, header, join};
 
 /// The header that names a trace, and the span in it from which it goes on here.
 pub const TRACEPARENT: &str = "traceparent";

@@ -13,18 +13,22 @@ use super::Parent;
 /// What other systems on the way keep beside the trace's id.
 const TRACESTATE: &str = "tracestate";
 
-/// Begins a request's span in the trace that its headers name, or else in one of its own, whose id is noted in the span's
-/// field `trace_id`. It must not have been entered.
-pub fn begin(request: &Span, parent: Option<Parent<'_>>, headers: &HeaderMap) {
-    if let Some(remote) = parent.and_then(|parent| remote(parent, headers)) {
-        // Where there is no layer there is nothing to set.
-        let _ = request.set_parent(Context::new().with_remote_span_context(remote));
-        return;
-    }
+/// Begins a request's span in a trace of its own, whose id is noted in the span's field `trace_id`.
+pub fn begin(request: &Span) {
     let context = request.context();
     let own = context.span().span_context().trace_id();
     if own != TraceId::INVALID {
         request.record("trace_id", field::display(own));
+    }
+}
+
+/// Has the current request go on in the trace that its headers name, if they name one: its caller says then whether that is
+/// kept. Nothing may have been begun in it yet: a span is in a trace once it is looked at, not when it is entered
+/// (`telemetry` says so to the library).
+pub fn join(headers: &HeaderMap) {
+    if let Some(remote) = Parent::of(headers).and_then(|parent| remote(parent, headers)) {
+        // Where there is no layer there is nothing to set.
+        let _ = Span::current().set_parent(Context::new().with_remote_span_context(remote));
     }
 }
 
@@ -96,7 +100,10 @@ mod tests {
             headers.insert(crate::trace::TRACEPARENT, HeaderValue::try_from(text).unwrap());
         }
         let span = tracing::info_span!("request", trace_id = field::Empty);
-        begin(&span, Parent::of(&headers), &headers);
+        match Parent::of(&headers) {
+            None => begin(&span),
+            Some(_) => span.in_scope(|| join(&headers)),
+        }
         span
     }
 

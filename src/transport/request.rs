@@ -77,6 +77,17 @@ pub(super) struct Gate {
 }
 
 impl Gate {
+    /// Who asks, if they may, and the place of the call, if it takes one: whoever may not ask takes none. Nor do they say
+    /// whether its trace is kept: it goes on in one of its caller's if that is somebody who is known.
+    fn take_in(&self, need: Need, call: &str, headers: &HeaderMap) -> Result<(Principal, Option<Place>), Error> {
+        let principal = self.admit(need, headers)?;
+        if principal.is_known() {
+            trace::join(headers);
+        }
+        let place = self.place(call, &principal)?;
+        Ok((principal, place))
+    }
+
     /// Who asks, if they may do what they ask for.
     fn admit(&self, need: Need, headers: &HeaderMap) -> Result<Principal, Error> {
         let Some(access) = &self.access else { return Ok(Principal::local()) };
@@ -201,10 +212,11 @@ where
 {
     let id = request_id(request.headers());
     let rpc = request.uri().path().trim_start_matches('/').to_owned();
-    let parent = Parent::of(request.headers());
-    let trace_id = parent.map(|parent| parent.trace_id);
+    let trace_id = Parent::of(request.headers()).map(|parent| parent.trace_id);
     let span = tracing::info_span!("request", request_id = %id.to_str().unwrap_or_default(), rpc, trace_id);
-    trace::begin(&span, parent, request.headers());
+    if trace_id.is_none() {
+        trace::begin(&span);
+    }
     let began = clock::ticks();
     let deadline =
         timeout_of(request.headers()).map(|after| Deadline { began, after: after - MAX_WAY_BACK.min(after / 10) });
@@ -229,14 +241,9 @@ where
     async move {
         let metrics = Arc::clone(&gate.metrics);
         let answered = async {
-            // Whoever may not ask takes no place.
-            let admitted = gate.admit(need, request.headers()).and_then(|who| {
-                let place = gate.place(&rpc, &who)?;
-                Ok((who, place))
-            });
-            let (principal, place) = match admitted {
+            let (principal, place) = match gate.take_in(need, &rpc, request.headers()) {
                 Err(error) => return Ok(status::from_error(&error).into_http()),
-                Ok(admitted) => admitted,
+                Ok(taken) => taken,
             };
             request.extensions_mut().insert(Caller { principal, gate, need });
             let answer = routes.call(request);
