@@ -441,12 +441,18 @@ async fn what_is_compressed_is_never_unpacked() {
     let packed = Bytes::from_static(&[1, 0, 0, 0, 3, 0x1f, 0x8b, 0x08]);
     let marked = raw::call(&server.channel, INFO, packed.clone(), &[]).await;
     assert_eq!(outcome(&marked.status), (Code::InvalidArgument, "FIELD_INVALID".to_owned()));
-    // One that says how is answered as gRPC has it (its `compression.md`), before its body is read.
-    for how in ["gzip", "deflate", "zstd", "br"] {
+    // One that says how is told what is taken, as gRPC has it (its `compression.md`), before its body is read.
+    for how in ["gzip", "deflate", "zstd", "br", "", "gzip, identity"] {
         let said = raw::begin(&server.channel, INFO, &[("grpc-encoding", how)]).await;
         said.send(packed.clone()).await;
-        assert_eq!(said.early_answer().await.status.code(), Code::Unimplemented, "{how}");
+        let answer = said.early_answer().await;
+        assert_eq!(outcome(&answer.status), (Code::InvalidArgument, "FIELD_INVALID".to_owned()), "{how:?}");
+        let wrong = answer.status.get_details_bad_request().expect("it says which field").field_violations;
+        assert_eq!(wrong.iter().map(|of| of.field.as_str()).collect::<Vec<_>>(), ["grpc-encoding"], "{how:?}");
+        assert_eq!(answer.headers.get("grpc-accept-encoding").unwrap(), "identity", "{how:?}");
     }
+    let plain = raw::call(&server.channel, INFO, raw::framed(b""), &[("grpc-encoding", "identity")]).await;
+    assert_eq!(plain.status.code(), Code::Ok);
     server.stop().await;
 }
 

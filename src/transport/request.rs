@@ -79,10 +79,14 @@ pub(super) struct Gate {
 impl Gate {
     /// Who asks, if they may, and the place of the call, if it takes one: whoever may not ask takes none. Nor do they say
     /// whether its trace is kept: it goes on in one of its caller's if that is somebody who is known.
-    fn take_in(&self, need: Need, call: &str, headers: &HeaderMap) -> Result<(Principal, Option<Place>), Error> {
+    fn take_in(&self, need: Need, call: &str, headers: &HeaderMap) -> Result<(Principal, Option<Place>), Status> {
         let principal = self.admit(need, headers)?;
         if principal.is_known() {
             trace::join(headers);
+        }
+        // tonic would say so without details.
+        if let Some(how) = headers.get("grpc-encoding").filter(|how| *how != "identity") {
+            return Err(status::compressed(how));
         }
         let place = self.place(call, &principal)?;
         Ok((principal, place))
@@ -242,7 +246,7 @@ where
         let metrics = Arc::clone(&gate.metrics);
         let answered = async {
             let (principal, place) = match gate.take_in(need, &rpc, request.headers()) {
-                Err(error) => return Ok(status::from_error(&error).into_http()),
+                Err(status) => return Ok(status.into_http()),
                 Ok(taken) => taken,
             };
             request.extensions_mut().insert(Caller { principal, gate, need });

@@ -2,7 +2,8 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use tonic::{Code, Status};
+use http::HeaderValue;
+use tonic::{Code, Status, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::domain::error::{Error, Reason, Violation, word};
@@ -132,6 +133,16 @@ pub fn undecodable(error: &prost::DecodeError) -> Status {
 #[must_use]
 pub fn unreadable(why: &str) -> Status {
     from_error(&Error::field(Reason::FieldInvalid, "(message)", why))
+}
+
+/// The status of a request whose header `grpc-encoding` says that its messages are compressed. That `grpc-accept-encoding`
+/// says what is taken is as gRPC has it (its `compression.md`); so would be UNIMPLEMENTED, which no reason has.
+#[must_use]
+pub fn compressed(how: &HeaderValue) -> Status {
+    let why = format!("{how:?} is not taken; send messages as they are");
+    let mut status = from_error(&Error::field(Reason::FieldInvalid, "grpc-encoding", why));
+    status.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static("identity"));
+    status
 }
 
 /// prost writes "failed to decode Protobuf message: Inner.field: Outer.field: why".
