@@ -138,6 +138,7 @@ async fn start() -> Outcome<(String, oneshot::Sender<()>, Running, std::sync::Ar
         snapshots: None,
         security: attache::config::Security::default(),
         max_connection_age: None,
+        goodbye: attache::limits::GOODBYE,
         admin: attache::config::AdminPort::None,
         otlp: None,
     };

@@ -222,7 +222,7 @@ pub const MAX_WAY_BACK: Duration = Duration::from_secs(1);
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a new connection may take to speak HTTP/2.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the requests of a connection that was told to go may take.
+/// How long the requests of a connection that was told to go may take before it is cut.
 pub const GOODBYE: Duration = Duration::from_secs(60);
 /// Connections at the same time.
 pub const MAX_CONNECTIONS: usize = 16_384;

@@ -79,6 +79,7 @@ pub struct Server {
     /// Says that the files of TLS and access are to be read again.
     reload: (mpsc::Sender<()>, mpsc::Receiver<()>),
     max_connection_age: Option<Duration>,
+    goodbye: Duration,
     message_timeout: Duration,
     loaded: Option<sample::Loaded>,
     accept_day_jump: bool,
@@ -163,6 +164,7 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         security,
         reload: mpsc::channel(1),
         max_connection_age: config.max_connection_age,
+        goodbye: config.goodbye,
         message_timeout: config.message_timeout,
         loaded,
         accept_day_jump: config.accept_day_jump,
@@ -295,6 +297,7 @@ impl Server {
             tls: self.security.tls.clone(),
             access: self.security.access.clone(),
             max_age: self.max_connection_age,
+            goodbye: self.goodbye,
             calls: self.app.calls.clone(),
             message_timeout: self.message_timeout,
             metrics: Arc::clone(&self.app.metrics),

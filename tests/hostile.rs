@@ -321,6 +321,29 @@ async fn cursors_beyond_a_principals_number_are_refused_and_those_it_has_go_on()
     server.stop().await;
 }
 
+// ---- connections that are told to go ----
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_told_to_go_and_stays_is_cut_off_and_its_watches_were_told() {
+    let (age, goodbye) = (Duration::from_secs(1), Duration::from_millis(500));
+    let server = serve(Config { max_connection_age: Some(age), goodbye, ..config() }).await;
+    let began = Instant::now();
+    // Nothing tells a stream of health to end: this client goes on with it after the GOAWAY, and so keeps its connection.
+    let mut stays = watch_health(&server.channel).await.unwrap();
+    assert!(stays.message().await.unwrap().is_some());
+    let (frames, error) = server.watch(lively(from_oldest())).await.until_the_end().await;
+    assert!(error.is_none(), "{error:?}");
+    let last = frames.last().and_then(|last| last.frame.as_ref());
+    assert!(matches!(last, Some(v1::watch_events_response::Frame::GoingAway(_))), "{last:?}");
+    let cut = patiently("the end of the connection", stays.message()).await;
+    assert!(cut.is_err(), "nothing ends it in good order: {cut:?}");
+    let least = age.mul_f64(0.9) + goodbye;
+    assert!(began.elapsed() >= least, "it is given its time: {:?}", began.elapsed());
+    // Its place is free, and a new connection is another one.
+    info(&server).await.expect("it may come again");
+    server.stop().await;
+}
+
 // ---- HTTP/2 as it should not be spoken ----
 
 /// A frame (RFC 9113, 4.1).

@@ -99,6 +99,8 @@ pub struct Config {
     pub security: Security,
     /// After how long a connection is told to go, a tenth more or less; `None` is never.
     pub max_connection_age: Option<Duration>,
+    /// How long the requests of a connection that was told to go may take before it is cut. (Only tests say.)
+    pub goodbye: Duration,
     /// Where numbers and readiness are told.
     pub admin: AdminPort,
     /// Who collects traces; `None` is nobody.
@@ -252,6 +254,7 @@ impl Config {
             admin: admin.unwrap_or(AdminPort::None),
             otlp,
             max_connection_age: file.max_connection_age_seconds.filter(|s| *s > 0).map(Duration::from_secs),
+            goodbye: limits::GOODBYE,
             snapshots: snapshots(args.journal_snapshot_seconds.or(file.journal_snapshot_seconds)),
             data_dir: data_dir.unwrap_or(DataDir::Temporary),
             in_memory,

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     access::Access,
     limits::{
-        CONNECTION_WINDOW_BYTES, GOODBYE, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, MAX_PUBLIC_STREAMS_PER_CONNECTION,
+        CONNECTION_WINDOW_BYTES, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, MAX_PUBLIC_STREAMS_PER_CONNECTION,
         MAX_STREAMS_PER_CONNECTION, STREAM_WINDOW_BYTES,
     },
     metrics::Metrics,
@@ -55,6 +55,8 @@ pub struct Greeting {
     pub access: Option<Arc<Access>>,
     /// After how long a connection is told to go, a tenth more or less; `None` is never.
     pub max_age: Option<Duration>,
+    /// How long the requests of one that was told to go may take before it is cut.
+    pub goodbye: Duration,
     /// The places of the whole server's calls.
     pub calls: Calls,
     /// How long the message of a request may take to come as a whole.
@@ -120,7 +122,7 @@ async fn connection(stream: TcpStream, routes: Routes, greeting: Greeting, leavi
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "nodelay");
     }
-    let Greeting { tls, access, max_age, calls, message_timeout, metrics } = greeting;
+    let Greeting { tls, access, max_age, goodbye, calls, message_timeout, metrics } = greeting;
     let peer = stream.peer_addr().ok();
     let greeted = async {
         let (stream, proved) = match tls {
@@ -143,7 +145,7 @@ async fn connection(stream: TcpStream, routes: Routes, greeting: Greeting, leavi
             let (certificate, disowned) = proved.map(|of| (of.certificate, of.disowned)).unzip();
             let public = Places::new(MAX_PUBLIC_STREAMS_PER_CONNECTION);
             let gate = Gate { access, certificate, leaving, peer, calls, public, message_timeout, metrics };
-            speak(stream, routes, gate, max_age, disowned).await;
+            speak(stream, routes, gate, max_age, goodbye, disowned).await;
             drop(open);
         }
         Ok(Err(error)) => tracing::debug!(%error, ?peer, "a connection was not greeted"),
@@ -220,12 +222,13 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// Speaks HTTP/2 until either side is done. Once its client is disowned, if it proved who it is, what rests on that was
-/// ended already; the rest is told to go.
+/// ended already; the rest is told to go, as of a connection of that age, and has so long to do so.
 async fn speak(
     stream: impl Stream + 'static,
     routes: Routes,
     gate: Gate,
     max_age: Option<Duration>,
+    goodbye: Duration,
     disowned: Option<impl Future<Output = ()>>,
 ) {
     let mut builder = auto::Builder::new(TokioExecutor::new()).http2_only();
@@ -257,7 +260,7 @@ async fn speak(
             connection.as_mut().graceful_shutdown();
             leaving.cancel();
             match aged {
-                true => tokio::time::timeout(GOODBYE, connection).await.unwrap_or(Ok(())),
+                true => tokio::time::timeout(goodbye, connection).await.unwrap_or(Ok(())),
                 // (A drain has a deadline of its own.)
                 false => connection.await,
             }

@@ -127,6 +127,7 @@ pub fn config() -> Config {
         snapshots: None,
         security: attache::config::Security::default(),
         max_connection_age: None,
+        goodbye: attache::limits::GOODBYE,
         admin: attache::config::AdminPort::None,
         otlp: None,
     }
