@@ -1,4 +1,4 @@
-//! Traces: what a collector is told of a filing, from the caller's span through the writer.
+//! Traces: what a collector is told of a filing, from the caller's span through the writer, and of a watch.
 //!
 //! (Of a build with `--features otel`: `python3 tests/run.py --only otel`. Cargo.toml does not name it, because an image is
 //! built without the tests.)
@@ -21,11 +21,11 @@ use std::{
 use attache::{
     access::Secret,
     pb::v1::{
-        self, filing_service_client::FilingServiceClient, log_service_client::LogServiceClient,
-        registry_service_client::RegistryServiceClient,
+        self, feed_service_client::FeedServiceClient, filing_service_client::FilingServiceClient,
+        log_service_client::LogServiceClient, registry_service_client::RegistryServiceClient,
     },
 };
-use common::visit_report;
+use common::{visit_report, watching::*};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, body::Body, server::NamedService, transport::Endpoint};
@@ -263,6 +263,30 @@ async fn a_filing_is_one_trace_from_its_caller_through_the_writer() {
     }
     assert_eq!(spans.len(), 6, "{told:?}");
     assert_eq!(collector.sender("service.name").as_deref(), Some("attache"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_is_a_span_of_its_callers_trace_until_it_ends() {
+    let (collector, address) = Collector::start().await;
+    let server = Server::start(&address, "0");
+    server.file("v", None).await;
+    let kept = format!("00-{TRACE}-{CALLER}-01");
+    let request = headed(until_caught_up(from_oldest()), &[("traceparent", kept.as_str()), ("tracestate", "desk=7")]);
+    let mut feed = FeedServiceClient::connect(server.address.clone()).await.unwrap();
+    let mut frames = feed.watch_events(request).await.unwrap().into_inner();
+    let mut last = None;
+    while let Some(frame) = patiently("a frame", frames.message()).await.unwrap() {
+        last = Some(frame);
+    }
+    assert!(last.as_ref().is_some_and(is_end), "{last:?}");
+    server.end();
+    let spans = collector.spans();
+    let told: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
+    assert_eq!(told, ["attache.v1.FeedService/WatchEvents"], "one for all that it does, and none of the filing before");
+    let watch = &spans[0];
+    assert_eq!((hex(&watch.trace_id), watch.trace_state.as_str()), (TRACE.to_owned(), "desk=7"));
+    assert_eq!((hex(&watch.parent_span_id), watch.kind), (CALLER.to_owned(), 2));
+    assert!(watch.start_ns < watch.end_ns);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -105,6 +105,39 @@ async fn jetstream_passes_the_suite() {
     following.abort();
 }
 
+/// (Nobody collects here: what is kept is handed on all the same.)
+#[cfg(feature = "otel")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_message_of_a_batch_hands_on_the_trace_of_its_filing_if_that_is_kept() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const CALLER: &str = "00f067aa0ba902b7";
+    let (cluster, folder) = (Cluster::start(Sync::Always), tempfile::tempdir().expect("a folder"));
+    let settings = cluster.settings();
+    let mut command = serve_on(&settings, folder.path());
+    let server = Process::start(command.args(["--otlp", "http://127.0.0.1:1", "--otlp-ratio", "0"]));
+    let mut positions = Vec::new();
+    for (id, flags) in [("kept", "01"), ("not-kept", "00")] {
+        let reports = vec![visit_report(id, "s", "KZ", "AZ", "2023-05-01")];
+        let mut request = tonic::Request::new(v1::FileReportsRequest { reports, ..Default::default() });
+        let header = format!("00-{TRACE}-{CALLER}-{flags}").parse().expect("a header");
+        request.metadata_mut().insert("traceparent", header);
+        let filed = patiently("a filing", server.filing().file_reports(request)).await.expect("it is filed");
+        positions.push(filed.into_inner().revision);
+    }
+    let client = async_nats::connect(settings.servers.clone()).await.expect("it connects");
+    let stream = async_nats::jetstream::new(client).get_stream(&settings.stream).await.expect("it is there");
+    // Filings one after the other, each of one revision, are batches one after the other.
+    assert_eq!(positions, [1, 2]);
+    let header = async |position| {
+        let message = stream.get_raw_message(position).await.expect("the batch");
+        message.headers.get("traceparent").map(|header| header.as_str().to_owned())
+    };
+    let kept = header(1).await.expect("a header");
+    assert!(kept.starts_with(&format!("00-{TRACE}-")) && kept.ends_with("-01"), "{kept}");
+    assert!(!kept.contains(CALLER), "it goes on from the server's own span: {kept}");
+    assert_eq!(header(2).await, None);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn filings_on_three_replicas_all_land_once_and_in_one_order() {
     let cluster = Cluster::start(Sync::Always);
