@@ -149,6 +149,10 @@ pub const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 pub const SNAPSHOT_RETRY: i64 = 600_000_000;
 /// How well snapshots are compressed, as zstd counts: with the least of time.
 pub const SNAPSHOT_COMPRESSION: i32 = 1;
+/// Pages of a store that are copied before it is looked whether anybody waits for the copy still: 2 MiB.
+pub const COPY_STEP_PAGES: i32 = 256;
+/// Steps of SQLite's machine, or pages that it checks, before that is looked at while a copy is verified.
+pub const COPY_LOOK_STEPS: i32 = 1000;
 /// One piece of a backup, in bytes.
 pub const BACKUP_PIECE_BYTES: usize = 256 * 1024;
 /// Pieces of a backup that wait for a client that does not read.

@@ -83,13 +83,16 @@ impl Maker {
         let head = self.store.head();
         let (depot, shelf, folder) = (Arc::clone(depot), Arc::clone(shelf), self.folder.clone());
         let journal = Arc::clone(&self.journal);
+        let given_up = CancellationToken::new();
+        // With this future, when the server stops.
+        let _waits = given_up.clone().drop_guard();
         asking(move || {
             let last = match claim(&*shelf, head.revision, now, interval)? {
                 Claimed::Elsewhere(at) => return Ok(at),
                 Claimed::Here(last) => last,
             };
             if last != Some(head.revision) {
-                let (stored, head) = put(&*depot, &folder)?;
+                let (stored, head) = put(&*depot, &folder, &given_up)?;
                 tracing::info!(revision = head.revision, bytes = stored.bytes, "put a snapshot beside the journal");
                 purge(&*journal, &*depot, head)?;
             }
@@ -161,15 +164,15 @@ fn claim(shelf: &dyn Shelf, revision: u64, now_us: i64, interval_us: i64) -> Res
 ///
 /// # Errors
 ///
-/// If the copy is not sound, or any of it cannot be done.
-fn put(depot: &dyn Depot, folder: &Path) -> Result<(Stored, Head)> {
+/// If the copy is not sound, or any of it cannot be done, or it is given up.
+fn put(depot: &dyn Depot, folder: &Path, given_up: &CancellationToken) -> Result<(Stored, Head)> {
     let work = Work::begin(folder, packed::SNAPSHOT)?;
-    let head = work.copy(folder)?;
+    let head = work.copy(folder, given_up)?;
     let name = name(head.revision);
     if let Some(there) = listed(depot)?.into_iter().find(|stored| stored.name == name) {
         return Ok((there, head));
     }
-    let stored = put_packed(depot, &work, &name)?;
+    let stored = put_packed(depot, &work, &name, given_up)?;
     let mut old = listed(depot)?;
     old.truncate(old.len().saturating_sub(SNAPSHOTS_KEPT));
     remove(depot, old)?;
@@ -184,15 +187,17 @@ fn put(depot: &dyn Depot, folder: &Path) -> Result<(Stored, Head)> {
 /// As of a snapshot that falls due.
 pub fn put_moved(depot: &dyn Depot, folder: &Path, head: Head, home: &Home) -> Result<Stored> {
     let work = Work::begin(folder, packed::SNAPSHOT)?;
-    snapshot::copy(folder, work.path())?;
+    // Whoever moves a log waits for it.
+    let given_up = CancellationToken::new();
+    snapshot::copy(folder, work.path(), &given_up)?;
     Alone::open(work.path())?.say(head, home)?;
     verify::folder(work.path())?;
     remove(depot, listed(depot)?)?;
-    put_packed(depot, &work, &name(head.revision))
+    put_packed(depot, &work, &name(head.revision), &given_up)
 }
 
-fn put_packed(depot: &dyn Depot, work: &Work, name: &str) -> Result<Stored> {
-    depot.put(name, &work.pack()?)?;
+fn put_packed(depot: &dyn Depot, work: &Work, name: &str, given_up: &CancellationToken) -> Result<Stored> {
+    depot.put(name, &work.pack(given_up)?)?;
     let stored = listed(depot)?.into_iter().find(|stored| stored.name == name);
     stored.ok_or_else(|| Error::internal("a snapshot that was put is not there"))
 }

@@ -243,27 +243,43 @@ async fn a_store_is_verified_beside_its_server_and_damage_is_named() {
     assert_eq!(attache(&["verify", "--data-dir", nothing.path().to_str().unwrap()]).await.status.code(), Some(1));
 }
 
+/// The one place of this process's copies, held until it is given back: a backup that is asked for cannot be done.
+struct Held {
+    give_back: std::sync::mpsc::SyncSender<()>,
+    holding: tokio::task::JoinHandle<attache::domain::error::Result<()>>,
+}
+
+impl Held {
+    async fn hold() -> Self {
+        let (take, taken) = tokio::sync::oneshot::channel();
+        let (give_back, given_back) = std::sync::mpsc::sync_channel::<()>(0);
+        let holding = tokio::spawn(attache::tasks::copying(move || {
+            let _ = take.send(());
+            // Given back when its sender is dropped.
+            let _ = given_back.recv();
+            Ok(())
+        }));
+        patiently("the place of copies", taken).await.unwrap();
+        Self { give_back, holding }
+    }
+
+    async fn give_back(self) {
+        drop(self.give_back);
+        self.holding.await.unwrap().unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_backup_is_refused_while_the_first_is_under_way() {
     let folder = tempfile::tempdir().unwrap();
     let (server, _) = serve(folder.path()).await;
     file(&server, "a", "2023-05-01").await;
     let ask = async || server.log().backup(v1::BackupRequest::default()).await.map(tonic::Response::into_inner);
-    // The one place of this process's copies, so that the first cannot be done before the second is asked for.
-    let (take, taken) = tokio::sync::oneshot::channel();
-    let (give_back, given_back) = std::sync::mpsc::sync_channel::<()>(0);
-    let held = tokio::spawn(attache::tasks::copying(move || {
-        let _ = take.send(());
-        // Given back when its sender is dropped.
-        let _ = given_back.recv();
-        Ok(())
-    }));
-    patiently("the place of copies", taken).await.unwrap();
+    let held = Held::hold().await;
     let mut first = ask().await.unwrap();
     let second = ask().await.map(drop).expect_err("one is under way");
     assert_eq!((second.code(), reason(&second).as_str()), (tonic::Code::Unavailable, "OVERLOADED"));
-    drop(give_back);
-    held.await.unwrap().unwrap();
+    held.give_back().await;
     let mut last = None;
     while let Some(message) = patiently("a part", first.message()).await.unwrap() {
         last = message.part;
@@ -278,6 +294,49 @@ async fn a_second_backup_is_refused_while_the_first_is_under_way() {
     })
     .await;
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_that_its_client_gives_up_leaves_its_place_before_it_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = serve(folder.path()).await;
+    file(&server, "a", "2023-05-01").await;
+    let held = Held::hold().await;
+    let ask = async || server.log().backup(v1::BackupRequest::default()).await.map(tonic::Response::into_inner);
+    drop(ask().await.unwrap());
+    let mut second = patiently("a place", async {
+        loop {
+            match ask().await {
+                Ok(second) => return second,
+                Err(status) => assert_eq!(reason(&status), "OVERLOADED"),
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    held.give_back().await;
+    let begin = patiently("its beginning", second.message()).await.unwrap().and_then(|message| message.part);
+    assert!(matches!(begin, Some(v1::backup_response::Part::Begin(_))), "{begin:?}");
+    drop(second);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_ends_a_backup_and_does_not_wait_for_its_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut server, _) = serve(folder.path()).await;
+    file(&server, "a", "2023-05-01").await;
+    let held = Held::hold().await;
+    let mut backup = server.log().backup(v1::BackupRequest::default()).await.unwrap().into_inner();
+    server.drain();
+    let told = patiently("the end of the backup", backup.message()).await.expect_err("it is not done");
+    assert_eq!((told.code(), reason(&told).as_str()), (tonic::Code::Unavailable, "DRAINING"));
+    drop(backup);
+    patiently("the end of the server", server.ended()).await;
+    held.give_back().await;
+    // Whatever has had the place since is done now.
+    attache::tasks::copying(|| Ok(())).await.unwrap();
+    assert!(!folder.path().join("backup").exists(), "nothing is left of it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,6 +17,7 @@ use common::{
     source, visit_report,
     watching::*,
 };
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 /// Acts of the history; at six hours each a month.
@@ -254,7 +255,7 @@ async fn what_follows_a_trim_is_applied_alike_where_the_rows_are_gone_and_where_
     server.file(vec![visit_report("late", "s", "KZ", "AZ", "2023-05-01")]).await;
     trim(&server, Keep::AfterToken(kept.token), false).await.expect("it is trimmed");
     server.stop().await;
-    store::snapshot::copy(swept.path(), whole.path()).expect("a copy");
+    store::snapshot::copy(swept.path(), whole.path(), &CancellationToken::new()).expect("a copy");
     sweep(swept.path());
     let mut told = Vec::new();
     for folder in [swept.path(), whole.path()] {

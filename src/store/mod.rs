@@ -92,6 +92,9 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Nobody waits for it any more.
+    #[error("it was given up")]
+    GivenUp,
     /// SQLite.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),

@@ -2,12 +2,14 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::{FILE, Head, StoreError, snapshot, verify};
-use crate::limits::SNAPSHOT_COMPRESSION;
+use crate::limits::{COPY_LOOK_STEPS, SNAPSHOT_COMPRESSION};
 
 /// Where a server makes backups.
 pub const BACKUP: &str = "backup";
@@ -46,21 +48,27 @@ impl Work {
     ///
     /// # Errors
     ///
-    /// If the copy is not sound, or cannot be made.
-    pub fn copy(&self, folder: &Path) -> Result<Head, StoreError> {
-        snapshot::copy(folder, &self.0)?;
-        Ok(verify::folder(&self.0)?.head)
+    /// If the copy is not sound, or cannot be made, or is given up.
+    pub fn copy(&self, folder: &Path, given_up: &CancellationToken) -> Result<Head, StoreError> {
+        snapshot::copy(folder, &self.0, given_up)?;
+        let copy = snapshot::open_beside(&self.0)?;
+        let is_given_up = given_up.clone();
+        copy.progress_handler(COPY_LOOK_STEPS, Some(move || is_given_up.is_cancelled()))?;
+        Ok(verify::connection(&copy)?.head)
     }
 
     /// Packs the store in it; the packed file lies beside.
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or there is no room.
-    pub fn pack(&self) -> Result<PathBuf, StoreError> {
+    /// If it cannot be read, or there is no room, or it is given up.
+    pub fn pack(&self, given_up: &CancellationToken) -> Result<PathBuf, StoreError> {
         let (file, packed) = (self.0.join(FILE), self.packed());
         whole(&file)?;
-        let pack = || zstd::stream::copy_encode(File::open(&file)?, File::create(&packed)?, SNAPSHOT_COMPRESSION);
+        let pack = || {
+            let from = Wanted { file: File::open(&file)?, given_up };
+            zstd::stream::copy_encode(from, File::create(&packed)?, SNAPSHOT_COMPRESSION)
+        };
         pack().map_err(unusable(&packed))?;
         Ok(packed)
     }
@@ -117,6 +125,21 @@ impl Drop for Work {
     }
 }
 
+/// A file that is read for as long as somebody wants it.
+struct Wanted<'a> {
+    file: File,
+    given_up: &'a CancellationToken,
+}
+
+impl Read for Wanted<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self.given_up.is_cancelled() {
+            true => Err(io::Error::other(StoreError::GivenUp)),
+            false => self.file.read(into),
+        }
+    }
+}
+
 /// Checks that nothing of a store is in its write-ahead log, or would be taken to be.
 fn whole(file: &Path) -> Result<(), StoreError> {
     let mut log = file.as_os_str().to_owned();
@@ -150,4 +173,22 @@ fn remove(work: &Path) -> Result<(), StoreError> {
 fn unusable(file: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = file.to_owned();
     move |source| StoreError::Io { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_up_is_not_packed() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = Work::begin(folder.path(), BACKUP).unwrap();
+        fs::write(work.path().join(FILE), [0_u8; 1000]).unwrap();
+        let given_up = CancellationToken::new();
+        work.pack(&given_up).unwrap();
+        given_up.cancel();
+        assert!(work.pack(&given_up).is_err());
+        drop(work);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "and leaves nothing");
+    }
 }

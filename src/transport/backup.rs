@@ -5,6 +5,7 @@ use std::{path::Path, pin::Pin, sync::Arc};
 use prost::bytes::Bytes;
 use tokio::{fs::File, io::AsyncReadExt as _, sync::mpsc};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{App, request::Caller};
@@ -35,6 +36,7 @@ pub(super) fn parts(app: &Arc<App>, caller: &Caller) -> Result<Parts> {
     app.tasks.spawn("backup", async move {
         let made = tokio::select! {
             made = make(&backup, &parts) => made,
+            () = parts.closed() => Ok(()),
             error = if_any(refused) => Err(error),
             () = backup.hub.draining().cancelled() => {
                 Err(Error::new(Reason::Draining, "the server is shutting down; ask another for a backup"))
@@ -51,10 +53,13 @@ pub(super) fn parts(app: &Arc<App>, caller: &Caller) -> Result<Parts> {
 
 async fn make(app: &Arc<App>, parts: &Sender) -> Result<()> {
     let folder = app.store.folder().to_owned();
+    let given_up = CancellationToken::new();
+    // With this future: a drain, or whoever goes away, does not leave a thread that copies on.
+    let _waits = given_up.clone().drop_guard();
     let (work, head) = copying(move || {
         let work = Work::begin(&folder, packed::BACKUP)?;
-        let head = work.copy(&folder)?;
-        work.pack()?;
+        let head = work.copy(&folder, &given_up)?;
+        work.pack(&given_up)?;
         Ok((work, head))
     })
     .await?;
