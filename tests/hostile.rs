@@ -10,12 +10,19 @@ use std::{
 use attache::{
     config::Config,
     feed,
+    journal::Journal,
     limits::{HANDSHAKE_TIMEOUT, MAX_CURSORS, MAX_PUBLIC_STREAMS_PER_CONNECTION, MAX_REQUEST_BYTES},
     pb::v1::{self, feed_service_client::FeedServiceClient, import_item::Item},
     serve::Parts,
 };
 use bytes::Bytes;
-use common::{FakeClock, TestServer, config, config_at, raw, visit_report, visit_report_of, watching::*};
+use common::{
+    FakeClock, TestServer, config, config_at, raw,
+    shared_log::{Lagging, SharedLog},
+    visit_report, visit_report_of,
+    watching::*,
+};
+use futures_util::future::{Either, select};
 use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
@@ -260,6 +267,32 @@ async fn an_import_rests_between_its_batches_and_not_within_one() {
     assert_eq!((told.request_id.as_str(), told.revision), ("third", 3), "what came as a whole is answered, and stands");
     assert_eq!(info(&server).await.unwrap().revision, 3, "and nothing of the other");
     server.stop().await;
+}
+
+// ---- watches that are being opened ----
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_that_is_being_opened_is_one_of_the_servers() {
+    let log = SharedLog::default();
+    let lagging = Lagging::of(&log);
+    let parts =
+        |journal: Arc<dyn Journal>| Parts { journal, clock: Arc::new(FakeClock::default()), ..Parts::default() };
+    let narrow = Config { feed: feed::Settings { max_watches: 1, ..Default::default() }, ..config() };
+    let ahead = TestServer::with(config(), parts(Arc::new(log))).await;
+    let behind = TestServer::with(narrow, parts(Arc::new(lagging.clone()))).await;
+    lagging.hold();
+    ahead.file(vec![visit_report("v", "s", "KZ", "AZ", "2023-05-01")]).await;
+    // Whichever comes first waits for that, in the one place; neither is open.
+    let open = || Box::pin(Watching::open(behind.feed(), taciturn(from_now())));
+    let (Either::Left((first, other)) | Either::Right((first, other))) = select(open(), open()).await;
+    let refusal = first.map(drop).expect_err("there is one place");
+    assert_eq!(outcome(&refusal), (Code::ResourceExhausted, "QUOTA_EXCEEDED".to_owned()));
+    lagging.release();
+    let mut watch = other.await.expect("it is opened");
+    watch.up_to(is_caught_up).await;
+    drop(watch);
+    behind.stop().await;
+    ahead.stop().await;
 }
 
 // ---- snapshots ----

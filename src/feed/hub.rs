@@ -33,7 +33,7 @@ pub struct Hub {
     draining: CancellationToken,
     /// Bounds how many subscribers read from the store at once.
     readers: Arc<Semaphore>,
-    /// Bounds the streams; each keeps its place until the transport lets go of it.
+    /// Bounds the streams.
     places: Arc<Semaphore>,
     /// Bounds how many of them are sent a snapshot at once.
     snapshots: Arc<Semaphore>,
@@ -201,30 +201,35 @@ impl Hub {
         })
     }
 
+    /// A place for a stream, from when it is asked for until the transport lets go of it: a client that does not read keeps
+    /// no more streams than its due.
+    ///
+    /// # Errors
+    ///
+    /// `QUOTA_EXCEEDED` beyond the number of streams.
+    pub fn open(&self) -> Result<OwnedSemaphorePermit> {
+        let most = self.settings.max_watches;
+        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            Error::new(Reason::QuotaExceeded, format!("{most} streams are open already")).with("limit", most)
+        })
+    }
+
     /// Registers a subscriber; from now on nothing that may match it is missed.
     ///
     /// # Errors
     ///
-    /// `QUOTA_EXCEEDED` beyond the number of streams, `DRAINING` while the server shuts down.
-    pub fn subscribe(
-        self: &Arc<Self>,
-        filters: Filters,
-        types: Vec<EventType>,
-    ) -> Result<(Subscriber, OwnedSemaphorePermit)> {
+    /// `DRAINING` while the server shuts down.
+    pub fn subscribe(self: &Arc<Self>, filters: Filters, types: Vec<EventType>) -> Result<Subscriber> {
         if self.draining.is_cancelled() {
             return Err(Error::new(Reason::Draining, "the server is shutting down; watch elsewhere"));
         }
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
-            let message = format!("{} streams are open already", self.settings.max_watches);
-            Error::new(Reason::QuotaExceeded, message).with("limit", self.settings.max_watches)
-        })?;
         let mut inner = self.lock();
         let id = inner.next_id;
         inner.next_id += 1;
         let wake = Arc::new(Notify::new());
         inner.subscribers.insert(id, Standing { wake: Arc::clone(&wake), dirty: true });
         inner.interest.add(id, &filters, &types);
-        Ok((Subscriber { hub: Arc::clone(self), id, wake, filters, types }, place))
+        Ok(Subscriber { hub: Arc::clone(self), id, wake, filters, types })
     }
 }
 

@@ -128,9 +128,6 @@ pub struct Frames {
     queue: mpsc::Receiver<Encoded>,
     /// The error the watch ends with; `None` once its last frame has said that it ends.
     ending: Arc<Mutex<Option<Error>>>,
-    /// Its place among the streams, kept until the transport lets go of it: a client that does not read keeps no more
-    /// streams than its due.
-    _place: OwnedSemaphorePermit,
 }
 
 impl Stream for Frames {
@@ -147,11 +144,11 @@ impl Stream for Frames {
 /// A place that is kept until the watch was sent the snapshot that it begins with.
 pub type SnapshotPlace = Box<dyn Send + Sync>;
 
-/// Starts a watch. `place`, if there is one, is dropped once its snapshot was sent.
+/// Starts a watch, which has its place ([`Hub::open`]). `place`, if there is one, is dropped once its snapshot was sent.
 ///
 /// # Errors
 ///
-/// `QUOTA_EXCEEDED` or `DRAINING`.
+/// `QUOTA_EXCEEDED` of snapshots, or `DRAINING`.
 pub fn subscribe(
     hub: &Arc<Hub>,
     store: &Store,
@@ -162,7 +159,7 @@ pub fn subscribe(
     place: Option<SnapshotPlace>,
 ) -> Result<Frames> {
     let of_snapshot = matches!(plan.start, Start::Snapshot { .. }).then(|| hub.open_snapshot()).transpose()?;
-    let (subscriber, stream) = hub.subscribe(plan.selection.filters.clone(), plan.selection.types.clone())?;
+    let subscriber = hub.subscribe(plan.selection.filters.clone(), plan.selection.types.clone())?;
     let head = hub.head();
     let goal = match acknowledged {
         Acknowledged::Here => Goal::Revision(head.revision),
@@ -210,7 +207,7 @@ pub fn subscribe(
     };
     debug_assert!(size_of_val(&task) <= WATCH_TASK_BYTES, "a watch takes {} bytes", size_of_val(&task));
     tasks.spawn("watch", task);
-    Ok(Frames { queue, ending, _place: stream })
+    Ok(Frames { queue, ending })
 }
 
 /// Why a watch stops before its end.

@@ -57,16 +57,16 @@ impl FeedService for Feed {
     async fn watch_events(&self, request: Request<WatchEventsRequest>) -> Answered<Self::WatchEventsStream> {
         let (wait, caller) = (time_left(&request), Caller::of(&request)?);
         // Before anything is waited for: one that is being opened is one of them.
-        let place = caller.open()?;
+        let places = (caller.open()?, self.0.hub.open()?);
         let (plan, acknowledged) = self.plan(request.into_inner(), wait).await?;
         let of_snapshot = matches!(plan.start, Start::Snapshot { .. }).then(|| caller.open_snapshot()).transpose()?;
         let of_snapshot = of_snapshot.flatten().map(|place| Box::new(place) as SnapshotPlace);
         let ends = Ends { leaving: caller.leaving().clone(), refused: caller.refused() };
         let App { hub, store, tasks, .. } = &*self.0;
         let frames = feed::subscribe(hub, store, tasks, plan, acknowledged, ends, of_snapshot)?;
-        // Its place goes with the stream.
+        // Its places go with the stream.
         let frames = frames.map(move |frame| {
-            let _ = &place;
+            let _ = &places;
             frame.map_err(Status::from)
         });
         Ok(Response::new(Box::pin(frames)))
