@@ -20,7 +20,7 @@ use crate::{
     store::snapshot,
     tasks::blocking,
     telemetry,
-    transport::{App, Health},
+    transport::{App, Health, Tls},
 };
 
 /// What it tells of.
@@ -29,6 +29,8 @@ pub struct Admin {
     pub app: Arc<App>,
     /// What it says it can do.
     pub health: Health,
+    /// How connections are greeted; `None` is in plain text.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// Answers until it is stopped.
@@ -109,5 +111,8 @@ impl Admin {
         }
         #[allow(clippy::cast_precision_loss, reason = "microseconds of this era fit")]
         levels.recorded_at.set(head.recorded_at_us as f64 / 1e6);
+        if let Some(tls) = &self.tls {
+            levels.certificate_ends.set(tls.ends_at_us().div_euclid(1_000_000));
+        }
     }
 }

@@ -17,7 +17,8 @@
 //! | [`access`] | credentials to principals, principals to what they may do | read a file |
 //!
 //! Beside them: [`config`], [`limits`] (every bound of the program), [`clock`], [`tasks`] and [`telemetry`] (the only
-//! callers of system time, of spawn, of subscribers), [`trace`] (which trace a request belongs to), [`pb`] (generated code), [`sample`], [`day`] (the clock) and
+//! callers of system time, of spawn, of subscribers), [`trace`] (which trace a request belongs to), [`url`] (addresses
+//! without their secrets), [`pb`] (generated code), [`sample`], [`day`] (the clock) and
 //! [`snapshots`] (what new replicas begin with), [`sweep`] (the room of what was trimmed),
 //! [`moves`] (of a log onto a stream and back), [`restore`] (a store from a backup), [`local`] (the commands of both),
 //! [`metrics`] and [`admin`] (what an operator sees), [`security`] (the files that TLS and access are made of),
@@ -62,3 +63,4 @@ pub mod sweep;
 pub mod tasks;
 pub mod telemetry;
 pub mod trace;
+pub mod url;

@@ -243,8 +243,9 @@ pub const AUDIT: &str = "audit";
 pub const MAX_LOG_FILTER_BYTES: usize = 4096;
 /// What a file that TLS or access is made of may have, in bytes.
 pub const MAX_SECURITY_FILE_BYTES: u64 = 4 * 1024 * 1024;
-/// How soon the end of a certificate is told ahead, by whoever looks at a configuration.
-pub const CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How soon the end of a certificate is told ahead, by whoever looks at a configuration; so does the alarm of
+/// deploy/prometheus/rules.yaml. Who has certificates made anew by themselves has that done weeks before.
+pub const CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How often those files are looked at.
 pub const SECURITY_LOOK: Duration = Duration::from_secs(2);
 /// A bearer token, in bytes.

@@ -6,7 +6,7 @@
 use std::{collections::HashMap, fmt, sync::atomic::AtomicU64, time::Duration};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text},
+    encoding::{EncodeLabelSet, LabelSetEncoder, text},
     metrics::{
         counter::Counter,
         family::Family,
@@ -20,6 +20,27 @@ use prometheus_client::{
 pub type Level = Gauge;
 /// The same with a fraction.
 pub type Share = Gauge<f64, AtomicU64>;
+
+/// A number that is not told before it is known.
+#[derive(Debug, Clone, Default)]
+pub struct Known(Family<Unlabelled, Level>);
+
+impl Known {
+    /// Tells it from now on.
+    pub fn set(&self, number: i64) {
+        self.0.get_or_create(&Unlabelled).set(number);
+    }
+}
+
+/// No labels: a family of such numbers has one, or none yet.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Unlabelled;
+
+impl EncodeLabelSet for Unlabelled {
+    fn encode(&self, _: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        Ok(())
+    }
+}
 
 /// What is counted.
 pub struct Metrics {
@@ -164,6 +185,8 @@ pub struct Levels {
     pub store_bytes: Level,
     /// See `store_bytes`.
     pub wal_bytes: Level,
+    /// When the certificate in force ends, in seconds since 1970; not known without TLS.
+    pub certificate_ends: Known,
 }
 
 /// The codes of gRPC, by number (its `statuscodes.md`).
@@ -329,6 +352,10 @@ impl Levels {
         level("wal_bytes", "Bytes of the store's write-ahead log", &levels.wal_bytes);
         let help = "When the newest revision was recorded, in seconds since 1970";
         registry.register_with_unit("recorded_at", help, Unit::Seconds, levels.recorded_at.clone());
+        let help =
+            "When the certificate in force ends, or one of its chain before, in seconds since 1970; not without TLS";
+        let ends = levels.certificate_ends.0.clone();
+        registry.register_with_unit("certificate_expires_timestamp", help, Unit::Seconds, ends);
         levels
     }
 }

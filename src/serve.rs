@@ -303,7 +303,8 @@ impl Server {
             metrics: Arc::clone(&self.app.metrics),
         };
         if let Some(listener) = self.admin {
-            let admin = Admin { app: Arc::clone(&self.app), health: self.health.clone() };
+            let (app, health) = (Arc::clone(&self.app), self.health.clone());
+            let admin = Admin { app, health, tls: self.security.tls.clone() };
             let (stop, abort) = (stop.clone(), abort.clone());
             tasks.spawn("admin", async move {
                 tokio::select! {

@@ -2,25 +2,31 @@
 
 mod common;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path, sync::Arc};
 
 use attache::{
-    config::{AdminPort, Config},
+    config::{AdminPort, Config, Security, TlsFiles},
+    limits::CERTIFICATE_ENDS_SOON,
     pb::v1,
     serve::{self, Parts},
 };
 use common::{FakeClock, visit_report};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     task::JoinHandle,
 };
+
+/// Told where there is a certificate alone.
+const CERTIFICATE_ENDS: &str = "attache_certificate_expires_timestamp_seconds";
 
 /// A server with an admin port on a port the system picks.
 struct Observed {
     address: String,
     admin: SocketAddr,
+    reloader: mpsc::Sender<()>,
     stop: oneshot::Sender<()>,
     running: JoinHandle<attache::domain::error::Result<()>>,
 }
@@ -36,11 +42,12 @@ impl Observed {
         let server = serve::build(&config, parts).await.expect("the server starts");
         let (address, admin) =
             (format!("http://{}", server.address()), server.admin_address().expect("it was asked for"));
+        let reloader = server.reloader();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self { address, admin, stop, running }
+        Self { address, admin, reloader, stop, running }
     }
 
     async fn stop(self) {
@@ -71,6 +78,42 @@ impl Observed {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("{name} is not in\n{text}")).parse().unwrap()
     }
+
+    /// The names of the numbers that it tells, as their types are.
+    async fn names(&self) -> BTreeSet<String> {
+        let (_, text) = self.ask("GET", "/metrics", "").await;
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        names.map(str::to_owned).collect()
+    }
+}
+
+/// Puts a certificate that ends with a year into a folder, its key, and behind it one that ends with another year.
+fn certify(folder: &Path, [own, other]: [i32; 2]) {
+    let made = |year: i32| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_after = date_time_ymd(year + 1, 1, 1);
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    };
+    let ((own, key), (other, _)) = (made(own), made(other));
+    fs::write(folder.join("server.crt"), format!("{own}{other}")).unwrap();
+    fs::write(folder.join("server.key"), key).unwrap();
+}
+
+/// The end of a year (UTC), in seconds since 1970.
+fn end_of(year: i32) -> f64 {
+    f64::from(u32::try_from(date_time_ymd(year + 1, 1, 1).unix_timestamp()).unwrap())
+}
+
+/// With the certificate of a folder.
+fn secured(folder: &Path) -> Config {
+    let tls = TlsFiles {
+        certificate: folder.join("server.crt"),
+        key: folder.join("server.key"),
+        client_ca: None,
+        require_client_certificate: false,
+    };
+    Config { security: Security { tls: Some(tls), ..Security::default() }, ..common::config() }
 }
 
 #[tokio::test]
@@ -179,10 +222,25 @@ async fn the_filter_of_the_log_is_changed_and_what_is_none_is_refused() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn the_end_of_the_certificate_in_force_is_told_or_of_its_chain_if_that_ends_before() {
+    let folder = tempfile::tempdir().unwrap();
+    certify(folder.path(), [2090, 2091]);
+    let server = Observed::with(secured(folder.path())).await;
+    assert_eq!(server.number(CERTIFICATE_ENDS).await, end_of(2090));
+    certify(folder.path(), [2093, 2092]);
+    common::reload(&server.reloader).await;
+    assert_eq!(server.number(CERTIFICATE_ENDS).await, end_of(2092));
+    fs::write(folder.path().join("server.crt"), "no certificate").unwrap();
+    common::reload(&server.reloader).await;
+    assert_eq!(server.number(CERTIFICATE_ENDS).await, end_of(2092), "the former stays in force");
+    server.stop().await;
+}
+
 /// The names of numbers in a file, as they are shown.
-fn numbers_in(file: &str) -> std::collections::BTreeSet<String> {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus").join(file);
-    let text = std::fs::read_to_string(path).expect("it is there");
+fn numbers_in(file: &str) -> BTreeSet<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus").join(file);
+    let text = fs::read_to_string(path).expect("it is there");
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.split(|c| !word(c)).filter(|name| name.starts_with("attache_")).map(str::to_owned).collect()
 }
@@ -193,14 +251,19 @@ async fn alarms_and_dashboards_ask_for_numbers_that_there_are() {
     // What is counted by labels is there once something was counted.
     let mut log = v1::log_service_client::LogServiceClient::connect(server.address.clone()).await.unwrap();
     log.get_log_info(v1::GetLogInfoRequest {}).await.unwrap();
-    let (_, text) = server.ask("GET", "/metrics", "").await;
-    let told: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let mut told = server.names().await;
+    server.stop().await;
+    assert!(!told.contains(CERTIFICATE_ENDS), "there is none, and no end of it");
+    let folder = tempfile::tempdir().unwrap();
+    certify(folder.path(), [2090, 2090]);
+    let server = Observed::with(secured(folder.path())).await;
+    told.extend(server.names().await);
     for file in ["rules.yaml", "tests.yaml", "dashboard.json"] {
         let asked = numbers_in(file);
         assert!(asked.len() > 5, "{asked:?}");
         for name in asked {
             let base = ["_total", "_bucket", "_count", "_sum"].iter().find_map(|end| name.strip_suffix(end));
-            assert!(told.contains(&base.unwrap_or(&name)), "{file} asks for {name}, which nobody tells:\n{text}");
+            assert!(told.contains(base.unwrap_or(&name)), "{file} asks for {name}, which is not among {told:?}");
         }
     }
     server.stop().await;
@@ -208,9 +271,9 @@ async fn alarms_and_dashboards_ask_for_numbers_that_there_are() {
 
 #[test]
 fn every_alarm_names_a_section_of_the_runbook_that_is_there() {
-    let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
-    let rules = std::fs::read_to_string(deploy.join("prometheus/rules.yaml")).unwrap();
-    let runbook = std::fs::read_to_string(deploy.join("RUNBOOK.md")).unwrap();
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let rules = fs::read_to_string(deploy.join("prometheus/rules.yaml")).unwrap();
+    let runbook = fs::read_to_string(deploy.join("RUNBOOK.md")).unwrap();
     let anchor = |title: &str| title.to_lowercase().replace(' ', "-").replace(',', "");
     let sections: Vec<String> = runbook.lines().filter_map(|l| l.strip_prefix("## ")).map(anchor).collect();
     let named: Vec<&str> = rules.lines().filter_map(|l| l.trim().strip_prefix("runbook: RUNBOOK.md#")).collect();
@@ -220,12 +283,20 @@ fn every_alarm_names_a_section_of_the_runbook_that_is_there() {
     }
 }
 
+#[test]
+fn the_alarm_and_the_doctor_take_the_same_end_of_a_certificate_for_near() {
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus/rules.yaml");
+    let days = CERTIFICATE_ENDS_SOON.as_secs() / 86_400;
+    let near = format!("expr: {CERTIFICATE_ENDS} - time() < {days} * 86400\n");
+    assert!(fs::read_to_string(rules).unwrap().contains(&near), "{near}");
+}
+
 /// `promtool test rules` runs them, but does not miss any.
 #[test]
 fn every_alarm_is_tested_when_it_sounds_and_when_it_does_not() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus");
-    let rules = std::fs::read_to_string(folder.join("rules.yaml")).unwrap();
-    let tests = std::fs::read_to_string(folder.join("tests.yaml")).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus");
+    let rules = fs::read_to_string(folder.join("rules.yaml")).unwrap();
+    let tests = fs::read_to_string(folder.join("tests.yaml")).unwrap();
     let alarms: Vec<&str> = rules.lines().filter_map(|l| l.trim().strip_prefix("- alert: ")).collect();
     assert!(!alarms.is_empty());
     for alarm in alarms {

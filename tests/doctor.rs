@@ -7,10 +7,12 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use attache::{
     access::Secret,
+    limits::CERTIFICATE_ENDS_SOON,
     store::{self, Options},
 };
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
@@ -41,9 +43,21 @@ impl Files {
 
     /// A certificate that ends in a year, and its key.
     fn certify(&self, ends: i32) {
+        self.certified(|params| params.not_after = date_time_ymd(ends, 1, 1));
+    }
+
+    /// One that is good for so long from now on.
+    fn certify_for(&self, left: Duration) {
+        // Certificates count whole seconds.
+        let now = Duration::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs());
+        self.certified(|params| params.not_after = date_time_ymd(1970, 1, 1) + now + left);
+    }
+
+    fn certified(&self, end: impl FnOnce(&mut CertificateParams)) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(ends, 1, 1));
+        params.not_before = date_time_ymd(2020, 1, 1);
+        end(&mut params);
         self.write("server.crt", params.self_signed(&key).unwrap().pem());
         self.write("server.key", key.serialize_pem());
     }
@@ -153,6 +167,34 @@ fn a_limit_that_is_nearly_reached_is_told_before_filings_are_refused() {
     assert!(ended.line("warning", "data_dir in ").contains("limits.store_bytes"), "{}", ended.out);
     files.configure(&format!("{}[limits]\nstore_bytes = {}\n", sound(&files), size * 2));
     assert!(!files.examined().out.contains("limits.store_bytes"));
+}
+
+#[test]
+fn a_certificate_that_ends_within_a_week_is_told_before_it_does() {
+    let (files, hour) = (Files::new(), Duration::from_secs(3600));
+    files.configure(&sound(&files));
+    files.certify_for(CERTIFICATE_ENDS_SOON - hour);
+    let ended = files.examined();
+    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+    let line = ended.line("warning", "tls.certificate in ");
+    assert!(line.contains("ends soon, at ") && line.contains("replace it before"), "{line}");
+    files.certify_for(CERTIFICATE_ENDS_SOON + hour);
+    assert!(files.examined().line("ok", "tls.certificate in ").contains("is good until "));
+}
+
+#[test]
+fn an_issuers_address_is_told_without_what_is_secret_in_it() {
+    let files = Files::new();
+    files.certify(2999);
+    // Bound, and gone again: nobody listens there.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let keys = format!("http://user:hush@{address}/keys.json?key=hush");
+    let jwt = format!("[access.jwt]\nissuer = \"i\"\naudience = \"a\"\nkeys = \"{keys}\"\n");
+    files.configure(&format!("{}{jwt}", sound(&files)));
+    let ended = files.examined();
+    assert_eq!(ended.code, 1, "{}{}", ended.out, ended.err);
+    assert!(ended.line("fault", "access.jwt.keys in ").contains(&format!("http://{address}/keys.json: ")));
+    assert!(!ended.out.contains("hush") && !ended.err.contains("hush"), "{}{}", ended.out, ended.err);
 }
 
 #[test]

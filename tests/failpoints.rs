@@ -11,13 +11,17 @@ mod process;
 #[allow(dead_code, reason = "half of it is for the other tests of recovery")]
 mod requests;
 
-use std::path::Path;
+use std::{
+    fs::{self, File},
+    path::Path,
+};
 
 use attache::{
     failpoints,
     pb::v1::{
         self, CommitCursorRequest, FileReportsRequest, ListEventsRequest, RedactRequest, RetractReportsRequest,
-        list_events_request::Start, redact_request::What, retract_reports_request::Selection,
+        TrimLogRequest, list_events_request::Start, redact_request::What, retract_reports_request::Selection,
+        trim_log_request,
     },
 };
 use process::Process;
@@ -35,6 +39,7 @@ enum Step {
     File(Box<FileReportsRequest>),
     Withdraw(RetractReportsRequest),
     Redact(RedactRequest),
+    Trim(TrimLogRequest),
     Keep,
 }
 
@@ -75,6 +80,7 @@ impl Step {
                 Err(status) if status.code() == Code::NotFound => Ok(()),
                 answer => answer.map(drop),
             },
+            Self::Trim(request) => server.log().trim_log(request.clone()).await.map(drop),
             Self::Keep => {
                 let position = head(server).await;
                 let request = CommitCursorRequest { name: "desk".into(), position, ..Default::default() };
@@ -185,4 +191,41 @@ async fn a_full_disk_at_any_write_happens_to_nobodys_filing() {
     // After a commit the disk is not full: SQLite would have said so.
     let points = failpoints::WRITES.iter().copied().filter(|point| *point != "store.committed");
     assert_eq!(cross(points, "full").await, Vec::<String>::new(), "points that nothing passes");
+}
+
+/// Has a server on a store whose disk is full do something, which it refuses; answers what it logs.
+async fn said_without_room(folder: &Path, log: &Path, step: &Step) -> String {
+    let mut command = process::serve_at(folder);
+    command.env("FAILPOINTS", "store.commit=return(full);store.cursor=return(full)");
+    command.stderr(File::create(log).expect("a file"));
+    let mut server = Process::start(&mut command);
+    let status = step.ask(&server).await.expect_err("there is no room");
+    assert_eq!(reason(&status).as_deref(), Some("STORAGE_FULL"), "{status:?}");
+    server.kill();
+    fs::read_to_string(log).expect("what it said")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_there_is_no_room_is_in_the_log_whatever_was_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, log) = (folder.path().join("data"), folder.path().join("log"));
+    let visit = |id: &str| with_id(id, vec![common::visit_report(id, "leak", "KZ", "AZ", "2023-05-01")]);
+    let mut server = Process::at(&data);
+    // One that is old enough to be trimmed, and one of now, which ends the history that is replayed.
+    let recorded_at = Some(attache::clock::timestamp(common::START_US));
+    for request in [FileReportsRequest { recorded_at, ..visit("old") }, visit("new")] {
+        server.filing().file_reports(request).await.expect("there is room");
+    }
+    server.kill();
+    let keep = Some(trim_log_request::Keep::FromRevision(2));
+    let what = Some(What::Report("visits/new/reports/leak".into()));
+    for step in [
+        Step::File(Box::new(visit("another"))),
+        Step::Trim(TrimLogRequest { keep, dry_run: false }),
+        Step::Redact(RedactRequest { what, reason: "by order".into(), dry_run: false }),
+        Step::Keep,
+    ] {
+        let said = said_without_room(&data, &log, &step).await;
+        assert!(said.contains("refused for lack of room: STORAGE_FULL"), "{said}");
+    }
 }

@@ -15,9 +15,10 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ("metrics", &[], "counters with names; whoever counts holds them"),
     ("clock", &[], "the only reader of time; tests replace it"),
     ("failpoints", &[], "names of places; nothing in a program that is shipped"),
-    ("access", &["domain", "limits", "clock"], "decides who may do what; what it decides by is read elsewhere"),
+    ("url", &[], "addresses as people may see them: whoever shows one knows it, and it knows nobody"),
+    ("access", &["domain", "limits", "clock", "url"], "decides who may do what; what it decides by is read elsewhere"),
     ("trace", &[], "a header and spans: whoever carries a trace knows it, and it knows nobody"),
-    ("journal", &["failpoints", "limits", "trace"], "an order of bytes: it knows neither records nor stores"),
+    ("journal", &["failpoints", "limits", "trace", "url"], "an order of bytes: it knows neither records nor stores"),
     ("domain", &["pb", "limits"], "pure: what was decided once must be decided alike on every replica, forever"),
     ("tasks", &["domain", "limits"], "spawns for everybody, and knows nobody; `domain` for the error"),
     (
@@ -64,13 +65,14 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ("import", &["domain", "pb", "limits"], "pure: bytes of outside formats in, items of the contract out"),
     (
         "cli",
-        &["access", "pb", "clock", "domain", "import", "tasks", "trace"],
+        &["access", "pb", "clock", "domain", "import", "tasks", "trace", "url"],
         "a client: it sees the contract alone, reads dates and tokens as it defines them, and measures time; `tasks` for \
-         the streams of a load, `access` for the tokens that it makes, `trace` for the header that it hands on",
+         the streams of a load, `access` for the tokens that it makes, `trace` for the header that it hands on, `url` \
+         for a wrong command line that is repeated",
     ),
     (
         "config",
-        &["access", "cli", "feed", "journal", "limits"],
+        &["access", "cli", "feed", "journal", "limits", "url"],
         "flags over file over defaults; of `cli` the arguments of `serve`, of others their settings",
     ),
     (
@@ -80,7 +82,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "telemetry",
-        &["clock", "config", "limits"],
+        &["clock", "config", "limits", "url"],
         "set up once, from the configuration; it says now and then what it lost",
     ),
     (
@@ -90,7 +92,19 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "doctor",
-        &["access", "cli", "config", "journal", "limits", "security", "store", "tasks", "telemetry", "transport"],
+        &[
+            "access",
+            "cli",
+            "config",
+            "journal",
+            "limits",
+            "security",
+            "store",
+            "tasks",
+            "telemetry",
+            "transport",
+            "url",
+        ],
         "asks each part what it would refuse; has no rule of its own, and changes nothing",
     ),
     (

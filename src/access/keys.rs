@@ -8,7 +8,10 @@ use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 
 use super::{Access, KeySet};
-use crate::limits::{KEYS_FETCH_TIMEOUT, KEYS_INTERVAL, KEYS_MIN_PAUSE, MAX_KEYS_BYTES};
+use crate::{
+    limits::{KEYS_FETCH_TIMEOUT, KEYS_INTERVAL, KEYS_MIN_PAUSE, MAX_KEYS_BYTES},
+    url,
+};
 
 /// Where an issuer publishes its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,13 +33,14 @@ impl KeyPlace {
         if !text.contains("://") {
             return Ok(Self::File(text.into()));
         }
-        let uri: Uri = text.parse().map_err(|e| format!("{text:?} is no address: {e}"))?;
+        let shown = url::shown(text);
+        let uri: Uri = text.parse().map_err(|e| format!("{shown:?} is no address: {e}"))?;
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let is_here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         match uri.scheme_str() {
             Some("https") => Ok(Self::Url(uri)),
             Some("http") if is_here => Ok(Self::Url(uri)),
-            _ => Err(format!("{text:?}: keys are fetched by https")),
+            _ => Err(format!("{shown:?}: keys are fetched by https")),
         }
     }
 }
@@ -44,10 +48,11 @@ impl KeyPlace {
 /// Fetches the keys now, and again for as long as it is not dropped. What was fetched before stays in force while the
 /// issuer does not answer.
 pub async fn run(access: Arc<Access>, uri: Uri) {
+    let shown = url::shown(&uri.to_string());
     loop {
         match fetch(&uri).await {
             Ok(keys) => access.replace_keys(keys),
-            Err(why) => tracing::warn!("the issuer's keys at {uri} could not be fetched: {why}"),
+            Err(why) => tracing::warn!("the issuer's keys at {shown} could not be fetched: {why}"),
         }
         tokio::time::sleep(KEYS_MIN_PAUSE).await;
         tokio::select! {

@@ -56,6 +56,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::output::Format;
 pub use self::{error::CliError, serve_args::ServeArgs};
+use crate::url;
 
 /// A registry and live feed of international cooperation.
 #[derive(Debug, Parser)]
@@ -162,10 +163,22 @@ pub enum Command {
 /// The exit code of the process, when there is nothing to run.
 pub fn parse() -> Result<Cli, ExitCode> {
     Cli::try_parse().map_err(|error| {
-        // Nobody is left to tell when the stream fails.
-        let _ = error.print();
+        match without_secrets(&error) {
+            Some(told) => output::note(told),
+            None => {
+                // Nobody is left to tell when the stream fails.
+                let _ = error.print();
+            }
+        }
         ExitCode::from(parse_exit_code(&error))
     })
+}
+
+/// What is said of a command line that is wrong, if an address in it has something secret.
+fn without_secrets(error: &clap::Error) -> Option<String> {
+    let told = error.to_string();
+    let shown = url::shown_in(&told);
+    (error.use_stderr() && shown != told).then(|| shown.trim_start_matches("error: ").trim_end().to_owned())
 }
 
 fn parse_exit_code(error: &clap::Error) -> u8 {
@@ -274,6 +287,17 @@ mod tests {
         for line in ["--help", "--version", "serve --help", "list --help"] {
             assert_eq!(parse_exit_code(&parse(line).unwrap_err()), 0, "{line}");
         }
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_repeated_without_what_is_secret_in_its_addresses() {
+        for line in
+            ["serve --journal nats://user:hush@a:4222,http://b", "serve --journal-monitor http://a http://user:hush@b"]
+        {
+            let told = without_secrets(&parse(line).unwrap_err()).expect("there is something secret");
+            assert!(!told.contains("hush"), "{told}");
+        }
+        assert_eq!(without_secrets(&parse("serve --journal http://a:8222").unwrap_err()), None);
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub struct TlsArgs {
 pub struct OtlpArgs {
     /// Where to send traces (OTLP over gRPC), such as http://127.0.0.1:4317; `none` for nowhere [default: what
     /// OTEL_EXPORTER_OTLP_ENDPOINT says]
-    #[arg(long, env = "ATTACHE_OTLP", value_name = "URL")]
+    #[arg(long, env = "ATTACHE_OTLP", hide_env_values = true, value_name = "URL")]
     pub otlp: Option<String>,
     /// How many of the traces that begin here to keep, 0 to 1 [default: 0.1]; of others the caller says
     #[arg(long, value_name = "RATIO")]
@@ -101,7 +101,7 @@ pub struct OtlpArgs {
 pub struct JournalArgs {
     /// Where the log of filings is kept: `embedded`, or the NATS servers whose stream replicas share, such as
     /// `nats://a:4222,nats://b:4222,nats://c:4222` [default: embedded]
-    #[arg(long, env = "ATTACHE_JOURNAL", value_name = "JOURNAL")]
+    #[arg(long, env = "ATTACHE_JOURNAL", hide_env_values = true, value_name = "JOURNAL")]
     pub journal: Option<Journal>,
     /// Name of the stream [default: ATTACHE]
     #[arg(long, value_name = "NAME")]

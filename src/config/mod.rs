@@ -20,6 +20,7 @@ use crate::{
     feed,
     journal::jetstream,
     limits::{self, JOURNAL_COPIES, SNAPSHOT_INTERVAL},
+    url,
 };
 
 /// Where the server listens if nobody says.
@@ -325,7 +326,8 @@ fn beside(file: &Path) -> &Path {
 
 fn read_file(path: &Path) -> Result<File, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|e| ConfigError(format!("{}: {e}", path.display())))?;
-    toml::from_str(&text).map_err(|e| ConfigError(format!("{}: {e}", path.display())))
+    // It repeats the line that is wrong, and what stands there.
+    toml::from_str(&text).map_err(|e| ConfigError(format!("{}: {}", path.display(), url::shown_in(&e.to_string()))))
 }
 
 /// At least a second: what is sent takes some time.
@@ -466,6 +468,17 @@ mod tests {
     fn a_file_with_an_unknown_field_is_refused_by_name() {
         let error = toml::from_str::<File>("lisen = \"127.0.0.1:1\"").unwrap_err();
         assert!(error.to_string().contains("lisen"));
+    }
+
+    #[test]
+    fn a_line_that_is_wrong_is_repeated_without_what_is_secret_in_its_addresses() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("attache.toml");
+        for line in ["journal_monitors = \"http://user:hush@a:8222\"", "jornal = \"nats://user:hush@a:4222\""] {
+            std::fs::write(&file, line).unwrap();
+            let told = read_file(&file).unwrap_err().0;
+            assert!(told.contains("://a:") && !told.contains("hush"), "{told}");
+        }
     }
 
     #[test]

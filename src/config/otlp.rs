@@ -3,7 +3,7 @@
 use http::{Uri, uri::Scheme};
 
 use super::ConfigError;
-use crate::{cli::serve_args::OtlpArgs, limits::OTLP_RATIO};
+use crate::{cli::serve_args::OtlpArgs, limits::OTLP_RATIO, url};
 
 /// Where others' programs are told to send traces, by OpenTelemetry's convention; the first wins.
 const STANDARD: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
@@ -40,7 +40,8 @@ pub(super) fn otlp(
         Some(endpoint) if is_address(&endpoint) => Ok(Some(Otlp { endpoint, ratio })),
         Some(other) => {
             let such = "such as http://127.0.0.1:4317, nor none";
-            Err(ConfigError(format!("otlp: {other:?} is neither the address of a collector, {such}")))
+            let shown = url::shown(&other);
+            Err(ConfigError(format!("otlp: {shown:?} is neither the address of a collector, {such}")))
         }
     }
 }
@@ -92,5 +93,7 @@ mod tests {
         for wrong in ["here", "127.0.0.1:4317", "ftp://here", "http://", "/traces"] {
             assert!(said(wrong).is_err(), "{wrong}");
         }
+        let told = said("ftp://user:hush@here?key=hush").unwrap_err();
+        assert!(told.contains("ftp://here") && !told.contains("hush"), "{told}");
     }
 }

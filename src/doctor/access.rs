@@ -6,7 +6,7 @@ use super::{Finding, place::Places, tls::open_to_all};
 use crate::{
     access::{self, ANONYMOUS, Grant, KeyPlace, Role, Tokens},
     config::{AccessRules, Config},
-    security,
+    security, url,
 };
 
 /// Looks at the files and the policy, as of a time in microseconds since 1970.
@@ -96,13 +96,13 @@ fn policy(rules: &AccessRules, config: &Config, tokens: Option<&Tokens>, about: 
 /// Asks for the issuer's keys as a server would, if they are at an address.
 pub(super) async fn fetch(rules: &AccessRules, places: &Places) -> Option<Finding> {
     let KeyPlace::Url(uri) = &rules.jwt.as_ref()?.keys else { return None };
-    let about = places.key("access.jwt.keys");
+    let (about, shown) = (places.key("access.jwt.keys"), url::shown(&uri.to_string()));
     Some(match access::fetch_keys(uri).await {
-        Ok(_) => Finding::ok(&about, format!("{uri} answers with keys")),
+        Ok(_) => Finding::ok(&about, format!("{shown} answers with keys")),
         Err(why) => {
             let remedy = "a server starts and asks again, and refuses every JWT until then: look at the address, the \
                           network, and the authorities that this machine believes";
-            Finding::fault(&about, format!("{uri}: {why}"), remedy)
+            Finding::fault(&about, format!("{shown}: {why}"), remedy)
         }
     })
 }

@@ -40,6 +40,7 @@ use crate::{
     clock::{self, Ticks},
     config::{Config, LogFormat, Otlp},
     limits::{OTLP_BATCH_SPANS, OTLP_COMPLAINT_PAUSE, OTLP_FLUSH, OTLP_INTERVAL, OTLP_QUEUE_SPANS, OTLP_TIMEOUT},
+    url,
 };
 
 /// The name of the span of a request (`transport::request`), with which every trace of ours begins.
@@ -128,10 +129,10 @@ impl Sending {
 }
 
 /// Speaks OTLP over gRPC, to an address that need not answer yet. `OTEL_EXPORTER_OTLP_HEADERS` may hold a credential.
-fn exporter(url: &str) -> Result<opentelemetry_otlp::SpanExporter, String> {
-    let wrong = |why: String| format!("otlp: {url}: {why}");
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|e| wrong(e.to_string()))?;
-    let endpoint = match url.starts_with("https:") {
+fn exporter(address: &str) -> Result<opentelemetry_otlp::SpanExporter, String> {
+    let wrong = |why: String| format!("otlp: {}: {why}", url::shown(address));
+    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|e| wrong(e.to_string()))?;
+    let endpoint = match address.starts_with("https:") {
         false => endpoint,
         true => endpoint.tls_config(ClientTlsConfig::new().with_native_roots()).map_err(|e| wrong(e.to_string()))?,
     };

@@ -1,12 +1,6 @@
 //! `FilingService`: requests are checked here, decided by the writer.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
@@ -81,28 +75,8 @@ impl Filing {
             validate_only,
             recorded_at_us: asking.recorded_at_us,
         };
-        let answer = self.0.writer.file(request, asking.deadline).await;
-        answer.inspect_err(|error| note_full(error, self.0.clock.now_us()))
+        self.0.writer.file(request, asking.deadline).await
     }
-}
-
-/// How often the log says at most that there is no room, in microseconds.
-const SAY_FULL_EVERY_US: u64 = 60_000_000;
-
-/// Says in the log that there is no room for filings: whoever files is told each time, and the operator now and then.
-fn note_full(error: &Error, now_us: i64) {
-    static SAID_US: AtomicI64 = AtomicI64::new(i64::MIN);
-    if error.reason == Reason::StorageFull && is_due(&SAID_US, now_us) {
-        tracing::warn!(why = %error.message, "filings are refused: STORAGE_FULL");
-    }
-}
-
-/// Whether something is to be said again, which is noted then.
-fn is_due(said_us: &AtomicI64, now_us: i64) -> bool {
-    let said = said_us.load(Ordering::Relaxed);
-    // (Either way: a clock that was set back says it once more.)
-    now_us.abs_diff(said) >= SAY_FULL_EVERY_US
-        && said_us.compare_exchange(said, now_us, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
 #[tonic::async_trait]
@@ -438,17 +412,4 @@ fn parse_merge(request: &MergeRecordsRequest) -> Result<Act> {
     }
     let merge = Merge { loser: loser.to_string(), survivor: survivor.to_string(), source: Some(source), note };
     Ok(Act::Merge { loser, survivor, merge: Box::new(merge) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn that_there_is_no_room_is_said_once_a_minute() {
-        let said = AtomicI64::new(i64::MIN);
-        let minute = 60_000_000;
-        let times = [0, 1, minute - 1, minute, minute + 1, 2 * minute, 0];
-        assert_eq!(times.map(|now| is_due(&said, now)), [true, false, false, true, false, true, true]);
-    }
 }

@@ -32,12 +32,20 @@ pub struct Material {
 /// What new connections are greeted with.
 #[derive(Debug)]
 pub struct Tls {
-    config: ArcSwap<ServerConfig>,
+    own: ArcSwap<Own>,
     /// Who decides whose clients' certificates are good; `None` where none is taken.
     verifier: watch::Sender<Option<Verifier>>,
 }
 
 type Verifier = Arc<dyn ClientCertVerifier>;
+
+/// With what a server proves itself.
+#[derive(Debug)]
+struct Own {
+    config: Arc<ServerConfig>,
+    /// When the first certificate of its chain ends, in microseconds since 1970.
+    ends_at_us: i64,
+}
 
 /// A client that proved who it is.
 pub(super) struct Proved {
@@ -53,8 +61,15 @@ impl Tls {
     ///
     /// If it cannot be read, or key and certificate do not belong together.
     pub fn new(material: &Material) -> Result<Self, String> {
-        let (config, verifier) = config(material)?;
-        Ok(Self { config: ArcSwap::from_pointee(config), verifier: watch::Sender::new(verifier) })
+        let (own, verifier) = made_of(material)?;
+        Ok(Self { own: ArcSwap::from_pointee(own), verifier: watch::Sender::new(verifier) })
+    }
+
+    /// When the certificate in force ends, or one of those that lead from it to a root if that ends before: in microseconds
+    /// since 1970.
+    #[must_use]
+    pub fn ends_at_us(&self) -> i64 {
+        self.own.load().ends_at_us
     }
 
     /// Greets connections with other material from now on; clients that it does not prove any more are disowned.
@@ -67,8 +82,8 @@ impl Tls {
         if let Some(why) = not_good_now(material)? {
             return Err(format!("certificate: {why}"));
         }
-        let (config, verifier) = config(material)?;
-        self.config.store(Arc::new(config));
+        let (own, verifier) = made_of(material)?;
+        self.own.store(Arc::new(own));
         self.verifier.send_replace(verifier);
         Ok(())
     }
@@ -78,7 +93,8 @@ impl Tls {
         self: &Arc<Self>,
         stream: TcpStream,
     ) -> io::Result<(TlsStream<TcpStream>, Option<Proved>)> {
-        let stream = TlsAcceptor::from(self.config.load_full()).accept(stream).await?;
+        let config = Arc::clone(&self.own.load().config);
+        let stream = TlsAcceptor::from(config).accept(stream).await?;
         let proved = match stream.get_ref().1.peer_certificates() {
             None | Some([]) => None,
             Some(chain @ [own, ..]) => {
@@ -140,9 +156,12 @@ pub fn validities(pem: &[u8]) -> Result<Vec<Validity>, String> {
     Ok(certificates(pem)?.into_iter().map(each).collect::<Result<_, _>>()?)
 }
 
-fn config(material: &Material) -> Result<(ServerConfig, Option<Verifier>), String> {
+fn made_of(material: &Material) -> Result<(Own, Option<Verifier>), String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let chain = certificates(&material.certificate).map_err(|why| format!("certificate: {why}"))?;
+    let wrong = |why: String| format!("certificate: {why}");
+    let chain = certificates(&material.certificate).map_err(wrong)?;
+    let each = validities(&material.certificate).map_err(wrong)?;
+    let ends_at_us = each.iter().fold(i64::MAX, |first, each| first.min(each.ends_at_us));
     let key = PrivateKeyDer::from_pem_slice(&material.key).map_err(|e| format!("key: {e}"))?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -167,7 +186,7 @@ fn config(material: &Material) -> Result<(ServerConfig, Option<Verifier>), Strin
     let mut config = builder.with_single_cert(chain, key).map_err(|e| format!("certificate and key: {e}"))?;
     // gRPC is HTTP/2 (RFC 7301 names it h2).
     config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok((config, verifier))
+    Ok((Own { config: Arc::new(config), ends_at_us }, verifier))
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -10,6 +10,7 @@ use tracing::debug_span;
 use super::{
     Answer, KeepCursor, Publish, cursors,
     follow::{append_entry, check_batch, read_batch, stands_in},
+    full::Full,
     job::{Answered, Job},
     prepare::{Asked, Prepared, Spoilt, day_before, prepare},
     trouble::may_pass,
@@ -60,6 +61,8 @@ pub(super) struct Group {
     /// The server shuts down: what is in doubt stays so.
     stopping: CancellationToken,
     counts: Writing,
+    /// Says in the log that there is no room.
+    full: Full,
 }
 
 enum Tried {
@@ -79,7 +82,7 @@ impl Group {
         stopping: CancellationToken,
         counts: Writing,
     ) -> Self {
-        Self { store, journal, clock, publish, compared: None, fault, stopping, counts }
+        Self { store, journal, clock, publish, compared: None, fault, stopping, counts, full: Full::default() }
     }
 
     /// Files the jobs, in as few batches as hold them, and answers each.
@@ -88,6 +91,9 @@ impl Group {
             let (answers, taken) = self.settle_group(&jobs);
             let rest = jobs.split_off(taken);
             for (job, answer) in jobs.into_iter().zip(answers) {
+                if let Err(error) = &answer {
+                    job.span.in_scope(|| self.full.note(error, &*self.clock));
+                }
                 // A filer that went away does not want the answer.
                 let _ = job.reply.send(Answered { answer, _request: job.request });
             }
@@ -384,6 +390,10 @@ impl Group {
     }
 
     pub fn keep_cursor(&mut self, cursor: &KeepCursor) -> Result<CursorRow> {
+        self.try_keep(cursor).inspect_err(|error| self.full.note(error, &*self.clock))
+    }
+
+    fn try_keep(&self, cursor: &KeepCursor) -> Result<CursorRow> {
         if let Some(fault) = self.faulted() {
             return Err(fault);
         }

@@ -9,6 +9,7 @@ pub mod cursors;
 mod day;
 mod draft;
 mod follow;
+mod full;
 mod group;
 pub mod job;
 mod merge;

@@ -194,10 +194,7 @@ impl TestServer {
 
     /// Has the files of TLS and access read again, and waits until they were.
     pub async fn reload(&self) {
-        // One waits in the queue, one is taken out of it: when there is room for the third, the first was done.
-        for _ in 0..3 {
-            self.reloader.send(()).await.expect("the server runs");
-        }
+        reload(&self.reloader).await;
     }
 
     /// Begins the drain; `ended` waits for its end.
@@ -220,6 +217,14 @@ impl TestServer {
     pub async fn file(&self, reports: Vec<v1::Report>) -> v1::FileReportsResponse {
         let request = v1::FileReportsRequest { reports, ..Default::default() };
         self.filing().file_reports(request).await.expect("the filing is taken").into_inner()
+    }
+}
+
+/// Has the files of TLS and access read again, and waits until they were.
+pub async fn reload(reloader: &tokio::sync::mpsc::Sender<()>) {
+    // One waits in the queue, one is taken out of it: when there is room for the third, the first was done.
+    for _ in 0..3 {
+        reloader.send(()).await.expect("the server runs");
     }
 }
 

@@ -9,7 +9,10 @@ use super::{
     stream::{self, Settings},
     sync,
 };
-use crate::limits::{JOURNAL_CONNECT_TIMEOUT, JOURNAL_READ_TIMEOUT};
+use crate::{
+    limits::{JOURNAL_CONNECT_TIMEOUT, JOURNAL_READ_TIMEOUT},
+    url,
+};
 
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub async fn reach(settings: &Settings) -> Vec<(String, Result<(), String>)> {
     let ask = |server: &String| {
         let server = server.clone();
         async move {
-            let shown = stream::shown(&server);
+            let shown = url::shown(&server);
             let connecting = options().connect(vec![server]);
             let answer = match tokio::time::timeout(JOURNAL_CONNECT_TIMEOUT, connecting).await {
                 Ok(connected) => connected.map(drop).map_err(|e| e.to_string()),

@@ -7,7 +7,10 @@ use async_nats::jetstream::{
 };
 
 use super::{super::Trouble, code};
-use crate::limits::{JOURNAL_COPIES, MAX_FILED_MESSAGE_BYTES};
+use crate::{
+    limits::{JOURNAL_COPIES, MAX_FILED_MESSAGE_BYTES},
+    url,
+};
 
 /// Where the stream is, and how lax it may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +34,7 @@ pub struct Settings {
 impl Settings {
     /// The servers for people: without what they are to be told in secret.
     pub(super) fn shown(&self) -> String {
-        self.servers.iter().map(|server| shown(server)).collect::<Vec<_>>().join(", ")
+        self.servers.iter().map(|server| url::shown(server)).collect::<Vec<_>>().join(", ")
     }
 
     /// The one subject of the stream.
@@ -52,14 +55,6 @@ impl Settings {
             max_message_size: MAX_FILED_MESSAGE_BYTES,
             ..Config::default()
         }
-    }
-}
-
-/// A server for people.
-pub(super) fn shown(server: &str) -> String {
-    match server.split_once("://") {
-        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host)),
-        None => server.to_owned(),
     }
 }
 

@@ -13,7 +13,10 @@ use super::{
     JetStream,
     stream::Settings,
 };
-use crate::limits::{JOURNAL_READ_TIMEOUT, JOURNAL_RETRY_PAUSE, MAX_MONITOR_BYTES};
+use crate::{
+    limits::{JOURNAL_READ_TIMEOUT, JOURNAL_RETRY_PAUSE, MAX_MONITOR_BYTES},
+    url,
+};
 
 /// What `/jsz?config=1` says, as far as it is asked for.
 #[derive(Deserialize)]
@@ -103,9 +106,10 @@ async fn why_servers_unsynced(settings: &Settings, needed: usize) -> Option<Trou
     }
     let mut servers = BTreeSet::new();
     for monitor in &settings.monitors {
+        let shown = url::shown(monitor);
         match ask(monitor).await {
             Err(why) => {
-                let why = format!("{monitor} does not say whether its server syncs: {why}");
+                let why = format!("{shown} does not say whether its server syncs: {why}");
                 return Some(Trouble::Unreachable(why));
             }
             Ok(told) if told.config.sync_always => {
@@ -113,7 +117,7 @@ async fn why_servers_unsynced(settings: &Settings, needed: usize) -> Option<Trou
             }
             Ok(told) => {
                 let interval = Duration::from_nanos(told.config.sync_interval);
-                return lax(format!("the server of {monitor} syncs every {interval:?}, not always"));
+                return lax(format!("the server of {shown} syncs every {interval:?}, not always"));
             }
         }
     }
@@ -126,7 +130,7 @@ async fn why_servers_unsynced(settings: &Settings, needed: usize) -> Option<Trou
 
 async fn ask(monitor: &str) -> Result<Jsz, String> {
     let uri = format!("{}/jsz?config=1", monitor.trim_end_matches('/'));
-    let uri = uri.parse().map_err(|e| format!("{uri} is no address: {e}"))?;
+    let uri = uri.parse().map_err(|e| format!("that is no address: {e}"))?;
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let answer = async {
         let response = client.get(uri).await.map_err(|e| e.to_string())?;
