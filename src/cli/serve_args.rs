@@ -116,6 +116,18 @@ pub struct JournalArgs {
     /// Accept a stream with fewer than three copies, or servers that sync late or do not say
     #[arg(long)]
     pub accept_lax_journal: bool,
+    /// Credentials for the journal's servers, as `nsc` writes them (a user and password, or a token, stand in their addresses)
+    #[arg(long, value_name = "FILE")]
+    pub journal_credentials: Option<PathBuf>,
+    /// Authorities to believe the certificates of the journal's servers by (PEM) [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    pub journal_ca: Option<PathBuf>,
+    /// Certificate to show the journal's servers (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub journal_certificate: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub journal_key: Option<PathBuf>,
 }
 
 /// How log lines are written.

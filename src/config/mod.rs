@@ -1,5 +1,6 @@
 //! The configuration: flags over environment over one TOML file over defaults.
 
+mod journal;
 mod otlp;
 mod security;
 
@@ -12,14 +13,15 @@ use std::{
 use serde::Deserialize;
 
 pub use self::{
+    journal::stream,
     otlp::Otlp,
     security::{AccessRules, JwtRules, Security, TlsFiles},
 };
 use crate::{
-    cli::serve_args::{self, JournalArgs, ServeArgs},
+    cli::serve_args::{self, ServeArgs},
     feed,
     journal::jetstream,
-    limits::{self, JOURNAL_COPIES, SNAPSHOT_INTERVAL},
+    limits::{self, SNAPSHOT_INTERVAL},
     url,
 };
 
@@ -33,8 +35,6 @@ pub const DEFAULT_LOG: &str = "info,rusqlite_migration=warn";
 /// In place of an address to bind that is none.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// The stream's name if nobody says.
-pub const DEFAULT_STREAM: &str = "ATTACHE";
 
 /// A configuration that cannot be used; the exit code is 64.
 #[derive(Debug, thiserror::Error)]
@@ -137,6 +137,10 @@ struct File {
     journal_monitors: Option<Vec<String>>,
     journal_replicas: Option<usize>,
     accept_lax_journal: Option<bool>,
+    journal_credentials: Option<PathBuf>,
+    journal_ca: Option<PathBuf>,
+    journal_certificate: Option<PathBuf>,
+    journal_key: Option<PathBuf>,
     journal_snapshot_seconds: Option<u64>,
     max_connection_age_seconds: Option<u64>,
     admin: Option<String>,
@@ -226,7 +230,7 @@ impl Config {
     pub fn examine(args: &ServeArgs) -> Result<(Self, Faults), ConfigError> {
         let mut file = args.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
         let mut faults = Faults::default();
-        let journal = faults.noted(Part::Journal, journal(&args.journal, &file)).flatten();
+        let journal = faults.noted(Part::Journal, journal::journal(&args.journal, &file, beside_of(args))).flatten();
         let security = security(args, &mut file, &mut faults);
         let text = args.listen.clone().or(file.listen).unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
         let insecure = args.insecure_listen || file.insecure_listen.unwrap_or(false);
@@ -299,7 +303,7 @@ impl Config {
 }
 
 fn security(args: &ServeArgs, file: &mut File, faults: &mut Faults) -> Security {
-    let beside = args.config.as_deref().map_or(Path::new(""), beside);
+    let beside = beside_of(args);
     let access = file.access.take().map(|table| security::access(table, beside)).transpose();
     Security {
         tls: faults.noted(Part::Tls, security::tls(&args.tls, file.tls.take(), beside)).flatten(),
@@ -324,6 +328,11 @@ fn beside(file: &Path) -> &Path {
     file.parent().unwrap_or(Path::new(""))
 }
 
+/// Where the files lie that a configuration names.
+fn beside_of(args: &ServeArgs) -> &Path {
+    args.config.as_deref().map_or(Path::new(""), beside)
+}
+
 fn read_file(path: &Path) -> Result<File, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|e| ConfigError(format!("{}: {e}", path.display())))?;
     // It repeats the line that is wrong, and what stands there.
@@ -342,52 +351,6 @@ fn snapshots(seconds: Option<u64>) -> Option<Duration> {
         Some(0) => None,
         Some(seconds) => Some(Duration::from_secs(seconds)),
     }
-}
-
-/// The stream that the flags say, over the file.
-fn journal(args: &JournalArgs, file: &File) -> Result<Option<jetstream::Settings>, ConfigError> {
-    let parsed = || file.journal.as_deref().map(str::parse).transpose();
-    let wrong = |why: String| ConfigError(format!("journal: {why}"));
-    let journal = args.journal.clone().map_or_else(parsed, |journal| Ok(Some(journal))).map_err(wrong)?;
-    let Some(serve_args::Journal::Nats(servers)) = journal else { return Ok(None) };
-    let stream = args
-        .journal_stream
-        .clone()
-        .or_else(|| file.journal_stream.clone())
-        .unwrap_or_else(|| DEFAULT_STREAM.to_owned());
-    if stream.is_empty()
-        || stream.len() > 64
-        || !stream.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-    {
-        return Err(ConfigError(format!("{stream:?} is no name of a stream: letters, digits, - and _, at most 64")));
-    }
-    let replicas = args.journal_replicas.or(file.journal_replicas).unwrap_or(JOURNAL_COPIES);
-    let accept_lax = args.accept_lax_journal || file.accept_lax_journal.unwrap_or(false);
-    if !(1..=5).contains(&replicas) || replicas < JOURNAL_COPIES && !accept_lax {
-        let why = "copies are 3 to 5, or fewer with --accept-lax-journal";
-        return Err(ConfigError(format!("{replicas} copies of the journal: {why}")));
-    }
-    let told = file.journal_monitors.as_ref().filter(|_| args.journal_monitor.is_empty());
-    let monitors = told.unwrap_or(&args.journal_monitor).clone();
-    Ok(Some(jetstream::Settings {
-        servers,
-        stream,
-        replicas,
-        monitors,
-        accept_lax,
-        accept_sealed: false,
-        may_make: true,
-    }))
-}
-
-/// The stream that the flags of a command say, which is none without.
-///
-/// # Errors
-///
-/// If they say none, or one that cannot be.
-pub fn stream(args: &JournalArgs) -> Result<jetstream::Settings, ConfigError> {
-    let none = || ConfigError("--journal must name the servers of a stream, such as nats://host:4222".to_owned());
-    journal(args, &File::default())?.ok_or_else(none)
 }
 
 /// The folder that the flags say, else the user's.

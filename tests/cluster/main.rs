@@ -8,6 +8,7 @@ mod common;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod filers;
+mod guarded;
 mod links;
 mod moves;
 mod nats;

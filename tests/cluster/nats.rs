@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use attache::journal::jetstream::Settings;
+use attache::journal::jetstream::{Access, Settings};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -46,6 +46,11 @@ struct Server {
 impl Cluster {
     /// Starts three servers and waits until they agree.
     pub fn start(sync: Sync) -> Self {
+        Self::start_with(sync, "")
+    }
+
+    /// The same, with more in the configuration of each.
+    pub fn start_with(sync: Sync, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let ports = free_ports(SERVERS * 3);
         let (clients, rest) = ports.split_at(SERVERS);
@@ -59,7 +64,8 @@ impl Cluster {
             let text = format!(
                 "server_name: {name}\nlisten: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\n\
                  jetstream {{ store_dir: {store:?}, sync_interval: {sync} }}\n\
-                 cluster {{ name: attache, no_advertise: true, listen: \"127.0.0.1:{}\", routes: {others:?} }}\n",
+                 cluster {{ name: attache, no_advertise: true, listen: \"127.0.0.1:{}\", routes: {others:?} }}\n\
+                 {more}\n",
                 clients[index], monitors[index], routes[index],
             );
             std::fs::write(&config, text).expect("a configuration is written");
@@ -76,6 +82,7 @@ impl Cluster {
     pub fn settings(&self) -> Settings {
         Settings {
             servers: self.servers.iter().map(|s| format!("nats://127.0.0.1:{}", s.client)).collect(),
+            access: Access::default(),
             stream: STREAM.to_owned(),
             replicas: 3,
             monitors: self.servers.iter().map(|s| format!("http://127.0.0.1:{}", s.monitor)).collect(),

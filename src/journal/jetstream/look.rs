@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 
 use super::{
     super::{Durable, Position, Trouble},
-    inbox, options,
+    inbox,
     stream::{self, Settings},
     sync,
 };
@@ -32,19 +32,15 @@ pub enum Found {
 
 /// Whether each of the servers answers by itself, as people may read its name.
 pub async fn reach(settings: &Settings) -> Vec<(String, Result<(), String>)> {
-    let ask = |server: &String| {
-        let server = server.clone();
-        async move {
-            let shown = url::shown(&server);
-            let connecting = options().connect(vec![server]);
-            let answer = match tokio::time::timeout(JOURNAL_CONNECT_TIMEOUT, connecting).await {
-                Ok(connected) => connected.map(drop).map_err(|e| e.to_string()),
-                Err(_) => Err(format!("no answer within {JOURNAL_CONNECT_TIMEOUT:?}")),
-            };
-            (shown, answer)
-        }
-    };
-    join_all(settings.servers.iter().map(ask)).await
+    join_all(settings.servers.iter().map(|server| async { (url::shown(server), answers(settings, server).await) })).await
+}
+
+async fn answers(settings: &Settings, server: &str) -> Result<(), String> {
+    let connecting = settings.options().map_err(|e| e.to_string())?.connect(vec![server.to_owned()]);
+    match tokio::time::timeout(JOURNAL_CONNECT_TIMEOUT, connecting).await {
+        Ok(connected) => connected.map(drop).map_err(|e| e.to_string()),
+        Err(_) => Err(format!("no answer within {JOURNAL_CONNECT_TIMEOUT:?}")),
+    }
 }
 
 /// Looks at the stream, for a store that has the log up to a position; 0 is none of it.
@@ -53,7 +49,7 @@ pub async fn reach(settings: &Settings) -> Vec<(String, Result<(), String>)> {
 ///
 /// If no server answers, or the stream is laxer than the settings allow, or is not the rest of that log.
 pub async fn look(settings: &Settings, after: Position) -> Result<Found, Trouble> {
-    let client = options().connect(settings.servers.clone()).await;
+    let client = settings.options()?.connect(settings.servers.clone()).await;
     let client = client.map_err(|e| Trouble::Unreachable(format!("{}: {e}", settings.shown())))?;
     let context = ContextBuilder::new().timeout(JOURNAL_READ_TIMEOUT).build(client);
     let found = match context.get_stream(&settings.stream).await {

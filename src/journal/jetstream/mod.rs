@@ -8,6 +8,7 @@
 //! gone up without a word, and a server restored from an older copy takes sequences anew. So whatever is read here must
 //! stand at the very next place, and the writer checks the chain of every batch.
 
+mod access;
 mod depot;
 mod follower;
 mod inbox;
@@ -22,20 +23,18 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{
-    ConnectOptions,
-    jetstream::{
-        self, Context, ErrorCode,
-        context::PublishErrorKind,
-        message::PublishMessage,
-        stream::{RawMessageErrorKind, State, Stream},
-    },
+use async_nats::jetstream::{
+    self, Context, ErrorCode,
+    context::PublishErrorKind,
+    message::PublishMessage,
+    stream::{RawMessageErrorKind, State, Stream},
 };
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use self::{inbox::Inbox, shelf::Bucket};
 pub use self::{
+    access::Access,
     look::{Found, look, reach},
     stream::Settings,
 };
@@ -43,7 +42,7 @@ use super::{Append, Depot, Durable, Journal, Kept, Position, Settled, Shelf, Sto
 use crate::{
     failpoints,
     limits::{
-        JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_OFFERS, JOURNAL_PING, JOURNAL_POLL_PAUSE,
+        JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_OFFERS, JOURNAL_POLL_PAUSE,
         JOURNAL_READ_TIMEOUT, JOURNAL_YIELD, SNAPSHOT_CHUNK_SILENCE,
     },
     trace::{self, TRACEPARENT},
@@ -97,7 +96,8 @@ impl JetStream {
     pub async fn open(settings: Settings) -> Result<Arc<Self>, Trouble> {
         let inbox = Arc::<Inbox>::default();
         let seen = Arc::clone(&inbox);
-        let client = options()
+        let client = settings
+            .options()?
             .event_callback(move |event| {
                 // Whoever answers now may have another stream.
                 if event == async_nats::Event::Connected {
@@ -332,15 +332,6 @@ impl JetStream {
         }
         Ok(batches)
     }
-}
-
-/// How servers are connected to, whoever asks.
-fn options() -> ConnectOptions {
-    ConnectOptions::new()
-        .name("attache")
-        .connection_timeout(JOURNAL_CONNECT_TIMEOUT)
-        .request_timeout(Some(JOURNAL_READ_TIMEOUT))
-        .ping_interval(JOURNAL_PING)
 }
 
 /// An answer of the servers, if it comes in time.

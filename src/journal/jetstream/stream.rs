@@ -1,12 +1,15 @@
 //! The stream: how it must be kept, and whether it is.
 
-use async_nats::jetstream::{
-    Context, ErrorCode,
-    context::{CreateStreamErrorKind, GetStreamErrorKind},
-    stream::{Config, DiscardPolicy, Info, InfoError, RetentionPolicy, StorageType},
+use async_nats::{
+    ConnectOptions,
+    jetstream::{
+        Context, ErrorCode,
+        context::{CreateStreamErrorKind, GetStreamErrorKind},
+        stream::{Config, DiscardPolicy, Info, InfoError, RetentionPolicy, StorageType},
+    },
 };
 
-use super::{super::Trouble, code};
+use super::{super::Trouble, access::Access, code};
 use crate::{
     limits::{JOURNAL_COPIES, MAX_FILED_MESSAGE_BYTES},
     url,
@@ -17,6 +20,8 @@ use crate::{
 pub struct Settings {
     /// The servers, as `nats://host:port`; any one of them leads to the others.
     pub servers: Vec<String>,
+    /// How they are shown who it is, beside what their addresses say.
+    pub access: Access,
     /// The stream's name.
     pub stream: String,
     /// Copies of each batch.
@@ -32,6 +37,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// How the servers are connected to; it fails where [`Access::check`] does.
+    pub(super) fn options(&self) -> Result<ConnectOptions, Trouble> {
+        self.access.options(&self.servers).map_err(Trouble::Unreachable)
+    }
+
     /// The servers for people: without what they are to be told in secret.
     pub(super) fn shown(&self) -> String {
         self.servers.iter().map(|server| url::shown(server)).collect::<Vec<_>>().join(", ")
@@ -168,6 +178,7 @@ mod tests {
         let servers = vec!["nats://user:p@ss@a:4222".to_owned(), "tls://b".to_owned()];
         let settings = Settings {
             servers,
+            access: Access::default(),
             stream: "S".to_owned(),
             replicas: 3,
             monitors: Vec::new(),
