@@ -8,6 +8,7 @@ mod jwt;
 mod keys;
 mod need;
 mod policy;
+mod seen;
 mod shares;
 mod tokens;
 
@@ -27,6 +28,7 @@ pub use self::{
     keys::{KeyPlace, fetch as fetch_keys, run as keep_keys},
     need::{Need, of as needs},
     policy::{Grant, Grants, Policy, Role, SourceLimit},
+    seen::Seen,
     shares::{Allowance, Place},
     tokens::{Secret, Tokens},
 };
@@ -66,6 +68,8 @@ pub struct Shown<'a> {
     pub authorization: Option<&'a str>,
     /// The certificate that the connection's client proved to have.
     pub certificate: Option<&'a Certificate>,
+    /// What its connection showed before.
+    pub seen: Option<&'a Seen>,
 }
 
 /// Who asks, and what they may do.
@@ -278,8 +282,16 @@ impl Access {
     fn principal(&self, shown: Shown<'_>) -> Result<Principal> {
         let rules = self.rules.load();
         if let Some(header) = shown.authorization {
+            if let Some(known) = shown.seen.and_then(|seen| seen.find(header, &rules)) {
+                self.check_end(known.ends_at_us)?;
+                return Ok(known);
+            }
             let bearer = bearer(header).ok_or_else(|| missing("the authorization header is not `Bearer TOKEN`"))?;
-            return self.of_bearer(&rules, bearer);
+            let principal = self.of_bearer(&rules, bearer)?;
+            if let Some(seen) = shown.seen {
+                seen.keep(header, &rules, &principal);
+            }
+            return Ok(principal);
         }
         if let Some(certificate) = shown.certificate {
             if certificate.disowned.is_cancelled() {

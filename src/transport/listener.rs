@@ -28,7 +28,7 @@ use super::{
     request::{self, Gate},
 };
 use crate::{
-    access::Access,
+    access::{Access, Seen},
     limits::{
         CONNECTION_WINDOW_BYTES, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, MAX_PUBLIC_STREAMS_PER_CONNECTION,
         MAX_STREAMS_PER_CONNECTION, STREAM_WINDOW_BYTES,
@@ -144,7 +144,8 @@ async fn connection(stream: TcpStream, routes: Routes, greeting: Greeting, leavi
             let open = metrics.connection();
             let (certificate, disowned) = proved.map(|of| (of.certificate, of.disowned)).unzip();
             let public = Places::new(MAX_PUBLIC_STREAMS_PER_CONNECTION);
-            let gate = Gate { access, certificate, leaving, peer, calls, public, message_timeout, metrics };
+            let seen = Seen::default();
+            let gate = Gate { access, certificate, seen, leaving, peer, calls, public, message_timeout, metrics };
             speak(stream, routes, gate, max_age, goodbye, disowned).await;
             drop(open);
         }

@@ -23,7 +23,7 @@ use super::{
     status,
 };
 use crate::{
-    access::{self, Access, Certificate, Need, Principal, Role, Shown},
+    access::{self, Access, Certificate, Need, Principal, Role, Seen, Shown},
     clock,
     domain::error::{Error, Reason, word},
     limits::{AUDIT, MAX_OPEN_REQUEST_BYTES, MAX_REQUEST_BYTES, MAX_WAY_BACK},
@@ -62,6 +62,8 @@ pub(super) struct Gate {
     pub access: Option<Arc<Access>>,
     /// Whom the client proved to be.
     pub certificate: Option<Certificate>,
+    /// What it showed before.
+    pub seen: Seen,
     /// Cancelled when the connection is to end, and with it its streams.
     pub leaving: CancellationToken,
     /// Where it comes from.
@@ -99,7 +101,7 @@ impl Gate {
             return Ok(Principal::nobody());
         }
         let authorization = headers.get(http::header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
-        let shown = Shown { authorization, certificate: self.certificate.as_ref() };
+        let shown = Shown { authorization, certificate: self.certificate.as_ref(), seen: Some(&self.seen) };
         let admitted = access.admit(need, shown);
         match (&admitted, need) {
             (Err(error), _) => self.denied(error, None),

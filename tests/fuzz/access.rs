@@ -66,7 +66,7 @@ fn access(tokens: Tokens, keys: Option<KeySet>) -> Access {
 
 fn bearer(access: &Access, token: &str) -> bool {
     let header = format!("Bearer {token}");
-    access.admit(Need::Role(Role::Reader), Shown { authorization: Some(&header), certificate: None }).is_ok()
+    access.admit(Need::Role(Role::Reader), Shown { authorization: Some(&header), ..Shown::default() }).is_ok()
 }
 
 pub const TOKEN_FILES: Target = Target {
@@ -174,7 +174,7 @@ fn whoever_is_let_in_shows_a_token_of_the_file_or_what_the_issuer_signed_for_us(
 
 fn bearer_promise(input: &[u8]) -> Kept {
     let header = text(input);
-    let shown = Shown { authorization: Some(&header), certificate: None };
+    let shown = Shown { authorization: Some(&header), ..Shown::default() };
     let token = header.split_once(' ').map_or("", |(_, token)| token.trim());
     match DOOR.admit(Need::Role(Role::Reader), shown) {
         Ok(principal) if token == KNOWN => prop_assert_eq!(&*principal.name, "token:desk"),
@@ -298,7 +298,7 @@ fn certificate_promise(input: &[u8]) -> Kept {
     let Certificate { name, ends_at_us, .. } = &certificate;
     prop_assert!(!name.is_empty() && !name.chars().any(char::is_control), "{:?}", name);
     prop_assert!(input.windows(name.len()).any(|part| part == name.as_bytes()), "{:?} is not in it", name);
-    let shown = Shown { authorization: None, certificate: Some(&certificate) };
+    let shown = Shown { certificate: Some(&certificate), ..Shown::default() };
     match DOOR.admit(Need::Role(Role::Reader), shown) {
         Ok(principal) => {
             prop_assert_eq!(principal.name.strip_prefix("cert:"), Some(&**name));
