@@ -97,7 +97,7 @@ pub struct OtlpArgs {
 }
 
 /// Where the log of filings is kept.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct JournalArgs {
     /// Where the log of filings is kept: `embedded`, or the NATS servers whose stream replicas share, such as
     /// `nats://a:4222,nats://b:4222,nats://c:4222` [default: embedded]

@@ -52,6 +52,11 @@ const LINES: &[&str] = &[
     "drain_seconds = 9223372036854775807",
     "drain_seconds = -1",
     "journal = \"nats://a:4222,b:4222\"",
+    "journal = \"nats://me:hush@a:4222,tls://me:hush@b\"",
+    "journal = \"nats://me:hush@a:4222,nats://hush@b\"",
+    "journal_credentials = \"a.creds\"",
+    "journal_certificate = \"a.crt\"",
+    "journal_key = \"a.key\"",
     "journal = \"embedded\"",
     "journal = \"here\"",
     "journal_stream = \"S\"",
@@ -113,13 +118,6 @@ fn a_configuration_is_safe_to_serve_or_its_fault_is_named() {
 }
 
 fn args(config: PathBuf) -> ServeArgs {
-    let journal = JournalArgs {
-        journal: None,
-        journal_stream: None,
-        journal_monitor: Vec::new(),
-        journal_replicas: None,
-        accept_lax_journal: false,
-    };
     ServeArgs {
         config: Some(config),
         listen: None,
@@ -133,7 +131,7 @@ fn args(config: PathBuf) -> ServeArgs {
         log_format: None,
         otlp: OtlpArgs::default(),
         tls: TlsArgs::default(),
-        journal,
+        journal: JournalArgs::default(),
         journal_snapshot_seconds: None,
     }
 }
