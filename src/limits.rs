@@ -143,6 +143,8 @@ pub const MOVE_OFFERS: u32 = 60;
 pub const MOVE_PAUSE: Duration = Duration::from_millis(500);
 /// Snapshots that are kept beside the journal.
 pub const SNAPSHOTS_KEPT: usize = 3;
+/// Stores that stood at one revision and are put aside in one folder; one more does not give way.
+pub const STORES_ASIDE: u32 = 9;
 /// How often a replica makes one, if nobody says: a new one has to read what was appended since.
 pub const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 /// How soon one that could not be made is tried again, in microseconds.

@@ -128,7 +128,7 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
     };
     let (own_journal, own_clock) = (Arc::clone(&journal), Arc::clone(&clock));
     let (store, writer, thread, hub, metrics) = blocking(move || {
-        snapshots::begin(&own_journal, &opened)?;
+        snapshots::begin(&own_journal, &opened, &options.home)?;
         let (store, write_store) = store::open(&opened, &options)?;
         let hub = Hub::new(store.head(), feed);
         let counts = Writing::default();
@@ -136,7 +136,10 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         refill(&store, &hub)?;
         let told = Arc::clone(&hub);
         let publish = Box::new(move |revisions, head| told.publish(revisions, head));
-        let (writer, thread) = writer::start(write_store, own_journal, own_clock, publish, counts)?;
+        let (writer, thread) = writer::start_for_readers(write_store, own_journal, own_clock, publish, counts)?;
+        if let Some(error) = writer.fault() {
+            tell_of_fault(&error, &opened);
+        }
         Ok((store, writer, thread, hub, Arc::new(metrics)))
     })
     .await?;
@@ -215,6 +218,28 @@ async fn shared_journal(
         }
     });
     Ok(journal)
+}
+
+/// Says what is served of a store that the journal does not go on from, and what an operator may do.
+fn tell_of_fault(error: &Error, folder: &Path) {
+    let remedy = match error.reason {
+        Reason::HistoryTrimmed => {
+            "have another replica put a snapshot beside the journal, then start this one again: \"HISTORY_TRIMMED on a \
+             replica\" in deploy/RUNBOOK.md"
+        }
+        Reason::LogDiverged => {
+            "if the other replicas file, stop this one, move its folder away and start it again, and it begins with a \
+             snapshot; if none does, read \"LOG_DIVERGED\" in deploy/RUNBOOK.md before any is started: `attache reseed` \
+             makes the log anew from the store that has most of it"
+        }
+        _ => "\"The store is damaged\" in deploy/RUNBOOK.md says how to find out whose fault it is",
+    };
+    tracing::error!(
+        %error,
+        folder = %folder.display(),
+        remedy,
+        "only what this store has is served: lookups and watches go on, no filing is taken, and nothing new comes"
+    );
 }
 
 /// Puts the newest revisions into the ring, so that those who resume after a restart find them there.
@@ -324,8 +349,14 @@ impl Server {
             day::run(app.store.clone(), app.writer.clone(), Arc::clone(&app.clock), self.accept_day_jump, stop.clone());
         tasks.spawn("clock", clock);
         tasks.spawn("sweep", sweep::run(app.store.clone(), app.writer.clone(), stop.clone()));
-        let (journal, store, clock) = (Arc::clone(&app.journal), app.store.clone(), Arc::clone(&app.clock));
-        let maker = snapshots::Maker { journal, store, folder: self.folder.clone(), clock, interval: self.snapshots };
+        let maker = snapshots::Maker {
+            journal: Arc::clone(&app.journal),
+            store: app.store.clone(),
+            writer: app.writer.clone(),
+            folder: self.folder.clone(),
+            clock: Arc::clone(&app.clock),
+            interval: self.snapshots,
+        };
         tasks.spawn("snapshots", maker.run(stop.clone()));
         tokio::select! {
             () = shutdown => {}

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
-    domain::error::{Error, Result},
-    journal::{Depot, Journal, Shelf, Stored},
+    domain::error::{Error, Reason, Result},
+    journal::{Depot, Journal, Position, Shelf, Stored, Trouble},
     limits::{SNAPSHOT_RETRY, SNAPSHOTS_KEPT},
     pb::log::SnapshotClaim,
     store::{
@@ -25,7 +25,7 @@ use crate::{
         snapshot, verify,
     },
     tasks::asking,
-    writer,
+    writer::{self, Writer},
 };
 
 /// The place on the shelf that says who makes the next one; cursors have a dot in theirs.
@@ -37,6 +37,8 @@ pub struct Maker {
     pub journal: Arc<dyn Journal>,
     /// Of what.
     pub store: Store,
+    /// Who changes that, and says whether it is of the journal's log.
+    pub writer: Writer,
     /// In this folder.
     pub folder: PathBuf,
     /// By which they fall due.
@@ -52,7 +54,10 @@ impl Maker {
             return;
         };
         tokio::select! {
+            biased;
             () = stop.cancelled() => {}
+            // A store that is not of the journal's log has nothing to put beside it, and nothing to say of it.
+            () = self.writer.failed() => {}
             () = self.make_when_due(&depot, &shelf) => {}
             () = self.purge_when_trimmed(&depot) => {}
         }
@@ -216,37 +221,105 @@ fn name(revision: u64) -> String {
 }
 
 /// Begins a store in an empty folder with the newest snapshot that the journal goes on from; `None` if there is none, or
-/// there is a store already.
+/// there is a store already. One whose next batch the journal has dropped is put aside for a snapshot, if that shows that the
+/// store is the beginning of the same log; `home` is whose that must be.
 ///
 /// # Errors
 ///
 /// If another process holds the folder, or a file cannot be written.
-pub fn begin(journal: &Arc<dyn Journal>, folder: &Path) -> Result<Option<Head>> {
+pub fn begin(journal: &Arc<dyn Journal>, folder: &Path, home: &Home) -> Result<Option<Head>> {
     let Some(depot) = Arc::clone(journal).depot() else { return Ok(None) };
-    let _lock = store::lock(folder)?;
+    let lock = store::lock(folder)?;
     if snapshot::is_there(folder) {
+        // Whoever opens it holds the folder again.
+        drop(lock);
+        return begin_anew(&*depot, journal, folder, home);
+    }
+    let work = Work::begin(folder, packed::SNAPSHOT)?;
+    let Some(head) = unpack_newest(&*depot, journal, &work) else { return Ok(None) };
+    work.settle(folder)?;
+    tracing::info!(revision = head.revision, position = head.position, "the store begins with a snapshot");
+    Ok(Some(head))
+}
+
+/// Puts a store aside that the journal has left behind, and begins with a snapshot in its place.
+fn begin_anew(depot: &dyn Depot, journal: &Arc<dyn Journal>, folder: &Path, home: &Home) -> Result<Option<Head>> {
+    match has_dropped_next(&**journal, snapshot::log_position(folder)?) {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        Err(trouble) => {
+            // It is followed when it answers.
+            tracing::debug!(%trouble, "nobody says whether the journal has what comes next in this store");
+            return Ok(None);
+        }
+    }
+    let left = Alone::open(folder)?;
+    // Another's store stays as it is: whoever opens it to serve it says so.
+    if left.home()?.is_some_and(|found| found != *home) {
         return Ok(None);
     }
+    let here = left.head();
+    let Head { revision, position, .. } = here;
+    tracing::warn!(revision, position, "the journal has dropped what comes next in this store");
+    let work = Work::begin(folder, packed::SNAPSHOT)?;
+    let Some(head) = unpack_newest(depot, journal, &work) else {
+        tracing::error!("there is no snapshot to begin with: the store stays as it is, and gets nothing new");
+        return Ok(None);
+    };
+    match goes_on_from(&work, here) {
+        Err(error) if error.reason == Reason::LogDiverged => {
+            tracing::error!(%error, "the store is not the beginning of the log that the snapshot is of, and stays as it is");
+            return Ok(None);
+        }
+        compared => compared?,
+    }
+    let aside = left.give_way(folder, &work)?;
+    tracing::warn!(
+        revision = head.revision,
+        position = head.position,
+        aside = %aside.display(),
+        "the store begins anew with a snapshot, and the one that was there is kept aside"
+    );
+    Ok(Some(head))
+}
+
+/// Whether the journal goes on, and has no more what comes right after a position.
+fn has_dropped_next(journal: &dyn Journal, position: Position) -> std::result::Result<bool, Trouble> {
+    match journal.head()? {
+        Some(end) if end > position => Ok(journal.batch(position + 1)?.is_none()),
+        _ => Ok(false),
+    }
+}
+
+/// Checks that a store is the beginning of the log that the unpacked one is of. If the log was trimmed since, the epoch alone
+/// says so.
+fn goes_on_from(work: &Work, here: Head) -> Result<()> {
+    if here.revision == 0 {
+        return Ok(());
+    }
+    let unpacked = Alone::open(work.path())?;
+    let Head { epoch, floor, .. } = unpacked.head();
+    let hash = if here.revision < floor { here.hash } else { unpacked.hash_of(here.revision)? };
+    writer::check_place(&format!("revision {}, as the snapshot has it", here.revision), here, epoch, hash)
+}
+
+/// Unpacks the newest snapshot that the journal goes on from; `None` if there is none, which the log tells.
+fn unpack_newest(depot: &dyn Depot, journal: &Arc<dyn Journal>, work: &Work) -> Option<Head> {
     let stored = match depot.list() {
         Ok(stored) => stored,
         Err(trouble) => {
-            tracing::warn!(%trouble, "no snapshot can be asked for; the log is read from its beginning");
-            return Ok(None);
+            tracing::warn!(%trouble, "no snapshot can be asked for");
+            return None;
         }
     };
-    let work = Work::begin(folder, packed::SNAPSHOT)?;
     for Stored { name, bytes } in stored.iter().rev() {
         tracing::info!(snapshot = name, bytes, "fetching a snapshot");
-        match fetch(&*depot, journal, name, &work) {
-            Ok(head) => {
-                work.settle(folder)?;
-                tracing::info!(revision = head.revision, position = head.position, "the store begins with a snapshot");
-                return Ok(Some(head));
-            }
+        match fetch(depot, journal, name, work) {
+            Ok(head) => return Some(head),
             Err(error) => tracing::warn!(snapshot = name, %error, "a snapshot cannot be used"),
         }
     }
-    Ok(None)
+    None
 }
 
 /// Fetches one, and checks that it is of this log.

@@ -156,6 +156,20 @@ fn a_store_that_is_there_is_left_as_it_was() {
 }
 
 #[test]
+fn a_store_that_was_put_aside_is_told_of_until_it_is_gone() {
+    let files = Files::new();
+    files.certify(2999);
+    files.configure(&sound(&files));
+    drop(store::open(&files.path("store/attache-behind-38"), &Options::default()).unwrap());
+    let ended = files.examined();
+    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+    let line = ended.line("warning", "data_dir in ");
+    assert!(line.contains("attache-behind-38") && line.contains("delete it"), "{line}");
+    fs::remove_dir_all(files.path("store/attache-behind-38")).unwrap();
+    assert!(files.examined().out.ends_with("no fault, no warning\n"));
+}
+
+#[test]
 fn a_limit_that_is_nearly_reached_is_told_before_filings_are_refused() {
     let files = Files::new();
     files.certify(2999);

@@ -14,7 +14,7 @@ use attache::{
     serve::{self, Parts},
 };
 use common::{
-    FakeClock, TestServer, config,
+    FakeClock, TestServer, config, config_at,
     scribe::{file_at_once, ruling, told},
     shared_log::{Fault, Lagging, SharedLog},
     visit_report,
@@ -486,6 +486,31 @@ async fn nothing_is_appended_to_a_log_that_was_rolled_back_and_grew_to_the_same_
     assert!(refused.message().contains("ends at hash"), "both hashes are told: {}", refused.message());
     assert_eq!(log.batches(), before, "nothing was appended");
     get(&a, "lost", None).await.expect("reads go on from what it had");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_store_is_not_the_beginning_of_the_log_starts_to_be_read_and_files_nothing() {
+    let (log, folder) = (SharedLog::default(), tempfile::tempdir().unwrap());
+    let start = async || TestServer::with(config_at(folder.path()), parts(log.clone())).await;
+    let server = start().await;
+    server.file(vec![visit("v", "KZ")]).await;
+    let copy = log.batches();
+    let lost = server.file(vec![visit("lost", "KZ")]).await;
+    server.stop().await;
+    log.becomes(copy);
+    let other = on(log.clone()).await;
+    other.file(vec![visit("w", "UZ")]).await;
+    let before = log.batches();
+    for start_number in 1..=2 {
+        let server = start().await;
+        let refused = file(&server, request("r", visit("x", "TJ"))).await.unwrap_err();
+        assert_eq!(reason(&refused), "LOG_DIVERGED", "start {start_number}: {refused:?}");
+        assert!(refused.message().contains("ends at hash"), "both hashes are told: {}", refused.message());
+        get(&server, "lost", Some(&lost.token)).await.expect("what it has is read");
+        assert_eq!(reason(&get(&server, "w", None).await.unwrap_err()), "RECORD_NOT_FOUND", "nothing new comes");
+        server.stop().await;
+    }
+    assert_eq!(log.batches(), before, "nothing was appended");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

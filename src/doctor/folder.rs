@@ -9,7 +9,7 @@ use crate::{
     config::{Config, DataDir},
     limits::COMMIT_RESERVE_BYTES,
     store::{
-        self, Home, StoreError,
+        self, Home, StoreError, aside,
         peek::{self, Peek},
         snapshot,
     },
@@ -61,6 +61,7 @@ pub(super) fn look(config: &Config, knows_log: bool, places: &Places) -> Folder 
     let peeked = if is_there { store_in(folder, config, knows_log, about, &mut looked) } else { None };
     looked.position = peeked.as_ref().map_or(0, |peek| peek.position);
     looked.found.extend(open_to_all(folder, about));
+    looked.found.extend(aside::there(folder).iter().map(|aside| put_aside(aside, about)));
     looked.found.extend(room(&there, folder, peeked.as_ref(), config, about));
     looked
 }
@@ -125,6 +126,16 @@ fn store_in(folder: &Path, config: &Config, knows_log: bool, about: &str, looked
         found.push(Finding::fault(about, why, "name the folder and the journal that belong together"));
     }
     Some(peek)
+}
+
+/// A store that gave way to a snapshot.
+fn put_aside(aside: &Path, about: &str) -> Finding {
+    let (file, _) = snapshot::sizes(aside);
+    let what = format!(
+        "{} is a store of {file} bytes that the journal went on without: it is kept, with what was erased since",
+        aside.display()
+    );
+    Finding::warning(about, what, "`attache verify --data-dir` looks into it; delete it when nobody needs it any more")
 }
 
 /// A store that everybody on the machine may read: its file, and every folder on the way to it.

@@ -42,6 +42,14 @@ pub(super) async fn look(settings: &Settings, position: u64, places: &Places) ->
                 Finding::warning(about, what, "that was accepted by accept_lax_journal: mean it")
             }
         }
+        Ok(Found::GoneOn { begins_at }) => {
+            let what = format!(
+                "the stream {name} begins at position {begins_at}, and the store ends at {position}: when it is served it \
+                 is put aside in its folder, if a snapshot beside the stream shows that it is of the same log, and begins \
+                 anew with that"
+            );
+            Finding::warning(about, what, "see that the disk has room for both, and delete the old one when nobody needs it")
+        }
         Err(trouble) => {
             let remedy = match &trouble {
                 Trouble::Lax(_) => "see \"The journal is too lax\" in deploy/RUNBOOK.md",

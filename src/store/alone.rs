@@ -1,12 +1,16 @@
 //! A store that no server has open: read and changed by the commands that move logs.
 
-use std::{fs::File, path::Path};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use rusqlite::Connection;
 
 use super::{
-    FILE, Head, Home, Options, StoreError, apply, connect_writer, home, lock,
+    FILE, Head, Home, Options, StoreError, apply, aside, connect_writer, home, lock,
     log::{self, StoredEntry},
+    packed::Work,
     read::{self, CursorRow},
     read_head, schema, verify, verify_head,
 };
@@ -116,6 +120,22 @@ impl Alone {
     /// If it cannot be read.
     pub fn cursors(&self) -> Result<Vec<(String, String, CursorRow)>, Error> {
         read::cursors(&self.connection)
+    }
+
+    /// Puts it aside, whole, and the store that was unpacked in its place, which is that in `folder`; where it is now.
+    ///
+    /// # Errors
+    ///
+    /// If a process reads it, or either cannot be moved: then it is where it was, or is aside and nothing is in its place.
+    pub fn give_way(self, folder: &Path, to: &Work) -> Result<PathBuf, StoreError> {
+        let Self { connection, head, _lock: lock } = self;
+        // What its write-ahead log has belongs to it.
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        connection.close().map_err(|(_, error)| error)?;
+        let aside = aside::put(folder, head.revision)?;
+        to.settle(folder)?;
+        drop(lock);
+        Ok(aside)
     }
 
     /// Keeps cursors.

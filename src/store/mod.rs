@@ -5,6 +5,7 @@
 
 pub mod alone;
 pub mod apply;
+pub mod aside;
 mod copy_back;
 pub mod coverage;
 mod head;

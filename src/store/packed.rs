@@ -170,7 +170,7 @@ fn remove(work: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn unusable(file: &Path) -> impl FnOnce(io::Error) -> StoreError {
+pub(super) fn unusable(file: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = file.to_owned();
     move |source| StoreError::Io { path, source }
 }

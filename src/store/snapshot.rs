@@ -62,10 +62,16 @@ pub fn stands_at(folder: &Path) -> Result<Head, StoreError> {
 ///
 /// If its file cannot be read.
 pub fn has_log(folder: &Path) -> Result<bool, StoreError> {
-    if !is_there(folder) {
-        return Ok(false);
-    }
-    Ok(position(&open_beside(folder)?)? > 0)
+    Ok(log_position(folder)? > 0)
+}
+
+/// The last position of the log that the store in a folder has, of whatever version it is; 0 is none, or no store.
+///
+/// # Errors
+///
+/// If its file cannot be read.
+pub fn log_position(folder: &Path) -> Result<u64, StoreError> {
+    if is_there(folder) { position(&open_beside(folder)?) } else { Ok(0) }
 }
 
 /// The last position of the log that a file has, of whatever version it is; 0 is none.

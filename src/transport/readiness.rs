@@ -18,6 +18,9 @@ use crate::{
     limits::{MAX_READY_LAG, READINESS_INTERVAL},
 };
 
+/// What does not serve where filings are refused.
+const OF_FILINGS: [&str; 2] = ["attache.v1.FilingService", ""];
+
 /// What the journal said of its end, each time that it was looked at.
 pub(super) struct Looks {
     begun: AtomicU64,
@@ -96,9 +99,18 @@ impl Health {
     /// Tells that filings are refused: their service and the whole do not serve, lookups and the feed do.
     pub async fn set_filing_failed(&self) {
         self.told.send_modify(|ready| ready.filings = NotServing);
-        for service in ["attache.v1.FilingService", ""] {
+        for service in OF_FILINGS {
             self.reporter.set_service_status(service, NotServing).await;
         }
+    }
+
+    /// The same of a server that began like that: what it has is read.
+    async fn set_read_only(&self) {
+        self.told.send_modify(|ready| ready.reads = Serving);
+        for service in SERVICES.into_iter().filter(|service| !OF_FILINGS.contains(service)) {
+            self.reporter.set_service_status(service, Serving).await;
+        }
+        self.set_filing_failed().await;
     }
 
     async fn tell(&self, ready: Ready) {
@@ -136,10 +148,18 @@ pub async fn watch_over_lag(app: &Arc<App>, health: &Health) {
                 Ready { reads: if position == 0 { NotServing } else { before }, filings: NotServing }
             }
         };
-        if told != Some(now) && app.writer.fault().is_none() {
-            tracing::info!(reads = ?now.reads, filings = ?now.filings, position, "ready for other things now");
-            health.tell(now).await;
-            told = Some(now);
+        match app.writer.fault() {
+            None if told != Some(now) => {
+                tracing::info!(reads = ?now.reads, filings = ?now.filings, position, "ready for other things now");
+                health.tell(now).await;
+                told = Some(now);
+            }
+            // It began on a store that the journal does not go on from. (Of one that ran, health says what it said.)
+            Some(_) if told.is_none() => {
+                health.set_read_only().await;
+                told = Some(now);
+            }
+            _ => {}
         }
         tokio::time::sleep(READINESS_INTERVAL).await;
     }

@@ -91,9 +91,17 @@ pub fn stands_in(journal: &dyn Journal, here: Head) -> Result<bool> {
 
 /// Checks that the batch at the store's own place is the one that the store has there.
 fn check_same(bytes: &[u8], here: Head) -> Result<()> {
-    let position = here.position;
-    let diverged = |why: String| Error::new(Reason::LogDiverged, format!("batch {position}, the store's own: {why}"));
-    let (epoch, _, hash) = batch_end(bytes, position)?;
+    let (epoch, _, hash) = batch_end(bytes, here.position)?;
+    check_place(&format!("batch {}, the store's own", here.position), here, epoch, hash)
+}
+
+/// Checks that what a log is at a store's place is what the store says; `about` says where the log was read.
+///
+/// # Errors
+///
+/// `LOG_DIVERGED` with both epochs or both hashes.
+pub fn check_place(about: &str, here: Head, epoch: Epoch, hash: Hash) -> Result<()> {
+    let diverged = |why: String| Error::new(Reason::LogDiverged, format!("{about}: {why}"));
     if epoch != here.epoch {
         return Err(diverged(format!("is of epoch {epoch}, expected {}", here.epoch)));
     }

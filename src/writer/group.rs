@@ -130,7 +130,8 @@ impl Group {
         all(&Error::new(Reason::Contention, "other replicas kept winning; nothing happened"))
     }
 
-    fn faulted(&self) -> Option<Error> {
+    /// Why nobody files any more, if it is so.
+    pub fn faulted(&self) -> Option<Error> {
         self.fault.borrow().clone()
     }
 

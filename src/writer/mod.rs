@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-pub use self::follow::{batch_after, batch_end, position_of, stands_in};
+pub use self::follow::{batch_after, batch_end, check_place, position_of, stands_in};
 pub use self::job::{Act, Answer, KeepCursor, Request, Selection, Step};
 use self::job::{Admission, Job, Message};
 pub use self::prepare::{BATCH_FRAMING_BYTES, ENTRY_FRAMING_BYTES};
@@ -93,6 +93,34 @@ pub fn start(
     publish: Publish,
     counts: Writing,
 ) -> Result<(Writer, WriterThread)> {
+    begin(store, journal, clock, publish, counts, false)
+}
+
+/// The same on a store that has readers. If it had some of a log already, and the journal's is another one, or has dropped
+/// what comes next, then what it has is read, and filings are refused from the beginning; [`Writer::fault`] says why.
+///
+/// # Errors
+///
+/// As of [`start`], of a store that had nothing.
+pub fn start_for_readers(
+    store: WriteStore,
+    journal: Arc<dyn Journal>,
+    clock: Arc<dyn Clock>,
+    publish: Publish,
+    counts: Writing,
+) -> Result<(Writer, WriterThread)> {
+    let has_log = store.head().position > 0;
+    begin(store, journal, clock, publish, counts, has_log)
+}
+
+fn begin(
+    store: WriteStore,
+    journal: Arc<dyn Journal>,
+    clock: Arc<dyn Clock>,
+    publish: Publish,
+    counts: Writing,
+    is_worth_reading: bool,
+) -> Result<(Writer, WriterThread)> {
     let (queue, waiting) = mpsc::channel(WRITER_QUEUE);
     let (faults, fault) = watch::channel(None);
     let wake = queue.downgrade();
@@ -114,6 +142,8 @@ pub fn start(
         Err(error) if trouble::may_pass(&error) => {
             tracing::warn!(%error, "the journal could not be followed yet");
         }
+        // It was said in the log why.
+        Err(_) if is_worth_reading && group.faulted().is_some() => {}
         caught_up => caught_up?,
     }
     let thread = tasks::thread("writer", move || {

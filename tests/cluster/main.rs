@@ -15,6 +15,7 @@ mod nats;
 #[path = "../recovery/process.rs"]
 #[allow(dead_code, reason = "the tests of recovery use more of it")]
 mod process;
+mod restarts;
 mod snapshots;
 mod week;
 
@@ -512,8 +513,12 @@ async fn until_health(server: &TestServer, status: ServingStatus) {
 }
 
 async fn health(server: &TestServer) -> ServingStatus {
+    health_of(server, "attache.v1.FilingService").await
+}
+
+async fn health_of(server: &TestServer, service: &str) -> ServingStatus {
     let mut health = tonic_health::pb::health_client::HealthClient::new(server.channel.clone());
-    let asked = tonic_health::pb::HealthCheckRequest { service: "attache.v1.FilingService".into() };
+    let asked = tonic_health::pb::HealthCheckRequest { service: service.into() };
     health.check(asked).await.expect("health answers").into_inner().status()
 }
 

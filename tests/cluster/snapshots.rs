@@ -26,25 +26,25 @@ use crate::{
 };
 
 /// What the depot beside the journal has, asked off the async threads.
-struct Snapshots(Arc<JetStream>);
+pub struct Snapshots(pub Arc<JetStream>);
 
 impl Snapshots {
-    async fn of(settings: &Settings) -> Self {
+    pub async fn of(settings: &Settings) -> Self {
         Self(JetStream::open(settings.clone()).await.expect("it opens"))
     }
 
-    fn depot<T>(&self, ask: impl FnOnce(&dyn Depot) -> Result<T, Trouble>) -> T {
+    pub fn depot<T>(&self, ask: impl FnOnce(&dyn Depot) -> Result<T, Trouble>) -> T {
         let depot = Arc::clone(&self.0).depot().expect("there is one");
         tokio::task::block_in_place(|| ask(&*depot)).expect("it answers")
     }
 
     /// Their revisions.
-    fn revisions(&self) -> Vec<u64> {
+    pub fn revisions(&self) -> Vec<u64> {
         let stored = self.depot(|depot| depot.list());
         stored.iter().map(|stored| stored.name.parse().expect("a revision")).collect()
     }
 
-    async fn until_there_are(&self, count: usize) -> Vec<u64> {
+    pub async fn until_there_are(&self, count: usize) -> Vec<u64> {
         patiently("a snapshot", async {
             loop {
                 match self.revisions() {

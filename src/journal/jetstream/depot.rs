@@ -62,8 +62,19 @@ pub(super) async fn remove(context: &Context, settings: &Settings, name: &str) -
 /// Bytes that are waited for at once.
 const PART_BYTES: u64 = 1024 * 1024;
 
+/// Whether it may have any, asked without making anything.
+pub(super) async fn has_some(context: &Context, settings: &Settings) -> bool {
+    // What an object store of this name is kept in. It remembers what was dropped, so only nothing is nothing for sure.
+    let stream = in_time(context.get_stream(format!("OBJ_{}", bucket(settings)))).await;
+    stream.is_ok_and(|found| found.is_ok_and(|stream| stream.cached_info().state.messages > 0))
+}
+
+fn bucket(settings: &Settings) -> String {
+    format!("{}_SNAPSHOTS", settings.stream)
+}
+
 async fn open(context: &Context, settings: &Settings) -> Result<ObjectStore, Trouble> {
-    let bucket = format!("{}_SNAPSHOTS", settings.stream);
+    let bucket = bucket(settings);
     if let Ok(found) = in_time(context.get_object_store(&bucket)).await? {
         return Ok(found);
     }

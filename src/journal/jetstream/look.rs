@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 
 use super::{
     super::{Durable, Position, Trouble},
-    inbox,
+    depot, inbox,
     stream::{self, Settings},
     sync,
 };
@@ -27,6 +27,11 @@ pub enum Found {
         ends_at: Position,
         /// What an acknowledged batch survives.
         durable: Durable,
+    },
+    /// A stream that has dropped what comes next in the store, which begins anew with a snapshot: there may be one.
+    GoneOn {
+        /// The place of the first batch.
+        begins_at: Position,
     },
 }
 
@@ -65,10 +70,13 @@ pub async fn look(settings: &Settings, after: Position) -> Result<Found, Trouble
     if ends_at < after {
         return Err(Trouble::Lost(format!("the stream ends at {ends_at}, and this store is at {after}")));
     }
-    // A store that has none of the log begins with a snapshot.
-    if after > 0 {
-        inbox::has_next(after, &info.state)?;
-    }
     let durable = sync::durable(settings, info).await?;
+    // A store that has none of the log begins with a snapshot.
+    if after > 0
+        && let Err(trimmed) = inbox::has_next(after, &info.state)
+    {
+        let begins_at = info.state.first_sequence;
+        return if depot::has_some(&context, settings).await { Ok(Found::GoneOn { begins_at }) } else { Err(trimmed) };
+    }
     Ok(Found::There { copies: info.config.num_replicas, ends_at, durable })
 }
