@@ -35,6 +35,9 @@ pub const STEPS: &[&str] = &["writer.decided", "writer.appending", "writer.commi
 /// Where a journal on JetStream may fail, or the program die at it.
 pub const JOURNAL: &[&str] = &["journal.publish", "journal.published", "writer.following"];
 
+/// On the way of a sweep after a trim: whether it waits first, and each portion before it is committed.
+pub const SWEEP: &[&str] = &["sweep.grace", "store.sweep"];
+
 /// Arms the points that the environment names.
 pub fn arm() {
     #[cfg(feature = "failpoints")]

@@ -1,21 +1,36 @@
 //! What the writer does in its own time: gives back the room of what was trimmed, some rows at a time, until none is left;
 //! and empties the write-ahead log of what was erased.
 
+use std::{future::Future, pin::Pin, time::Duration};
+
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    failpoints,
     limits::{SWEEP_GRACE, SWEEP_PAUSE},
     store::Store,
     writer::Writer,
 };
 
+/// How so much time is let pass; tests have their own way.
+pub type Wait = Box<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
 /// Sweeps whenever the log's floor has moved, until it is stopped.
 pub async fn run(store: Store, writer: Writer, stop: CancellationToken) {
+    run_with(store, writer, Box::new(sleep), stop).await;
+}
+
+/// The same, where time passes in another way before rows are dropped.
+pub async fn run_with(store: Store, writer: Writer, wait: Wait, stop: CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
-        () = follow(&store, &writer) => {}
+        () = follow(&store, &writer, &wait) => {}
         () = forget(&store, &writer) => {}
     }
+}
+
+fn sleep(time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(tokio::time::sleep(time))
 }
 
 /// Empties the write-ahead log after each redaction, until nobody reads what was in it: the writer tried once itself.
@@ -33,21 +48,23 @@ async fn forget(store: &Store, writer: &Writer) {
     }
 }
 
-async fn follow(store: &Store, writer: &Writer) {
+async fn follow(store: &Store, writer: &Writer, wait: &Wait) {
     let mut heads = store.follow_head();
     // What an earlier run of this server left is found when it begins.
     let mut swept = 0;
     loop {
         let Ok(floor) = heads.wait_for(|head| head.floor > swept).await.map(|head| head.floor) else { return };
         // Reads that began before the floor moved are over by then; longer ones look at the floor again and again.
-        tokio::time::sleep(SWEEP_GRACE).await;
+        if failpoints::at("sweep.grace").is_none() {
+            wait(SWEEP_GRACE).await;
+        }
         loop {
             match writer.sweep(floor).await {
-                Ok(true) => tokio::time::sleep(SWEEP_PAUSE).await,
+                Ok(true) => wait(SWEEP_PAUSE).await,
                 Ok(false) => break,
                 Err(error) => {
                     tracing::warn!(%error, "what was trimmed keeps its room for now");
-                    tokio::time::sleep(SWEEP_GRACE).await;
+                    wait(SWEEP_GRACE).await;
                 }
             }
         }

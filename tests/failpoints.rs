@@ -21,9 +21,11 @@ use attache::{
     pb::v1::{
         self, CommitCursorRequest, FileReportsRequest, ListEventsRequest, RedactRequest, RetractReportsRequest,
         TrimLogRequest, list_events_request::Start, redact_request::What, retract_reports_request::Selection,
-        trim_log_request,
+        trim_log_request::Keep,
     },
+    store,
 };
+use common::watching::patiently;
 use process::Process;
 use requests::{agreement, reason, verified, with_id};
 use tonic::{Code, Status};
@@ -217,7 +219,7 @@ async fn that_there_is_no_room_is_in_the_log_whatever_was_asked_for() {
         server.filing().file_reports(request).await.expect("there is room");
     }
     server.kill();
-    let keep = Some(trim_log_request::Keep::FromRevision(2));
+    let keep = Some(Keep::FromRevision(2));
     let what = Some(What::Report("visits/new/reports/leak".into()));
     for step in [
         Step::File(Box::new(visit("another"))),
@@ -228,4 +230,60 @@ async fn that_there_is_no_room_is_in_the_log_whatever_was_asked_for() {
         let said = said_without_room(&data, &log, &step).await;
         assert!(said.contains("refused for lack of room: STORAGE_FULL"), "{said}");
     }
+}
+
+/// Filings of long ago, of which a sweep takes several portions.
+const OLD: u64 = 100;
+
+/// Entries of the log that are older than a revision, in a store that a server may have open.
+fn older(folder: &Path, revision: u64) -> u64 {
+    let connection = rusqlite::Connection::open(folder.join(store::FILE)).expect("a store");
+    let count = "SELECT count(*) FROM entries WHERE revision < ?1";
+    connection.query_row(count, [revision], |row| row.get(0)).expect("it can be read")
+}
+
+/// A server that does not wait before it sweeps, perhaps with one more point armed.
+fn sweeper(folder: &Path, armed: Option<String>) -> Process {
+    let points: Vec<String> = std::iter::once(format!("{}=return(io)", failpoints::SWEEP[0])).chain(armed).collect();
+    Process::start(process::serve_at(folder).env("ATTACHE_LOG", "off").env("FAILPOINTS", points.join(";")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_that_is_killed_halfway_leaves_a_sound_store_and_goes_on_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Process::at(folder.path());
+    for number in 0..OLD {
+        let recorded =
+            prost_types::Timestamp { seconds: 1_600_000_000 + i64::try_from(number).expect("small"), nanos: 0 };
+        let filed = agreement(&format!("old-{number}"), usize::try_from(number).expect("small"));
+        let request = FileReportsRequest { recorded_at: Some(recorded), ..filed };
+        server.filing().file_reports(request).await.expect("it is filed");
+    }
+    server.filing().file_reports(agreement("late", 0)).await.expect("it is filed");
+    let kept = told(&server, None).await.into_iter().filter(|event| event.revision >= OLD).collect::<Vec<_>>();
+    let request = TrimLogRequest { keep: Some(Keep::FromRevision(OLD)), dry_run: false };
+    server.log().trim_log(request).await.expect("it is trimmed");
+    drop(server);
+    let floor = verified(folder.path()).head.floor;
+    assert_eq!((floor, older(folder.path(), floor)), (OLD - 1, OLD - 2), "everything is there yet");
+
+    let dies = sweeper(folder.path(), Some(format!("{}=1*off->1*return(kill)", failpoints::SWEEP[1])));
+    let ended = tokio::task::spawn_blocking(move || dies.wait());
+    let status = patiently("the end of a sweeper", ended).await.expect("it is waited for");
+    assert!(!status.success(), "it was killed: {status}");
+    let left = older(folder.path(), floor);
+    assert!((1..OLD - 2).contains(&left), "{left} are left");
+    verified(folder.path());
+
+    let mut server = sweeper(folder.path(), None);
+    patiently("the rest of the sweep", async {
+        while older(folder.path(), floor) > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(words(&told(&server, None).await), words(&kept), "what is kept is told as before");
+    server.kill();
+    let sound = verified(folder.path());
+    assert_eq!(sound.entries, sound.head.revision - sound.head.floor, "what is older is gone");
 }

@@ -50,7 +50,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
         &["domain", "journal", "store", "writer", "pb", "limits", "clock", "tasks"],
         "copies whole stores beside the journal; the writer compares places",
     ),
-    ("sweep", &["store", "writer", "limits"], "asks the writer to drop what was trimmed"),
+    ("sweep", &["failpoints", "store", "writer", "limits"], "asks the writer to drop what was trimmed"),
     (
         "moves",
         &["domain", "journal", "metrics", "store", "writer", "snapshots", "pb", "limits", "clock", "tasks"],

@@ -3,20 +3,27 @@
 
 mod common;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{future::Future, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use attache::{
     clock::Clock,
-    pb::v1::{self, as_of, list_events_request, trim_log_request::Keep},
+    domain::report::Report,
+    journal::{Embedded, Journal},
+    limits::SWEEP_GRACE,
+    pb::v1::{self, Intent, as_of, list_events_request, trim_log_request::Keep},
     serve::Parts,
-    store::{self, Options, trim, verify},
+    store::{self, Options, Store, trim, verify},
+    sweep,
+    writer::{self, Act, Request},
 };
 use common::{
-    FakeClock, TestServer, config_at,
+    FakeClock, TestServer, config, config_at,
     scribe::{Acked, Scribe},
+    shared_log::{Lagging, SharedLog},
     source, visit_report,
     watching::*,
 };
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
@@ -266,4 +273,117 @@ async fn what_follows_a_trim_is_applied_alike_where_the_rows_are_gone_and_where_
     }
     let created = |reports: &[v1::ListedReport]| reports[0].report.as_ref().and_then(|r| r.create_time);
     assert_eq!(created(&told[0]).map(|t| t.seconds / 60), created(&told[1]).map(|t| t.seconds / 60));
+}
+
+async fn on(journal: impl Journal, clock: &Arc<FakeClock>) -> TestServer {
+    let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
+    TestServer::with(config(), Parts { journal: Arc::new(journal), clock, ..Parts::default() }).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lookup_that_waits_for_a_position_is_answered_though_a_trim_overtakes_it() {
+    let (log, clock) = (SharedLog::default(), Arc::new(FakeClock::on("2023-06-01")));
+    let view = Lagging::of(&log);
+    // The clock of the one that is behind stands still: it files nothing.
+    let (ahead, behind) = (on(log, &clock).await, on(view.clone(), &Arc::new(FakeClock::on("2023-06-01"))).await);
+    let get = |server: &TestServer, at_least: String| {
+        let mut registry = server.registry();
+        let asked =
+            v1::GetVisitRequest { name: "visits/v".into(), at_least: Some(at_least), ..v1::GetVisitRequest::default() };
+        async move { registry.get_visit(asked).await.map(tonic::Response::into_inner) }
+    };
+    let report = |source: &str| vec![visit_report("v", source, "KZ", "AZ", "2023-05-01")];
+    let first = ahead.file(report("first")).await;
+    patiently("the first", get(&behind, first.token)).await.expect("it follows");
+    view.hold();
+    let mut missed = Vec::new();
+    for number in 0..12 {
+        missed.push(ahead.file(report(&format!("missed-{number}"))).await);
+    }
+    clock.advance(Duration::from_secs(72 * 3600));
+    ahead.file(report("late")).await;
+    let newest = missed.last().expect("some were missed").token.clone();
+    let trimmed = trim(&ahead, Keep::AfterToken(newest.clone()), false).await.expect("it is trimmed");
+    assert_eq!(trimmed.oldest_token, newest);
+
+    let before = view.asked();
+    let waiting: Vec<_> = missed.iter().map(|missed| tokio::spawn(get(&behind, missed.token.clone()))).collect();
+    patiently("the questions how far the log is", async {
+        while (view.asked() - before) < u32::try_from(missed.len()).expect("a few") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    view.release();
+    for (missed, waiting) in missed.iter().zip(waiting) {
+        let found = patiently("the answer", waiting).await.expect("it does not panic").expect("it is answered");
+        assert!(covers(&found.token, missed.revision), "not before what was asked for");
+    }
+    ahead.stop().await;
+    behind.stop().await;
+}
+
+/// Told each time that somebody waits, and for how long; it is over when the test says so.
+type Waits = mpsc::Receiver<(Duration, oneshot::Sender<()>)>;
+
+fn waits() -> (sweep::Wait, Waits) {
+    let (tell, waits) = mpsc::channel(1);
+    let wait = move |time: Duration| -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let tell = tell.clone();
+        Box::pin(async move {
+            let (over, ended) = oneshot::channel();
+            if tell.send((time, over)).await.is_ok() {
+                let _ = ended.await;
+            }
+        })
+    };
+    let wait: sweep::Wait = Box::new(wait);
+    (wait, waits)
+}
+
+/// The oldest entry that a store still has.
+fn oldest(store: &Store) -> u64 {
+    let sql = "SELECT min(revision) FROM entries";
+    let read = store.read(|c| Ok(c.query_row(sql, [], |row| row.get(0)).expect("the log is not empty")));
+    read.expect("it can be read")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_second_trim_drops_stays_for_a_grace_of_its_own() {
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Arc::new(FakeClock::on("2023-06-01")));
+    let (store, write) = store::open(folder.path(), &Options::default()).expect("the store opens");
+    let own: Arc<dyn Clock> = Arc::clone(&clock) as _;
+    let started = writer::start(write, Arc::new(Embedded), own, Box::new(|_, _| {}), Default::default());
+    let (writer, _thread) = started.expect("the writer starts");
+    let act = async |act: Act| writer.file(Request::of(act, "tester"), None).await.expect("it is filed").revision;
+    let mut filed = Vec::new();
+    for id in ["one", "two", "three", "four"] {
+        if id == "four" {
+            clock.advance(Duration::from_secs(72 * 3600));
+        }
+        let report = Report::parse(visit_report(id, "s", "KZ", "AZ", "2023-05-01"), None, "report").expect("a report");
+        let reports = vec![report];
+        filed.push(act(Act::File { reports, preconditions: Vec::new(), intent: Intent::Unspecified }).await);
+    }
+    let (wait, mut waits) = waits();
+    let stop = CancellationToken::new();
+    let sweeping = tokio::spawn(sweep::run_with(store.clone(), writer.clone(), wait, stop.clone()));
+
+    act(Act::Trim { before: filed[2] }).await;
+    let (time, over) = patiently("the first grace", waits.recv()).await.expect("it sweeps");
+    assert_eq!((time, oldest(&store)), (SWEEP_GRACE, filed[0]), "nothing is dropped yet");
+    act(Act::Trim { before: filed[2] + 1 }).await;
+    assert_eq!(store.head().floor, filed[2], "the floor moves at once");
+    over.send(()).expect("somebody waits");
+    let (time, over) = patiently("the second grace", waits.recv()).await.expect("it sweeps");
+    assert_eq!((time, oldest(&store)), (SWEEP_GRACE, filed[1]), "what the first dropped is gone, and no more");
+    over.send(()).expect("somebody waits");
+    patiently("the end of the sweep", async {
+        while oldest(&store) < filed[2] {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    stop.cancel();
+    sweeping.await.expect("it does not panic");
 }

@@ -35,7 +35,6 @@ pub const DEFAULT_LOG: &str = "info,rusqlite_migration=warn";
 /// In place of an address to bind that is none.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-
 /// A configuration that cannot be used; the exit code is 64.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
-use super::{OPEN, pairs, written_over};
+use super::{OPEN, failing, pairs, written_over};
 use crate::{domain::facets::Facets, pb::v1::RecordKind};
 
 /// Tables of rows that ended, beside the versions of records.
@@ -37,6 +37,7 @@ fn drop_some(connection: &Connection, floor: u64, limit: usize) -> Result<bool> 
     dropped.push(transaction.prepare_cached(sql)?.execute(params![floor, limit])?);
     let sql = "UPDATE entries SET payload = x'' WHERE revision = ?1 AND payload <> x''";
     transaction.prepare_cached(sql)?.execute([floor])?;
+    failing("store.sweep")?;
     transaction.commit()?;
     Ok(dropped.into_iter().any(|dropped| dropped >= limit))
 }

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tracing::Span;
 
-use super::App;
+use super::{App, position::check_whole};
 use crate::{
+    clock::{self, Ticks},
     domain::{
         error::{Error, Result},
         name::RecordName,
@@ -35,6 +36,7 @@ struct Waiting {
 struct Asked {
     name: RecordName,
     revision: u64,
+    began: Ticks,
     reply: oneshot::Sender<Result<Bytes>>,
     /// The request's, for what its read writes to the log.
     span: Span,
@@ -63,7 +65,7 @@ pub(super) async fn standing(app: &Arc<App>, name: RecordName, revision: u64) ->
     let (reply, answer) = oneshot::channel();
     let needs_reader = {
         let mut waiting = app.points.lock();
-        waiting.asked.push_back(Asked { name, revision, reply, span: Span::current() });
+        waiting.asked.push_back(Asked { name, revision, began: clock::ticks(), reply, span: Span::current() });
         let needs_reader = waiting.readers < POINT_READERS;
         waiting.readers += usize::from(needs_reader);
         needs_reader
@@ -87,11 +89,11 @@ async fn read(app: Arc<App>) {
             let found = reader.store.standing_each(some.iter().map(|asked| (&asked.name, asked.revision)));
             // An error is everybody's.
             let found = found.map_or_else(|error| vec![Err(error); some.len()], |f| f.into_iter().map(Ok).collect());
-            for (Asked { name, revision, reply, span }, found) in some.into_iter().zip(found) {
+            for (Asked { name, revision, began, reply, span }, found) in some.into_iter().zip(found) {
                 let elsewhere = || span.in_scope(|| reader.standing_elsewhere(&name, revision));
                 // A client that went away does not want it.
                 let found = found.and_then(|record| record.map_or_else(elsewhere, Ok));
-                let _ = reply.send(reader.store.check_kept(revision).and(found));
+                let _ = reply.send(check_whole(&reader.store, revision, began).and(found));
             }
             Ok(())
         });

@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use super::App;
 use crate::{
-    clock,
+    clock::{self, Ticks},
     domain::{
         error::{Error, Reason, Result},
         token::Token,
     },
-    limits::DEFAULT_WAIT,
+    limits::{DEFAULT_WAIT, SWEEP_GRACE},
     pb::v1::{AsOf, as_of::Position},
-    store::log,
+    store::{Store, log},
     tasks::{asking, blocking},
 };
 
@@ -80,17 +80,16 @@ impl App {
         Error::field(Reason::HistoryTrimmed, "as_of.time", why).with("oldest_token", head.oldest_token().encode())
     }
 
-    /// Reads at a revision, off the async threads. That is trimmed meanwhile, perhaps: looked at after the read, because
-    /// nothing is dropped before the floor has moved.
+    /// Reads at a revision, off the async threads. That is trimmed meanwhile, perhaps.
     pub(super) async fn reading<T: Send + 'static>(
         &self,
         revision: u64,
         read: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let store = self.store.clone();
+        let (store, began) = (self.store.clone(), clock::ticks());
         blocking(move || {
             let answer = read();
-            store.check_kept(revision).and(answer)
+            check_whole(&store, revision, began).and(answer)
         })
         .await
     }
@@ -156,6 +155,17 @@ impl App {
         let app = Arc::clone(self);
         asking(move || app.journal.head().map_err(Error::from)).await
     }
+}
+
+/// Checks that what was read at a revision is whole, of which something was kept when the read began. A replica that catches
+/// up may go by it, and by a trim of it, in between: the answer is good all the same, because rows go much later. A read that
+/// takes as long looks at the floor after it, and nothing is dropped before that has moved.
+///
+/// # Errors
+///
+/// `HISTORY_TRIMMED`.
+pub(super) fn check_whole(store: &Store, revision: u64, began: Ticks) -> Result<()> {
+    if began.elapsed() < SWEEP_GRACE / 2 { Ok(()) } else { store.check_kept(revision) }
 }
 
 /// Whether a token that is unknown here may be known once more of the journal is applied. A replica that has applied

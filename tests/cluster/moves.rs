@@ -1,20 +1,22 @@
 //! From one server to many and back, and a stream that is built anew.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use attache::{
+    clock::Clock,
+    config::Config,
     domain::error::{Error, Result},
     journal::{Journal as _, jetstream::JetStream},
     moves::{self, Move, Moved},
-    pb::v1,
+    pb::v1::{self, trim_log_request::Keep},
     serve::{self, Parts},
-    store::verify,
+    store::{self, Options, trim, verify},
 };
 
 use crate::{
     agree, at,
     common::{
-        FakeClock, TestServer,
+        FakeClock, TestServer, config,
         scribe::file_at_once,
         visit_report,
         watching::{Watching, after, everything, from_oldest, patiently, read, reason, until_caught_up},
@@ -32,7 +34,7 @@ async fn moving(what: Move, cluster: &Cluster, folder: &Path) -> Result<Moved> {
 }
 
 /// Why a server does not start.
-async fn refusal(config: attache::config::Config) -> Error {
+async fn refusal(config: Config) -> Error {
     match serve::build(&config, Parts::default()).await {
         Err(error) => error,
         Ok(_) => panic!("it was started"),
@@ -98,8 +100,59 @@ async fn a_log_moves_onto_a_stream_and_back_with_every_token_and_cursor() {
     let next = one_more(&alone, "alone").await;
     assert_eq!(next.revision, back.head.revision + 1);
     alone.stop().await;
-    let onto_sealed = attache::config::Config { journal: Some(cluster.settings()), ..at(&folder.path().join("new")) };
+    let onto_sealed = Config { journal: Some(cluster.settings()), ..at(&folder.path().join("new")) };
     assert!(refusal(onto_sealed).await.message.contains("sealed"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trimmed_log_moves_onto_a_stream_and_back_and_is_sound_everywhere() {
+    let cluster = Cluster::start(Sync::Always);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let clock = Arc::new(FakeClock::default());
+    let start = async |config: Config| {
+        let clock: Arc<dyn Clock> = Arc::clone(&clock) as _;
+        TestServer::with(config, Parts { clock, ..Parts::default() }).await
+    };
+    let alone = start(at(&first)).await;
+    file_at_once(&[&alone], "old", 2, 10).await;
+    let oldest = alone.token().await;
+    clock.advance(Duration::from_secs(72 * 3600));
+    one_more(&alone, "young").await;
+    let request = v1::TrimLogRequest { keep: Some(Keep::AfterToken(oldest.clone())), dry_run: false };
+    alone.log().trim_log(request).await.expect("it is trimmed");
+    let kept = everything(&alone).await;
+    alone.stop().await;
+    let (readers, write) = store::open(&first, &Options::default()).expect("the store opens");
+    let floor = write.head().floor;
+    assert!(trim::sweep(&write.connection, floor, 4).expect("it sweeps"), "some of it is there yet");
+    drop((readers, write));
+    let sound = |folder: &Path| verify::folder(folder).expect("it is sound").head;
+    assert_eq!(floor, read(&oldest).revision);
+
+    let moved = moving(Move::ToStream, &cluster, &first).await.expect("it moves");
+    assert_eq!((moved.head.floor, moved.head.revision), (floor, sound(&first).revision));
+    let on_stream = |config: Config| Config { journal: Some(cluster.settings()), ..config };
+    let shared = [start(on_stream(at(&second))).await, start(on_stream(config())).await];
+    one_more(&shared[1], "shared").await;
+    assert_eq!(agree(&shared).await[..kept.len()], kept, "what is kept is as it was");
+    for replica in &shared {
+        let info = replica.log().get_log_info(v1::GetLogInfoRequest {}).await.expect("it answers").into_inner();
+        assert_eq!(info.oldest_token, oldest, "and begins where it began");
+    }
+    for replica in shared {
+        replica.stop().await;
+    }
+    assert_eq!(sound(&second).floor, floor);
+
+    let back = moving(Move::ToEmbedded, &cluster, &second).await.expect("it moves back");
+    assert_eq!(sound(&second), back.head);
+    let alone = start(at(&second)).await;
+    one_more(&alone, "alone").await;
+    assert_eq!(everything(&alone).await[..kept.len()], kept);
+    alone.stop().await;
+    let end = sound(&second);
+    assert!(end.floor == floor && end.revision > back.head.revision, "{end:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -37,7 +37,8 @@ pub enum Found {
 
 /// Whether each of the servers answers by itself, as people may read its name.
 pub async fn reach(settings: &Settings) -> Vec<(String, Result<(), String>)> {
-    join_all(settings.servers.iter().map(|server| async { (url::shown(server), answers(settings, server).await) })).await
+    join_all(settings.servers.iter().map(|server| async { (url::shown(server), answers(settings, server).await) }))
+        .await
 }
 
 async fn answers(settings: &Settings, server: &str) -> Result<(), String> {

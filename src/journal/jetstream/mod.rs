@@ -32,18 +32,18 @@ use async_nats::jetstream::{
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use self::{inbox::Inbox, shelf::Bucket};
 pub use self::{
     access::Access,
     look::{Found, look, reach},
     stream::Settings,
 };
+use self::{inbox::Inbox, shelf::Bucket};
 use super::{Append, Depot, Durable, Journal, Kept, Position, Settled, Shelf, Stored, Trouble, Wake};
 use crate::{
     failpoints,
     limits::{
-        JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_OFFERS, JOURNAL_POLL_PAUSE,
-        JOURNAL_READ_TIMEOUT, JOURNAL_YIELD, SNAPSHOT_CHUNK_SILENCE,
+        JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_OFFERS, JOURNAL_POLL_PAUSE, JOURNAL_READ_TIMEOUT,
+        JOURNAL_YIELD, SNAPSHOT_CHUNK_SILENCE,
     },
     trace::{self, TRACEPARENT},
 };
