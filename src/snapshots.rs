@@ -97,9 +97,11 @@ impl Maker {
                 Claimed::Here(last) => last,
             };
             if last != Some(head.revision) {
-                let (stored, head) = put(&*depot, &folder, &given_up)?;
-                tracing::info!(revision = head.revision, bytes = stored.bytes, "put a snapshot beside the journal");
-                purge(&*journal, &*depot, head)?;
+                let put = put(&*journal, &*depot, &folder, head.revision, &given_up)?;
+                if let Some((stored, Head { revision, .. })) = &put {
+                    tracing::info!(revision, bytes = stored.bytes, "put a snapshot beside the journal");
+                }
+                purge(&*journal, &*depot, put.map_or(head, |(_, copied)| copied))?;
             }
             Ok(now)
         })
@@ -165,23 +167,40 @@ fn claim(shelf: &dyn Shelf, revision: u64, now_us: i64, interval_us: i64) -> Res
     }
 }
 
-/// Copies, verifies, compresses and puts the store in a folder, whoever has it open, and drops the oldest ones.
+/// Copies, verifies, compresses and puts the store in a folder, whoever has it open, and drops the oldest ones; `None` if one of
+/// that revision is there. The store stands at a revision that was looked up, or goes on from it meanwhile.
 ///
 /// # Errors
 ///
-/// If the copy is not sound, or any of it cannot be done, or it is given up.
-fn put(depot: &dyn Depot, folder: &Path, given_up: &CancellationToken) -> Result<(Stored, Head)> {
+/// If the copy is not sound, or not of the journal's log, or any of it cannot be done, or it is given up.
+fn put(
+    journal: &dyn Journal,
+    depot: &dyn Depot,
+    folder: &Path,
+    revision: u64,
+    given_up: &CancellationToken,
+) -> Result<Option<(Stored, Head)>> {
+    // Asked first: a whole store is not copied, and read entry by entry, for one that is there.
+    if is_there(depot, revision)? {
+        return Ok(None);
+    }
     let work = Work::begin(folder, packed::SNAPSHOT)?;
     let head = work.copy(folder, given_up)?;
-    let name = name(head.revision);
-    if let Some(there) = listed(depot)?.into_iter().find(|stored| stored.name == name) {
-        return Ok((there, head));
+    // And again: it may be of a later revision, and another replica may have been quicker.
+    if is_there(depot, head.revision)? {
+        return Ok(None);
     }
-    let stored = put_packed(depot, &work, &name, given_up)?;
+    writer::stands_in(journal, head)?;
+    let stored = put_packed(depot, &work, &name(head.revision), given_up)?;
     let mut old = listed(depot)?;
     old.truncate(old.len().saturating_sub(SNAPSHOTS_KEPT));
     remove(depot, old)?;
-    Ok((stored, head))
+    Ok(Some((stored, head)))
+}
+
+fn is_there(depot: &dyn Depot, revision: u64) -> Result<bool> {
+    let name = name(revision);
+    Ok(listed(depot)?.iter().any(|stored| stored.name == name))
 }
 
 /// Puts the store in a folder as that of a log which it has been moved to, in place of all that are there: they are of
@@ -335,5 +354,56 @@ fn fetch(depot: &dyn Depot, journal: &Arc<dyn Journal>, name: &str, work: &Work)
     match writer::stands_in(&**journal, head)? {
         true => Ok(head),
         false => Err(Error::internal("the journal has nothing that it could be compared with")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{journal::Embedded, store::Options};
+
+    type Answer<T> = std::result::Result<T, Trouble>;
+
+    /// Has a snapshot of a revision, and takes none.
+    struct Full(u64);
+
+    fn refused<T>() -> Answer<T> {
+        Err(Trouble::Unreachable("it takes nothing".to_owned()))
+    }
+
+    impl Depot for Full {
+        fn list(&self) -> Answer<Vec<Stored>> {
+            Ok(vec![Stored { name: name(self.0), bytes: 1 }])
+        }
+
+        fn put(&self, _: &str, _: &Path) -> Answer<()> {
+            refused()
+        }
+
+        fn fetch(&self, _: &str, _: &Path) -> Answer<()> {
+            refused()
+        }
+
+        fn remove(&self, _: &str) -> Answer<()> {
+            refused()
+        }
+    }
+
+    #[test]
+    fn no_store_is_copied_for_a_snapshot_that_is_there() {
+        // There is no store: whoever copies it says so.
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(put(&Embedded, &Full(17), folder.path(), 17).unwrap(), None);
+        assert!(put(&Embedded, &Full(16), folder.path(), 17).is_err());
+    }
+
+    #[test]
+    fn a_snapshot_that_another_replica_put_meanwhile_is_not_put_again() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(store::open(folder.path(), &Options::default()).unwrap());
+        // The store stands at another revision than it was thought to.
+        assert_eq!(put(&Embedded, &Full(0), folder.path(), 17).unwrap(), None);
+        let refused = put(&Embedded, &Full(1), folder.path(), 17).unwrap_err();
+        assert!(refused.message.contains("it takes nothing"), "{refused}");
     }
 }
