@@ -126,6 +126,7 @@ async fn start() -> Outcome<(String, oneshot::Sender<()>, Running, std::sync::Ar
         in_memory: true,
         sample: false,
         accept_day_jump: false,
+        retain_days: None,
         log: "warn".into(),
         log_format: LogFormat::Text,
         drain: Duration::from_secs(1),

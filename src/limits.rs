@@ -169,6 +169,10 @@ pub const SWEEP_ROWS: usize = 32;
 pub const SWEEP_PAUSE: Duration = Duration::from_millis(40);
 /// How long after a trim nothing is dropped yet: longer than any one read that began before it.
 pub const SWEEP_GRACE: Duration = Duration::from_secs(60);
+/// Days of history that are retained at least where what is older is dropped: two of them answer repeated requests.
+pub const MIN_RETAIN_DAYS: u32 = 3;
+/// How soon a trim by age that was refused is asked for again.
+pub const RETAIN_RETRY: Duration = Duration::from_secs(60);
 /// Cursors of one principal; one more is refused with QUOTA_EXCEEDED. Those on a journal's shelf are not counted.
 pub const MAX_CURSORS: usize = 10_000;
 /// How long a request id is remembered, in log time.

@@ -28,7 +28,7 @@ use crate::{
     },
     limits::{REPLAY_PAGE_REVISIONS, RING_BYTES},
     metrics::{Metrics, Writing},
-    sample,
+    retain, sample,
     security::Security,
     snapshots,
     store::{
@@ -83,6 +83,8 @@ pub struct Server {
     message_timeout: Duration,
     loaded: Option<sample::Loaded>,
     accept_day_jump: bool,
+    /// How many days of history stay; `None` is all.
+    retain_days: Option<u32>,
     /// How often replicas put a snapshot beside the journal; `None` is never.
     snapshots: Option<Duration>,
     /// Goes when the server does.
@@ -171,6 +173,7 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         message_timeout: config.message_timeout,
         loaded,
         accept_day_jump: config.accept_day_jump,
+        retain_days: config.retain_days,
         snapshots: config.snapshots,
         _temporary: temporary,
     })
@@ -348,6 +351,9 @@ impl Server {
         let clock =
             day::run(app.store.clone(), app.writer.clone(), Arc::clone(&app.clock), self.accept_day_jump, stop.clone());
         tasks.spawn("clock", clock);
+        if let Some(days) = self.retain_days {
+            tasks.spawn("retain", retain::run(app.store.clone(), app.writer.clone(), days, stop.clone()));
+        }
         tasks.spawn("sweep", sweep::run(app.store.clone(), app.writer.clone(), stop.clone()));
         let maker = snapshots::Maker {
             journal: Arc::clone(&app.journal),

@@ -393,8 +393,8 @@ mod tests {
     fn no_store_is_copied_for_a_snapshot_that_is_there() {
         // There is no store: whoever copies it says so.
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(put(&Embedded, &Full(17), folder.path(), 17).unwrap(), None);
-        assert!(put(&Embedded, &Full(16), folder.path(), 17).is_err());
+        assert_eq!(put(&Embedded, &Full(17), folder.path(), 17, &CancellationToken::new()).unwrap(), None);
+        assert!(put(&Embedded, &Full(16), folder.path(), 17, &CancellationToken::new()).is_err());
     }
 
     #[test]
@@ -402,8 +402,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         drop(store::open(folder.path(), &Options::default()).unwrap());
         // The store stands at another revision than it was thought to.
-        assert_eq!(put(&Embedded, &Full(0), folder.path(), 17).unwrap(), None);
-        let refused = put(&Embedded, &Full(1), folder.path(), 17).unwrap_err();
+        assert_eq!(put(&Embedded, &Full(0), folder.path(), 17, &CancellationToken::new()).unwrap(), None);
+        let refused = put(&Embedded, &Full(1), folder.path(), 17, &CancellationToken::new()).unwrap_err();
         assert!(refused.message.contains("it takes nothing"), "{refused}");
     }
 }

@@ -50,6 +50,11 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
         &["domain", "journal", "store", "writer", "pb", "limits", "clock", "tasks"],
         "copies whole stores beside the journal; the writer compares places",
     ),
+    (
+        "retain",
+        &["clock", "domain", "limits", "store", "tasks", "writer"],
+        "asks the writer to trim what is older than so many days",
+    ),
     ("sweep", &["failpoints", "store", "writer", "limits"], "asks the writer to drop what was trimmed"),
     (
         "moves",
@@ -126,6 +131,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
             "transport",
             "sample",
             "day",
+            "retain",
             "security",
             "snapshots",
             "sweep",

@@ -7,10 +7,14 @@ use std::{future::Future, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use attache::{
     clock::Clock,
+    config::Config,
     domain::report::Report,
     journal::{Embedded, Journal},
     limits::SWEEP_GRACE,
-    pb::v1::{self, Intent, as_of, list_events_request, trim_log_request::Keep},
+    pb::{
+        log::{Batch, EntryPayload},
+        v1::{self, Intent, as_of, list_events_request, trim_log_request::Keep},
+    },
     serve::Parts,
     store::{self, Options, Store, trim, verify},
     sweep,
@@ -23,6 +27,7 @@ use common::{
     source, visit_report,
     watching::*,
 };
+use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
@@ -386,4 +391,66 @@ async fn what_a_second_trim_drops_stays_for_a_grace_of_its_own() {
     .await;
     stop.cancel();
     sweeping.await.expect("it does not panic");
+}
+
+/// Waits until a server says so of its log.
+async fn until_log(server: &TestServer, what: &str, is_so: impl Fn(&v1::GetLogInfoResponse) -> bool) {
+    patiently(what, async {
+        loop {
+            let info = server.log().get_log_info(v1::GetLogInfoRequest {}).await.expect("an answer").into_inner();
+            if is_so(&info) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// The revisions that entries of a log say are the oldest to be kept.
+fn trims(log: &SharedLog) -> Vec<u64> {
+    let batches = log.batches().into_iter().map(|batch| Batch::decode(batch.as_slice()).expect("a batch"));
+    let entries = batches.flat_map(|batch| batch.entries);
+    let payloads = entries.map(|entry| EntryPayload::decode(entry.payload.as_slice()).expect("a payload"));
+    payloads.filter_map(|payload| payload.trim).map(|trim| trim.before_revision).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_many_days_are_retained_and_what_is_older_is_trimmed_once_for_all_replicas() {
+    const DAYS: usize = 3;
+    let (log, clock) = (SharedLog::default(), Arc::new(FakeClock::on("2023-06-01")));
+    let start = async || {
+        let config = Config { retain_days: Some(u32::try_from(DAYS).expect("a few")), ..config() };
+        let clock: Arc<dyn Clock> = Arc::clone(&clock) as _;
+        TestServer::with(config, Parts { journal: Arc::new(log.clone()), clock, ..Parts::default() }).await
+    };
+    let servers = [start().await, start().await];
+    // Where the log stands at the end of each day.
+    let mut ends: Vec<String> = Vec::new();
+    for number in 1..=6_usize {
+        let today = format!("2023-06-{number:02}");
+        if number > 1 {
+            clock.jump_to(&today);
+            for server in &servers {
+                until_log(server, "the day", |info| info.day == today).await;
+            }
+        }
+        let report = visit_report(&format!("v{number}"), "s", "KZ", "AZ", "2023-05-01");
+        ends.push(servers[0].file(vec![report]).await.token);
+        // The end of the last day that is too old.
+        if let Some(oldest) = number.checked_sub(DAYS + 2).map(|day| &ends[day]) {
+            for server in &servers {
+                until_log(server, "the trim", |info| info.oldest_token == *oldest).await;
+            }
+        }
+    }
+    let first_kept: Vec<u64> = ends[..2].iter().map(|end| read(end).revision + 1).collect();
+    assert_eq!(trims(&log), first_kept, "each once, whoever asked for it");
+    let kept = servers[1].replay(until_caught_up(from_oldest())).await;
+    let kept =
+        kept.iter().filter(|event| event.r#type() == v1::EventType::Recorded).map(|event| event.subject.as_str());
+    assert_eq!(kept.collect::<Vec<_>>(), ["visits/v3", "visits/v4", "visits/v5", "visits/v6"]);
+    for server in servers {
+        server.stop().await;
+    }
 }

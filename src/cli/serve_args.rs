@@ -34,6 +34,10 @@ pub struct ServeArgs {
     /// Let the clock move the registry's day by more than 40 days at once, as after a long rest
     #[arg(long)]
     pub accept_day_jump: bool,
+    /// Drop history that is older than so many days, at least 3, each time the registry's day moves, on all replicas; what
+    /// stands is kept, however old. Say the same on each: the fewest days win [default: 0, everything is kept]
+    #[arg(long, value_name = "DAYS")]
+    pub retain_days: Option<u32>,
     /// What to log, such as `info` or `attache=debug,tonic=warn`
     #[arg(long, env = "ATTACHE_LOG", value_name = "FILTER")]
     pub log: Option<String>,

@@ -75,6 +75,8 @@ pub struct Config {
     pub sample: bool,
     /// Whether the registry's day may be moved by any number of days at once.
     pub accept_day_jump: bool,
+    /// How many days of history stay, at least [`limits::MIN_RETAIN_DAYS`]; `None` is all.
+    pub retain_days: Option<u32>,
     /// What to log.
     pub log: String,
     /// How to log.
@@ -128,6 +130,7 @@ struct File {
     sample: Option<bool>,
     insecure_listen: Option<bool>,
     accept_day_jump: Option<bool>,
+    retain_days: Option<u32>,
     log: Option<String>,
     log_format: Option<LogFormat>,
     drain_seconds: Option<u64>,
@@ -183,6 +186,8 @@ pub enum Part {
     Admin,
     /// Who collects traces.
     Otlp,
+    /// How much history stays.
+    Retain,
     /// Where the store lies.
     DataDir,
 }
@@ -248,6 +253,7 @@ impl Config {
         };
         let admin = faults.noted(Part::Admin, admin(args.admin.as_deref().or(file.admin.as_deref())));
         let otlp = faults.noted(Part::Otlp, otlp::otlp(&args.otlp, file.otlp, file.otlp_ratio)).flatten();
+        let retain_days = faults.noted(Part::Retain, retain_days(args.retain_days.or(file.retain_days))).flatten();
         let data_dir = faults.noted(Part::DataDir, place(folder, in_memory, sample));
         let defaults = feed::Settings::default();
         let config = Self {
@@ -264,6 +270,7 @@ impl Config {
             in_memory,
             sample,
             accept_day_jump: args.accept_day_jump || file.accept_day_jump.unwrap_or(false),
+            retain_days,
             log: args.log.clone().or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
             log_format,
             drain: file.drain_seconds.map_or(limits::DRAIN_DEADLINE, Duration::from_secs),
@@ -341,6 +348,19 @@ fn read_file(path: &Path) -> Result<File, ConfigError> {
 /// At least a second: what is sent takes some time.
 fn message_timeout(seconds: Option<u64>) -> Duration {
     seconds.map_or(limits::MESSAGE_TIMEOUT, |seconds| Duration::from_secs(seconds.max(1)))
+}
+
+/// How many, if not all.
+fn retain_days(said: Option<u32>) -> Result<Option<u32>, ConfigError> {
+    let least = limits::MIN_RETAIN_DAYS;
+    match said {
+        None | Some(0) => Ok(None),
+        Some(days) if days < least => Err(ConfigError(format!(
+            "retain_days: {days} is too few: what was recorded in the last 48 hours answers repeated requests; say {least} \
+             or more, or 0 to keep everything"
+        ))),
+        Some(days) => Ok(Some(days)),
+    }
 }
 
 /// How often, if at all.
@@ -458,6 +478,14 @@ mod tests {
         let parts: Vec<Part> = faults.iter().map(|(part, _)| part).collect();
         assert_eq!(parts, [Part::Tls, Part::Access, Part::Listen, Part::Admin]);
         assert!(Config::load(&args).unwrap_err().0.contains("certificate and key come together"));
+    }
+
+    #[test]
+    fn history_is_kept_unless_so_many_days_are_said_and_never_fewer_than_answers_need() {
+        assert_eq!(retain_days(None).unwrap(), None);
+        assert_eq!(retain_days(Some(0)).unwrap(), None);
+        assert_eq!(retain_days(Some(3)).unwrap(), Some(3));
+        assert!(retain_days(Some(2)).unwrap_err().0.contains("retain_days"));
     }
 
     #[test]

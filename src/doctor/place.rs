@@ -54,6 +54,10 @@ impl Places {
         self.place(self.0.journal.journal.is_some(), "--journal or ATTACHE_JOURNAL", "journal")
     }
 
+    pub(super) fn retain_days(&self) -> String {
+        self.place(self.0.retain_days.is_some(), "--retain-days", "retain_days")
+    }
+
     pub(super) fn certificate(&self) -> String {
         self.place(self.0.tls.tls_certificate.is_some(), "--tls-certificate", "tls.certificate")
     }
@@ -76,6 +80,7 @@ impl Places {
             Part::Reach => (self.listen(), "\"Facing a network\" in README.md shows how"),
             Part::Admin => (self.admin(), "say an IP address and a port, or none"),
             Part::Otlp => (self.otlp(), "say the http:// or https:// address of a collector, or none"),
+            Part::Retain => (self.retain_days(), "say more days, or 0"),
             Part::DataDir => (self.data_dir(), "name a folder on a disk of this machine"),
         }
     }

@@ -115,6 +115,7 @@ pub fn config() -> Config {
         in_memory: true,
         sample: false,
         accept_day_jump: false,
+        retain_days: None,
         log: "info".into(),
         log_format: LogFormat::Text,
         drain: Duration::from_secs(5),

@@ -51,6 +51,8 @@ const LINES: &[&str] = &[
     "drain_seconds = 0",
     "drain_seconds = 9223372036854775807",
     "drain_seconds = -1",
+    "retain_days = 2",
+    "retain_days = 4294967295",
     "journal = \"nats://a:4222,b:4222\"",
     "journal = \"nats://me:hush@a:4222,tls://me:hush@b\"",
     "journal = \"nats://me:hush@a:4222,nats://hush@b\"",
@@ -103,7 +105,8 @@ const GRANTS: &[&str] = &[
 ];
 
 /// Words one of which names what an error is about, where it does not name the file.
-const ABOUT: &[&str] = &["journal", "stream", "tls:", "access:", "admin:", "otlp:", "listen", "home folder"];
+const ABOUT: &[&str] =
+    &["journal", "stream", "tls:", "access:", "admin:", "otlp:", "listen", "retain_days:", "home folder"];
 
 /// Where the file is written: it is read by its path alone.
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -127,6 +130,7 @@ fn args(config: PathBuf) -> ServeArgs {
         sample: false,
         insecure_listen: false,
         accept_day_jump: false,
+        retain_days: None,
         log: None,
         log_format: None,
         otlp: OtlpArgs::default(),
@@ -152,6 +156,7 @@ fn promise(input: &[u8]) -> Kept {
     let is_secured = config.security.tls.is_some() && config.security.access.is_some();
     prop_assert!(config.listen.ip().is_loopback() || config.insecure_listen || is_secured, "{}", config.listen);
     prop_assert!(config.feed.page_revisions > 0, "nothing would be read");
+    prop_assert!(config.retain_days.is_none_or(|days| days >= 3), "answers to repeated requests would be dropped");
     if let Some(journal) = &config.journal {
         prop_assert!((1..=5).contains(&journal.replicas) && (journal.replicas >= 3 || journal.accept_lax));
         prop_assert!((1..=64).contains(&journal.stream.len()) && !journal.servers.is_empty());
