@@ -22,6 +22,9 @@ pub const LOCK_TRIES: u32 = 5;
 pub const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Reports that are erased by one revision.
 pub const MAX_REDACTED_AT_ONCE: usize = 100;
+/// Revisions of which one revision erases some: each is written anew, and the writer does nothing else meanwhile. A report
+/// on which more rest is erased in parts.
+pub const MAX_REDACTED_REVISIONS: usize = 1000;
 /// Reports in one filing.
 pub const MAX_REPORTS_PER_FILING: usize = 1000;
 /// Items in one batch of our own import: a revision that is still quick to read.

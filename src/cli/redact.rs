@@ -16,8 +16,9 @@ use crate::pb::{
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Erases every version of the reports, what their records were while these stood, and what was told of that \
-                  then. What is erased does not come back. `--dry-run` says what it would be. Backups, and copies that others \
-                  made, are not reached."
+                  then. What is erased does not come back. `--dry-run` says what it would be. A report on which very many \
+                  revisions rest goes in parts, the oldest first: if the command ends before all are done, run it again. \
+                  Backups, and copies that others made, are not reached."
 )]
 pub struct RedactArgs {
     /// The report, such as visits/az-kz-2023/reports/mod-kz, standing or withdrawn
@@ -85,11 +86,17 @@ fn text(answer: &RedactResponse, dry_run: bool) -> String {
     if reports.is_empty() {
         return "nothing to erase".to_owned();
     }
-    let what = if dry_run { "would erase" } else { "erased" };
-    let mut lines = vec![format!("{what} in {revisions} revisions:")];
+    let left = answer.remaining_revisions;
+    let mut lines = vec![match (dry_run, left) {
+        (true, _) => format!("would erase in {} revisions:", revisions + left),
+        (false, 0) => format!("erased in {revisions} revisions:"),
+        (false, _) => format!("erased in {revisions} revisions, the oldest, and {left} are left:"),
+    }];
     lines.extend(reports.iter().map(|report| format!("  {report}")));
-    if dry_run && *remaining > 0 {
-        lines.push(format!("  and {remaining} more"));
+    // (One that is erased in part was named.)
+    let more = remaining - i32::from(left > 0);
+    if dry_run && more > 0 {
+        lines.push(format!("  and {more} more"));
     }
     if let Some(until) = journal_until {
         let until = jiff::Timestamp::from_second(until.seconds).map(|t| t.to_string()).unwrap_or_default();
@@ -115,6 +122,23 @@ mod tests {
         let answer = RedactResponse { reports, revisions: 3, remaining: 2, ..RedactResponse::default() };
         assert_eq!(text(&answer, true), "would erase in 3 revisions:\n  visits/a/reports/b\n  and 2 more");
         assert_eq!(text(&answer, false), "erased in 3 revisions:\n  visits/a/reports/b");
+    }
+
+    #[test]
+    fn a_report_that_is_erased_in_parts_says_how_much_is_left_and_a_dry_run_says_all() {
+        let reports = vec!["visits/a/reports/b".to_owned()];
+        let part = RedactResponse {
+            reports,
+            revisions: 1000,
+            remaining: 1,
+            remaining_revisions: 19_000,
+            ..RedactResponse::default()
+        };
+        let said = "erased in 1000 revisions, the oldest, and 19000 are left:\n  visits/a/reports/b";
+        assert_eq!(text(&part, false), said);
+        assert_eq!(text(&part, true), "would erase in 20000 revisions:\n  visits/a/reports/b");
+        let part = RedactResponse { remaining: 3, ..part };
+        assert!(text(&part, true).ends_with("\n  and 2 more"), "{}", text(&part, true));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::{
         token::{GENESIS, Hash},
     },
     pb::{
-        log::{EntryHeader, EntryPayload},
+        log::{EntryHeader, EntryKind, EntryPayload},
         wire::{self, EventHead, Payload},
     },
 };
@@ -80,6 +80,20 @@ pub fn hash_of(connection: &Connection, revision: u64) -> Result<Hash> {
         connection.prepare_cached("SELECT hash FROM entries WHERE revision = ?1").map_err(|e| from_sqlite(&e))?;
     let hash = statement.query_row([revision], |row| row.get(0)).optional().map_err(|e| from_sqlite(&e))?;
     hash.ok_or_else(|| Error::new(Reason::EntryCorrupt, format!("the log has no entry {revision}")))
+}
+
+/// Whether an entry is one that erases; `false` if the log has no such entry.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn is_redaction(connection: &Connection, revision: u64) -> Result<bool> {
+    let sql = "SELECT header FROM entries WHERE revision = ?1";
+    let Some(header) = read::row(connection, sql, [revision], |row| row.get::<_, Vec<u8>>(0))? else {
+        return Ok(false);
+    };
+    let header = EntryHeader::decode(header.as_slice()).map_err(|_| corrupt(revision))?;
+    Ok(header.kind() == EntryKind::Redact)
 }
 
 /// The registry's day as a revision left it; `None` if the log has no such entry.

@@ -283,6 +283,32 @@ pub fn versions_of_report(connection: &Connection, name: &ReportName, floor: u64
     rows(connection, sql, (name.record.as_str(), name.to_string(), floor), |r| Ok((r.get(0)?, r.get(1)?)))
 }
 
+/// How far a report is that is erased in parts, and is not at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun {
+    /// What rests on it through this revision is erased.
+    pub through: u64,
+    /// Where its version ended that stood then and after it, and is not there any more; 0 if none did.
+    pub until: u64,
+}
+
+/// How far a report is that is erased in parts; `None` of one of which nothing is erased, or nothing is left.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn begun(connection: &Connection, report: &ReportName) -> Result<Option<Begun>> {
+    let sql = "SELECT through, until FROM erasing WHERE report = ?1";
+    row(connection, sql, [report.to_string()], |r| Ok(Begun { through: r.get(0)?, until: r.get(1)? }))
+}
+
+/// The reports of a source that are erased in parts, and are not at their end.
+fn begun_of(connection: &Connection, source: &str) -> Result<Vec<String>> {
+    let names = rows(connection, "SELECT report FROM erasing", [], |r| r.get::<_, String>(0))?;
+    let is_of = |name: &String| name.parse::<ReportName>().is_ok_and(|report| report.source == source);
+    Ok(names.into_iter().filter(is_of).collect())
+}
+
 /// The revisions about a record in a range, both ends inclusive.
 ///
 /// # Errors
@@ -321,8 +347,9 @@ pub fn version_at(connection: &Connection, name: &RecordName, revision: u64) -> 
     row(connection, sql, (name.as_str(), revision), |r| r.get(0))
 }
 
-/// Reports of a source in which one of these texts stands as a value, standing or withdrawn, that are kept: their names, sorted, at
-/// most `limit`, and how many there are. Reads every report of the source.
+/// Reports of a source in which one of these texts stands as a value, standing or withdrawn, that are kept, and those that
+/// are erased in parts, whatever is left of them: their names, sorted, at most `limit`, and how many there are. Reads every
+/// report of the source.
 ///
 /// # Errors
 ///
@@ -341,7 +368,8 @@ pub fn reports_that_say(
         memchr::memmem::Finder::new(&needle).into_owned()
     };
     let finders: Vec<_> = texts.iter().map(needle).collect();
-    let mut found = std::collections::BTreeSet::new();
+    // (Of one that was begun nothing may be there any more that says so.)
+    let mut found: std::collections::BTreeSet<String> = begun_of(connection, source)?.into_iter().collect();
     // One index has those that stand, another those that ended.
     for which in [format!("= {OPEN}"), format!("< {OPEN}")] {
         let sql = format!(

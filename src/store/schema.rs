@@ -23,6 +23,7 @@ const MIGRATIONS: &[Step] = &[
     Step::sql(include_str!("schema/007_home.sql")),
     Step::sql(include_str!("schema/008_trim.sql")),
     Step::sql(include_str!("schema/009_redact.sql")),
+    Step::sql(include_str!("schema/010_erasing.sql")),
 ];
 
 /// The version of files that this program makes.

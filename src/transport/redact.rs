@@ -88,6 +88,7 @@ pub(super) async fn redact(
     Ok(RedactResponse {
         reports: redacted.reports,
         revisions: redacted.revisions.len() as u64,
+        remaining_revisions: redacted.left,
         remaining: answer.remaining.saturating_add(left),
         revision: answer.revision,
         journal_until: app.snapshots.filter(|_| has_journal).map(|every| clock::timestamp(until(app, every))),

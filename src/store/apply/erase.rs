@@ -70,11 +70,23 @@ fn erase_all(connection: &Connection, redaction: &Redact, by: u64) -> Result<Vec
     }
     for name in &redaction.reports {
         let report: ReportName = name.parse().map_err(|_| log::corrupt(by))?;
-        let sql = "DELETE FROM reports WHERE record = (SELECT id FROM records WHERE name = ?1) AND name = ?2";
-        let mut delete = connection.prepare_cached(sql).map_err(|e| from_sqlite(&e))?;
-        delete.execute(params![report.record.as_str(), name]).map_err(|e| from_sqlite(&e))?;
+        erase_report(connection, redaction, &report).map_err(|e| from_sqlite(&e))?;
     }
     Ok(versions)
+}
+
+/// Erases the versions of a report that were filed through the revision that a part reaches, which it notes, else all.
+fn erase_report(connection: &Connection, redaction: &Redact, report: &ReportName) -> Result<()> {
+    let Redact { through, until, .. } = *redaction;
+    let name = report.to_string();
+    let sql = "DELETE FROM reports WHERE record = (SELECT id FROM records WHERE name = ?1) AND name = ?2
+               AND (?3 = 0 OR from_revision <= ?3)";
+    connection.prepare_cached(sql)?.execute(params![report.record.as_str(), name, through])?;
+    if through == 0 {
+        return connection.prepare_cached("DELETE FROM erasing WHERE report = ?1")?.execute([name]).map(drop);
+    }
+    let sql = "INSERT OR REPLACE INTO erasing (report, through, until) VALUES (?1, ?2, ?3)";
+    connection.prepare_cached(sql)?.execute(params![name, through, until]).map(drop)
 }
 
 /// Erases from the payload of one entry; answers what is left of it.
