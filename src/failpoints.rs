@@ -30,7 +30,8 @@ pub const WRITES: &[&str] = &[
 ];
 
 /// Where the program may die on the way of a filing, besides.
-pub const STEPS: &[&str] = &["writer.decided", "writer.appending", "writer.committed", "writer.answered", "store.cut"];
+pub const STEPS: &[&str] =
+    &["writer.decided", "writer.appending", "writer.committed", "store.scrub", "store.cut", "writer.answered"];
 
 /// Where a journal on JetStream may fail, or the program die at it.
 pub const JOURNAL: &[&str] = &["journal.publish", "journal.published", "writer.following"];

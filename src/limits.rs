@@ -168,8 +168,12 @@ pub const SNAPSHOT_CHUNK_SILENCE: Duration = Duration::from_secs(20);
 pub const JOURNAL_QUESTIONS: usize = 32;
 /// Rows of a table that are dropped in one transaction after a trim.
 pub const SWEEP_ROWS: usize = 32;
-/// The pause between two of them: filings go on.
+/// The pause between two of them, and between two portions of free pages: filings go on.
 pub const SWEEP_PAUSE: Duration = Duration::from_millis(40);
+/// Pages that were free when something was erased and are written over in one transaction: 8 MiB.
+pub const SCRUB_PAGES: u64 = 1024;
+/// Such transactions before a redaction is answered: 64 MiB. The rest is written over behind the answer.
+pub const SCRUBS_AT_ONCE: u32 = 8;
 /// How long after a trim nothing is dropped yet: longer than any one read that began before it.
 pub const SWEEP_GRACE: Duration = Duration::from_secs(60);
 /// Days of history that are retained at least where what is older is dropped: two of them answer repeated requests.
@@ -355,6 +359,8 @@ pub const WAL_LEFT_PAGES: u64 = 512;
 pub const WAL_MAX_PAGES: u64 = 16 * 1024;
 /// How long the writer waits for readers when it empties the write-ahead log of what was erased; it is tried again.
 pub const CUT_TIMEOUT: Duration = Duration::from_millis(100);
+/// How soon that is.
+pub const CUT_PAUSE: Duration = Duration::from_secs(5);
 /// How long a connection waits for a lock of the store.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 

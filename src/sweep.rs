@@ -1,5 +1,5 @@
 //! What the writer does in its own time: gives back the room of what was trimmed, some rows at a time, until none is left;
-//! and empties the write-ahead log of what was erased.
+//! and has what was erased written over where it stood before, in free pages and in the write-ahead log.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     failpoints,
-    limits::{SWEEP_GRACE, SWEEP_PAUSE},
+    limits::{CUT_PAUSE, SWEEP_GRACE, SWEEP_PAUSE},
     store::Store,
     writer::Writer,
 };
@@ -33,17 +33,34 @@ fn sleep(time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(tokio::time::sleep(time))
 }
 
-/// Empties the write-ahead log after each redaction, until nobody reads what was in it: the writer tried once itself.
+/// After each redaction has the pages written over that were free, portion by portion, and empties the write-ahead log of
+/// what was there, until nobody reads it: the writer did as much itself as nobody had to wait for. What an earlier run of
+/// this server left is found when it begins.
 async fn forget(store: &Store, writer: &Writer) {
     let mut heads = store.follow_head();
     let mut forgotten = 0;
     loop {
         let moved = heads.wait_for(|head| head.redacted > forgotten).await.map(|head| head.redacted);
         let Ok(redacted) = moved else { return std::future::pending().await };
+        // First and after each portion, so that the log stays short, and has nothing of it in the end.
         match writer.cut_log().await {
-            Ok(true) => forgotten = redacted,
-            Ok(false) => tokio::time::sleep(SWEEP_GRACE).await,
+            Ok(true) => {}
+            Ok(false) => {
+                tokio::time::sleep(CUT_PAUSE).await;
+                continue;
+            }
             Err(_) => return std::future::pending().await,
+        }
+        match writer.scrub().await {
+            Ok(true) => tokio::time::sleep(SWEEP_PAUSE).await,
+            Ok(false) => {
+                tracing::info!(redacted, "no free page is left to be written over");
+                forgotten = redacted;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "pages that were free keep what they had for now");
+                tokio::time::sleep(SWEEP_GRACE).await;
+            }
         }
     }
 }

@@ -103,7 +103,7 @@ async fn a_backup_of_the_schema_before_is_restored_as_it_was_and_as_it_was_earli
     let (plain, older) = (files.path().join("older.db"), files.path().join("older.db.zst"));
     zstd::stream::copy_decode(fs::File::open(copy).unwrap(), fs::File::create(&plain).unwrap()).unwrap();
     let connection = rusqlite::Connection::open(&plain).unwrap();
-    let undo = "DROP TABLE erasing; PRAGMA user_version = 9; PRAGMA journal_mode = DELETE";
+    let undo = "DROP TABLE scrub; PRAGMA user_version = 10; PRAGMA journal_mode = DELETE";
     connection.execute_batch(undo).unwrap();
     drop(connection);
     zstd::stream::copy_encode(fs::File::open(&plain).unwrap(), fs::File::create(&older).unwrap(), 1).unwrap();

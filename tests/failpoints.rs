@@ -33,7 +33,7 @@ use tonic::{Code, Status};
 /// How often a point is passed before something happens there: the first time, and in the middle of the work.
 const PASSED: [u32; 2] = [0, 5];
 /// A point that is passed less often is tried at its first time alone.
-const SELDOM: [&str; 3] = ["store.erase", "store.cursor", "store.cut"];
+const SELDOM: [&str; 4] = ["store.erase", "store.cursor", "store.scrub", "store.cut"];
 
 /// What a client asks for, one after the other.
 #[derive(Clone)]

@@ -6,10 +6,10 @@ mod common;
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use attache::{
-    limits::MAX_REDACTED_REVISIONS,
+    limits::{MAX_REDACTED_REVISIONS, SCRUB_PAGES, SCRUBS_AT_ONCE},
     pb::v1::{self, EventType, RetractionReason, as_of, redact_request::What, retract_reports_request::Selection},
     serve::Parts,
-    store::{self, Options, verify},
+    store::{self, Options, scrub, verify},
 };
 use common::{
     FakeClock, TestServer, config, config_at, scribe::Scribe, shared_log::SharedLog, source, visit_report,
@@ -116,8 +116,8 @@ async fn everything_said(server: &TestServer, positions: &[String]) -> String {
 fn is_stored(folder: &Path, word: &str) -> bool {
     let files = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("a file").path());
     files.filter(|path| path.is_file()).any(|path| {
-        let bytes = fs::read(path).expect("its bytes");
-        bytes.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
+        let bytes = fs::read(path).expect("its bytes").to_ascii_lowercase();
+        memchr::memmem::find(&bytes, word.to_ascii_lowercase().as_bytes()).is_some()
     })
 }
 
@@ -724,4 +724,88 @@ async fn what_was_begun_is_finished_in_a_log_that_was_copied_in_between() {
     server.stop().await;
     assert!(!is_stored(other.path(), SECRET), "no file has it");
     verify::folder(other.path()).expect("the chain verifies");
+}
+
+/// A word that stood in the file before anything was filed.
+const LITTER: &str = "Vorrzylbane";
+const PAGE_BYTES: u64 = 8192;
+
+/// Leaves so many pages in the file of a store free that have a word all over, as pages had before they were written over;
+/// nobody has it open.
+fn litter(folder: &Path, pages: u64) {
+    let mut file = Connection::open(folder.join(store::FILE)).expect("the store");
+    file.pragma_update(None, "secure_delete", "OFF").expect("it leaves what it drops");
+    let words = LITTER.repeat((PAGE_BYTES * 64) as usize / LITTER.len());
+    let once = file.transaction().expect("a transaction");
+    once.execute_batch("CREATE TABLE old (words TEXT)").expect("a table");
+    for _ in 0..pages / 64 {
+        once.execute("INSERT INTO old VALUES (?1)", [&words]).expect("a row");
+    }
+    once.commit().expect("it is there");
+    file.execute_batch("DROP TABLE old").expect("it is dropped");
+}
+
+/// Does something with a store as its writer has it, and empties its write-ahead log.
+fn writing<T>(folder: &Path, options: &Options, work: impl FnOnce(&Connection) -> T) -> T {
+    let (_store, write) = store::open(folder, options).expect("the store opens");
+    let done = work(&write.connection);
+    assert!(write.cut_log(), "nobody reads it");
+    done
+}
+
+fn free_pages(connection: &Connection) -> u64 {
+    connection.pragma_query_value(None, "freelist_count", |row| row.get(0)).expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_free_page_is_written_over_portion_by_portion_however_often_that_is_interrupted() {
+    const PORTION: u64 = 16;
+    let folder = tempfile::tempdir().expect("a folder");
+    serve(folder.path()).await.stop().await;
+    litter(folder.path(), 256);
+    assert!(is_stored(folder.path(), LITTER), "it stands on free pages");
+    // The file may not grow by a page meanwhile.
+    let size = fs::metadata(folder.path().join(store::FILE)).expect("the store").len();
+    let options = Options { max_bytes: Some(size), ..Options::default() };
+    let before = writing(folder.path(), &options, |connection| {
+        scrub::begin(connection).expect("it is noted");
+        let free = free_pages(connection);
+        assert_eq!(scrub::left(connection).expect("a number"), free * PAGE_BYTES);
+        free
+    });
+    assert!(before >= 256, "{before}");
+    // Each portion as after a restart.
+    let mut portions = 0;
+    while writing(folder.path(), &options, |connection| scrub::some(connection, PORTION).expect("a portion")) {
+        portions += 1;
+        assert!(portions > 1 || is_stored(folder.path(), LITTER), "one portion is not all");
+    }
+    assert!(portions >= before / PORTION, "{portions}");
+    assert!(!is_stored(folder.path(), LITTER), "no file has it");
+    let after = writing(folder.path(), &options, |connection| {
+        assert_eq!(scrub::left(connection).expect("a number"), 0);
+        free_pages(connection)
+    });
+    assert_eq!(after, before, "all are given back");
+    verify::folder(folder.path()).expect("the store is sound");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn free_pages_beyond_those_that_an_answer_waits_for_are_written_over_behind_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = serve(folder.path()).await;
+    server.file(vec![telling("a", "leak", SECRET)]).await;
+    server.stop().await;
+    litter(folder.path(), SCRUB_PAGES * (u64::from(SCRUBS_AT_ONCE) + 2));
+    let server = serve(folder.path()).await;
+    redact(&server, report_of("a", "leak")).await;
+    // Whoever asks is told how far it came.
+    let about = || What::FiledAbout(v1::FiledAbout { source: "sources/leak".into(), person: "persons/x".into() });
+    let none_is_left =
+        async { while ask(&server, Some(about()), true).await.expect("an answer").free_bytes_left > 0 {} };
+    patiently("the last free page", none_is_left).await;
+    server.stop().await;
+    writing(folder.path(), &Options::default(), |_| {});
+    assert!(!is_stored(folder.path(), LITTER) && !is_stored(folder.path(), SECRET), "no file has it");
+    verify::folder(folder.path()).expect("the store is sound");
 }

@@ -55,7 +55,10 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
         &["clock", "domain", "limits", "store", "tasks", "writer"],
         "asks the writer to trim what is older than so many days",
     ),
-    ("sweep", &["failpoints", "store", "writer", "limits"], "asks the writer to drop what was trimmed"),
+        "sweep",
+        &["failpoints", "store", "writer", "limits"],
+        "asks the writer to drop what was trimmed, and to write over what was erased",
+    ),
     (
         "moves",
         &["domain", "journal", "metrics", "store", "writer", "snapshots", "pb", "limits", "clock", "tasks"],

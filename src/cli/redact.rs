@@ -78,14 +78,22 @@ pub async fn run(args: &RedactArgs) -> Result<(), CliError> {
     }
 }
 
+/// What the answer says, in words.
+fn text(answer: &RedactResponse, dry_run: bool) -> String {
+    let mut parts =
+        vec![if answer.reports.is_empty() { "nothing to erase".to_owned() } else { erased(answer, dry_run) }];
+    let free = answer.free_bytes_left;
+    if free > 0 {
+        parts.push(format!("{free} bytes of the server's file that were free may have it until they are written over"));
+    }
+    parts.join("\n")
+}
+
 /// What no server reaches.
 const COPIES: &str = "backups made before, and attache.schema-N.bak files beside stores, still have it: delete them";
 
-fn text(answer: &RedactResponse, dry_run: bool) -> String {
+fn erased(answer: &RedactResponse, dry_run: bool) -> String {
     let RedactResponse { reports, revisions, remaining, journal_until, journal_keeps, .. } = answer;
-    if reports.is_empty() {
-        return "nothing to erase".to_owned();
-    }
     let left = answer.remaining_revisions;
     let mut lines = vec![match (dry_run, left) {
         (true, _) => format!("would erase in {} revisions:", revisions + left),
@@ -148,6 +156,15 @@ mod tests {
         assert!(text(&answer, false).ends_with(COPIES), "{}", text(&answer, false));
         assert!(!text(&answer, true).contains("backups"));
         assert_eq!(text(&RedactResponse::default(), false), "nothing to erase");
+    }
+
+    #[test]
+    fn free_pages_that_still_have_it_are_told_of_whatever_was_erased_now() {
+        let waits = RedactResponse { free_bytes_left: 8192, ..RedactResponse::default() };
+        let said = "8192 bytes of the server's file that were free may have it until they are written over";
+        assert_eq!(text(&waits, true), format!("nothing to erase\n{said}"));
+        let reports = vec!["visits/a/reports/b".to_owned()];
+        assert!(text(&RedactResponse { reports, ..waits }, false).ends_with(said));
     }
 
     #[test]

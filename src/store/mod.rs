@@ -19,6 +19,7 @@ pub mod pairs;
 pub mod peek;
 pub mod read;
 mod schema;
+pub mod scrub;
 pub mod search;
 pub mod snapshot;
 pub mod trim;
@@ -48,7 +49,10 @@ use crate::{
         token::{Epoch, GENESIS, Hash, Phase, Token},
     },
     failpoints::{self, Fault},
-    limits::{BUSY_TIMEOUT, CUT_TIMEOUT, LOCK_PAUSE, LOCK_TRIES, READ_CACHE_KIB, READ_CONNECTIONS, WRITE_CACHE_KIB},
+    limits::{
+        BUSY_TIMEOUT, CUT_TIMEOUT, LOCK_PAUSE, LOCK_TRIES, READ_CACHE_KIB, READ_CONNECTIONS, SCRUB_PAGES,
+        SCRUBS_AT_ONCE, WRITE_CACHE_KIB,
+    },
     metrics::Caching,
     pb::v1,
 };
@@ -589,8 +593,33 @@ impl WriteStore {
         let erased = head.redacted > self.head().redacted;
         self.head.send_replace(head);
         if erased {
+            self.scrub_at_once();
             self.cut_log();
         }
+    }
+
+    /// As much of it as nobody waits for too long.
+    fn scrub_at_once(&self) {
+        for _ in 0..SCRUBS_AT_ONCE {
+            match self.scrub() {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "pages that were free keep what they had for now");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Writes over some of the pages that were free when something was erased; `false` if none is left. What it wrote is in
+    /// the write-ahead log, until that is emptied.
+    ///
+    /// # Errors
+    ///
+    /// If the store has no room, or cannot be written.
+    pub fn scrub(&self) -> Result<bool, Error> {
+        scrub::some(&self.connection, SCRUB_PAGES).map_err(|e| from_sqlite(&e))
     }
 
     /// Empties the write-ahead log, which has pages as they were before something was erased; `false` if somebody reads one of

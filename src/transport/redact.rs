@@ -13,7 +13,7 @@ use crate::{
     },
     limits::{MAX_REDACTED_AT_ONCE, SNAPSHOTS_KEPT},
     pb::v1::{FiledAbout, RecordKind, RedactRequest, RedactResponse, redact_request::What},
-    store::{merges, read},
+    store::{merges, read, scrub},
     tasks::blocking,
     writer::{self, Act},
 };
@@ -85,13 +85,19 @@ pub(super) async fn redact(
     let answer = app.writer.file(asked, deadline).await?;
     let redacted = answer.redacted.map(|redacted| *redacted).unwrap_or_default();
     let has_journal = app.journal.durable().is_some() && !redacted.reports.is_empty();
+    let store = app.store.clone();
+    let free_bytes_left = blocking(move || store.read(scrub::left)).await?;
     Ok(RedactResponse {
+        free_bytes_left,
         reports: redacted.reports,
         revisions: redacted.revisions.len() as u64,
         remaining_revisions: redacted.left,
         remaining: answer.remaining.saturating_add(left),
         revision: answer.revision,
-        journal_until: app.snapshots.filter(|_| has_journal).map(|every| clock::timestamp(until(app, every))),
+        journal_until: app
+            .snapshots
+            .filter(|_| has_journal)
+            .map(|every| clock::timestamp(until(app, every, free_bytes_left > 0))),
         journal_keeps: has_journal && app.snapshots.is_none(),
         token: answer.head.token().encode(),
     })
@@ -120,9 +126,10 @@ async fn named(app: &Arc<App>, source: String, person: RecordName) -> Result<(Ve
 }
 
 /// When snapshots that have what is erased are gone, and the journal is purged of it: after as many newer ones as are kept.
-/// One is made if anything was recorded since the last, which the registry's day sees to.
-fn until(app: &App, every: Duration) -> i64 {
+/// One is made if anything was recorded since the last, which the registry's day sees to. A copy takes free pages along:
+/// one that is made before they are written over counts as one from before.
+fn until(app: &App, every: Duration, has_free_pages: bool) -> i64 {
     let every = i64::try_from(every.as_micros()).unwrap_or(i64::MAX).max(clock::DAY_US);
-    let snapshots = i64::try_from(SNAPSHOTS_KEPT).unwrap_or(i64::MAX);
+    let snapshots = i64::try_from(SNAPSHOTS_KEPT + usize::from(has_free_pages)).unwrap_or(i64::MAX);
     app.clock.now_us().saturating_add(every.saturating_mul(snapshots))
 }

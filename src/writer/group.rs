@@ -390,6 +390,11 @@ impl Group {
         self.store.cut_log()
     }
 
+    /// Writes over some of the pages that were free when something was erased; whether there was any.
+    pub fn scrub(&self) -> Result<bool> {
+        self.store.scrub()
+    }
+
     pub fn keep_cursor(&mut self, cursor: &KeepCursor) -> Result<CursorRow> {
         self.try_keep(cursor).inspect_err(|error| self.full.note(error, &*self.clock))
     }

@@ -204,6 +204,8 @@ pub(super) enum Message {
     Sweep(u64, oneshot::Sender<Result<bool>>),
     /// Empty the write-ahead log of what was erased; answered by whether it is.
     Cut(oneshot::Sender<bool>),
+    /// Write over some of the pages that were free then; answered by whether there was any.
+    Scrub(oneshot::Sender<Result<bool>>),
     /// A cursor.
     Cursor(KeepCursor, oneshot::Sender<Result<CursorRow>>),
     /// Batches of other writers may have arrived.

@@ -177,6 +177,9 @@ fn run(group: &mut group::Group, mut waiting: mpsc::Receiver<Message>, arrived: 
                 Message::Cut(reply) => {
                     let _ = reply.send(group.cut_log());
                 }
+                Message::Scrub(reply) => {
+                    let _ = reply.send(group.scrub());
+                }
                 Message::Cursor(cursor, reply) => {
                     let _ = reply.send(group.keep_cursor(&cursor));
                 }
@@ -264,6 +267,17 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         self.queue.send(Message::Cut(reply)).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())
+    }
+
+    /// Writes over some of the pages that were free when something was erased; `false` if none is left.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be written, or the writer has ended.
+    pub async fn scrub(&self) -> Result<bool> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Message::Scrub(reply)).await.map_err(|_| stopped())?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
     /// Has the writer look for batches that others appended: it may have been told, and unable to apply them then.

@@ -14,12 +14,8 @@ use crate::{
         redact,
     },
     pb::log::{EntryPayload, Erasure, Redact},
-    store::{failing, from_sqlite, list, log, trim::Ended, written_over},
+    store::{failing, from_sqlite, list, log, scrub, trim::Ended, written_over},
 };
-
-/// Bytes of pages that were free before and are written over, at most: the writer does nothing else meanwhile. What a trim
-/// frees is written over when it is freed; the rest are pages that indexes gave back.
-const SCRUB_BYTES: i64 = 64 * 1024 * 1024;
 
 /// Erases what a redaction at the revision `by` names; answers the versions of records that were.
 ///
@@ -27,28 +23,13 @@ const SCRUB_BYTES: i64 = 64 * 1024 * 1024;
 ///
 /// `LOG_DIVERGED` if an entry comes to another payload than the redaction says, `ENTRY_CORRUPT` if it cannot be read.
 pub(super) fn erase(connection: &Connection, redaction: &Redact, by: u64) -> Result<Vec<i64>, Error> {
-    // Pages that are let go are written over with zeros too, those that were let go before included.
-    let erased = written_over(connection, || {
-        let versions = erase_all(connection, redaction, by)?;
-        scrub(connection).map_err(|e| from_sqlite(&e))?;
-        Ok(versions)
-    });
-    erased.map_err(|e| from_sqlite(&e))?
-}
-
-/// Writes over the pages that are free: takes them, and lets go of them again.
-fn scrub(connection: &Connection) -> Result<()> {
-    let pages = |what: &str| connection.pragma_query_value(None, what, |row| row.get::<_, i64>(0));
-    let free = pages("freelist_count")? * pages("page_size")?;
-    if free > SCRUB_BYTES {
-        tracing::warn!(
-            bytes = free - SCRUB_BYTES,
-            "pages that were free before keep what they had until they are used"
-        );
+    // Pages that are let go are written over with zeros too; those that were let go before, when all else is done.
+    let erased = written_over(connection, || erase_all(connection, redaction, by));
+    let versions = erased.map_err(|e| from_sqlite(&e))??;
+    if redaction.through == 0 {
+        scrub::begin(connection).map_err(|e| from_sqlite(&e))?;
     }
-    connection.execute_batch("CREATE TABLE scrub (zeros BLOB)")?;
-    connection.execute("INSERT INTO scrub VALUES (zeroblob(?1))", [free.min(SCRUB_BYTES)])?;
-    connection.execute_batch("DROP TABLE scrub")
+    Ok(versions)
 }
 
 fn erase_all(connection: &Connection, redaction: &Redact, by: u64) -> Result<Vec<i64>, Error> {
