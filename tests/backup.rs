@@ -11,7 +11,7 @@ use std::{
 };
 
 use attache::{
-    pb::v1,
+    pb::v1::{self, retract_reports_request::Selection},
     serve::Parts,
     store::{snapshot, verify},
 };
@@ -128,12 +128,7 @@ async fn a_store_is_restored_as_it_was_at_every_position() {
     }
     // A day passes, and with it what falls due.
     clock.jump_to("2024-01-05");
-    let withdrawn = v1::RetractReportsRequest {
-        selection: Some(v1::retract_reports_request::Selection::Report("visits/b/reports/s".into())),
-        reason: v1::RetractionReason::FilerError.into(),
-        ..Default::default()
-    };
-    server.filing().retract_reports(withdrawn).await.unwrap();
+    server.withdraw(Selection::Report("visits/b/reports/s".into())).await;
     let copy = backup(&server, files.path()).await;
     let all = told(&server).await;
     for position in &positions {

@@ -8,7 +8,7 @@ use attache::pb::v1::{
 use common::{
     TestServer,
     ask::{as_of, reason},
-    date, side, source, visit_report, visit_report_of,
+    date, side, source, visit_report, visit_report_of, withdrawal,
 };
 use tonic::Status;
 
@@ -41,14 +41,6 @@ fn ruling(source_id: &str) -> v1::RetractRecordRequest {
         name: "visits/x".into(),
         reason: RetractionReason::Fabricated.into(),
         source: Some(v1::Source { kind: SourceKind::Editor.into(), ..source(source_id) }),
-        ..Default::default()
-    }
-}
-
-fn withdrawal(selection: Selection) -> v1::RetractReportsRequest {
-    v1::RetractReportsRequest {
-        selection: Some(selection),
-        reason: RetractionReason::SourceWithdrawn.into(),
         ..Default::default()
     }
 }
@@ -121,8 +113,7 @@ async fn an_etag_must_be_the_one_that_stands() {
     let request = v1::ListReportsRequest { parent: "visits/x".into(), ..Default::default() };
     let listed = server.registry().list_reports(request).await.unwrap().into_inner().reports;
     assert_eq!(listed[0].report.as_ref().unwrap().etag, second.results[0].etag);
-    let withdrawn = server.filing().retract_reports(withdrawal(Selection::Report(report.into()))).await.unwrap();
-    assert_eq!(withdrawn.into_inner().results[0].etag, "");
+    assert_eq!(server.withdraw(Selection::Report(report.into())).await.results[0].etag, "");
     file(&server, expecting("", "2023-01-04")).await.unwrap();
     server.stop().await;
 }
@@ -323,7 +314,7 @@ async fn a_report_a_source_or_a_publisher_is_withdrawn() {
         ])
         .await;
     let withdraw = async |selection: Selection| {
-        let answer = server.filing().retract_reports(withdrawal(selection)).await.unwrap().into_inner();
+        let answer = server.withdraw(selection).await;
         let results: Vec<_> = answer.results.iter().map(|r| (r.report.clone(), r.outcome())).collect();
         (results, answer.remaining, answer.revision > 0)
     };
@@ -355,8 +346,7 @@ async fn what_does_not_fit_one_revision_remains_and_is_told() {
     }
     let (mut withdrawn, mut last) = (Vec::new(), String::new());
     loop {
-        let request = withdrawal(Selection::Source("sources/a".into()));
-        let answer = server.filing().retract_reports(request).await.unwrap().into_inner();
+        let answer = server.withdraw(Selection::Source("sources/a".into())).await;
         assert!(!answer.results.is_empty() && answer.token != last);
         withdrawn.extend(answer.results.iter().map(|r| r.report.clone()));
         assert_eq!(usize::try_from(answer.remaining).unwrap(), total - withdrawn.len());
@@ -432,8 +422,7 @@ async fn a_record_without_reports_stands_again_when_one_comes_and_not_by_lifting
     let server = TestServer::start().await;
     server.file(vec![said("a", |v| v.start = Some(date("2023-10-06")))]).await;
     server.filing().retract_record(ruling("editor")).await.unwrap();
-    let request = withdrawal(Selection::Report("visits/x/reports/a".into()));
-    let withdrawn = server.filing().retract_reports(request).await.unwrap().into_inner();
+    let withdrawn = server.withdraw(Selection::Report("visits/x/reports/a".into())).await;
     assert_eq!((withdrawn.results[0].outcome(), withdrawn.events.len()), (FilingOutcome::Stored, 0));
     let request = v1::RestoreRecordRequest { name: "visits/x".into(), ..Default::default() };
     let lifted = server.filing().restore_record(request).await.unwrap().into_inner();

@@ -657,12 +657,8 @@ async fn guarantee_8_caught_up_after_everything_acknowledged_before(config: Conf
     for start in [from_oldest(), from_snapshot(), from_now(), filtered(from_oldest(), guests(&["KZ"]))] {
         for _ in 0..5 {
             let acknowledged = server.file(vec![visit_report("mine", "one", "KZ", "AZ", "2023-05-01")]).await;
-            let retracted = v1::RetractReportsRequest {
-                selection: Some(v1::retract_reports_request::Selection::Source("sources/one".into())),
-                reason: v1::RetractionReason::FilerError.into(),
-                ..Default::default()
-            };
-            let retracted = server.filing().retract_reports(retracted).await.unwrap().into_inner();
+            let all = v1::retract_reports_request::Selection::Source("sources/one".into());
+            let retracted = server.withdraw(all).await;
             let through = retracted.revision.max(acknowledged.revision);
             let frames = server.watch(taciturn(start.clone())).await.up_to(is_caught_up).await;
             let token = &frames.last().unwrap().token;

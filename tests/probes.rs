@@ -113,12 +113,7 @@ async fn probes_that_are_withdrawn_leave_nothing_standing() {
     for id in ["probe-1", "probe-2"] {
         file(&server, probe(id, "probe-s")).await.expect("it is filed");
     }
-    let request = v1::RetractReportsRequest {
-        selection: Some(Selection::Source("sources/probe-s".into())),
-        reason: v1::RetractionReason::FilerError.into(),
-        ..Default::default()
-    };
-    let answer = server.filing().retract_reports(request).await.expect("they are withdrawn").into_inner();
+    let answer = server.withdraw(Selection::Source("sources/probe-s".into())).await;
     assert_eq!(answer.remaining, 0);
     assert!(answer.events.iter().all(|e| e.r#type() == EventType::Retracted), "{:?}", answer.events);
     assert_eq!(organizations(&server, asking_for_probes(&[])).await, Vec::<String>::new());

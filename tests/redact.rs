@@ -121,13 +121,6 @@ fn is_stored(folder: &Path, word: &str) -> bool {
     })
 }
 
-async fn withdraw(server: &TestServer, report: &str) -> v1::RetractReportsResponse {
-    let selection = Some(Selection::Report(report.into()));
-    let reason = RetractionReason::FilerError.into();
-    let request = v1::RetractReportsRequest { selection, reason, ..Default::default() };
-    server.filing().retract_reports(request).await.expect("it is withdrawn").into_inner()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_of_a_report_is_left_in_any_answer_nor_in_the_store() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -138,7 +131,7 @@ async fn nothing_of_a_report_is_left_in_any_answer_nor_in_the_store() {
     positions.push(server.file(both).await.token);
     positions.push(server.file(vec![telling("a", "ministry", "Other")]).await.token);
     positions.push(server.file(vec![telling("a", "leak", &format!("{SECRET} again"))]).await.token);
-    positions.push(withdraw(&server, "visits/a/reports/leak").await.token);
+    positions.push(server.withdraw(Selection::Report("visits/a/reports/leak".into())).await.token);
     positions.push(server.file(vec![telling("a", "leak", SECRET)]).await.token);
     let before = everything_said(&server, &positions).await;
     assert!(before.contains(SECRET) && is_stored(folder.path(), SECRET), "it is there before");
@@ -322,7 +315,7 @@ async fn what_a_source_filed_about_a_person_goes_and_nothing_else() {
             naming("c", "ministry", "persons/x"),
         ])
         .await;
-    withdraw(&server, "visits/a/reports/leak").await;
+    server.withdraw(Selection::Report("visits/a/reports/leak".into())).await;
     let about = || What::FiledAbout(v1::FiledAbout { source: "sources/leak".into(), person: "persons/x".into() });
     let done = redact(&server, about()).await;
     assert_eq!(done.reports, ["persons/x/reports/leak", "visits/a/reports/leak"], "standing and withdrawn");

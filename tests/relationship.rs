@@ -207,12 +207,7 @@ async fn a_count_that_nobody_watched_is_never_a_bare_zero() {
 
     // Who withdraws everything claims nothing any more; the past stays as it was.
     let with_it = token(&server).await;
-    let retract = v1::RetractReportsRequest {
-        selection: Some(v1::retract_reports_request::Selection::Source("sources/desk".into())),
-        reason: v1::RetractionReason::SourceWithdrawn.into(),
-        ..Default::default()
-    };
-    server.filing().retract_reports(retract).await.expect("it is withdrawn");
+    server.withdraw(v1::retract_reports_request::Selection::Source("sources/desk".into())).await;
     assert_eq!(way(&relation_of(&server, period("2020", "2022")).await, "AZ", "KZ").observed(), Observed::No);
     let then =
         relation_of(&server, v1::GetRelationshipRequest { as_of: as_of(&with_it), ..period("2020", "2022") }).await;

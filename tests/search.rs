@@ -5,7 +5,7 @@ mod common;
 use attache::{
     domain::record,
     limits::{COMMON_WORD, ENOUGH_RANKED, MAX_RANKED, MAX_REPORTS_PER_FILING},
-    pb::v1::{self, RecordKind, record::Kind, report::Content},
+    pb::v1::{self, RecordKind, record::Kind, report::Content, retract_reports_request::Selection},
     serve::Parts,
 };
 use common::{TestServer, ask, config, source, visit_report, visit_report_of};
@@ -193,12 +193,7 @@ async fn what_is_retracted_or_said_otherwise_is_found_in_the_past_alone() {
     assert_eq!(names(&search(&server, as_of("ganja", &first.token)).await.results), ["visits/v"]);
     assert!(search(&server, as_of("sumgait", &first.token)).await.results.is_empty());
 
-    let withdraw = v1::RetractReportsRequest {
-        reason: v1::RetractionReason::SourceWithdrawn.into(),
-        selection: Some(v1::retract_reports_request::Selection::Report("visits/v/reports/s".into())),
-        ..Default::default()
-    };
-    let gone = server.filing().retract_reports(withdraw).await.unwrap().into_inner();
+    let gone = server.withdraw(Selection::Report("visits/v/reports/s".into())).await;
     let later = v1::SearchRecordsRequest { at_least: Some(gone.token), ..words("sumgait") };
     assert!(search(&server, later).await.results.is_empty());
     server.stop().await;

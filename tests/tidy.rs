@@ -55,6 +55,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
         &["clock", "domain", "limits", "store", "tasks", "writer"],
         "asks the writer to trim what is older than so many days",
     ),
+    (
         "sweep",
         &["failpoints", "store", "writer", "limits"],
         "asks the writer to drop what was trimmed, and to write over what was erased",

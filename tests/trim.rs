@@ -13,7 +13,7 @@ use attache::{
     limits::SWEEP_GRACE,
     pb::{
         log::{Batch, EntryPayload},
-        v1::{self, Intent, as_of, list_events_request, trim_log_request::Keep},
+        v1::{self, Intent, as_of, list_events_request, retract_reports_request::Selection, trim_log_request::Keep},
     },
     serve::Parts,
     store::{self, Options, Store, trim, verify},
@@ -256,12 +256,7 @@ async fn what_follows_a_trim_is_applied_alike_where_the_rows_are_gone_and_where_
     let server = start(swept.path(), &clock).await;
     let report = |guest: &str| vec![visit_report("v", "s", guest, "AZ", "2023-05-01")];
     let first = server.file(report("KZ")).await;
-    let withdraw = v1::RetractReportsRequest {
-        selection: Some(v1::retract_reports_request::Selection::Report(first.results[0].report.clone())),
-        reason: v1::RetractionReason::FilerError.into(),
-        ..Default::default()
-    };
-    server.filing().retract_reports(withdraw).await.expect("it is withdrawn");
+    server.withdraw(Selection::Report(first.results[0].report.clone())).await;
     let kept = server.file(vec![visit_report("other", "s", "KZ", "AZ", "2023-05-01")]).await;
     clock.advance(Duration::from_secs(72 * 3600));
     server.file(vec![visit_report("late", "s", "KZ", "AZ", "2023-05-01")]).await;

@@ -25,6 +25,7 @@ use attache::{
     pb::v1::{
         self, feed_service_client::FeedServiceClient, filing_service_client::FilingServiceClient,
         log_service_client::LogServiceClient, registry_service_client::RegistryServiceClient,
+        retract_reports_request::Selection,
     },
     serve::{self, Parts},
 };
@@ -219,6 +220,17 @@ impl TestServer {
         let request = v1::FileReportsRequest { reports, ..Default::default() };
         self.filing().file_reports(request).await.expect("the filing is taken").into_inner()
     }
+
+    /// Withdraws reports and demands that they are.
+    pub async fn withdraw(&self, which: Selection) -> v1::RetractReportsResponse {
+        self.filing().retract_reports(withdrawal(which)).await.expect("they are withdrawn").into_inner()
+    }
+}
+
+/// A withdrawal of a report, or of all of a source or publisher.
+pub fn withdrawal(which: Selection) -> v1::RetractReportsRequest {
+    let reason = v1::RetractionReason::SourceWithdrawn.into();
+    v1::RetractReportsRequest { selection: Some(which), reason, ..Default::default() }
 }
 
 /// Has the files of TLS and access read again, and waits until they were.

@@ -51,195 +51,171 @@ const XML_PARTS: &[&str] =
 const CSV_PARTS: &[&str] = &["\"", ",", "\r\n", "\n", "\u{feff}", "7", "-9", "\"\"", "xx"];
 const JSON_PARTS: &[&str] = &["{", "}", "[", "]", "\"", ":", ",", "\n", "null", "// a\n", "\"id\":", "7"];
 
-pub const VISITS: Target = Target {
-    name: "import-visits",
-    message: "",
-    words: XML_PARTS,
-    input: |draw| {
-        let fields = ["id", "start-date", "end-date", "visitor", "from", "description", "created-by", "colour"];
-        if draw.once_in(2) { csv(draw, &fields) } else { xml(draw, "visits", "visit", &fields) }
-    },
-    promise: |input| promise(Kind::Visits, input),
-    few: 500,
-};
+/// A target whose inputs are files of one format, as they are.
+const fn of_files(
+    name: &'static str,
+    words: &'static [&'static str],
+    input: fn(&mut Draw<'_>) -> Vec<u8>,
+    promise: fn(&[u8]) -> Kept,
+) -> Target {
+    Target { name, message: "", words, input, promise, few: 500 }
+}
+
+pub const VISITS: Target = of_files("import-visits", XML_PARTS, visits, |input| promise(Kind::Visits, input));
+pub const HISTORY: Target =
+    of_files("import-history", JSON_PARTS, history, |input| promise(Kind::VisitsHistory, input));
+pub const TRAVELS: Target = of_files("import-travels", XML_PARTS, travels, |input| promise(Kind::Travels, input));
+pub const TREATIES: Target =
+    of_files("import-treaties", JSON_PARTS, treaties, |input| promise(Kind::UkTreaties, input));
+pub const MME: Target = of_files("import-mme", CSV_PARTS, exercises, |input| promise(Kind::Mme, input));
+pub const REPORTS: Target =
+    Target { few: 300, ..of_files("import-reports", JSON_PARTS, reports, |input| promise(Kind::Reports, input)) };
 
 #[test]
 fn every_visit_of_a_list_is_sent_or_refused() {
     VISITS.run();
 }
 
-pub const HISTORY: Target = Target {
-    name: "import-history",
-    message: "",
-    words: JSON_PARTS,
-    input: |draw| {
-        let line = |draw: &mut Draw<'_>| {
-            let ops = ["asserted", "asserted", "corrected", "removed", "forgotten"];
-            let days = ["2015-10-01", "2015-10-02", "2020-11-19"];
-            let mut line = json!({
-                "recorded_at": format!("{}T10:00:00-04:00", draw.of(&days)),
-                "op": draw.of(&ops),
-                "id": draw.of(&["7", "8"]),
-            });
-            let states = ["France", "Spain", "Ruritania"];
-            let visitors = ["President A", "King B", ""];
-            if draw.once_in(2) {
-                line["record"] = json!({
-                    "start-date": draw.of(&["2001-01-02", "1990-01-02"]),
-                    "end-date": "2001-01-03",
-                    "visitor": draw.of(&visitors),
-                    "from": draw.of(&states),
-                });
-            } else {
-                line["changes"] = json!({
-                    "visitor": [draw.of(&visitors), draw.of(&visitors)],
-                    "from": [draw.of(&states), draw.of(&states)],
-                    "start-date": ["2001-01-02", draw.of(&["1990-01-02", "2001-01-02"])],
-                });
-            }
-            line.to_string()
-        };
-        lines(&draw.list(6, line))
-    },
-    promise: |input| promise(Kind::VisitsHistory, input),
-    few: 500,
-};
-
 #[test]
 fn every_act_of_a_history_is_sent_or_refused() {
     HISTORY.run();
 }
-
-pub const TRAVELS: Target = Target {
-    name: "import-travels",
-    message: "",
-    words: XML_PARTS,
-    input: |draw| {
-        let fields = ["id", "name", "role", "country", "locale", "remarks", "start-date", "end-date"];
-        xml(draw, "trips", "trip", &fields)
-    },
-    promise: |input| promise(Kind::Travels, input),
-    few: 500,
-};
 
 #[test]
 fn every_journey_is_sent_or_refused() {
     TRAVELS.run();
 }
 
-pub const TREATIES: Target = Target {
-    name: "import-treaties",
-    message: "",
-    words: JSON_PARTS,
-    input: |draw| {
-        let fields = [
-            "id",
-            "uuid",
-            "title",
-            "country_name",
-            "signed_event_date",
-            "signed_event_location",
-            "definative_eif_event_date",
-            "terminated_event_effective_date",
-            "references",
-            "subject",
-            "field3",
-            "document_url",
-            "colour",
-        ];
-        let special = [
-            "UNITED KINGDOM ; FRANCE",
-            "CHINA P R ; Gibraltar ; UNITED NATIONS",
-            "08/07/1943",
-            "31/02/1943",
-            "BI",
-            "MULTI",
-            "UN Registration United/0: 12 34;Treaty Series 014/1958: Cmnd 406||https://x/y.pdf",
-            "https://x\\b\\c.html",
-            "Exchange of Notes between",
-            "Supplementary Protocol about nothing",
-        ];
-        let line = |draw: &mut Draw<'_>| {
-            let mut line = json!({ "id": draw.number(3), "title": "Treaty", "country_name": "FRANCE" });
-            for field in fields {
-                if draw.once_in(3) {
-                    line[field] = if draw.once_in(3) { draw.of(VALUES).into() } else { draw.of(&special).into() };
-                }
-            }
-            line.to_string()
-        };
-        lines(&draw.list(4, line))
-    },
-    promise: |input| promise(Kind::UkTreaties, input),
-    few: 500,
-};
-
 #[test]
 fn every_treaty_is_sent_or_refused() {
     TREATIES.run();
 }
-
-pub const MME: Target = Target {
-    name: "import-mme",
-    message: "",
-    words: CSV_PARTS,
-    input: |draw| {
-        let fields = [
-            "MMEID",
-            "Ex_Name",
-            "s.year",
-            "s.month",
-            "s.day",
-            "StartDate",
-            "e.year",
-            "e.month",
-            "e.day",
-            "EndDate",
-            "CPX",
-            "Air",
-            "Cyber",
-            "Warfighting",
-            "Location",
-            "lat",
-            "StateA",
-            "StateB",
-            "colour",
-        ];
-        let file = csv(draw, &fields);
-        // The set is called Latin-1.
-        if draw.once_in(3) { file.into_iter().map(|b| if b == b'a' { 0xe9 } else { b }).collect() } else { file }
-    },
-    promise: |input| promise(Kind::Mme, input),
-    few: 500,
-};
 
 #[test]
 fn every_exercise_is_sent_or_refused() {
     MME.run();
 }
 
-pub const REPORTS: Target = Target {
-    name: "import-reports",
-    message: "",
-    words: JSON_PARTS,
-    input: |draw| {
-        let report = |draw: &mut Draw<'_>| serde_json::to_value(messages::report(draw)).unwrap_or_default();
-        let reports = draw.list(3, report);
-        match draw.number(3) {
-            0 => lines(&reports.iter().map(ToString::to_string).collect::<Vec<_>>()),
-            1 => json!(reports).to_string().into_bytes(),
-            _ => {
-                json!({ "reports": reports, "intent": "INTENT_CORRECTION", "requestId": "r" }).to_string().into_bytes()
-            }
-        }
-    },
-    promise: |input| promise(Kind::Reports, input),
-    few: 300,
-};
-
 #[test]
 fn every_report_of_a_file_is_sent_or_refused() {
     REPORTS.run();
+}
+
+fn visits(draw: &mut Draw<'_>) -> Vec<u8> {
+    let fields = ["id", "start-date", "end-date", "visitor", "from", "description", "created-by", "colour"];
+    if draw.once_in(2) { csv(draw, &fields) } else { xml(draw, "visits", "visit", &fields) }
+}
+
+fn history(draw: &mut Draw<'_>) -> Vec<u8> {
+    let line = |draw: &mut Draw<'_>| {
+        let ops = ["asserted", "asserted", "corrected", "removed", "forgotten"];
+        let days = ["2015-10-01", "2015-10-02", "2020-11-19"];
+        let mut line = json!({
+            "recorded_at": format!("{}T10:00:00-04:00", draw.of(&days)),
+            "op": draw.of(&ops),
+            "id": draw.of(&["7", "8"]),
+        });
+        let states = ["France", "Spain", "Ruritania"];
+        let visitors = ["President A", "King B", ""];
+        if draw.once_in(2) {
+            line["record"] = json!({
+                "start-date": draw.of(&["2001-01-02", "1990-01-02"]),
+                "end-date": "2001-01-03",
+                "visitor": draw.of(&visitors),
+                "from": draw.of(&states),
+            });
+        } else {
+            line["changes"] = json!({
+                "visitor": [draw.of(&visitors), draw.of(&visitors)],
+                "from": [draw.of(&states), draw.of(&states)],
+                "start-date": ["2001-01-02", draw.of(&["1990-01-02", "2001-01-02"])],
+            });
+        }
+        line.to_string()
+    };
+    lines(&draw.list(6, line))
+}
+
+fn travels(draw: &mut Draw<'_>) -> Vec<u8> {
+    let fields = ["id", "name", "role", "country", "locale", "remarks", "start-date", "end-date"];
+    xml(draw, "trips", "trip", &fields)
+}
+
+fn treaties(draw: &mut Draw<'_>) -> Vec<u8> {
+    let fields = [
+        "id",
+        "uuid",
+        "title",
+        "country_name",
+        "signed_event_date",
+        "signed_event_location",
+        "definative_eif_event_date",
+        "terminated_event_effective_date",
+        "references",
+        "subject",
+        "field3",
+        "document_url",
+        "colour",
+    ];
+    let special = [
+        "UNITED KINGDOM ; FRANCE",
+        "CHINA P R ; Gibraltar ; UNITED NATIONS",
+        "08/07/1943",
+        "31/02/1943",
+        "BI",
+        "MULTI",
+        "UN Registration United/0: 12 34;Treaty Series 014/1958: Cmnd 406||https://x/y.pdf",
+        "https://x\\b\\c.html",
+        "Exchange of Notes between",
+        "Supplementary Protocol about nothing",
+    ];
+    let line = |draw: &mut Draw<'_>| {
+        let mut line = json!({ "id": draw.number(3), "title": "Treaty", "country_name": "FRANCE" });
+        for field in fields {
+            if draw.once_in(3) {
+                line[field] = if draw.once_in(3) { draw.of(VALUES).into() } else { draw.of(&special).into() };
+            }
+        }
+        line.to_string()
+    };
+    lines(&draw.list(4, line))
+}
+
+fn exercises(draw: &mut Draw<'_>) -> Vec<u8> {
+    let fields = [
+        "MMEID",
+        "Ex_Name",
+        "s.year",
+        "s.month",
+        "s.day",
+        "StartDate",
+        "e.year",
+        "e.month",
+        "e.day",
+        "EndDate",
+        "CPX",
+        "Air",
+        "Cyber",
+        "Warfighting",
+        "Location",
+        "lat",
+        "StateA",
+        "StateB",
+        "colour",
+    ];
+    let file = csv(draw, &fields);
+    // The set is called Latin-1.
+    if draw.once_in(3) { file.into_iter().map(|b| if b == b'a' { 0xe9 } else { b }).collect() } else { file }
+}
+
+fn reports(draw: &mut Draw<'_>) -> Vec<u8> {
+    let report = |draw: &mut Draw<'_>| serde_json::to_value(messages::report(draw)).unwrap_or_default();
+    let reports = draw.list(3, report);
+    match draw.number(3) {
+        0 => lines(&reports.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        1 => json!(reports).to_string().into_bytes(),
+        _ => json!({ "reports": reports, "intent": "INTENT_CORRECTION", "requestId": "r" }).to_string().into_bytes(),
+    }
 }
 
 fn lines(lines: &[String]) -> Vec<u8> {
