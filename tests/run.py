@@ -248,7 +248,8 @@ def base_commit():
 
 def doc():
     """the examples in the documentation"""
-    run("cargo", "test", "--doc", "--locked", "--quiet")
+    # As the tests are built: what they share is built once.
+    run("cargo", "test", "--doc", "--features", FEATURES, "--locked", "--quiet")
 
 
 def test():

@@ -99,6 +99,12 @@ impl Process {
         }
     }
 
+    /// The same of one that is asked to end now.
+    pub async fn stop(&mut self, limit: Duration) -> Outcome<()> {
+        self.ask();
+        self.end(limit).await
+    }
+
     /// The last lines of its output.
     pub fn last_lines(&self) -> String {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

@@ -23,22 +23,32 @@ const RECORDS: u64 = 10_000;
 const STREAMS: usize = 20;
 /// Subscribers on each connection of watches.
 const WATCHES: usize = 10;
-/// How long lookups are measured in one turn.
-const SECONDS: &str = "1";
+/// How long lookups take in one turn, which begins with a list of their names.
+const LOOKUPS: &[&str] = &["--seconds", "3", "--names", "1000"];
 /// Turns of each server in a round.
-const TURNS: usize = 5;
+const TURNS: usize = 3;
 /// A load that is not done by then hangs.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// A server, and what its client needs.
 struct Guarded {
-    key: &'static str,
+    kind: Kind,
     server: Attache,
     /// Of the client.
     folder: TempDir,
     lookups: Spent,
     deliveries: Spent,
 }
+
+/// How a server is guarded.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Open,
+    Token,
+    Tls,
+}
+
+const KINDS: [Kind; 3] = [Kind::Open, Kind::Token, Kind::Tls];
 
 /// The processor time of a server, in ticks of a hundredth of a second, and what it did in it.
 #[derive(Default)]
@@ -61,39 +71,76 @@ impl Spent {
 
 /// Measures it.
 pub async fn run(bench: &Bench) -> Outcome<Rows> {
-    let mut rows = Rows::new(format!(
-        "The server's processor time by the system's count, while `attache bench` asks: for a lookup by Zipf's law on \
-         {CHANNELS} connections × {STREAMS} streams, and for a delivery of the whole log to {CHANNELS} × {WATCHES} \
-         subscribers. {RECORDS} records, all in memory. In each round there are new servers, one of each kind, that take turns: \
-         {TURNS} times {SECONDS} s of lookups, and {TURNS} times the whole log."
-    ));
-    for (what, unit, of) in [("a lookup", "µs", "lookup"), ("a delivery", "ns", "watch")] {
-        rows.row(format!("{of}-open"), format!("{what}, everybody may do everything"), unit);
-        rows.row(format!("{of}-token"), format!("{what}, with a bearer token and a policy"), unit)
-            .against(&format!("{of}-open"), Some(Goal::at_most(1.05, None)));
-        rows.row(format!("{of}-tls"), format!("{what}, the same over TLS"), unit).against(&format!("{of}-open"), None);
-    }
+    let mut rows = declared();
     for _ in bench.rounds() {
         // Where its memory happens to lie counts too: one server more is another sample of that.
-        let mut servers = [open().await?, token().await?, tls().await?];
+        let mut servers = Vec::new();
+        for kind in KINDS {
+            servers.push(Guarded::start(kind).await?);
+        }
         for turn in 0..TURNS {
             for of in 0..servers.len() {
                 // Nobody is always the one after the same other.
-                let server = &mut servers[(turn + of) % 3];
-                server.lookups.add(server.load("lookup", &["--seconds", SECONDS], STREAMS).await?);
-                server.deliveries.add(server.load("watch", &[], WATCHES).await?);
+                let server = &mut servers[(turn + of) % KINDS.len()];
+                server.lookups.add(server.load("lookup", LOOKUPS, CHANNELS, STREAMS).await?);
+                server.deliveries.add(server.load("watch", &[], CHANNELS, WATCHES).await?);
             }
         }
         for server in &servers {
-            rows.take(&format!("lookup-{}", server.key), server.lookups.each() * 1e6);
-            rows.take(&format!("watch-{}", server.key), server.deliveries.each() * 1e9);
+            rows.take(&format!("lookup-{:?}", server.kind).to_lowercase(), server.lookups.each() * 1e6);
+            rows.take(&format!("watch-{:?}", server.kind).to_lowercase(), server.deliveries.each() * 1e9);
+        }
+    }
+    for kind in KINDS {
+        let key = |of: &str| format!("{of}-{kind:?}-instructions").to_lowercase();
+        if let Some(each) = instructions(kind, "lookup", [&["--seconds", "3"], &["--seconds", "12"]], [2, 2]).await? {
+            rows.take(&key("lookup"), each);
+        }
+        if let Some(each) = instructions(kind, "watch", [&[], &[]], [1, 4]).await? {
+            rows.take(&key("watch"), each);
         }
     }
     Ok(rows)
 }
 
-async fn open() -> Outcome<Guarded> {
-    Guarded::new("open", "", places::temporary()?).await
+fn declared() -> Rows {
+    let mut rows = Rows::new(format!(
+        "`attache bench` asks for lookups by Zipf's law, and for deliveries of the whole log. {RECORDS} records, all in memory. \
+         Processor time of the server, by the system's count, with {CHANNELS} connections × {STREAMS} lookups or {WATCHES} \
+         subscribers: in each round there are new servers, one of each kind, that take turns, {TURNS} times 3 s of lookups and \
+         {TURNS} times the whole log. Instructions of the server, by valgrind's count, which leaves out the system's: by how much a \
+         run with more of the work has more of them; measured once, since it is the same each time."
+    ));
+    for (what, unit, of) in [("a lookup", "µs", "lookup"), ("a delivery", "ns", "watch")] {
+        for (unit, after, goes) in [(unit, "", ""), ("instructions", "-instructions", ", counted")] {
+            let open = format!("{of}-open{after}");
+            rows.row(open.clone(), format!("{what}, everybody may do everything{goes}"), unit);
+            rows.row(format!("{of}-token{after}"), format!("{what}, with a bearer token and a policy{goes}"), unit)
+                .against(&open, Some(Goal::at_most(1.05, None)));
+            rows.row(format!("{of}-tls{after}"), format!("{what}, the same over TLS{goes}"), unit).against(&open, None);
+        }
+    }
+    rows
+}
+
+/// The instructions of a server for each of what a load counts, from two runs of which the second does more; `None` where
+/// nobody counts them.
+async fn instructions(kind: Kind, what: &str, more: [&[&str]; 2], connections: [usize; 2]) -> Outcome<Option<f64>> {
+    let mut runs = Vec::new();
+    for (more, connections) in more.into_iter().zip(connections) {
+        let folder = places::temporary()?;
+        let config = kind.config(folder.path())?;
+        let counts = folder.path().join("counts");
+        let Some(server) = Attache::counted(RECORDS, &config, &counts).await? else { return Ok(None) };
+        let mut server = Guarded::around(kind, server, folder);
+        let done = server.load(what, more, connections, WATCHES).await?.count;
+        server.server.stop(LIMIT).await?;
+        let text = fs::read_to_string(&counts)?;
+        let told = text.lines().find_map(|line| line.strip_prefix("summary: ")?.trim().parse::<f64>().ok());
+        runs.push((told.ok_or("valgrind counted nothing")?, done as f64));
+    }
+    let [(before, few), (after, many)] = runs[..] else { return Ok(None) };
+    Ok(Some((after - before) / (many - few)))
 }
 
 /// The rules of access, and a token that they grant what a load needs, in the client's folder.
@@ -105,39 +152,47 @@ fn granted(folder: &Path) -> Outcome<String> {
     Ok(format!("[access]\ntokens = {tokens:?}\n[[access.allow]]\nwho = \"token:load\"\nroles = [\"reader\"]\n"))
 }
 
-async fn token() -> Outcome<Guarded> {
-    let folder = places::temporary()?;
-    let config = granted(folder.path())?;
-    Guarded::new("token", &config, folder).await
+impl Kind {
+    /// What the server's configuration says; the client's files come into a folder.
+    fn config(self, folder: &Path) -> Outcome<String> {
+        match self {
+            Self::Open => Ok(String::new()),
+            Self::Token => granted(folder),
+            Self::Tls => Ok(format!("{}{}", granted(folder)?, certified(folder)?)),
+        }
+    }
 }
 
-async fn tls() -> Outcome<Guarded> {
-    let folder = places::temporary()?;
+/// A certificate of an authority that is in the client's folder.
+fn certified(folder: &Path) -> Outcome<String> {
     let authority = KeyPair::generate()?;
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    fs::write(folder.path().join("ca.crt"), params.self_signed(&authority)?.pem())?;
+    fs::write(folder.join("ca.crt"), params.self_signed(&authority)?.pem())?;
     let (key, issuer) = (KeyPair::generate()?, Issuer::new(params, authority));
     let own = CertificateParams::new(vec!["127.0.0.1".to_owned()])?.signed_by(&key, &issuer)?;
-    let (certificate, private) = (folder.path().join("server.crt"), folder.path().join("server.key"));
+    let (certificate, private) = (folder.join("server.crt"), folder.join("server.key"));
     fs::write(&certificate, own.pem())?;
     fs::write(&private, key.serialize_pem())?;
-    let access = granted(folder.path())?;
-    let config = format!("{access}[tls]\ncertificate = {certificate:?}\nkey = {private:?}\n");
-    Guarded::new("tls", &config, folder).await
+    Ok(format!("[tls]\ncertificate = {certificate:?}\nkey = {private:?}\n"))
 }
 
 impl Guarded {
-    async fn new(key: &'static str, config: &str, folder: TempDir) -> Outcome<Self> {
-        let server = Attache::configured(RECORDS, config).await?;
-        Ok(Self { key, server, folder, lookups: Spent::default(), deliveries: Spent::default() })
+    async fn start(kind: Kind) -> Outcome<Self> {
+        let folder = places::temporary()?;
+        let server = Attache::configured(RECORDS, &kind.config(folder.path())?).await?;
+        Ok(Self::around(kind, server, folder))
+    }
+
+    fn around(kind: Kind, server: Attache, folder: TempDir) -> Self {
+        Self { kind, server, folder, lookups: Spent::default(), deliveries: Spent::default() }
     }
 
     /// What the server takes for a load of `attache bench`.
-    async fn load(&self, what: &str, more: &[&str], streams: usize) -> Outcome<Spent> {
+    async fn load(&self, what: &str, more: &[&str], connections: usize, streams: usize) -> Outcome<Spent> {
         let mut command = Command::new(places::ATTACHE);
         command.args(["bench", what, "-o", "json", "--server", &self.server.address]).args(more);
-        command.args(["--connections", &CHANNELS.to_string(), "--streams", &streams.to_string()]);
+        command.args(["--connections", &connections.to_string(), "--streams", &streams.to_string()]);
         let (token, authority) = (self.folder.path().join("token"), self.folder.path().join("ca.crt"));
         if token.exists() {
             command.arg("--token-file").arg(token);

@@ -13,6 +13,9 @@ const FILL_LIMIT: Duration = Duration::from_secs(2 * 3600);
 /// A replica that has not caught up by then never will.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(600);
 
+/// A store that was kept for months is no mistake of the clock.
+const SERVE: [&str; 4] = ["serve", "--listen", "127.0.0.1:0", "--accept-day-jump"];
+
 /// A server.
 pub struct Attache {
     process: Process,
@@ -78,6 +81,27 @@ impl Attache {
         Ok(Self { process, address, _temporary: Some(folder) })
     }
 
+    /// The same with its instructions counted by valgrind, if that is here, into a file that it writes when it ends.
+    pub async fn counted(records: u64, config: &str, counts: &Path) -> Outcome<Option<Self>> {
+        let mut valgrind = Command::new("valgrind");
+        if valgrind.arg("--version").output().is_err() {
+            return Ok(None);
+        }
+        let folder = stores::copy(records).await?;
+        let file = folder.path().join("attache.toml");
+        std::fs::write(&file, config)?;
+        let mut command = Command::new("valgrind");
+        command.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", counts.display())).arg(places::ATTACHE);
+        command.args(SERVE).arg("--config").arg(file).arg("--data-dir").arg(folder.path());
+        let (process, address) = start(&mut command)?;
+        Ok(Some(Self { process, address, _temporary: Some(folder) }))
+    }
+
+    /// Asks it to end, and waits until it did.
+    pub async fn stop(&mut self, limit: Duration) -> Outcome<()> {
+        self.process.stop(limit).await
+    }
+
     /// A new replica of a stream.
     pub fn replica(cluster: &Cluster, stream: &str) -> Outcome<Self> {
         let folder = places::temporary()?;
@@ -126,8 +150,7 @@ fn snapshot_bytes(line: &str) -> Option<u64> {
 
 fn serve() -> Command {
     let mut command = Command::new(places::ATTACHE);
-    // A store that was kept for months is no mistake of the clock.
-    command.args(["serve", "--listen", "127.0.0.1:0", "--accept-day-jump"]);
+    command.args(SERVE);
     command
 }
 
