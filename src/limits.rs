@@ -120,8 +120,8 @@ pub const MAX_CALLS_IN_FLIGHT: usize = 4096;
 /// Streams of health and reflection, which are open to everybody, in the whole server; one more is refused with
 /// QUOTA_EXCEEDED. As many as connections: whoever balances load by health watches it once on each.
 pub const MAX_PUBLIC_STREAMS: usize = 16_384;
-/// And of one connection: each service watched on its own, and some tools beside.
-pub const MAX_PUBLIC_STREAMS_PER_CONNECTION: usize = 32;
+/// And of one connection: each service watched on its own, and a tool beside.
+pub const MAX_PUBLIC_STREAMS_PER_CONNECTION: usize = 8;
 /// Filings that wait for the writer; one more is refused with OVERLOADED.
 pub const WRITER_QUEUE: usize = 1024;
 /// Filings that share one transaction.

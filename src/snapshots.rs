@@ -96,8 +96,9 @@ impl Maker {
                 Claimed::Elsewhere(at) => return Ok(at),
                 Claimed::Here(last) => last,
             };
-            if last != Some(head.revision) {
-                let put = put(&*journal, &*depot, &folder, head.revision, &given_up)?;
+            if last.as_ref().is_none_or(|last| last.revision != head.revision) {
+                let put = put(&*journal, &*depot, &folder, head.revision, &given_up)
+                    .inspect_err(|_| give_back(&*shelf, now, last.unwrap_or_default()))?;
                 if let Some((stored, Head { revision, .. })) = &put {
                     tracing::info!(revision, bytes = stored.bytes, "put a snapshot beside the journal");
                 }
@@ -144,8 +145,8 @@ fn purge(journal: &dyn Journal, depot: &dyn Depot, head: Head) -> Result<()> {
 
 /// Whose turn it is.
 enum Claimed {
-    /// This replica's; the last one was of this revision.
-    Here(Option<u64>),
+    /// This replica's; what was claimed before it.
+    Here(Option<SnapshotClaim>),
     /// Another's, which claimed it then.
     Elsewhere(i64),
 }
@@ -162,8 +163,21 @@ fn claim(shelf: &dyn Shelf, revision: u64, now_us: i64, interval_us: i64) -> Res
     }
     let next = SnapshotClaim { revision, claimed_at_us: now_us }.encode_to_vec();
     match shelf.put(CLAIM, &next, kept.map_or(0, |kept| kept.version))? {
-        true => Ok(Claimed::Here(last.map(|last| last.revision))),
+        true => Ok(Claimed::Here(last)),
         false => Ok(Claimed::Elsewhere(now_us)),
+    }
+}
+
+/// Gives a turn back that came to nothing, for whoever tries next: what was claimed before stands again.
+fn give_back(shelf: &dyn Shelf, claimed_at_us: i64, last: SnapshotClaim) {
+    let back = || match shelf.get(CLAIM)? {
+        Some(kept) if SnapshotClaim::decode(&*kept.value).is_ok_and(|claim| claim.claimed_at_us == claimed_at_us) => {
+            shelf.put(CLAIM, &last.encode_to_vec(), kept.version).map(drop)
+        }
+        _ => Ok(()),
+    };
+    if let Err(error) = back() {
+        tracing::warn!(%error, "the turn to make a snapshot stays taken for its interval");
     }
 }
 
@@ -359,8 +373,13 @@ fn fetch(depot: &dyn Depot, journal: &Arc<dyn Journal>, name: &str, work: &Work)
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
-    use crate::{journal::Embedded, store::Options};
+    use crate::{
+        journal::{Embedded, Kept},
+        store::Options,
+    };
 
     type Answer<T> = std::result::Result<T, Trouble>;
 
@@ -395,6 +414,36 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(put(&Embedded, &Full(17), folder.path(), 17, &CancellationToken::new()).unwrap(), None);
         assert!(put(&Embedded, &Full(16), folder.path(), 17, &CancellationToken::new()).is_err());
+    }
+
+    /// One place on a shelf.
+    #[derive(Default)]
+    struct One(Mutex<Option<Kept>>);
+
+    impl Shelf for One {
+        fn get(&self, _: &str) -> Answer<Option<Kept>> {
+            Ok(self.0.lock().unwrap().clone())
+        }
+
+        fn put(&self, _: &str, value: &[u8], version: u64) -> Answer<bool> {
+            let mut kept = self.0.lock().unwrap();
+            let is_next = kept.as_ref().map_or(0, |kept| kept.version) == version;
+            if is_next {
+                *kept = Some(Kept { value: value.to_vec(), version: version + 1 });
+            }
+            Ok(is_next)
+        }
+    }
+
+    #[test]
+    fn a_turn_that_came_to_nothing_is_taken_again_and_another_replicas_is_not_given_back() {
+        let shelf = One::default();
+        let mine = |now| matches!(claim(&shelf, 17, now, 1000).unwrap(), Claimed::Here(_));
+        assert!(mine(2000) && !mine(2001), "it is taken");
+        give_back(&shelf, 2000, SnapshotClaim::default());
+        assert!(mine(2001), "and given back");
+        give_back(&shelf, 2000, SnapshotClaim::default());
+        assert!(!mine(2002), "the one of 2001 is somebody else's");
     }
 
     #[test]

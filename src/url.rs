@@ -30,7 +30,8 @@ pub fn shown_in(text: &str) -> String {
 
 /// A word, and perhaps what ends it.
 fn shown_word(word: &str) -> String {
-    if !word.contains("://") {
+    let names_a_user = word.split_once('@').is_some_and(|(user, _)| user.contains(':'));
+    if !word.contains("://") && !names_a_user {
         return word.to_owned();
     }
     let address = word.trim_end_matches(ends_address);
@@ -90,6 +91,7 @@ mod tests {
             "invalid type: string \"http://user:hush@a:8222\", expected a sequence\n1 | x = 'https://b?key=hush'\n";
         let seen = "invalid type: string \"http://a:8222\", expected a sequence\n1 | x = 'https://b'\n";
         assert_eq!(shown_in(text), seen);
+        assert_eq!(shown_in("journal = 'user:hush@a:8222', no scheme"), "journal = 'a:8222', no scheme");
         for plain in ["", "no address at all", "who@where.example  and /a?b#c\n", "`nats://a:4222`, http://b:8222"] {
             assert_eq!(shown_in(plain), plain);
         }

@@ -52,7 +52,10 @@ mod wrap;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
 
 use self::output::Format;
 pub use self::{error::CliError, serve_args::ServeArgs};
@@ -177,7 +180,12 @@ pub fn parse() -> Result<Cli, ExitCode> {
 /// What is said of a command line that is wrong, if an address in it has something secret.
 fn without_secrets(error: &clap::Error) -> Option<String> {
     let told = error.to_string();
-    let shown = url::shown_in(&told);
+    // A value as a whole first: a blank or a quote in a password would end its address.
+    let shown = match error.get(ContextKind::InvalidValue) {
+        Some(ContextValue::String(value)) if value.contains('@') => told.replace(value, &url::shown(value)),
+        _ => told.clone(),
+    };
+    let shown = url::shown_in(&shown);
     (error.use_stderr() && shown != told).then(|| shown.trim_start_matches("error: ").trim_end().to_owned())
 }
 

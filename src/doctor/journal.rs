@@ -1,6 +1,6 @@
 //! The stream that replicas share: its servers one by one, then what they say of it.
 
-use super::{Finding, place::Places};
+use super::{Finding, place::Places, tls::open_to_all};
 use crate::journal::{
     Durable, Trouble,
     jetstream::{self, Found, Settings},
@@ -10,9 +10,11 @@ use crate::journal::{
 pub(super) async fn look(settings: &Settings, position: u64, places: &Places) -> Vec<Finding> {
     let about = &places.journal();
     let reached = jetstream::reach(settings).await;
+    let private = settings.access.credentials.iter().chain(settings.access.certificate.iter().map(|(_, key)| key));
+    let mut found: Vec<Finding> = private.filter_map(|file| open_to_all(file, about)).collect();
     let is_silent = reached.iter().all(|(_, answer)| answer.is_err());
     let each = reached.iter().map(|(name, answer)| server(name, answer, is_silent, about));
-    let mut found: Vec<Finding> = each.collect();
+    found.extend(each);
     if is_silent {
         let what = "whether there is a stream, and how it is kept, could not be asked";
         found.push(Finding::warning(about, what, "run this again when a server answers"));

@@ -490,8 +490,15 @@ impl Watch {
             _ => u64::MAX >> 1,
         };
         let depth = self.plan.selection.depth();
+        let frames = self.frames.clone();
         async move {
-            let _permit = Arc::clone(hub.readers()).acquire_owned().await.map_err(|_| Stop::Gone)?;
+            // Whoever went away does not wait for its turn, and does not take it.
+            let _permit = tokio::select! {
+                biased;
+                () = frames.closed() => return Err(Stop::Gone),
+                permit = Arc::clone(hub.readers()).acquire_owned() => permit.map_err(|_| Stop::Gone)?,
+            };
+            drop(frames);
             let limit = hub.settings().page_revisions;
             let revisions = blocking(move || {
                 let read = store.read(|c| {

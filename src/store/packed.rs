@@ -51,6 +51,9 @@ impl Work {
     /// If the copy is not sound, or cannot be made, or is given up.
     pub fn copy(&self, folder: &Path, given_up: &CancellationToken) -> Result<Head, StoreError> {
         snapshot::copy(folder, &self.0, given_up)?;
+        if given_up.is_cancelled() {
+            return Err(StoreError::GivenUp);
+        }
         let copy = snapshot::open_beside(&self.0)?;
         let is_given_up = given_up.clone();
         copy.progress_handler(COPY_LOOK_STEPS, Some(move || is_given_up.is_cancelled()))?;
@@ -178,6 +181,17 @@ pub(super) fn unusable(file: &Path) -> impl FnOnce(io::Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_given_up_is_not_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(crate::store::open(folder.path(), &crate::store::Options::default()).unwrap());
+        let work = Work::begin(folder.path(), BACKUP).unwrap();
+        let given_up = CancellationToken::new();
+        work.copy(folder.path(), &given_up).unwrap();
+        given_up.cancel();
+        assert!(matches!(work.copy(folder.path(), &given_up), Err(StoreError::GivenUp)));
+    }
 
     #[test]
     fn what_is_given_up_is_not_packed() {

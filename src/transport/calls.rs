@@ -36,12 +36,12 @@ pub(super) fn sends_many(call: &str) -> bool {
     call == "attache.v1.FilingService/ImportReports" || call.starts_with(REFLECTION)
 }
 
-/// Among what a call has its place.
+/// What calls share a number of places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// The calls with one answer, until that was taken.
+    /// Those with one answer, each until that was taken.
     Answered,
-    /// The streams that are open to everybody, for as long as it stays.
+    /// The streams that are open to everybody, each for as long as it stays.
     Public,
 }
 

@@ -222,8 +222,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// Speaks HTTP/2 until either side is done. Once its client is disowned, if it proved who it is, what rests on that was
-/// ended already; the rest is told to go, as of a connection of that age, and has so long to do so.
+/// Speaks HTTP/2 until either side is done. A connection of `max_age` is told to go, and has `goodbye` for what is under
+/// way; so is one whose client proved who it is and is `disowned`: what rests on that was ended already.
 async fn speak(
     stream: impl Stream + 'static,
     routes: Routes,

@@ -104,15 +104,6 @@ impl Health {
         }
     }
 
-    /// The same of a server that began like that: what it has is read.
-    async fn set_read_only(&self) {
-        self.told.send_modify(|ready| ready.reads = Serving);
-        for service in SERVICES.into_iter().filter(|service| !OF_FILINGS.contains(service)) {
-            self.reporter.set_service_status(service, Serving).await;
-        }
-        self.set_filing_failed().await;
-    }
-
     async fn tell(&self, ready: Ready) {
         self.told.send_replace(ready);
         for service in SERVICES.into_iter().chain([""]) {
@@ -154,9 +145,11 @@ pub async fn watch_over_lag(app: &Arc<App>, health: &Health) {
                 health.tell(now).await;
                 told = Some(now);
             }
-            // It began on a store that the journal does not go on from. (Of one that ran, health says what it said.)
+            // It began on a store that the journal does not go on from: what it has is read, unless it is far behind. (Of one
+            // that ran, health says what it said.)
             Some(_) if told.is_none() => {
-                health.set_read_only().await;
+                health.tell(Ready { filings: NotServing, ..now }).await;
+                health.set_filing_failed().await;
                 told = Some(now);
             }
             _ => {}

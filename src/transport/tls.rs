@@ -43,7 +43,7 @@ type Verifier = Arc<dyn ClientCertVerifier>;
 #[derive(Debug)]
 struct Own {
     config: Arc<ServerConfig>,
-    /// When the first certificate of its chain ends, in microseconds since 1970.
+    /// When that certificate of its chain ends which ends first, in microseconds since 1970.
     ends_at_us: i64,
 }
 

@@ -16,8 +16,7 @@ use crate::{
 pub struct Access {
     /// Credentials as `nsc` writes them: a user's JWT and the seed of its key.
     pub credentials: Option<PathBuf>,
-    /// Authorities to believe the servers' certificates by, in PEM, in the place of the system's. Where they are said,
-    /// nothing is spoken without TLS.
+    /// Authorities to believe the servers' certificates by, in PEM, in the place of the system's.
     pub ca: Option<PathBuf>,
     /// The certificate that the servers are shown, and its private key, both in PEM.
     pub certificate: Option<(PathBuf, PathBuf)>,
@@ -58,8 +57,12 @@ impl Access {
             (None, Some(User::Token(token))) => ConnectOptions::with_token(token),
             (None, None) => ConnectOptions::new(),
         };
+        if self.is_secure(servers) {
+            // What a server says of others before TLS, anybody may have said: the library would connect to them in the clear.
+            options = options.require_tls(true).ignore_discovered_servers();
+        }
         if let Some(ca) = &self.ca {
-            options = options.require_tls(true).add_root_certificates(ca.clone());
+            options = options.add_root_certificates(ca.clone());
         }
         if let Some((certificate, key)) = &self.certificate {
             options = options.add_client_certificate(certificate.clone(), key.clone());
@@ -70,6 +73,28 @@ impl Access {
             .request_timeout(Some(JOURNAL_READ_TIMEOUT))
             .ping_interval(JOURNAL_PING))
     }
+
+    /// Whether nothing may be spoken without TLS.
+    fn is_secure(&self, servers: &[String]) -> bool {
+        self.ca.is_some() || self.certificate.is_some() || servers.iter().any(|server| server.starts_with("tls://"))
+    }
+
+    /// Why files that were said cannot be read: the library says no more than that TLS, or the credential, failed.
+    pub(super) async fn unreadable(&self) -> Vec<String> {
+        let pair = self.certificate.iter().flat_map(|(certificate, key)| [certificate, key]);
+        let mut why = Vec::new();
+        for file in self.credentials.iter().chain(&self.ca).chain(pair) {
+            if let Err(error) = tokio::fs::read(file).await {
+                why.push(format!("{}: {error}", file.display()));
+            }
+        }
+        why
+    }
+}
+
+/// The addresses without their user, who is in the options: the library repeats addresses in its log.
+pub(super) fn addresses(servers: &[String]) -> Vec<String> {
+    servers.iter().map(|server| url::shown(server)).collect()
 }
 
 /// With what a file says at the time of each connection.
@@ -106,8 +131,10 @@ fn part<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 /// Who the addresses say that it is: all of them the same, or nobody.
 fn user(servers: &[String]) -> Result<Option<User>, String> {
     let mut named = Vec::new();
-    for server in servers {
-        let address: ServerAddr = server.parse().map_err(|e| format!("{:?} is no address: {e}", url::shown(server)))?;
+    for (index, server) in servers.iter().enumerate() {
+        // (It is not repeated: where its user ends is not known.)
+        let wrong = |e| format!("address {} of the journal's servers is none: {e}", index + 1);
+        let address: ServerAddr = server.parse().map_err(wrong)?;
         named.extend(user_of(&address)?);
     }
     named.dedup();
@@ -155,11 +182,30 @@ mod tests {
     fn addresses_that_say_two_things_are_refused_without_a_secret_in_the_refusal() {
         let told = said(&["nats://me:hush@a", "nats://you:hush@b"]).err().unwrap();
         assert!(told.contains("different users") && !told.contains("hush"), "{told}");
-        let told = said(&["nats://me:hush@a:port"]).err().unwrap();
-        assert!(told.contains("no address") && !told.contains("hush"), "{told}");
+        for wrong in ["nats://me:hush@a:port", "nats://me:hu/sh@b"] {
+            let told = said(&["nats://a", wrong]).err().unwrap();
+            assert!(told.contains("address 2 ") && !told.contains("hu"), "{told}");
+        }
         let both = Access { credentials: Some("a.creds".into()), ..Access::default() };
         assert!(both.check(&["nats://me:hush@a".to_owned()]).unwrap_err().contains("file of credentials"));
         assert_eq!(both.check(&["nats://a".to_owned()]), Ok(()));
+    }
+
+    #[test]
+    fn what_wants_tls_of_one_server_wants_it_of_all() {
+        let servers = |text: &str| text.split(',').map(ToOwned::to_owned).collect::<Vec<_>>();
+        assert!(!Access::default().is_secure(&servers("nats://a,nats://b")));
+        assert!(Access::default().is_secure(&servers("nats://a,tls://b")));
+        let file = || Some("file".into());
+        assert!(Access { ca: file(), ..Access::default() }.is_secure(&servers("nats://a")));
+        let certificate = Some(("a.crt".into(), "a.key".into()));
+        assert!(Access { certificate, ..Access::default() }.is_secure(&servers("nats://a")));
+        assert!(!Access { credentials: file(), ..Access::default() }.is_secure(&servers("nats://a")));
+    }
+
+    #[test]
+    fn the_library_is_not_told_the_user_in_an_address() {
+        assert_eq!(addresses(&["tls://me:hush@a:4222".to_owned()]), ["tls://a:4222"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 
 use super::{
     super::{Durable, Position, Trouble},
-    depot, inbox,
+    access, depot, inbox,
     stream::{self, Settings},
     sync,
 };
@@ -42,7 +42,7 @@ pub async fn reach(settings: &Settings) -> Vec<(String, Result<(), String>)> {
 }
 
 async fn answers(settings: &Settings, server: &str) -> Result<(), String> {
-    let connecting = settings.options().map_err(|e| e.to_string())?.connect(vec![server.to_owned()]);
+    let connecting = settings.options().map_err(|e| e.to_string())?.connect(access::addresses(&[server.to_owned()]));
     match tokio::time::timeout(JOURNAL_CONNECT_TIMEOUT, connecting).await {
         Ok(connected) => connected.map(drop).map_err(|e| e.to_string()),
         Err(_) => Err(format!("no answer within {JOURNAL_CONNECT_TIMEOUT:?}")),
@@ -55,7 +55,7 @@ async fn answers(settings: &Settings, server: &str) -> Result<(), String> {
 ///
 /// If no server answers, or the stream is laxer than the settings allow, or is not the rest of that log.
 pub async fn look(settings: &Settings, after: Position) -> Result<Found, Trouble> {
-    let client = settings.options()?.connect(settings.servers.clone()).await;
+    let client = settings.options()?.connect(access::addresses(&settings.servers)).await;
     let client = client.map_err(|e| Trouble::Unreachable(format!("{}: {e}", settings.shown())))?;
     let context = ContextBuilder::new().timeout(JOURNAL_READ_TIMEOUT).build(client);
     let found = match context.get_stream(&settings.stream).await {

@@ -96,6 +96,9 @@ impl JetStream {
     pub async fn open(settings: Settings) -> Result<Arc<Self>, Trouble> {
         let inbox = Arc::<Inbox>::default();
         let seen = Arc::clone(&inbox);
+        for why in settings.access.unreadable().await {
+            tracing::warn!("a file for the journal's servers cannot be read: {why}");
+        }
         let client = settings
             .options()?
             .event_callback(move |event| {
@@ -106,7 +109,7 @@ impl JetStream {
                 std::future::ready(())
             })
             .retry_on_initial_connect()
-            .connect(settings.servers.clone())
+            .connect(access::addresses(&settings.servers))
             .await
             .map_err(|e| Trouble::Unreachable(format!("{}: {e}", settings.shown())))?;
         let context = jetstream::context::ContextBuilder::new().timeout(JOURNAL_ACK_TIMEOUT).build(client.clone());

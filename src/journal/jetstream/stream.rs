@@ -18,7 +18,7 @@ use crate::{
 /// Where the stream is, and how lax it may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The servers, as `nats://host:port`; any one of them leads to the others.
+    /// The servers, as `nats://host:port`; any one of them leads to the others, unless TLS is spoken.
     pub servers: Vec<String>,
     /// How they are shown who it is, beside what their addresses say.
     pub access: Access,
