@@ -25,6 +25,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub async fn run(store: Store, writer: Writer, clock: Arc<dyn Clock>, any_jump: bool, stop: CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
+        // Nobody files any more, a day neither.
+        () = writer.failed() => {}
         () = follow(&store, &writer, clock.as_ref(), any_jump) => {}
     }
 }

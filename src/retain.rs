@@ -42,8 +42,20 @@ async fn follow(store: &Store, writer: &Writer, days: u32) {
 }
 
 /// Trims what was recorded before as many days ago, as of the beginning of a day. The newest revision always stays.
+///
+/// A clock that is wrong moves the registry's day by many at once, and then everything is old: nothing goes before the next
+/// day has passed, so that whoever runs the registry may notice. On every other day something was recorded on the one before,
+/// if only its beginning.
 async fn trim(store: &Store, writer: &Writer, day: Day, days: u32) -> Result<()> {
-    let begins_us = (i64::from(day) - i64::from(days)).saturating_mul(DAY_US);
+    let today_us = i64::from(day).saturating_mul(DAY_US);
+    let (reader, yesterday_us) = (store.clone(), today_us.saturating_sub(DAY_US));
+    if !blocking(move || reader.read(|c| log::has_recorded(c, yesterday_us, today_us))).await? {
+        tracing::warn!(
+            "the registry's day moved by more than one: what is old is trimmed when the next one has passed"
+        );
+        return Ok(());
+    }
+    let begins_us = today_us.saturating_sub(i64::from(days).saturating_mul(DAY_US));
     let (reader, newest) = (store.clone(), store.head().revision);
     let older = blocking(move || reader.read(|c| log::revision_at(c, begins_us.saturating_sub(1)))).await?;
     let older = older.map(|revision| revision.min(newest.saturating_sub(1)));

@@ -32,7 +32,7 @@ use crate::{
     security::Security,
     snapshots,
     store::{
-        self, Home, Options, Store, Sync,
+        self, Home, Options, Store, Sync, aside,
         log::{self, Depth},
         snapshot,
     },
@@ -210,7 +210,8 @@ async fn shared_journal(
     stop: &CancellationToken,
 ) -> Result<Arc<dyn Journal>> {
     let folder = folder.to_owned();
-    let has_log = blocking(move || Ok(snapshot::has_log(&folder)?)).await?;
+    // (A process that was killed may have put a store aside and nothing in its place.)
+    let has_log = blocking(move || Ok(snapshot::has_log(&folder)? || !aside::there(&folder).is_empty())).await?;
     let journal = JetStream::open(jetstream::Settings { may_make: !has_log, ..settings.clone() }).await;
     let journal = journal.map_err(|e| Error::new(Reason::JournalUnavailable, e.to_string()))?;
     let (following, stop) = (Arc::clone(&journal), stop.clone());

@@ -156,8 +156,9 @@ fn claim(shelf: &dyn Shelf, revision: u64, now_us: i64, interval_us: i64) -> Res
     let kept = shelf.get(CLAIM)?;
     // One that cannot be read is as good as none.
     let last = kept.as_ref().and_then(|kept| SnapshotClaim::decode(kept.value.as_slice()).ok());
+    // Nor is one of a clock that was far ahead.
     if let Some(last) = &last
-        && last.claimed_at_us.saturating_add(interval_us) > now_us
+        && last.claimed_at_us.abs_diff(now_us) < interval_us.unsigned_abs()
     {
         return Ok(Claimed::Elsewhere(last.claimed_at_us));
     }
@@ -282,7 +283,7 @@ fn begin_anew(depot: &dyn Depot, journal: &Arc<dyn Journal>, folder: &Path, home
         Ok(false) => return Ok(None),
         Err(trouble) => {
             // It is followed when it answers.
-            tracing::debug!(%trouble, "nobody says whether the journal has what comes next in this store");
+            tracing::warn!(%trouble, "nobody says whether the journal has what comes next in this store");
             return Ok(None);
         }
     }
@@ -325,14 +326,23 @@ fn has_dropped_next(journal: &dyn Journal, position: Position) -> std::result::R
 }
 
 /// Checks that a store is the beginning of the log that the unpacked one is of. If the log was trimmed since, the epoch alone
-/// says so.
+/// says so; a store that is further than it has what the log has not.
 fn goes_on_from(work: &Work, here: Head) -> Result<()> {
     if here.revision == 0 {
         return Ok(());
     }
     let unpacked = Alone::open(work.path())?;
-    let Head { epoch, floor, .. } = unpacked.head();
-    let hash = if here.revision < floor { here.hash } else { unpacked.hash_of(here.revision)? };
+    let Head { epoch, floor, revision, .. } = unpacked.head();
+    if here.revision > revision {
+        let why = format!("the store stands at revision {}, and the snapshot at {revision}", here.revision);
+        return Err(Error::new(Reason::LogDiverged, why));
+    }
+    let hash = if here.revision < floor {
+        tracing::warn!("the log was trimmed past this store: that it is its beginning is said by the epoch alone");
+        here.hash
+    } else {
+        unpacked.hash_of(here.revision)?
+    };
     writer::check_place(&format!("revision {}, as the snapshot has it", here.revision), here, epoch, hash)
 }
 

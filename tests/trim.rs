@@ -402,12 +402,42 @@ async fn until_log(server: &TestServer, what: &str, is_so: impl Fn(&v1::GetLogIn
     .await;
 }
 
-/// The revisions that entries of a log say are the oldest to be kept.
-fn trims(log: &SharedLog) -> Vec<u64> {
+/// What the entries of a log say, the first revision's first.
+fn payloads(log: &SharedLog) -> impl Iterator<Item = EntryPayload> {
     let batches = log.batches().into_iter().map(|batch| Batch::decode(batch.as_slice()).expect("a batch"));
     let entries = batches.flat_map(|batch| batch.entries);
-    let payloads = entries.map(|entry| EntryPayload::decode(entry.payload.as_slice()).expect("a payload"));
-    payloads.filter_map(|payload| payload.trim).map(|trim| trim.before_revision).collect()
+    entries.map(|entry| EntryPayload::decode(entry.payload.as_slice()).expect("a payload"))
+}
+
+/// The revisions that entries of a log say are the oldest to be kept.
+fn trims(log: &SharedLog) -> Vec<u64> {
+    payloads(log).filter_map(|payload| payload.trim).map(|trim| trim.before_revision).collect()
+}
+
+/// The revisions of these entries.
+fn trimmed_at(log: &SharedLog) -> Vec<u64> {
+    (1..).zip(payloads(log)).filter(|(_, payload)| payload.trim.is_some()).map(|(revision, _)| revision).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_jumps_ahead_trims_nothing_before_a_day_has_passed() {
+    let (log, clock) = (SharedLog::default(), Arc::new(FakeClock::on("2023-06-01")));
+    let config = Config { retain_days: Some(3), ..config() };
+    let parts =
+        Parts { journal: Arc::new(log.clone()), clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Parts::default() };
+    let server = TestServer::with(config, parts).await;
+    let filed = async |id: &str| server.file(vec![visit_report(id, "s", "KZ", "AZ", "2023-05-01")]).await.token;
+    let old = filed("old").await;
+    let mut jumped = String::new();
+    for today in ["2023-06-20", "2023-06-21"] {
+        clock.jump_to(today);
+        until_log(&server, "the day", |info| info.day == today).await;
+        jumped = filed(today).await;
+    }
+    until_log(&server, "the trim", |info| info.oldest_token == old).await;
+    let day = read(&jumped).revision - 1;
+    assert!(trimmed_at(&log)[0] >= day, "the day that follows comes first");
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! A store that no server has open: read and changed by the commands that move logs.
+//! A store that no server has open: read and changed by the commands that move logs, and by one that begins anew.
 
 use std::{
     fs::File,

@@ -252,6 +252,16 @@ pub fn revision_at(connection: &Connection, time_us: i64) -> Result<Option<u64>>
     Ok(found.filter(|revision| *revision >= floor))
 }
 
+/// Whether anything was recorded from a time on and before another, in microseconds since 1970, that was not dropped.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn has_recorded(connection: &Connection, from_us: i64, before_us: i64) -> Result<bool> {
+    let sql = "SELECT 1 FROM entries WHERE recorded_at_us >= ?1 AND recorded_at_us < ?2 LIMIT 1";
+    Ok(read::row(connection, sql, [from_us, before_us], |_| Ok(()))?.is_some())
+}
+
 /// Events, bytes and the oldest time of what lies after a revision up to another; three point reads.
 ///
 /// # Errors
