@@ -15,6 +15,7 @@ use attache::{
     telemetry,
 };
 use listenfd::ListenFd;
+use rustix::fs::Mode;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -31,6 +32,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli.command,
         Err(code) => return code,
     };
+    if writes_stores(&command) {
+        // What it keeps is nobody else's to read.
+        rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -61,6 +66,14 @@ fn main() -> ExitCode {
     // What is still read or copied for somebody who has gone is not waited for: the store is closed.
     runtime.shutdown_timeout(LEFT_BEHIND);
     code
+}
+
+/// Whether files that it writes hold what is in a store.
+fn writes_stores(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Serve(_) | Command::Reseed(_) | Command::Migrate(_) | Command::Backup(_) | Command::RestoreBackup(_)
+    )
 }
 
 async fn serve(args: &ServeArgs) -> ExitCode {

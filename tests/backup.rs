@@ -3,7 +3,8 @@
 mod common;
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::Arc,
@@ -13,7 +14,7 @@ use std::{
 use attache::{
     pb::v1::{self, retract_reports_request::Selection},
     serve::Parts,
-    store::{snapshot, verify},
+    store::{self, snapshot, verify},
 };
 use common::{FakeClock, TestServer, config_at, visit_report, watching::*};
 
@@ -80,6 +81,10 @@ async fn a_store_that_is_restored_has_everything_and_is_another_log() {
 
     let restored = restore(&copy, other.path(), None).await;
     assert!(restored.status.success(), "{restored:?}");
+    for file in fs::read_dir(other.path()).unwrap().map(|entry| entry.unwrap().path()).chain([copy]) {
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} is its owner's: {mode:o}", file.display());
+    }
     let sound = verify::folder(other.path()).unwrap();
     assert_eq!((sound.entries, sound.head.revision), (last.revision, last.revision));
     let (server, _) = serve(other.path()).await;
@@ -343,4 +348,21 @@ async fn a_backup_does_not_replace_a_file_unless_it_is_told_to() {
     assert!(attache(&[line.as_slice(), &["--force"]].concat()).await.status.success());
     assert_eq!(fs::read_dir(files.path()).unwrap().count(), 1, "nothing is left beside it");
     server.stop().await;
+}
+
+#[test]
+fn a_store_that_may_not_be_written_is_not_served() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(store::open(folder.path(), &store::Options::default()).unwrap());
+    fs::set_permissions(folder.path().join(store::FILE), Permissions::from_mode(0o444)).unwrap();
+    let mut command = Command::new(ATTACHE);
+    // Root may write everything, unless that is taken from it.
+    if rustix::process::geteuid().is_root() {
+        command = Command::new("setpriv");
+        command.args(["--bounding-set=-dac_override", ATTACHE]);
+    }
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
+    let output = command.output().unwrap();
+    assert!(!output.status.success(), "{output:?}");
+    assert!(said(&output).contains("attache.db cannot be written"), "{output:?}");
 }

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use attache::{pb::v1, serve::Parts};
+use attache::{config::Config, feed, pb::v1, serve::Parts};
 use common::{
     TestServer,
     shared_log::SharedLog,
@@ -72,6 +72,15 @@ async fn a_server_holds_every_guarantee_and_nothing_is_left_standing() {
     // Who did not ask for probes was told of none.
     let told = server.replay(until_caught_up(from_oldest())).await;
     assert!(told.is_empty(), "{told:?}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_snapshots_are_few_watchers_wait_for_their_turn() {
+    let feed = feed::Settings { max_snapshots: 1, ..feed::Settings::default() };
+    let server = TestServer::with(Config { feed, ..common::config() }, Parts::default()).await;
+    let ended = verify(&[&server], SMALL).await;
+    held(&[&server], &ended).await;
     server.stop().await;
 }
 

@@ -97,6 +97,9 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Its file may not be written.
+    #[error("{0} cannot be written: give it, and its folder, to the user that serves it")]
+    ReadOnly(PathBuf),
     /// Nobody waits for it any more.
     #[error("it was given up")]
     GivenUp,
@@ -289,6 +292,10 @@ pub fn lock(folder: &Path) -> Result<File, StoreError> {
 
 fn connect_writer(path: &Path, options: &Options) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)?;
+    // A file that it may not write is opened all the same, and refuses each filing.
+    if connection.is_readonly(rusqlite::MAIN_DB)? {
+        return Err(StoreError::ReadOnly(path.to_owned()));
+    }
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(128);
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;

@@ -205,10 +205,11 @@ impl Watcher {
         if resumes && refuses(&reason) {
             return Ok(false);
         }
-        // The place of a stream that was left is free once its server has noticed. What has no reason is recorded; it
-        // may have been the network.
-        let may_pass = is_retryable(status) || reason.is_empty() || reason == "QUOTA_EXCEEDED";
-        if !resumes || !may_pass || self.failures > MAX_FAILURES {
+        // The place of a stream that was left is free once its server has noticed, that of a snapshot once it was sent. What
+        // has no reason is recorded; it may have been the network.
+        let is_full = reason == "QUOTA_EXCEEDED";
+        let may_pass = is_full || resumes && (is_retryable(status) || reason.is_empty());
+        if !may_pass || self.failures > MAX_FAILURES {
             return Err(status.clone().into());
         }
         let pause = self.pause.take().unwrap_or_else(|| retry::delay(status, self.failures));
