@@ -443,6 +443,10 @@ mod tests {
             }
             Ok(is_next)
         }
+
+        fn keys(&self) -> Answer<Vec<String>> {
+            refused()
+        }
     }
 
     #[test]
