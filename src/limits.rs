@@ -170,7 +170,8 @@ pub const JOURNAL_QUESTIONS: usize = 32;
 pub const SWEEP_ROWS: usize = 32;
 /// The pause between two of them, and between two portions of free pages: filings go on.
 pub const SWEEP_PAUSE: Duration = Duration::from_millis(40);
-/// Pages that were free when something was erased and are written over in one transaction: 8 MiB.
+/// Pages that were free when something was erased and are written over in one transaction: 8 MiB, the last time up to twice
+/// as much. So many stay free meanwhile for whoever files.
 pub const SCRUB_PAGES: u64 = 1024;
 /// Such transactions before a redaction is answered: 64 MiB. The rest is written over behind the answer.
 pub const SCRUBS_AT_ONCE: u32 = 8;

@@ -22,7 +22,7 @@ use crate::{
         self, Head, Home, Store,
         alone::Alone,
         packed::{self, Work},
-        snapshot, verify,
+        scrub, snapshot, verify,
     },
     tasks::asking,
     writer::{self, Writer},
@@ -187,7 +187,8 @@ fn give_back(shelf: &dyn Shelf, claimed_at_us: i64, last: SnapshotClaim) {
 ///
 /// # Errors
 ///
-/// If the copy is not sound, or not of the journal's log, or any of it cannot be done, or it is given up.
+/// If the copy is not sound, or not of the journal's log, or has free pages that are to be written over, or any of it cannot
+/// be done, or it is given up.
 fn put(
     journal: &dyn Journal,
     depot: &dyn Depot,
@@ -199,8 +200,11 @@ fn put(
     if is_there(depot, revision)? {
         return Ok(None);
     }
+    check_scrubbed(folder)?;
     let work = Work::begin(folder, packed::SNAPSHOT)?;
     let head = work.copy(folder, given_up)?;
+    // Something may have been erased before the copy began.
+    check_scrubbed(work.path())?;
     // And again: it may be of a later revision, and another replica may have been quicker.
     if is_there(depot, head.revision)? {
         return Ok(None);
@@ -211,6 +215,14 @@ fn put(
     old.truncate(old.len().saturating_sub(SNAPSHOTS_KEPT));
     remove(depot, old)?;
     Ok(Some((stored, head)))
+}
+
+/// Refuses a store whose free pages may have what was erased: a copy takes them along, and this replica alone knows of its own.
+fn check_scrubbed(folder: &Path) -> Result<()> {
+    match scrub::is_under_way(folder)? {
+        true => Err(Error::internal("free pages, which may have what was erased, are not all written over yet")),
+        false => Ok(()),
+    }
 }
 
 fn is_there(depot: &dyn Depot, revision: u64) -> Result<bool> {
@@ -468,5 +480,17 @@ mod tests {
         assert_eq!(put(&Embedded, &Full(0), folder.path(), 17, &CancellationToken::new()).unwrap(), None);
         let refused = put(&Embedded, &Full(1), folder.path(), 17, &CancellationToken::new()).unwrap_err();
         assert!(refused.message.contains("it takes nothing"), "{refused}");
+    }
+    #[test]
+    fn no_snapshot_is_made_while_free_pages_may_have_what_was_erased() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_store, write) = store::open(folder.path(), &Options::default()).unwrap();
+        let old = "CREATE TABLE old (words BLOB); INSERT INTO old VALUES (zeroblob(64 * 8192)); DROP TABLE old";
+        write.connection.execute_batch(old).unwrap();
+        scrub::begin(&write.connection).unwrap();
+        let refused = || put(&Embedded, &Full(1), folder.path(), 17, &CancellationToken::new()).unwrap_err();
+        assert!(refused().message.contains("not all written over yet"), "{}", refused());
+        while scrub::some(&write.connection, 4).unwrap() {}
+        assert!(refused().message.contains("it takes nothing"), "{}", refused());
     }
 }

@@ -38,7 +38,7 @@ fn sleep(time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
 /// this server left is found when it begins.
 async fn forget(store: &Store, writer: &Writer) {
     let mut heads = store.follow_head();
-    let mut forgotten = 0;
+    let (mut forgotten, mut wrote) = (0, false);
     loop {
         let moved = heads.wait_for(|head| head.redacted > forgotten).await.map(|head| head.redacted);
         let Ok(redacted) = moved else { return std::future::pending().await };
@@ -52,8 +52,14 @@ async fn forget(store: &Store, writer: &Writer) {
             Err(_) => return std::future::pending().await,
         }
         match writer.scrub().await {
-            Ok(true) => tokio::time::sleep(SWEEP_PAUSE).await,
+            Ok(true) => {
+                wrote = true;
+                tokio::time::sleep(SWEEP_PAUSE).await;
+            }
+            // Nothing was to be done if the writer did it all, or more parts of what is erased are to come.
+            Ok(false) if !wrote => forgotten = redacted,
             Ok(false) => {
+                wrote = false;
                 tracing::info!(redacted, "no free page is left to be written over");
                 forgotten = redacted;
             }

@@ -90,7 +90,8 @@ fn text(answer: &RedactResponse, dry_run: bool) -> String {
 }
 
 /// What no server reaches.
-const COPIES: &str = "backups made before, and attache.schema-N.bak files beside stores, still have it: delete them";
+const COPIES: &str = "backups made before, and attache.schema-N.bak files and attache-behind-N folders beside stores, \
+                      still have it: delete them";
 
 fn erased(answer: &RedactResponse, dry_run: bool) -> String {
     let RedactResponse { reports, revisions, remaining, journal_until, journal_keeps, .. } = answer;
@@ -154,6 +155,7 @@ mod tests {
         let reports = vec!["visits/a/reports/b".to_owned()];
         let answer = RedactResponse { reports, revisions: 3, ..RedactResponse::default() };
         assert!(text(&answer, false).ends_with(COPIES), "{}", text(&answer, false));
+        assert!(COPIES.contains("attache-behind-N"), "stores that were put aside too");
         assert!(!text(&answer, true).contains("backups"));
         assert_eq!(text(&RedactResponse::default(), false), "nothing to erase");
     }

@@ -642,10 +642,15 @@ impl WriteStore {
         };
         let cut = truncate();
         let cut = self.connection.busy_timeout(BUSY_TIMEOUT).and(cut);
-        cut.unwrap_or_else(|error: rusqlite::Error| {
+        let is_cut = cut.unwrap_or_else(|error: rusqlite::Error| {
             tracing::warn!(%error, "the write-ahead log could not be emptied of what was erased");
             false
-        })
+        });
+        // No more is written over until it is, so what was taken must not keep the room that whoever files needs.
+        if !is_cut && let Err(error) = scrub::make_room(&self.connection, SCRUB_PAGES) {
+            tracing::warn!(%error, "pages that were taken to be written over keep their room for now");
+        }
+        is_cut
     }
 
     /// Who copies the write-ahead log back beside the writer, on a thread that it is to be given. Without one the writer

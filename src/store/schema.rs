@@ -116,7 +116,10 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
-    use crate::{pb::v1, store::coverage};
+    use crate::{
+        pb::v1,
+        store::{coverage, scrub},
+    };
 
     const FIRST: Step =
         Step::sql("CREATE TABLE things (name TEXT NOT NULL) STRICT; INSERT INTO things VALUES ('kept')");
@@ -190,6 +193,23 @@ mod tests {
         let [m] = kept.as_slice() else { panic!("{kept:?}") };
         assert_eq!((m.r#type, m.element.as_str(), m.revision, m.index, m.subject.as_str()), (20, "e", 3, 4, ""));
         assert_eq!(m.detail_digest, [5]);
+    }
+
+    #[test]
+    fn free_pages_of_a_file_that_erased_something_before_they_were_written_over_are_written_over() {
+        for (redacted, is_due) in [(0, false), (7, true)] {
+            let folder = tempfile::tempdir().unwrap();
+            let (mut connection, file) = open(&folder);
+            let before = MIGRATIONS.iter().position(|step| step.sql.contains("CREATE TABLE scrub")).unwrap();
+            migrate_by(&MIGRATIONS[..before], &mut connection, &file).unwrap();
+            let sql = "INSERT INTO log_state (id, epoch, position, revision, hash, recorded_at_us, redacted)
+                       VALUES (1, x'', 7, 7, x'', 0, ?1)";
+            connection.execute(sql, [redacted]).unwrap();
+            let old = "CREATE TABLE old (words BLOB); INSERT INTO old VALUES (zeroblob(100000)); DROP TABLE old";
+            connection.execute_batch(old).unwrap();
+            migrate(&mut connection, &file).unwrap();
+            assert_eq!(scrub::left(&connection).unwrap() > 0, is_due);
+        }
     }
 
     #[test]

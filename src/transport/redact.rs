@@ -94,10 +94,7 @@ pub(super) async fn redact(
         remaining_revisions: redacted.left,
         remaining: answer.remaining.saturating_add(left),
         revision: answer.revision,
-        journal_until: app
-            .snapshots
-            .filter(|_| has_journal)
-            .map(|every| clock::timestamp(until(app, every, free_bytes_left > 0))),
+        journal_until: app.snapshots.filter(|_| has_journal).map(|every| clock::timestamp(until(app, every))),
         journal_keeps: has_journal && app.snapshots.is_none(),
         token: answer.head.token().encode(),
     })
@@ -126,10 +123,10 @@ async fn named(app: &Arc<App>, source: String, person: RecordName) -> Result<(Ve
 }
 
 /// When snapshots that have what is erased are gone, and the journal is purged of it: after as many newer ones as are kept.
-/// One is made if anything was recorded since the last, which the registry's day sees to. A copy takes free pages along:
-/// one that is made before they are written over counts as one from before.
-fn until(app: &App, every: Duration, has_free_pages: bool) -> i64 {
+/// One is made if anything was recorded since the last, which the registry's day sees to. It is put off while the replica
+/// whose turn it is writes free pages over, and how many that has nobody knows here: one more is counted.
+fn until(app: &App, every: Duration) -> i64 {
     let every = i64::try_from(every.as_micros()).unwrap_or(i64::MAX).max(clock::DAY_US);
-    let snapshots = i64::try_from(SNAPSHOTS_KEPT + usize::from(has_free_pages)).unwrap_or(i64::MAX);
+    let snapshots = i64::try_from(SNAPSHOTS_KEPT + 1).unwrap_or(i64::MAX);
     app.clock.now_us().saturating_add(every.saturating_mul(snapshots))
 }

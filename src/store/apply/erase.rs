@@ -66,6 +66,11 @@ fn erase_report(connection: &Connection, redaction: &Redact, report: &ReportName
     if through == 0 {
         return connection.prepare_cached("DELETE FROM erasing WHERE report = ?1")?.execute([name]).map(drop);
     }
+    // Made again from a log that has lost the earlier filings, the report begins with the first that is left.
+    let sql = "UPDATE reports SET created_at_us = (SELECT min(recorded_at_us) FROM reports
+                   WHERE record = (SELECT id FROM records WHERE name = ?1) AND name = ?2)
+               WHERE record = (SELECT id FROM records WHERE name = ?1) AND name = ?2";
+    connection.prepare_cached(sql)?.execute(params![report.record.as_str(), name])?;
     let sql = "INSERT OR REPLACE INTO erasing (report, through, until) VALUES (?1, ?2, ?3)";
     connection.prepare_cached(sql)?.execute(params![name, through, until]).map(drop)
 }
@@ -142,4 +147,37 @@ pub fn planned(
     redact::erase(&mut payload, redaction, &erasure, by);
     erasure.payload_digest = blake3::hash(&payload.encode_to_vec()).as_bytes().to_vec();
     Ok(erasure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{self, OPEN, Options};
+
+    #[test]
+    fn between_parts_a_report_was_created_when_the_first_of_what_is_left_was_recorded() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_store, write) = store::open(folder.path(), &Options::default()).unwrap();
+        let connection = &write.connection;
+        let record = "INSERT INTO records (id, name, created_at_us) VALUES (1, 'visits/a', 10)";
+        connection.execute_batch(record).unwrap();
+        let file = |name: &str, from: i64, to: i64, recorded_at_us: i64| {
+            let sql = "INSERT INTO reports (record, name, source, publisher, from_revision, to_revision, created_at_us,
+                       recorded_at_us, etag, body) VALUES (1, ?1, 'sources/s', '', ?2, ?3, 10, ?4, '', x'')";
+            connection.execute(sql, params![name, from, to, recorded_at_us]).unwrap();
+        };
+        let (erased, other) = ("visits/a/reports/leak", "visits/a/reports/ministry");
+        file(erased, 1, 5, 10);
+        file(other, 2, OPEN, 20);
+        file(erased, 5, 9, 50);
+        file(erased, 9, OPEN, 90);
+        let part = Redact { through: 4, ..Redact::default() };
+        erase_report(connection, &part, &erased.parse().unwrap()).unwrap();
+        let sql = "SELECT name, from_revision, created_at_us FROM reports ORDER BY from_revision";
+        let mut statement = connection.prepare(sql).unwrap();
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let found = statement.query_map([], row).unwrap().collect::<Result<Vec<(String, i64, i64)>>>().unwrap();
+        let expected = [(other, 2, 10), (erased, 5, 50), (erased, 9, 50)];
+        assert_eq!(found, expected.map(|(name, from, created)| (name.to_owned(), from, created)));
+    }
 }

@@ -4,3 +4,5 @@ CREATE TABLE scrub (
     id INTEGER PRIMARY KEY,
     zeros BLOB NOT NULL
 ) STRICT;
+-- What was erased before there was this table may be on pages that were free then.
+INSERT INTO scrub (id, zeros) SELECT 0, zeroblob(2048) FROM log_state WHERE redacted > 0;

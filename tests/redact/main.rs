@@ -1,22 +1,23 @@
 //! Redaction: what is erased is nowhere any more, on no replica; everything else reads as before, the chain still verifies,
 //! and everybody who watches is told.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod free_pages;
+mod parts;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use attache::{
-    limits::{MAX_REDACTED_REVISIONS, SCRUB_PAGES, SCRUBS_AT_ONCE},
     pb::v1::{self, EventType, RetractionReason, as_of, redact_request::What, retract_reports_request::Selection},
     serve::Parts,
-    store::{self, Options, scrub, verify},
+    store::{self, Options, verify},
 };
 use common::{
     FakeClock, TestServer, config, config_at, scribe::Scribe, shared_log::SharedLog, source, visit_report,
     visit_report_of, watching::*,
 };
 use rusqlite::Connection;
-use tokio::task::JoinSet;
 use tonic::{Code, Status};
 
 /// A word that stands in no other text of these tests.
@@ -591,214 +592,4 @@ async fn a_report_may_be_filed_again_after_it_was_erased() {
     verify::folder(folder.path()).expect("the chain verifies");
     let (_store, write) = store::open(folder.path(), &Options::default()).expect("it opens");
     assert_eq!(write.head().redacted, done.revision);
-}
-
-/// Filings about a record beside the first report: a few more than one entry erases some of.
-const RESTING: usize = MAX_REDACTED_REVISIONS + 40;
-
-/// A record that rests on a report from its first revision on, though others file about it again and again: what was
-/// answered, in the order of revisions.
-async fn much_rests_on_one(server: &TestServer) -> Vec<v1::FileReportsResponse> {
-    let mut filed = vec![server.file(vec![telling("a", "leak", SECRET)]).await];
-    while filed.len() <= RESTING {
-        let mut at_once = JoinSet::new();
-        for number in filed.len()..=RESTING.min(filed.len() + 100) {
-            let reports = vec![telling("a", "ministry", &format!("Other {number}"))];
-            let (mut filing, request) = (server.filing(), v1::FileReportsRequest { reports, ..Default::default() });
-            at_once.spawn(async move { filing.file_reports(request).await.expect("it is filed").into_inner() });
-        }
-        filed.extend(at_once.join_all().await);
-    }
-    filed.sort_by_key(|answer| answer.revision);
-    filed
-}
-
-/// What a visit is as of a position, or why it is not there.
-async fn stood(server: &TestServer, token: &str) -> Result<Option<v1::Visit>, String> {
-    let as_of = Some(v1::AsOf { position: Some(as_of::Position::Token(token.to_owned())) });
-    let get = v1::GetVisitRequest { name: "visits/a".into(), as_of, ..Default::default() };
-    server.registry().get_visit(get).await.map(|r| r.into_inner().visit).map_err(|why| reason(&why))
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_report_on_which_more_rests_than_one_entry_erases_goes_in_parts_the_oldest_first() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let server = serve(folder.path()).await;
-    let filed = much_rests_on_one(&server).await;
-    let (first, reached) = (&filed[0].token, &filed[MAX_REDACTED_REVISIONS - 1].token);
-    let (next, last) = (&filed[MAX_REDACTED_REVISIONS].token, &filed[RESTING].token);
-    let later = (stood(&server, next).await, stood(&server, last).await);
-    assert!(format!("{:?}", later.0).contains(SECRET) && format!("{:?}", later.1).contains(SECRET), "they rest on it");
-
-    let planned = ask(&server, Some(report_of("a", "leak")), true).await.expect("a dry run");
-    assert_eq!(planned.revisions + planned.remaining_revisions, filed.len() as u64, "a dry run says how many");
-    let part = redact(&server, report_of("a", "leak")).await;
-    let facts = |r: &v1::RedactResponse| (r.reports.clone(), r.revisions, r.remaining, r.remaining_revisions);
-    assert_eq!(facts(&part), facts(&planned), "as the dry run said");
-    assert_eq!((part.revisions, part.remaining), (MAX_REDACTED_REVISIONS as u64, 1));
-
-    // What was reached is gone, what is later reads as before, and what stands now does not rest on it.
-    for token in [first, reached] {
-        assert_eq!(stood(&server, token).await, Err("RECORD_REDACTED".to_owned()));
-    }
-    assert_eq!((stood(&server, next).await, stood(&server, last).await), later);
-    let now = stood(&server, &part.token).await;
-    assert!(now.is_ok() && !format!("{now:?}").contains(SECRET), "{now:?}");
-    // Nor is the report itself there any more, whatever is asked.
-    let list = v1::ListReportsRequest { parent: "visits/a".into(), show_withdrawn: true, ..Default::default() };
-    let listed = server.registry().list_reports(list).await.expect("reports").into_inner().reports;
-    assert!(!listed.is_empty() && !format!("{listed:?}").contains(SECRET));
-
-    // Whoever asks again after the server was down goes on.
-    server.stop().await;
-    verify::folder(folder.path()).expect("the chain verifies in between");
-    let server = serve(folder.path()).await;
-    let done = redact(&server, report_of("a", "leak")).await;
-    assert_eq!((done.revisions, done.remaining, done.remaining_revisions), (planned.remaining_revisions, 0, 0));
-    let positions = [first, reached, next, last].map(Clone::clone);
-    let said = everything_said(&server, &positions).await.to_lowercase();
-    assert_eq!(said.find(&SECRET.to_lowercase()), None);
-    let status = ask(&server, Some(report_of("a", "leak")), false).await.expect_err("nothing is left of it");
-    assert_eq!(reason(&status), "RECORD_NOT_FOUND");
-    server.stop().await;
-    assert!(!is_stored(folder.path(), SECRET), "no file has it");
-    assert_eq!(verify::folder(folder.path()).expect("the chain verifies").redacted, filed.len() as u64);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_replica_goes_on_with_the_parts_where_one_was_left() {
-    let log = SharedLog::default();
-    let (here, there) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
-    let (a, b) = (replica(&log, here.path()).await, replica(&log, there.path()).await);
-    let count = much_rests_on_one(&a).await.len() as u64;
-    let part = redact(&a, report_of("a", "leak")).await;
-    let applied = async |server: &TestServer, token: String| {
-        let read = v1::GetVisitRequest { name: "visits/a".into(), at_least: Some(token), ..Default::default() };
-        server.registry().get_visit(read).await.expect("it arrives there");
-    };
-    applied(&b, part.token).await;
-    let done = redact(&b, report_of("a", "leak")).await;
-    assert_eq!((part.revisions + done.revisions, done.remaining), (count, 0));
-    applied(&a, done.token).await;
-    assert_eq!(everything(&a).await, everything(&b).await);
-    for (server, folder) in [(a, &here), (b, &there)] {
-        server.stop().await;
-        assert!(!is_stored(folder.path(), SECRET));
-        assert_eq!(verify::folder(folder.path()).expect("it is sound").redacted, count);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_begun_is_finished_in_a_log_that_was_copied_in_between() {
-    let (folder, files, other) = (
-        tempfile::tempdir().expect("a folder"),
-        tempfile::tempdir().expect("a folder"),
-        tempfile::tempdir().expect("a folder"),
-    );
-    let server = serve(folder.path()).await;
-    let count = much_rests_on_one(&server).await.len() as u64;
-    assert_eq!(redact(&server, report_of("a", "leak")).await.remaining, 1);
-    // Made again from the log up to here: the filing itself is erased there already.
-    let last = server.file(vec![telling("b", "ministry", "Other")]).await;
-    server.file(vec![telling("b", "ministry", "Another")]).await;
-    let copy = files.path().join("backup.db.zst");
-    attache(vec!["backup".into(), shown(&copy), "--server".into(), server.address.clone()]).await;
-    server.stop().await;
-    let (data, to) = (shown(other.path()), last.token);
-    attache(vec!["restore-backup".into(), shown(&copy), "--data-dir".into(), data, "--to".into(), to]).await;
-    let server = serve(other.path()).await;
-    assert!(everything_said(&server, &[]).await.contains(SECRET), "what is later rests on it there too");
-    // Nothing says any more whom it named: what was begun of a source is finished with whatever is asked of it.
-    let about = v1::FiledAbout { source: "sources/leak".into(), person: "persons/anybody".into() };
-    let done = redact(&server, What::FiledAbout(about)).await;
-    assert_eq!((done.reports.as_slice(), done.remaining), (&["visits/a/reports/leak".to_owned()][..], 0));
-    assert_eq!(done.revisions, count - MAX_REDACTED_REVISIONS as u64);
-    assert_eq!(everything_said(&server, &[]).await.to_lowercase().find(&SECRET.to_lowercase()), None);
-    server.stop().await;
-    assert!(!is_stored(other.path(), SECRET), "no file has it");
-    verify::folder(other.path()).expect("the chain verifies");
-}
-
-/// A word that stood in the file before anything was filed.
-const LITTER: &str = "Vorrzylbane";
-const PAGE_BYTES: u64 = 8192;
-
-/// Leaves so many pages in the file of a store free that have a word all over, as pages had before they were written over;
-/// nobody has it open.
-fn litter(folder: &Path, pages: u64) {
-    let mut file = Connection::open(folder.join(store::FILE)).expect("the store");
-    file.pragma_update(None, "secure_delete", "OFF").expect("it leaves what it drops");
-    let words = LITTER.repeat((PAGE_BYTES * 64) as usize / LITTER.len());
-    let once = file.transaction().expect("a transaction");
-    once.execute_batch("CREATE TABLE old (words TEXT)").expect("a table");
-    for _ in 0..pages / 64 {
-        once.execute("INSERT INTO old VALUES (?1)", [&words]).expect("a row");
-    }
-    once.commit().expect("it is there");
-    file.execute_batch("DROP TABLE old").expect("it is dropped");
-}
-
-/// Does something with a store as its writer has it, and empties its write-ahead log.
-fn writing<T>(folder: &Path, options: &Options, work: impl FnOnce(&Connection) -> T) -> T {
-    let (_store, write) = store::open(folder, options).expect("the store opens");
-    let done = work(&write.connection);
-    assert!(write.cut_log(), "nobody reads it");
-    done
-}
-
-fn free_pages(connection: &Connection) -> u64 {
-    connection.pragma_query_value(None, "freelist_count", |row| row.get(0)).expect("a number")
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_free_page_is_written_over_portion_by_portion_however_often_that_is_interrupted() {
-    const PORTION: u64 = 16;
-    let folder = tempfile::tempdir().expect("a folder");
-    serve(folder.path()).await.stop().await;
-    litter(folder.path(), 256);
-    assert!(is_stored(folder.path(), LITTER), "it stands on free pages");
-    // The file may not grow by a page meanwhile.
-    let size = fs::metadata(folder.path().join(store::FILE)).expect("the store").len();
-    let options = Options { max_bytes: Some(size), ..Options::default() };
-    let before = writing(folder.path(), &options, |connection| {
-        scrub::begin(connection).expect("it is noted");
-        let free = free_pages(connection);
-        assert_eq!(scrub::left(connection).expect("a number"), free * PAGE_BYTES);
-        free
-    });
-    assert!(before >= 256, "{before}");
-    // Each portion as after a restart.
-    let mut portions = 0;
-    while writing(folder.path(), &options, |connection| scrub::some(connection, PORTION).expect("a portion")) {
-        portions += 1;
-        assert!(portions > 1 || is_stored(folder.path(), LITTER), "one portion is not all");
-    }
-    assert!(portions >= before / PORTION, "{portions}");
-    assert!(!is_stored(folder.path(), LITTER), "no file has it");
-    let after = writing(folder.path(), &options, |connection| {
-        assert_eq!(scrub::left(connection).expect("a number"), 0);
-        free_pages(connection)
-    });
-    assert_eq!(after, before, "all are given back");
-    verify::folder(folder.path()).expect("the store is sound");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn free_pages_beyond_those_that_an_answer_waits_for_are_written_over_behind_it() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let server = serve(folder.path()).await;
-    server.file(vec![telling("a", "leak", SECRET)]).await;
-    server.stop().await;
-    litter(folder.path(), SCRUB_PAGES * (u64::from(SCRUBS_AT_ONCE) + 2));
-    let server = serve(folder.path()).await;
-    redact(&server, report_of("a", "leak")).await;
-    // Whoever asks is told how far it came.
-    let about = || What::FiledAbout(v1::FiledAbout { source: "sources/leak".into(), person: "persons/x".into() });
-    let none_is_left =
-        async { while ask(&server, Some(about()), true).await.expect("an answer").free_bytes_left > 0 {} };
-    patiently("the last free page", none_is_left).await;
-    server.stop().await;
-    writing(folder.path(), &Options::default(), |_| {});
-    assert!(!is_stored(folder.path(), LITTER) && !is_stored(folder.path(), SECRET), "no file has it");
-    verify::folder(folder.path()).expect("the store is sound");
 }
