@@ -98,7 +98,7 @@ async fn serve(args: &ServeArgs) -> ExitCode {
         Ok(server) => server,
         Err(error) => {
             output::note(&error.message);
-            return ExitCode::FAILURE;
+            return if serve::is_told_wrong(&error) { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE };
         }
     };
     announce(&server);

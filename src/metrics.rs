@@ -53,6 +53,8 @@ pub struct Metrics {
     refusals: Family<Refusal, Counter>,
     /// How the files of TLS and access were read again.
     reloads: Family<Reload, Counter>,
+    /// Whether what was read last was refused: 1 or 0.
+    reload_failed: Family<Held, Level>,
     connections: Level,
     /// What is asked of the parts when the numbers are read.
     pub levels: Levels,
@@ -111,6 +113,13 @@ struct Reload {
     outcome: &'static str,
 }
 
+/// Labels of what is read again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Held {
+    /// `certificate` or `rules`.
+    what: &'static str,
+}
+
 /// What the writer counts: groups of filings, each one transaction.
 #[derive(Debug, Clone)]
 pub struct Writing {
@@ -124,6 +133,8 @@ pub struct Writing {
     pub commit: Histogram,
     /// Groups that another replica's batch outran.
     pub conflicts: Counter,
+    /// What was refused for lack of room: filings, trims, redactions, commits of cursors.
+    pub full: Counter,
 }
 
 impl Default for Writing {
@@ -134,6 +145,7 @@ impl Default for Writing {
             apply: seconds(),
             commit: seconds(),
             conflicts: Counter::default(),
+            full: Counter::default(),
         }
     }
 }
@@ -185,6 +197,8 @@ pub struct Levels {
     pub store_bytes: Level,
     /// See `store_bytes`.
     pub wal_bytes: Level,
+    /// The bytes that the store's file may have; not known where the disk alone sets a limit.
+    pub store_limit: Known,
     /// When the certificate in force ends, in seconds since 1970; not known without TLS.
     pub certificate_ends: Known,
 }
@@ -249,12 +263,18 @@ impl Metrics {
         registry.register("refusals", help, refusals.clone());
         let reloads = Family::<Reload, Counter>::default();
         registry.register("reloads", "How files of TLS and access were read again", reloads.clone());
+        let reload_failed = Family::<Held, Level>::default();
+        let help = "Whether what was read last of files of TLS and access was refused, 1, or not, 0";
+        registry.register("reload_failed", help, reload_failed.clone());
         // What has not happened yet is told as nothing: an alarm sees the first time.
         for reason in ["CREDENTIAL_MISSING", "CREDENTIAL_EXPIRED", "ROLE_REQUIRED", "QUOTA_EXCEEDED", "OVERLOADED"] {
             drop(refusals.get_or_create(&Refusal { reason }));
         }
-        for (what, outcome) in ["certificate", "rules"].into_iter().flat_map(|w| ["read", "refused"].map(|o| (w, o))) {
-            drop(reloads.get_or_create(&Reload { what, outcome }));
+        for what in ["certificate", "rules"] {
+            for outcome in ["read", "refused"] {
+                drop(reloads.get_or_create(&Reload { what, outcome }));
+            }
+            drop(reload_failed.get_or_create(&Held { what }));
         }
         let connections = Level::default();
         registry.register("connections", "Connections that are open", connections.clone());
@@ -262,7 +282,7 @@ impl Metrics {
         feeding.register(&mut registry);
         caching.register(&mut registry);
         let levels = Levels::registered(&mut registry);
-        Self { registry, calls, other, refusals, reloads, connections, levels }
+        Self { registry, calls, other, refusals, reloads, reload_failed, connections, levels }
     }
 
     /// Counts an answer to a call, named `package.Service/Method`.
@@ -290,8 +310,9 @@ impl Metrics {
         self.refusals.get_or_create(&Refusal { reason }).inc();
     }
 
-    /// Counts a reload of one thing.
+    /// Counts a reload of one thing, and tells from now on whether it was refused.
     pub fn reloaded(&self, what: &'static str, read: bool) {
+        self.reload_failed.get_or_create(&Held { what }).set(i64::from(!read));
         self.reloads.get_or_create(&Reload { what, outcome: if read { "read" } else { "refused" } }).inc();
     }
 
@@ -316,6 +337,8 @@ impl Writing {
         registry.register_with_unit("group_commit", help, Unit::Seconds, self.commit.clone());
         let help = "Groups that were decided again because another replica's batch came before";
         registry.register("group_conflicts", help, self.conflicts.clone());
+        let help = "Filings, trims, redactions and commits of cursors that were refused for lack of room";
+        registry.register("storage_full", help, self.full.clone());
     }
 }
 
@@ -350,6 +373,8 @@ impl Levels {
         level("ring_bytes", "Bytes of the feed's ring", &levels.ring_bytes);
         level("store_bytes", "Bytes of the store's file", &levels.store_bytes);
         level("wal_bytes", "Bytes of the store's write-ahead log", &levels.wal_bytes);
+        let help = "Bytes that the store's file may have; not where the disk alone sets a limit";
+        registry.register("store_limit_bytes", help, levels.store_limit.0.clone());
         let help = "When the newest revision was recorded, in seconds since 1970";
         registry.register_with_unit("recorded_at", help, Unit::Seconds, levels.recorded_at.clone());
         let help =

@@ -32,7 +32,7 @@ use crate::{
     security::Security,
     snapshots,
     store::{
-        self, Home, Options, Store, Sync, aside,
+        self, Head, Home, Options, Store, Sync, aside,
         log::{self, Depth},
         snapshot,
     },
@@ -147,6 +147,10 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
     .await?;
     let loaded =
         if config.sample { Some(load_sample(&store, &writer, clock::day(clock.now_us())).await?) } else { None };
+    if let Some(bytes) = config.max_store_bytes {
+        metrics.levels.store_limit.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+    tell_of_start(config, &store.head());
     let app = App::new(store, writer, hub, journal, tasks, clock, metrics)
         .with_snapshots(config.snapshots)
         .with_calls(config.max_calls, config.max_public_streams);
@@ -177,6 +181,25 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         snapshots: config.snapshots,
         _temporary: temporary,
     })
+}
+
+/// Whether a server did not start because of what it was told, or of files that this names: another start does not make
+/// that right.
+#[must_use]
+pub fn is_told_wrong(error: &Error) -> bool {
+    error.reason == Reason::FieldInvalid
+}
+
+/// Says what is served, and by which version.
+fn tell_of_start(config: &Config, head: &Head) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        epoch = %head.epoch,
+        revision = head.revision,
+        position = head.position,
+        journal = if config.journal.is_some() { "jetstream" } else { "embedded" },
+        "the store is served"
+    );
 }
 
 /// What secures the server, as its files say now.

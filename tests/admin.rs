@@ -5,7 +5,8 @@ mod common;
 use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path, sync::Arc};
 
 use attache::{
-    config::{AdminPort, Config, Security, TlsFiles},
+    access::{Allowance, Policy},
+    config::{AccessRules, AdminPort, Config, Security, TlsFiles},
     limits::CERTIFICATE_ENDS_SOON,
     pb::v1,
     serve::{self, Parts},
@@ -21,6 +22,11 @@ use tokio::{
 
 /// Told where there is a certificate alone.
 const CERTIFICATE_ENDS: &str = "attache_certificate_expires_timestamp_seconds";
+/// Told where there is an allowance alone.
+const STORE_LIMIT: &str = "attache_store_limit_bytes";
+/// Whether what was read last was refused.
+const CERTIFICATE_FAILED: &str = "attache_reload_failed{what=\"certificate\"}";
+const RULES_FAILED: &str = "attache_reload_failed{what=\"rules\"}";
 
 /// A server with an admin port on a port the system picks.
 struct Observed {
@@ -150,6 +156,28 @@ async fn what_is_counted_is_what_happened() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn what_a_full_store_refuses_is_counted_and_its_allowance_is_told() {
+    // The tables take about a third of it.
+    let server = Observed::with(Config { max_store_bytes: Some(900_000), ..common::config() }).await;
+    assert_eq!(server.number(STORE_LIMIT).await, 900_000.0);
+    assert_eq!(server.number("attache_storage_full_total").await, 0.0);
+    let mut filing = v1::filing_service_client::FilingServiceClient::connect(server.address.clone()).await.unwrap();
+    let mut refused = None;
+    for number in 0..5000 {
+        let reports = vec![visit_report(&format!("v{number}"), "s", "KZ", "AZ", "2023-05-01")];
+        refused = filing.file_reports(v1::FileReportsRequest { reports, ..Default::default() }).await.err();
+        if refused.is_some() {
+            break;
+        }
+    }
+    let refused = refused.expect("it is full at some time");
+    assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused:?}");
+    assert!(server.number("attache_storage_full_total").await >= 1.0);
+    assert_eq!(server.number("attache_filing").await, 1.0, "this alone would not tell");
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_find_no_room_are_counted_and_the_admin_port_goes_on() {
     let server = Observed::with(Config { max_calls: 1, ..common::config() }).await;
@@ -231,9 +259,36 @@ async fn the_end_of_the_certificate_in_force_is_told_or_of_its_chain_if_that_end
     certify(folder.path(), [2093, 2092]);
     common::reload(&server.reloader).await;
     assert_eq!(server.number(CERTIFICATE_ENDS).await, end_of(2092));
+    assert_eq!(server.number(CERTIFICATE_FAILED).await, 0.0);
     fs::write(folder.path().join("server.crt"), "no certificate").unwrap();
     common::reload(&server.reloader).await;
     assert_eq!(server.number(CERTIFICATE_ENDS).await, end_of(2092), "the former stays in force");
+    assert_eq!(server.number(CERTIFICATE_FAILED).await, 1.0);
+    certify(folder.path(), [2094, 2094]);
+    common::reload(&server.reloader).await;
+    assert_eq!(server.number(CERTIFICATE_FAILED).await, 0.0, "it was repaired");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn that_rules_were_refused_is_told_until_they_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = folder.path().join("tokens.toml");
+    fs::write(&tokens, "").unwrap();
+    let access = AccessRules {
+        tokens: Some(tokens.clone()),
+        jwt: None,
+        policy: Policy::default(),
+        allowance: Allowance::default(),
+    };
+    let security = Security { access: Some(access), ..Security::default() };
+    let server = Observed::with(Config { security, ..common::config() }).await;
+    for (text, failed) in [("", 0.0), ("no tokens", 1.0), ("", 0.0)] {
+        fs::write(&tokens, text).unwrap();
+        common::reload(&server.reloader).await;
+        assert_eq!(server.number(RULES_FAILED).await, failed, "{text:?}");
+        assert_eq!(server.number(CERTIFICATE_FAILED).await, 0.0);
+    }
     server.stop().await;
 }
 
@@ -254,9 +309,10 @@ async fn alarms_and_dashboards_ask_for_numbers_that_there_are() {
     let mut told = server.names().await;
     server.stop().await;
     assert!(!told.contains(CERTIFICATE_ENDS), "there is none, and no end of it");
+    assert!(!told.contains(STORE_LIMIT), "the disk is the limit");
     let folder = tempfile::tempdir().unwrap();
     certify(folder.path(), [2090, 2090]);
-    let server = Observed::with(secured(folder.path())).await;
+    let server = Observed::with(Config { max_store_bytes: Some(1 << 30), ..secured(folder.path()) }).await;
     told.extend(server.names().await);
     for file in ["rules.yaml", "tests.yaml", "dashboard.json"] {
         let asked = numbers_in(file);

@@ -1,4 +1,5 @@
-//! What a line of the log says of its request: which one it was, and which trace it belongs to.
+//! What a line of the log says of its request: which one it was, and which trace it belongs to; and what the first says of the
+//! server.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -18,11 +19,11 @@ impl Drop for Server {
     }
 }
 
-/// A server whose every request is logged when it is answered, and its address.
-fn serve() -> (Server, String) {
+/// A server that logs as JSON, and its address.
+fn serve(filter: &str) -> (Server, String) {
     let mut command = Command::new(ATTACHE);
     command.args(["serve", "--in-memory", "--admin", "none", "--listen", "127.0.0.1:0"]);
-    command.args(["--log", "warn,attache::transport=debug", "--log-format", "json"]);
+    command.args(["--log", filter, "--log-format", "json"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut server = Server(command.spawn().unwrap());
     let mut line = String::new();
@@ -38,21 +39,22 @@ fn ask(address: &str, traceparent: &str) {
     assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
 }
 
-/// The spans of the request that a line of JSON tells of, if it says that one was answered.
-fn answered(line: &str) -> Option<serde_json::Value> {
-    let line: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
-    (line["message"] == "answered").then(|| line["span"].clone())
+/// What a server logged, which is killed: each line is an object of JSON.
+fn logged(server: &mut Server) -> Vec<serde_json::Value> {
+    server.0.kill().unwrap();
+    let log = BufReader::new(server.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    log.map(|line| serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
 }
 
 #[test]
 fn every_line_of_a_request_has_its_id_and_its_trace() {
-    let (mut server, address) = serve();
+    // Every request is logged when it is answered.
+    let (mut server, address) = serve("warn,attache::transport=debug");
     ask(&address, &format!("00-{TRACE}-00f067aa0ba902b7-01"));
     // Of this the command makes nothing, and so does the server.
     ask(&address, &format!("00-{TRACE}-00f067aa0ba902b7"));
-    server.0.kill().unwrap();
-    let log = BufReader::new(server.0.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let spans: Vec<_> = log.filter_map(|line| answered(&line)).collect();
+    let log = logged(&mut server);
+    let spans: Vec<_> = log.iter().filter(|line| line["message"] == "answered").map(|line| &line["span"]).collect();
     assert!(spans.len() >= 2, "{spans:?}");
     for span in &spans {
         assert!(span["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{span}");
@@ -61,4 +63,18 @@ fn every_line_of_a_request_has_its_id_and_its_trace() {
     let traces: Vec<_> = spans.iter().map(|span| span["trace_id"].as_str()).collect();
     assert_eq!(traces.first(), Some(&Some(TRACE)));
     assert_eq!(traces.last(), Some(&None));
+}
+
+#[test]
+fn a_start_says_which_version_serves_which_log_from_where() {
+    let (mut server, _) = serve("info");
+    let log = logged(&mut server);
+    let start = log.iter().find(|line| line["message"] == "the store is served");
+    let start = start.unwrap_or_else(|| panic!("{log:?}"));
+    assert_eq!(start["level"], "INFO");
+    assert_eq!(start["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(start["revision"], 0);
+    assert_eq!(start["position"], 0);
+    assert_eq!(start["journal"], "embedded");
+    assert!(start["epoch"].as_str().is_some_and(|epoch| epoch.parse::<uuid::Uuid>().is_ok()), "{start}");
 }

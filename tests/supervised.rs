@@ -1,5 +1,5 @@
 //! Under a supervisor: the server says when it answers and when it drains, takes the socket that it is handed, and reads its
-//! files again at SIGHUP.
+//! files again at SIGHUP. What another start does not make right ends with an exit code of its own.
 
 use std::{
     fs,
@@ -10,6 +10,8 @@ use std::{
     process::{Child, Command, Stdio},
     time::Duration,
 };
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 
 const ATTACHE: &str = env!("CARGO_BIN_EXE_attache");
 /// Longer than anything here takes.
@@ -98,7 +100,7 @@ fn a_socket_that_is_handed_over_is_listened_on() {
 fn a_socket_that_others_reach_is_refused_as_an_address_is() {
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let mut server = activated(&listener, &[]);
-    assert!(!server.0.wait().unwrap().success(), "it has neither TLS nor access");
+    assert_eq!(server.0.wait().unwrap().code(), Some(64), "it has neither TLS nor access");
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let mut server = activated(&listener, &["--insecure-listen"]);
     assert!(server.first_line().starts_with("listening on http://0.0.0.0:"), "unless that is said");
@@ -130,4 +132,54 @@ fn sighup_has_the_files_read_again() {
     let read = log.into_iter().find(|line| line.contains("the rules of access were read"));
     assert!(read.is_some(), "it says so before it ends");
     assert!(!asks(), "nobody is granted anything");
+}
+
+#[test]
+fn a_file_that_is_named_and_cannot_be_read_ends_it_as_a_wrong_flag_does() {
+    let folder = tempfile::tempdir().unwrap();
+    // (Whoever runs this may be root, to whom no mode denies anything.)
+    let absent = folder.path().join("absent");
+    let absent = absent.to_str().unwrap();
+    let config = folder.path().join("attache.toml");
+    fs::write(&config, "[access]\ntokens = \"absent\"\n").unwrap();
+    let ends = |flags: &[&str]| serve(&["--listen", "127.0.0.1:0"]).args(flags).output().unwrap().status.code();
+    assert_eq!(ends(&["--tls-certificate", absent, "--tls-key", absent]), Some(64));
+    assert_eq!(ends(&["--config", config.to_str().unwrap()]), Some(64));
+}
+
+/// Puts a certificate of an authority that ends with a year into a folder, and its key.
+fn certify(folder: &Path, authority: &Issuer<'static, KeyPair>, year: i32) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.not_after = date_time_ymd(year + 1, 1, 1);
+    fs::write(folder.join("server.crt"), params.signed_by(&key, authority).unwrap().pem()).unwrap();
+    fs::write(folder.join("server.key"), key.serialize_pem()).unwrap();
+}
+
+#[test]
+fn the_log_says_when_a_certificate_ends_that_was_read_and_whether_it_is_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    fs::write(folder.path().join("ca.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+    let authority = Issuer::new(params, key);
+    certify(folder.path(), &authority, 2090);
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (certificate, key) = (path("server.crt"), path("server.key"));
+    let mut command = serve(&["--listen", "127.0.0.1:0", "--log", "info"]);
+    command.args(["--tls-certificate", &certificate, "--tls-key", &key]).stderr(Stdio::piped());
+    let mut server = Server(command.spawn().unwrap());
+    let address = server.first_line().replace("listening on https://127.0.0.1", "https://localhost");
+    let asked = Command::new(ATTACHE).args(["log", "--server", &address, "--ca", &path("ca.crt")]).output().unwrap();
+    assert!(asked.status.success(), "who answers hears signals: {asked:?}");
+    let mut log = BufReader::new(server.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut said = || log.find(|line| line.contains("the certificate was read")).expect("it says so before it ends");
+    server.signal("-HUP");
+    let line = said();
+    assert!(line.contains("ends=2091-01-01T00:00:00Z") && line.contains("is_another=false"), "{line}");
+    certify(folder.path(), &authority, 2092);
+    server.signal("-HUP");
+    let line = said();
+    assert!(line.contains("ends=2093-01-01T00:00:00Z") && line.contains("is_another=true"), "{line}");
 }

@@ -43,6 +43,8 @@ type Verifier = Arc<dyn ClientCertVerifier>;
 #[derive(Debug)]
 struct Own {
     config: Arc<ServerConfig>,
+    /// Its certificate and those that lead to a root.
+    chain: Vec<CertificateDer<'static>>,
     /// When that certificate of its chain ends which ends first, in microseconds since 1970.
     ends_at_us: i64,
 }
@@ -72,20 +74,22 @@ impl Tls {
         self.own.load().ends_at_us
     }
 
-    /// Greets connections with other material from now on; clients that it does not prove any more are disowned.
+    /// Greets connections with other material from now on; clients that it does not prove any more are disowned. Answers
+    /// whether its certificate, or one behind it, is another than before.
     ///
     /// # Errors
     ///
     /// As of [`Tls::new`]; the former stays then.
-    pub fn replace(&self, material: &Material) -> Result<(), String> {
+    pub fn replace(&self, material: &Material) -> Result<bool, String> {
         // One that nobody believes is worse than the former.
         if let Some(why) = not_good_now(material)? {
             return Err(format!("certificate: {why}"));
         }
         let (own, verifier) = made_of(material)?;
+        let is_another = own.chain != self.own.load().chain;
         self.own.store(Arc::new(own));
         self.verifier.send_replace(verifier);
-        Ok(())
+        Ok(is_another)
     }
 
     /// Greets a connection; answers it with whom its client proved to be.
@@ -183,10 +187,10 @@ fn made_of(material: &Material) -> Result<(Own, Option<Verifier>), String> {
         None => builder.with_no_client_auth(),
         Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
     };
-    let mut config = builder.with_single_cert(chain, key).map_err(|e| format!("certificate and key: {e}"))?;
+    let mut config = builder.with_single_cert(chain.clone(), key).map_err(|e| format!("certificate and key: {e}"))?;
     // gRPC is HTTP/2 (RFC 7301 names it h2).
     config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok((Own { config: Arc::new(config), ends_at_us }, verifier))
+    Ok((Own { config: Arc::new(config), chain, ends_at_us }, verifier))
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -1,4 +1,7 @@
-//! That there is no room is in the log, whatever was asked for: whoever asks is told each time, and the operator now and then.
+//! That there is no room is counted and in the log, whatever was asked for: whoever asks is told each time, and the log says
+//! it now and then.
+
+use prometheus_client::metrics::counter::Counter;
 
 use crate::{
     clock::Clock,
@@ -16,9 +19,13 @@ pub(super) struct Full {
 }
 
 impl Full {
-    /// Says it if this is why nothing happened, and it was not said just now.
-    pub fn note(&mut self, error: &Error, clock: &dyn Clock) {
-        if error.reason == Reason::StorageFull && self.is_due(clock.now_us()) {
+    /// Counts it if this is why nothing happened, and says it if it was not said just now.
+    pub fn note(&mut self, error: &Error, clock: &dyn Clock, refused: &Counter) {
+        if error.reason != Reason::StorageFull {
+            return;
+        }
+        refused.inc();
+        if self.is_due(clock.now_us()) {
             tracing::warn!(why = %error.message, "refused for lack of room: STORAGE_FULL");
         }
     }
@@ -37,6 +44,16 @@ impl Full {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SystemClock;
+
+    #[test]
+    fn what_was_refused_for_lack_of_room_is_counted_each_time_and_nothing_else_is() {
+        let (mut full, refused) = (Full::default(), Counter::default());
+        for reason in [Reason::StorageFull, Reason::Contention, Reason::StorageFull] {
+            full.note(&Error::new(reason, "nothing happened"), &SystemClock, &refused);
+        }
+        assert_eq!(refused.get(), 2);
+    }
 
     #[test]
     fn that_there_is_no_room_is_said_once_a_minute() {

@@ -61,7 +61,7 @@ pub(super) struct Group {
     /// The server shuts down: what is in doubt stays so.
     stopping: CancellationToken,
     counts: Writing,
-    /// Says in the log that there is no room.
+    /// Counts that there is no room, and says so in the log.
     full: Full,
 }
 
@@ -92,7 +92,7 @@ impl Group {
             let rest = jobs.split_off(taken);
             for (job, answer) in jobs.into_iter().zip(answers) {
                 if let Err(error) = &answer {
-                    job.span.in_scope(|| self.full.note(error, &*self.clock));
+                    job.span.in_scope(|| self.full.note(error, &*self.clock, &self.counts.full));
                 }
                 // A filer that went away does not want the answer.
                 let _ = job.reply.send(Answered { answer, _request: job.request });
@@ -396,7 +396,7 @@ impl Group {
     }
 
     pub fn keep_cursor(&mut self, cursor: &KeepCursor) -> Result<CursorRow> {
-        self.try_keep(cursor).inspect_err(|error| self.full.note(error, &*self.clock))
+        self.try_keep(cursor).inspect_err(|error| self.full.note(error, &*self.clock, &self.counts.full))
     }
 
     fn try_keep(&self, cursor: &KeepCursor) -> Result<CursorRow> {
