@@ -99,6 +99,7 @@ fn doctor(args: &[&str]) -> Ended {
         .arg("doctor")
         .args(args)
         .env_remove("ATTACHE_JOURNAL")
+        .env_remove("ATTACHE_JOURNAL_MONITOR")
         .env_remove("ATTACHE_LOG")
         .stdin(Stdio::null())
         .output()

@@ -288,8 +288,8 @@ def deploy():
             for version in ("1.30", "1.37"):
                 run(tool("kubernetes-validate"), "--strict", "--quiet", "-k", version, rendered)
     if "systemd-analyze" not in missing:
-        for drop_in, exposure in (("replica.conf", 12), ("network.conf", 16)):
-            verify_unit(folder / "systemd", work / drop_in.removesuffix(".conf"), drop_in, exposure)
+        for drop_ins, exposure in ((["replica.conf"], 12), (["network.conf"], 16), (["network.conf", "replica.conf"], 16)):
+            verify_unit(folder / "systemd", work / "-".join(drop_ins), drop_ins, exposure)
     if promtool():
         run(promtool(), "check", "rules", folder / "prometheus" / "rules.yaml")
         run(promtool(), "test", "rules", folder / "prometheus" / "tests.yaml")
@@ -333,18 +333,24 @@ STEPS = [tools, fmt, deny, advisories, sbom, contract, compatible, deploy, lint,
 LONG_STEPS = [fuzz, soak, auditable]
 
 
-def verify_unit(units, work, drop_in, exposure):
-    """The unit with a drop-in: no line that is not understood, and no more exposed than that."""
+def verify_unit(units, work, drop_ins, exposure):
+    """The unit and its socket with drop-ins: no line that is not understood, and no more exposed than that."""
     (work / "attache.service.d").mkdir(parents=True)
-    for source, name in (("attache.service", "attache.service"), (drop_in, f"attache.service.d/{drop_in}")):
+    files = {name: name for name in ("attache.service", "attache.socket")}
+    files |= {drop_in: f"attache.service.d/{drop_in}" for drop_in in drop_ins}
+    texts = {source: (units / source).read_text() for source in files}
+    # Of two commands the later one wins, and what the other says goes silently.
+    commands = [drop_in for drop_in in drop_ins if "\nExecStart=/" in texts[drop_in]]
+    if len(commands) > 1:
+        raise Failed(f"each says another command of the unit: {' and '.join(commands)}")
+    for source, name in files.items():
         # `verify` wants the program to be there.
-        text = (units / source).read_text().replace("/usr/bin/attache", sys.executable)
-        (work / name).write_text(text)
+        (work / name).write_text(texts[source].replace("/usr/bin/attache", sys.executable))
     unit = work / "attache.service"
     # A line that it does not understand is ignored, with exit code 0.
-    verify = ["systemd-analyze", "verify", "--man=no", unit]
+    verify = ["systemd-analyze", "verify", "--man=no", unit, work / "attache.socket"]
     told = subprocess.run(verify, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if told.returncode != 0 or "attache.service" in told.stderr or drop_in in told.stderr:
+    if told.returncode != 0 or any(source in told.stderr for source in files):
         raise Failed(f"systemd-analyze verify: {told.stderr.strip()}")
     run("systemd-analyze", "security", "--no-pager", "--offline=yes", f"--threshold={exposure}", unit)
 

@@ -112,7 +112,7 @@ pub struct JournalArgs {
     pub journal_stream: Option<String>,
     /// Monitoring endpoint of a server of the journal, such as `http://a:8222`: it says whether what is acknowledged is
     /// synced; one for each server
-    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    #[arg(long, env = "ATTACHE_JOURNAL_MONITOR", hide_env_values = true, value_name = "URL", value_delimiter = ',')]
     pub journal_monitor: Vec<String>,
     /// Copies of each batch if the stream is made now, 1 to 5 [default: 3]
     #[arg(long, value_name = "N")]
