@@ -288,6 +288,9 @@ pub const JOURNAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const JOURNAL_ACK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long they may take to answer a question.
 pub const JOURNAL_READ_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the leader of the stream may not have heard from a majority before what it says of the stream's end does not
+/// count: within that time no server of NATS stands for election against one that it hears.
+pub const JOURNAL_LEADER_SILENCE: Duration = Duration::from_secs(4);
 /// How often a server of the journal must show that it is there: one that does not, twice, is left for another.
 pub const JOURNAL_PING: Duration = Duration::from_secs(2);
 /// How long nothing may come from the journal before it is looked whether something should have.

@@ -82,8 +82,6 @@ impl FeedService for Feed {
         let name = cursor_name(request.into_inner().name)?;
         let (app, asked) = (Arc::clone(&self.0), name.clone());
         let kept = match Arc::clone(&app.journal).shelf() {
-            // Of a log that is another: nobody else could go on from there.
-            Some(_) if let Some(fault) = self.0.writer.fault() => return Err(fault.into()),
             Some(shelf) => asking(move || cursors::on_shelf(&*shelf, &principal, &asked)).await?,
             None => blocking(move || app.store.read(|c| read::cursor(c, &principal, &asked))).await?,
         };
@@ -117,6 +115,8 @@ impl FeedService for Feed {
         let keep = KeepCursor { principal, name: name.clone(), row, expected_etag: request.expected_etag };
         let clock = Arc::clone(&self.0.clock);
         let row = match Arc::clone(&self.0.journal).shelf() {
+            // Of a log that is another: nobody else could go on from there.
+            Some(_) if let Some(fault) = self.0.writer.fault() => return Err(fault.into()),
             Some(shelf) => asking(move || cursors::keep_on_shelf(&*shelf, &*clock, &keep)).await?,
             None => self.0.writer.keep_cursor(keep).await?,
         };

@@ -23,7 +23,8 @@ async fn answer(settings: &Settings) -> Result<(), String> {
 async fn files_and_follows(settings: &Settings) {
     let servers = [on(settings.clone(), config()).await, on(settings.clone(), config()).await];
     let acked = file_at_once(&[&servers[0], &servers[1]], "any", 1, 3).await;
-    assert_eq!(agree(&servers).await.iter().map(bare).collect::<Vec<_>>(), told(&acked));
+    let events = agree(&servers).await.iter().map(bare).collect::<Vec<_>>();
+    assert!(events.ends_with(&told(&acked)), "{events:?}");
     for server in servers {
         server.stop().await;
     }
@@ -143,7 +144,7 @@ async fn credentials_of_an_account_are_read_for_each_connection() {
     let access = Access { credentials: Some(file.clone()), ..Access::default() };
     let settings = Settings { access, ..cluster.settings() };
     let told = answer(&settings).await.expect_err("there is no such file");
-    assert!(told.contains("authentication"), "{told}");
+    assert!(told.contains("replica.creds: No such file"), "{told}");
     // Another operator's account.
     credentials(&KeyPair::new_account(), &file);
     let told = answer(&settings).await.expect_err("it is turned away");

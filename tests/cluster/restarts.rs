@@ -107,8 +107,6 @@ async fn only_reads(server: &TestServer, id: &str, token: &str) {
     let asked = v1::GetVisitRequest { name: format!("visits/{id}"), ..Default::default() };
     let visit = server.registry().get_visit(asked).await.expect("lookups go on").into_inner();
     assert_eq!(visit.token, token, "it stands where it stood");
-    let keep = v1::CommitCursorRequest { name: "reader".into(), position: token.to_owned(), expected_etag: None };
-    server.feed().commit_cursor(keep).await.expect_err("nobody else could go on from there");
     for (service, status) in [
         ("", ServingStatus::NotServing),
         ("attache.v1.FilingService", ServingStatus::NotServing),
@@ -122,6 +120,8 @@ async fn only_reads(server: &TestServer, id: &str, token: &str) {
         })
         .await;
     }
+    let keep = v1::CommitCursorRequest { name: "reader".into(), position: token.to_owned(), expected_etag: None };
+    server.feed().commit_cursor(keep).await.expect_err("nobody else could go on from there");
 }
 
 fn nothing_is_aside(folder: &Path) {

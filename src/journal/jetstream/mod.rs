@@ -305,7 +305,7 @@ impl JetStream {
                 let why = format!("the stream {} was made anew at {}", self.settings.stream, info.created);
                 Err(self.inbox.trouble(Trouble::Lost(why)))
             }
-            Ok(info) => Ok(Some(info.state)),
+            Ok(info) => stream::check_led(&info).map(|()| Some(info.state)),
             Err(error) if stream::is_gone(&error) => Ok(None),
             Err(error) => Err(Trouble::unreachable(error)),
         }

@@ -5,13 +5,13 @@ use async_nats::{
     jetstream::{
         Context, ErrorCode,
         context::{CreateStreamErrorKind, GetStreamErrorKind},
-        stream::{Config, DiscardPolicy, Info, InfoError, RetentionPolicy, StorageType},
+        stream::{Config, DiscardPolicy, Info, InfoError, PeerInfo, RetentionPolicy, StorageType},
     },
 };
 
 use super::{super::Trouble, access::Access, code};
 use crate::{
-    limits::{JOURNAL_COPIES, MAX_FILED_MESSAGE_BYTES},
+    limits::{JOURNAL_COPIES, JOURNAL_LEADER_SILENCE, MAX_FILED_MESSAGE_BYTES},
     url,
 };
 
@@ -101,6 +101,23 @@ pub(super) fn check(info: &Info, settings: &Settings) -> Result<(), Trouble> {
     Err(Trouble::Lax(format!("the stream {} {what}", settings.stream)))
 }
 
+/// Checks that whoever told of a stream leads it. A server that was halted goes on as the leader that it was until it hears of
+/// another, and what waited for it meanwhile is answered first, without what has been acknowledged since.
+pub(super) fn check_led(info: &Info) -> Result<(), Trouble> {
+    let others = info.cluster.as_ref().map_or(&[][..], |cluster| &cluster.replicas);
+    if is_led(others) {
+        return Ok(());
+    }
+    let why = format!("whoever leads it has not heard from most of its servers for {JOURNAL_LEADER_SILENCE:?}");
+    Err(Trouble::Unreachable(format!("the stream {}: {why}", info.config.name)))
+}
+
+/// Whether a majority is known to follow. (One that was never heard from is said to have been heard from now.)
+fn is_led(others: &[PeerInfo]) -> bool {
+    let follows = |peer: &&PeerInfo| !peer.active.is_zero() && peer.active < JOURNAL_LEADER_SILENCE;
+    2 * (others.iter().filter(follows).count() + 1) > others.len() + 1
+}
+
 fn is_taken(kind: &CreateStreamErrorKind) -> bool {
     matches!(kind, CreateStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NAME_EXIST)
 }
@@ -171,7 +188,27 @@ fn laxities(config: &Config, settings: &Settings) -> Vec<Laxity> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn a_leader_that_hears_from_no_majority_may_have_been_one() {
+        let led = |silent_ms: &[u64]| {
+            let peer = |ms: &u64| PeerInfo {
+                name: "another".to_owned(),
+                current: true,
+                active: Duration::from_millis(*ms),
+                offline: false,
+                lag: None,
+            };
+            is_led(&silent_ms.iter().map(peer).collect::<Vec<_>>())
+        };
+        // Alone, or with one of two, or two of four.
+        assert!(led(&[]) && led(&[900, 1]) && led(&[1, 10_000]) && led(&[1, 2, 10_000, 10_000]));
+        // After it was halted, and before it heard from anybody.
+        assert!(!led(&[10_000, 10_000]) && !led(&[0, 0]) && !led(&[10_000, 0]) && !led(&[1, 10_000, 10_000, 10_000]));
+    }
 
     #[test]
     fn what_servers_are_told_in_secret_is_not_shown() {
