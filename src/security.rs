@@ -118,7 +118,7 @@ impl Security {
             match material(files).and_then(|material| tls.replace(&material)) {
                 Ok(is_another) => {
                     // (A change of any file comes here; one that nobody replaced is the former.)
-                    tracing::info!(ends = %instant(tls.ends_at_us()), is_another, "the certificate was read");
+                    tracing::info!(ends = %access::instant(tls.ends_at_us()), is_another, "the certificate was read");
                     metrics.reloaded("certificate", true);
                 }
                 Err(why) => {
@@ -167,11 +167,6 @@ impl Security {
         let rules = rules(&said)?;
         Ok((Some(said), rules))
     }
-}
-
-/// A time, in microseconds since 1970, in words.
-fn instant(us: i64) -> String {
-    jiff::Timestamp::from_microsecond(us).map_or_else(|_| "a time out of range".to_owned(), |time| time.to_string())
 }
 
 fn look(settings: &Settings) -> Seen {

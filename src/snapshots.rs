@@ -481,6 +481,7 @@ mod tests {
         let refused = put(&Embedded, &Full(1), folder.path(), 17, &CancellationToken::new()).unwrap_err();
         assert!(refused.message.contains("it takes nothing"), "{refused}");
     }
+
     #[test]
     fn no_snapshot_is_made_while_free_pages_may_have_what_was_erased() {
         let folder = tempfile::tempdir().unwrap();

@@ -31,10 +31,7 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Code, Status, Streaming,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Status, Streaming, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, ServerReflectionResponse, server_reflection_client::ServerReflectionClient,
@@ -376,8 +373,8 @@ async fn who_is_told_to_go_and_stays_is_cut_off_and_its_watches_were_told() {
     let least = age.mul_f64(0.9) + goodbye;
     assert!(began.elapsed() >= least, "it is given its time: {:?}", began.elapsed());
     // Its place is free, and a new connection is another one.
-    let again = Endpoint::from_shared(server.address.clone()).unwrap().connect().await.expect("it may come again");
-    v1::log_service_client::LogServiceClient::new(again).get_log_info(v1::GetLogInfoRequest {}).await.expect("and ask");
+    let mut again = v1::log_service_client::LogServiceClient::new(server.narrow_channel());
+    again.get_log_info(v1::GetLogInfoRequest {}).await.expect("it may come again");
     server.stop().await;
 }
 

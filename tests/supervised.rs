@@ -1,6 +1,9 @@
 //! Under a supervisor: the server says when it answers and when it drains, takes the socket that it is handed, and reads its
 //! files again at SIGHUP. What another start does not make right ends with an exit code of its own.
 
+#[path = "common/authority.rs"]
+mod authority;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -11,7 +14,8 @@ use std::{
     time::Duration,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use authority::Authority;
+use rcgen::{CertificateParams, date_time_ymd};
 
 const ATTACHE: &str = env!("CARGO_BIN_EXE_attache");
 /// Longer than anything here takes.
@@ -148,22 +152,18 @@ fn a_file_that_is_named_and_cannot_be_read_ends_it_as_a_wrong_flag_does() {
 }
 
 /// Puts a certificate of an authority that ends with a year into a folder, and its key.
-fn certify(folder: &Path, authority: &Issuer<'static, KeyPair>, year: i32) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    params.not_after = date_time_ymd(year + 1, 1, 1);
-    fs::write(folder.join("server.crt"), params.signed_by(&key, authority).unwrap().pem()).unwrap();
-    fs::write(folder.join("server.key"), key.serialize_pem()).unwrap();
+fn certify(folder: &Path, authority: &Authority, year: i32) {
+    let ends = |params: &mut CertificateParams| params.not_after = date_time_ymd(year + 1, 1, 1);
+    let (certificate, key) = authority.certify_with(&["localhost"], ends);
+    fs::write(folder.join("server.crt"), certificate).unwrap();
+    fs::write(folder.join("server.key"), key).unwrap();
 }
 
 #[test]
 fn the_log_says_when_a_certificate_ends_that_was_read_and_whether_it_is_another() {
     let folder = tempfile::tempdir().unwrap();
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    fs::write(folder.path().join("ca.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
-    let authority = Issuer::new(params, key);
+    let authority = Authority::new();
+    fs::write(folder.path().join("ca.crt"), &authority.pem).unwrap();
     certify(folder.path(), &authority, 2090);
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (certificate, key) = (path("server.crt"), path("server.key"));

@@ -47,6 +47,12 @@ pub struct Validity {
     pub ends_at_us: i64,
 }
 
+/// When something begins or ends, in microseconds since 1970, in words.
+#[must_use]
+pub fn instant(us: i64) -> String {
+    jiff::Timestamp::from_microsecond(us).map_or_else(|_| "a time out of range".to_owned(), |time| time.to_string())
+}
+
 /// Reads how long a certificate in DER is good; `None` if it cannot be read.
 #[must_use]
 pub fn validity(der: &[u8]) -> Option<Validity> {

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
-    certificate::{Certificate, Validity, identity, validity},
+    certificate::{Certificate, Validity, identity, instant, validity},
     jwt::{Issuer, KeySet},
     keys::{KeyPlace, fetch as fetch_keys, run as keep_keys},
     need::{Need, of as needs},

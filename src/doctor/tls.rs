@@ -4,7 +4,7 @@ use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
 use super::{Finding, place::Places};
 use crate::{
-    access::Validity,
+    access::{Validity, instant},
     config::TlsFiles,
     limits::CERTIFICATE_ENDS_SOON,
     security,
@@ -71,7 +71,7 @@ fn good(
     for Validity { subject, begins_at_us, ends_at_us } in each {
         let file = file.display();
         let name = if subject.is_empty() { file.to_string() } else { format!("{file} ({subject})") };
-        let (begins, ends) = (time(begins_at_us), time(ends_at_us));
+        let (begins, ends) = (instant(begins_at_us), instant(ends_at_us));
         found.push(if ends_at_us <= now_us {
             bad(about, format!("{name} has expired, at {ends}"))
         } else if begins_at_us > now_us {
@@ -84,10 +84,6 @@ fn good(
         });
     }
     true
-}
-
-fn time(us: i64) -> String {
-    jiff::Timestamp::from_microsecond(us).map_or_else(|_| "a time out of range".to_owned(), |time| time.to_string())
 }
 
 /// A file that is to be its owner's, and is everybody's.

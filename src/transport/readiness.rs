@@ -105,9 +105,14 @@ impl Health {
     }
 
     async fn tell(&self, ready: Ready) {
+        self.say(ready, &OF_FILINGS[..1]).await;
+    }
+
+    /// Tells it of all services and the whole; those `of_filings` do what filings do, the others what reads do.
+    async fn say(&self, ready: Ready, of_filings: &[&str]) {
         self.told.send_replace(ready);
         for service in SERVICES.into_iter().chain([""]) {
-            let status = if service == "attache.v1.FilingService" { ready.filings } else { ready.reads };
+            let status = if of_filings.contains(&service) { ready.filings } else { ready.reads };
             self.reporter.set_service_status(service, status).await;
         }
     }
@@ -148,8 +153,7 @@ pub async fn watch_over_lag(app: &Arc<App>, health: &Health) {
             // It began on a store that the journal does not go on from: what it has is read, unless it is far behind. (Of one
             // that ran, health says what it said.)
             Some(_) if told.is_none() => {
-                health.tell(Ready { filings: NotServing, ..now }).await;
-                health.set_filing_failed().await;
+                health.say(Ready { filings: NotServing, ..now }, &OF_FILINGS).await;
                 told = Some(now);
             }
             _ => {}

@@ -12,7 +12,7 @@ use tokio::{net::TcpStream, sync::watch};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
-    access::{self, Certificate, Validity},
+    access::{self, Certificate, Validity, instant},
     clock::{Clock as _, SystemClock},
 };
 
@@ -142,7 +142,6 @@ impl Tls {
 pub fn not_good_now(material: &Material) -> Result<Option<String>, String> {
     let own = validities(&material.certificate).map_err(|why| format!("certificate: {why}"))?;
     let now = SystemClock.now_us();
-    let instant = |us| jiff::Timestamp::from_microsecond(us).map(|t| t.to_string()).unwrap_or_default();
     Ok(own.first().and_then(|own| match own {
         own if now >= own.ends_at_us => Some(format!("it ended at {}", instant(own.ends_at_us))),
         own if now < own.begins_at_us => Some(format!("it is good from {} on", instant(own.begins_at_us))),

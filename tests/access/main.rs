@@ -1,6 +1,8 @@
 //! Who may do what: credentials, roles, sources; and what becomes of those who are in the middle of something when rules
 //! change, or a credential ends.
 
+#[path = "../common/authority.rs"]
+mod authority;
 #[path = "../common/mod.rs"]
 mod common;
 mod issuer;

@@ -3,34 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use attache::{pb::v1, serve::Parts};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
-use super::*;
-
-/// An authority, and what it certifies.
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "An authority of tests");
-        Self { pem: params.self_signed(&key).unwrap().pem(), issuer: Issuer::new(params, key) }
-    }
-
-    /// Certificate and key of these names.
-    fn certify(&self, names: &[&str], common: &str) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, common);
-        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
-    }
-}
+use super::{authority::Authority, *};
 
 /// A folder with a server's certificate, and the configuration that names it.
 fn files(authority: &Authority, more: &str) -> Files {

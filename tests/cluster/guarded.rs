@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use attache::journal::jetstream::{Access, reach};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use nkeys::KeyPair;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair as CertificateKey};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::*;
+use super::{authority::Authority, *};
 
 /// What each of the servers answers to who comes like this: all the same.
 async fn answer(settings: &Settings) -> Result<(), String> {
@@ -42,33 +41,19 @@ fn with_user(settings: &Settings, user: &str) -> Settings {
     Settings { servers, ..settings.clone() }
 }
 
-/// An authority, with what it certifies written into a folder.
-struct Authority(Issuer<'static, CertificateKey>);
-
-impl Authority {
-    fn new(folder: &TempDir, name: &str) -> (Self, PathBuf) {
-        let key = CertificateKey::generate().expect("a key");
-        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).expect("it signs itself").pem();
-        (Self(Issuer::new(params, key)), written(folder, name, pem))
-    }
-
-    fn certify(&self, folder: &TempDir, name: &str) -> (PathBuf, PathBuf) {
-        let key = CertificateKey::generate().expect("a key");
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("parameters");
-        let own = params.signed_by(&key, &self.0).expect("it signs");
-        let file = |suffix: &str, text: String| written(folder, &format!("{name}.{suffix}"), text);
-        (file("crt", own.pem()), file("key", key.serialize_pem()))
-    }
+/// A certificate for this machine and its key, written into a folder.
+fn certified(folder: &TempDir, authority: &Authority, name: &str) -> (PathBuf, PathBuf) {
+    let (certificate, key) = authority.certify(&["127.0.0.1"], name);
+    (written(folder, &format!("{name}.crt"), certificate), written(folder, &format!("{name}.key"), key))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_that_speak_tls_and_want_a_password_and_a_certificate_are_given_them_and_believed_by_their_authority() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (authority, ca) = Authority::new(&folder, "ca.crt");
-    let (_, other_ca) = Authority::new(&folder, "other-ca.crt");
-    let (certificate, key) = authority.certify(&folder, "server");
+    let authority = Authority::new();
+    let ca = written(&folder, "ca.crt", &authority.pem);
+    let other_ca = written(&folder, "other-ca.crt", Authority::new().pem);
+    let (certificate, key) = certified(&folder, &authority, "server");
     let cluster = Cluster::start_with(
         Sync::Always,
         &format!(
@@ -76,7 +61,8 @@ async fn servers_that_speak_tls_and_want_a_password_and_a_certificate_are_given_
              tls {{ cert_file: {certificate:?}, key_file: {key:?}, ca_file: {ca:?}, verify: true }}"
         ),
     );
-    let access = Access { ca: Some(ca), certificate: Some(authority.certify(&folder, "replica")), ..Access::default() };
+    let access =
+        Access { ca: Some(ca), certificate: Some(certified(&folder, &authority, "replica")), ..Access::default() };
     let nobody = Settings { access, ..cluster.settings() };
     let good = with_user(&nobody, "replica:h%40sh%2F");
     assert_eq!(answer(&good).await, Ok(()));

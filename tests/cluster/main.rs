@@ -3,6 +3,8 @@
 //!
 //! The servers are those that `python3 tests/run.py` installs. Each test has its own; they listen on loopback.
 
+#[path = "../common/authority.rs"]
+mod authority;
 #[path = "../common/mod.rs"]
 mod common;
 #[cfg(feature = "failpoints")]

@@ -9,11 +9,12 @@ use async_nats::{
     },
 };
 
-use super::{super::Trouble, access::Access, code};
-use crate::{
-    limits::{JOURNAL_COPIES, JOURNAL_LEADER_SILENCE, MAX_FILED_MESSAGE_BYTES},
-    url,
+use super::{
+    super::Trouble,
+    access::{self, Access},
+    code,
 };
+use crate::limits::{JOURNAL_COPIES, JOURNAL_LEADER_SILENCE, MAX_FILED_MESSAGE_BYTES};
 
 /// Where the stream is, and how lax it may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl Settings {
 
     /// The servers for people: without what they are to be told in secret.
     pub(super) fn shown(&self) -> String {
-        self.servers.iter().map(|server| url::shown(server)).collect::<Vec<_>>().join(", ")
+        access::addresses(&self.servers).join(", ")
     }
 
     /// The one subject of the stream.
