@@ -11,6 +11,7 @@ use std::{
     fs,
     future::Future,
     io::{BufRead as _, BufReader},
+    path::Path,
     pin::Pin,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -26,6 +27,7 @@ use attache::{
     },
 };
 use common::{visit_report, watching::*};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, body::Body, server::NamedService, transport::Endpoint};
@@ -191,10 +193,20 @@ impl Server {
 
     /// With more arguments.
     fn with(collector: &str, ratio: &str, more: &[&str]) -> Self {
+        Self::saying(collector, ratio, more, Stdio::inherit())
+    }
+
+    /// By these rules, with a log that [`Server::log`] reads: every request is in it when it is answered.
+    fn logging(collector: &str, ratio: &str, rules: &str) -> Self {
+        let more = ["--config", rules, "--log", "warn,attache::transport=debug", "--log-format", "json"];
+        Self::saying(collector, ratio, &more, Stdio::piped())
+    }
+
+    fn saying(collector: &str, ratio: &str, more: &[&str], log: Stdio) -> Self {
         let mut command = Command::new(ATTACHE);
         command.args(["serve", "--in-memory", "--admin", "none", "--listen", "127.0.0.1:0"]);
         command.args(["--otlp", collector, "--otlp-ratio", ratio]).args(more);
-        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on ").expect("it says where").to_owned();
@@ -213,6 +225,14 @@ impl Server {
     fn end(mut self) {
         let told = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status().unwrap();
         assert!(told.success() && self.process.wait().unwrap().success());
+    }
+
+    /// Has it end, and answers with what it logged: each line is an object of JSON.
+    fn log(mut self) -> Vec<Value> {
+        let log = BufReader::new(self.process.stderr.take().expect("it is read"));
+        self.end();
+        let parsed = |line: String| serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        log.lines().map_while(Result::ok).map(parsed).collect()
     }
 }
 
@@ -314,16 +334,22 @@ who = "anonymous"
 roles = ["reader"]
 "#;
 
+/// Puts the rules into a folder: their file, and a token that they know.
+fn ruled(folder: &Path) -> (String, String) {
+    let Secret { token, digest } = Secret::new();
+    fs::write(folder.join("tokens.toml"), format!("[[token]]\nname = \"desk\"\ndigest = {digest:?}\n")).unwrap();
+    let rules = folder.join("attache.toml");
+    fs::write(&rules, RULES).unwrap();
+    (rules.to_str().unwrap().to_owned(), token)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_refused_or_not_known_does_not_say_which_traces_are_kept() {
     let (collector, address) = Collector::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let Secret { token, digest } = Secret::new();
-    fs::write(folder.path().join("tokens.toml"), format!("[[token]]\nname = \"desk\"\ndigest = {digest:?}\n")).unwrap();
-    let rules = folder.path().join("attache.toml");
-    fs::write(&rules, RULES).unwrap();
+    let (rules, token) = ruled(folder.path());
     // Of what begins here nothing is kept.
-    let server = Server::with(&address, "0", &["--config", rules.to_str().unwrap()]);
+    let server = Server::with(&address, "0", &["--config", &rules]);
     let kept = format!("00-{TRACE}-{CALLER}-01");
     let (known, unknown) = (format!("Bearer {token}"), format!("Bearer {}", Secret::new().token));
     let by_nobody = [("traceparent", kept.as_str())];
@@ -346,6 +372,76 @@ async fn who_is_refused_or_not_known_does_not_say_which_traces_are_kept() {
     server.end();
     let told: Vec<_> = collector.spans().into_iter().map(|span| (span.name, hex(&span.parent_span_id))).collect();
     assert_eq!(told, [("attache.v1.RegistryService/ListSources".to_owned(), CALLER.to_owned())]);
+}
+
+/// What the lines of a call say of its trace: the one that it named or began, and the one that it began beside that.
+fn said_of(log: &[Value], rpc: &str) -> Vec<[Option<String>; 2]> {
+    let spans = log.iter().map(|line| &line["span"]).filter(|span| span["rpc"] == rpc);
+    spans.map(|span| ["trace_id", "own_trace_id"].map(|name| span[name].as_str().map(str::to_owned))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_line_of_a_request_has_the_id_of_the_trace_that_is_kept_of_it_whoever_asks() {
+    let (collector, address) = Collector::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (rules, token) = ruled(folder.path());
+    // Whatever begins here is kept.
+    let server = Server::logging(&address, "1", &rules);
+    let kept = format!("00-{TRACE}-{CALLER}-01");
+    let (known, unknown) = (format!("Bearer {token}"), format!("Bearer {}", Secret::new().token));
+    let parent = ("traceparent", kept.as_str());
+    let channel = Endpoint::from_shared(server.address.clone()).unwrap().connect().await.unwrap();
+    let (mut log, mut registry) = (LogServiceClient::new(channel.clone()), RegistryServiceClient::new(channel));
+    let by_unknown = headed(v1::GetLogInfoRequest {}, &[parent, ("authorization", unknown.as_str())]);
+    log.get_log_info(by_unknown).await.expect_err("its credential is not good");
+    let by_nobody = headed(v1::ListSourcesRequest::default(), &[parent]);
+    registry.list_sources(by_nobody).await.expect("anybody may look it up");
+    let without = headed(v1::ListVisitsRequest::default(), &[]);
+    registry.list_visits(without).await.expect("anybody may look it up");
+    let by_known = headed(v1::ListPlacesRequest::default(), &[parent, ("authorization", known.as_str())]);
+    registry.list_places(by_known).await.expect("it is granted");
+
+    let log = server.log();
+    assert!(log.iter().any(|line| line["audit"] == "denied"), "who was refused is among them: {log:?}");
+    let spans = collector.spans();
+    let caller = || Some(TRACE.to_owned());
+    for (rpc, is_joined, named) in [
+        ("attache.v1.LogService/GetLogInfo", false, caller()),
+        ("attache.v1.RegistryService/ListSources", false, caller()),
+        ("attache.v1.RegistryService/ListVisits", false, None),
+        ("attache.v1.RegistryService/ListPlaces", true, caller()),
+    ] {
+        let span = spans.iter().find(|span| span.name == rpc).unwrap_or_else(|| panic!("{rpc} is not kept"));
+        let own = hex(&span.trace_id);
+        assert_eq!(own == TRACE, is_joined, "{rpc}");
+        let expected = match named {
+            None => [Some(own), None],
+            Some(named) if is_joined => [Some(named), None],
+            Some(named) => [Some(named), Some(own)],
+        };
+        let said = said_of(&log, rpc);
+        assert!(!said.is_empty() && said.iter().all(|said| *said == expected), "{rpc}: {said:?}, not {expected:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_that_is_not_kept_has_no_id_in_the_log_but_the_one_that_its_caller_named() {
+    let (collector, address) = Collector::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (rules, _) = ruled(folder.path());
+    let server = Server::logging(&address, "0", &rules);
+    let kept = format!("00-{TRACE}-{CALLER}-01");
+    let mut registry = RegistryServiceClient::connect(server.address.clone()).await.unwrap();
+    let named = headed(v1::ListSourcesRequest::default(), &[("traceparent", kept.as_str())]);
+    registry.list_sources(named).await.expect("anybody may look it up");
+    registry.list_visits(headed(v1::ListVisitsRequest::default(), &[])).await.expect("anybody may look it up");
+    let log = server.log();
+    for (rpc, named) in [("ListSources", Some(TRACE.to_owned())), ("ListVisits", None)] {
+        let said = said_of(&log, &format!("attache.v1.RegistryService/{rpc}"));
+        let expected = [named, None];
+        assert!(!said.is_empty() && said.iter().all(|said| *said == expected), "{rpc}: {said:?}, not {expected:?}");
+    }
+    assert!(collector.spans().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

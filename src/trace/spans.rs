@@ -13,23 +13,22 @@ use super::Parent;
 /// What other systems on the way keep beside the trace's id.
 const TRACESTATE: &str = "tracestate";
 
-/// Begins a request's span in a trace of its own, whose id is noted in the span's field `trace_id`.
-pub fn begin(request: &Span) {
-    let context = request.context();
-    let own = context.span().span_context().trace_id();
-    if own != TraceId::INVALID {
-        request.record("trace_id", field::display(own));
-    }
+/// Has the current request be a trace of its own, whatever its headers say, and notes the id of that if it is kept: in the
+/// span's field `trace_id`, or in `own_trace_id` where the other has the one that the headers name.
+pub fn begin(headers: &HeaderMap) {
+    let request = Span::current();
+    let Some(own) = sampled(&request) else { return };
+    let name = if Parent::of(headers).is_some() { "own_trace_id" } else { "trace_id" };
+    request.record(name, field::display(own.trace_id()));
 }
 
-/// Has the current request go on in the trace that its headers name, if they name one: its caller says then whether that is
-/// kept. Nothing may have been begun in it yet: a span is in a trace once it is looked at, not when it is entered
-/// (`telemetry` says so to the library).
+/// Has the current request go on in the trace that its headers name: its caller says then whether that is kept. If they name
+/// none it is one of its own. Nothing may have been begun in it yet: a span is in a trace once it is looked at, not when it
+/// is entered (`telemetry` says so to the library).
 pub fn join(headers: &HeaderMap) {
-    if let Some(remote) = Parent::of(headers).and_then(|parent| remote(parent, headers)) {
-        // Where there is no layer there is nothing to set.
-        let _ = Span::current().set_parent(Context::new().with_remote_span_context(remote));
-    }
+    let Some(remote) = Parent::of(headers).and_then(|parent| remote(parent, headers)) else { return begin(headers) };
+    // Where there is no layer there is nothing to set.
+    let _ = Span::current().set_parent(Context::new().with_remote_span_context(remote));
 }
 
 /// The caller's span, as the headers say.
@@ -93,18 +92,19 @@ mod tests {
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
     const SPAN: &str = "00f067aa0ba902b7";
 
-    /// A request with this header.
-    fn request(traceparent: Option<String>) -> Span {
+    /// A request with this header, whose trace is begun in a way.
+    fn begun(traceparent: Option<String>, how: fn(&HeaderMap)) -> Span {
         let mut headers = HeaderMap::new();
         if let Some(text) = traceparent {
             headers.insert(crate::trace::TRACEPARENT, HeaderValue::try_from(text).unwrap());
         }
-        let span = tracing::info_span!("request", trace_id = field::Empty);
-        match Parent::of(&headers) {
-            None => begin(&span),
-            Some(_) => span.in_scope(|| join(&headers)),
-        }
+        let span = tracing::info_span!("request", trace_id = field::Empty, own_trace_id = field::Empty);
+        span.in_scope(|| how(&headers));
         span
+    }
+
+    fn request(traceparent: Option<String>) -> Span {
+        begun(traceparent, join)
     }
 
     fn kept(flags: &str) -> Span {
@@ -127,6 +127,17 @@ mod tests {
             assert!(request(None).in_scope(super::header).is_some_and(|own| !own.contains(TRACE)));
         });
         assert_eq!(kept("01").in_scope(header), None, "nobody sends traces");
+    }
+
+    #[test]
+    fn a_request_that_does_not_join_is_a_trace_of_its_own_whatever_its_caller_keeps() {
+        told(|| {
+            for flags in ["00", "01"] {
+                let request = begun(Some(format!("00-{TRACE}-{SPAN}-{flags}")), begin);
+                let header = request.in_scope(header).expect("here every trace is kept that begins here");
+                assert!(!header.contains(TRACE), "{header}");
+            }
+        });
     }
 
     #[test]

@@ -16,7 +16,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body, service::Routes};
 use tower::Service as _;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, field};
 
 use super::{
     calls::{self, Calls, Place, Places},
@@ -82,10 +82,14 @@ impl Gate {
     /// Who asks, if they may, and the place of the call, if it takes one: whoever may not ask takes none. Nor do they say
     /// whether its trace is kept: it goes on in one of its caller's if that is somebody who is known.
     fn take_in(&self, need: Need, call: &str, headers: &HeaderMap) -> Result<(Principal, Option<Place>), Status> {
-        let principal = self.admit(need, headers)?;
-        if principal.is_known() {
-            trace::join(headers);
+        let admitted = self.admit(need, headers);
+        // Before the first line of the log: each has the id of the trace that it is part of.
+        match &admitted {
+            Ok(principal) if principal.is_known() => trace::join(headers),
+            _ => trace::begin(headers),
         }
+        self.audit(need, &admitted);
+        let principal = admitted?;
         // tonic would say so without details.
         if let Some(how) = headers.get("grpc-encoding").filter(|how| *how != "identity") {
             return Err(status::compressed(how));
@@ -102,15 +106,18 @@ impl Gate {
         }
         let authorization = headers.get(http::header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
         let shown = Shown { authorization, certificate: self.certificate.as_ref(), seen: Some(&self.seen) };
-        let admitted = access.admit(need, shown);
-        match (&admitted, need) {
+        access.admit(need, shown)
+    }
+
+    /// Counts and logs who was refused, and logs who may do what few may.
+    fn audit(&self, need: Need, admitted: &Result<Principal, Error>) {
+        match (admitted, need) {
             (Err(error), _) => self.denied(error, None),
-            (Ok(principal), Need::Role(Role::Editor | Role::Operator)) => {
+            (Ok(principal), Need::Role(Role::Editor | Role::Operator)) if self.access.is_some() => {
                 tracing::info!(target: AUDIT, audit = "admitted", principal = %principal.name, peer = self.peer());
             }
             _ => {}
         }
-        admitted
     }
 
     /// A place for a call, named `package.Service/Method`, if it takes one. Not a line of the log for each that finds none:
@@ -219,10 +226,13 @@ where
     let id = request_id(request.headers());
     let rpc = request.uri().path().trim_start_matches('/').to_owned();
     let trace_id = Parent::of(request.headers()).map(|parent| parent.trace_id);
-    let span = tracing::info_span!("request", request_id = %id.to_str().unwrap_or_default(), rpc, trace_id);
-    if trace_id.is_none() {
-        trace::begin(&span);
-    }
+    let span = tracing::info_span!(
+        "request",
+        request_id = %id.to_str().unwrap_or_default(),
+        rpc,
+        trace_id,
+        own_trace_id = field::Empty
+    );
     let began = clock::ticks();
     let deadline =
         timeout_of(request.headers()).map(|after| Deadline { began, after: after - MAX_WAY_BACK.min(after / 10) });
