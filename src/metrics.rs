@@ -51,6 +51,8 @@ pub struct Metrics {
     other: Call,
     /// Credentials that were not good, what was not granted, and what there was no room for, by reason.
     refusals: Family<Refusal, Counter>,
+    /// Requests that did not come as a whole.
+    unfinished: Family<Unfinished, Counter>,
     /// How the files of TLS and access were read again.
     reloads: Family<Reload, Counter>,
     /// Whether what was read last was refused: 1 or 0.
@@ -102,6 +104,13 @@ struct Rpc {
 struct Refusal {
     /// The catalogue's word.
     reason: &'static str,
+}
+
+/// Labels of a request that did not come as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Unfinished {
+    /// `late`: it was not waited for any longer; `cut`: its client ended it, or was lost.
+    how: &'static str,
 }
 
 /// Labels of a reload.
@@ -261,6 +270,9 @@ impl Metrics {
         let help =
             "Requests whose credential was not good, to whose principal it was not granted, or that found no room";
         registry.register("refusals", help, refusals.clone());
+        let unfinished = Family::<Unfinished, Counter>::default();
+        let help = "Requests that did not come as a whole: late, not in time; cut, ended or lost before";
+        registry.register("unfinished_requests", help, unfinished.clone());
         let reloads = Family::<Reload, Counter>::default();
         registry.register("reloads", "How files of TLS and access were read again", reloads.clone());
         let reload_failed = Family::<Held, Level>::default();
@@ -269,6 +281,9 @@ impl Metrics {
         // What has not happened yet is told as nothing: an alarm sees the first time.
         for reason in ["CREDENTIAL_MISSING", "CREDENTIAL_EXPIRED", "ROLE_REQUIRED", "QUOTA_EXCEEDED", "OVERLOADED"] {
             drop(refusals.get_or_create(&Refusal { reason }));
+        }
+        for how in ["late", "cut"] {
+            drop(unfinished.get_or_create(&Unfinished { how }));
         }
         for what in ["certificate", "rules"] {
             for outcome in ["read", "refused"] {
@@ -282,7 +297,7 @@ impl Metrics {
         feeding.register(&mut registry);
         caching.register(&mut registry);
         let levels = Levels::registered(&mut registry);
-        Self { registry, calls, other, refusals, reloads, reload_failed, connections, levels }
+        Self { registry, calls, other, refusals, unfinished, reloads, reload_failed, connections, levels }
     }
 
     /// Counts an answer to a call, named `package.Service/Method`.
@@ -308,6 +323,11 @@ impl Metrics {
     /// Counts a refusal by its word in the catalogue.
     pub fn refused(&self, reason: &'static str) {
         self.refusals.get_or_create(&Refusal { reason }).inc();
+    }
+
+    /// Counts a request that did not come as a whole: `late` or `cut`.
+    pub fn unfinished(&self, how: &'static str) {
+        self.unfinished.get_or_create(&Unfinished { how }).inc();
     }
 
     /// Counts a reload of one thing, and tells from now on whether it was refused.

@@ -11,10 +11,10 @@ use attache::{
     pb::v1,
     serve::{self, Parts},
 };
-use common::{FakeClock, visit_report};
+use common::{FakeClock, admin, visit_report};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::AsyncWriteExt as _,
     net::TcpStream,
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -63,26 +63,12 @@ impl Observed {
 
     /// Status and body of a request.
     async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.admin).await.unwrap();
-        let length = body.len();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, body.to_owned())
+        admin::ask(self.admin, method, path, body).await
     }
 
     /// The value of a number, by its name and labels as they are shown.
     async fn number(&self, name: &str) -> f64 {
-        let (status, text) = self.ask("GET", "/metrics", "").await;
-        assert_eq!(status, 200);
-        assert!(text.ends_with("# EOF\n"), "OpenMetrics says where it ends");
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("{name} is not in\n{text}")).parse().unwrap()
+        admin::number(self.admin, name).await
     }
 
     /// The names of the numbers that it tells, as their types are.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use attache::{
-    config::Config,
+    config::{AdminPort, Config},
     feed,
     journal::Journal,
     limits::{HANDSHAKE_TIMEOUT, MAX_CURSORS, MAX_PUBLIC_STREAMS_PER_CONNECTION, MAX_REQUEST_BYTES},
@@ -266,6 +266,30 @@ async fn an_import_rests_between_its_batches_and_not_within_one() {
     let told = v1::ImportReportsResponse::decode(&answer.body[5..]).unwrap();
     assert_eq!((told.request_id.as_str(), told.revision), ("third", 3), "what came as a whole is answered, and stands");
     assert_eq!(info(&server).await.unwrap().revision, 3, "and nothing of the other");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_does_not_come_as_a_whole_is_counted_whatever_it_asks_for_and_whoever_ends_it() {
+    let server = serve(Config { admin: AdminPort::At("127.0.0.1:0".parse().unwrap()), ..impatient() }).await;
+    let counted = async |how: &str| server.number(&format!("attache_unfinished_requests_total{{how=\"{how}\"}}")).await;
+    let half_of = async |method: &str| {
+        let half = raw::begin(&server.channel, method, &[]).await;
+        half.send(raw::framed(b"").slice(..3)).await;
+        half
+    };
+    info(&server).await.expect("this is a whole one");
+    assert_eq!((counted("late").await, counted("cut").await), (0.0, 0.0));
+    for method in [WATCH, IMPORT, LIST] {
+        let half = half_of(method).await;
+        assert_eq!(outcome(&patiently(method, half.early_answer()).await.status), late(), "{method}");
+    }
+    assert_eq!((counted("late").await, counted("cut").await), (3.0, 0.0));
+    for method in [WATCH, IMPORT, LIST] {
+        let torn = patiently(method, half_of(method).await.answer()).await.status;
+        assert_eq!(outcome(&torn), (Code::InvalidArgument, "FIELD_INVALID".to_owned()), "{method}");
+    }
+    assert_eq!((counted("late").await, counted("cut").await), (3.0, 3.0));
     server.stop().await;
 }
 

@@ -244,7 +244,7 @@ where
         most: if need == Need::Nothing { MAX_OPEN_REQUEST_BYTES } else { MAX_REQUEST_BYTES },
         within: gate.message_timeout,
     };
-    let mut request = request.map(|body| Body::new(Bounded::new(body, expected)));
+    let mut request = request.map(|body| Body::new(Bounded::new(body, expected, Arc::clone(&gate.metrics))));
     // The deadline is ours to keep: tonic's answer to it is CANCELLED.
     request.headers_mut().remove("grpc-timeout");
     if let Some(deadline) = deadline {
@@ -337,11 +337,21 @@ struct Bounded<B> {
     filled: usize,
     /// Bytes left of the message that is passing.
     left: usize,
+    /// Where it is counted if it does not come as a whole; `None` once it was.
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl<B> Bounded<B> {
-    fn new(body: B, expected: Expected) -> Self {
-        Self { inner: Box::pin(body), expected, late: None, begun: false, prefix: [0; 5], filled: 0, left: 0 }
+    fn new(body: B, expected: Expected, metrics: Arc<Metrics>) -> Self {
+        let (inner, metrics) = (Box::pin(body), Some(metrics));
+        Self { inner, expected, late: None, begun: false, prefix: [0; 5], filled: 0, left: 0, metrics }
+    }
+
+    /// Counts that it does not come as a whole.
+    fn unfinished(&mut self, how: &'static str) {
+        if let Some(metrics) = self.metrics.take() {
+            metrics.unfinished(how);
+        }
     }
 
     /// Whether the body may end here.
@@ -349,6 +359,9 @@ impl<B> Bounded<B> {
         // Said once.
         let missing = std::mem::take(&mut self.expected.one) && !self.begun;
         let torn = std::mem::take(&mut self.filled) > 0 || std::mem::take(&mut self.left) > 0;
+        if missing || torn {
+            self.unfinished("cut");
+        }
         match (missing, torn) {
             (_, true) => Err(status::unreadable("the request ends in the middle of a message")),
             (true, _) => Err(status::unreadable("the request has no message")),
@@ -406,6 +419,7 @@ impl<B> Bounded<B> {
         let within = self.expected.within;
         let late = self.late.get_or_insert_with(|| Box::pin(tokio::time::sleep(within)));
         ready!(late.as_mut().poll(context));
+        self.unfinished("late");
         let why = format!("the message did not come as a whole within {within:?}; nothing of it happened");
         Poll::Ready(status::from_error(&Error::new(Reason::Deadline, why)))
     }
@@ -426,7 +440,12 @@ where
         let frame = match self.inner.as_mut().poll_frame(context) {
             Poll::Pending => return self.wait(context).map(|status| Some(Err(status.into()))),
             Poll::Ready(None) => return Poll::Ready(self.end().err().map(|status| Err(status.into()))),
-            Poll::Ready(Some(frame)) => frame.map_err(Into::into)?,
+            Poll::Ready(Some(Err(lost))) => {
+                // (Why is the transport's to say.)
+                let _ = self.end();
+                return Poll::Ready(Some(Err(lost.into())));
+            }
+            Poll::Ready(Some(Ok(frame))) => frame,
         };
         if let Some(data) = frame.data_ref() {
             let data = data.clone();
@@ -448,10 +467,12 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::{Caching, Feeding, Writing};
 
     fn body(one: bool) -> Bounded<()> {
         let expected = Expected { one, many: !one, most: MAX_REQUEST_BYTES, within: Duration::from_secs(1) };
-        Bounded::new((), expected)
+        let (writing, feeding, caching) = (Writing::default(), Feeding::default(), Caching::default());
+        Bounded::new((), expected, Arc::new(Metrics::new([], &writing, &feeding, &caching)))
     }
 
     #[test]

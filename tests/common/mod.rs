@@ -1,6 +1,7 @@
 //! The harness: a server in this process, on a port the system picks, with its own temporary store.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod admin;
 pub mod ask;
 pub mod raw;
 pub mod scribe;
@@ -9,6 +10,7 @@ pub mod watching;
 
 use std::{
     future::Future,
+    net::SocketAddr,
     path::Path,
     pin::Pin,
     sync::{
@@ -145,6 +147,8 @@ pub struct TestServer {
     pub address: String,
     pub channel: Channel,
     pub hub: Arc<feed::Hub>,
+    /// Its admin port, if it was given one.
+    admin: Option<SocketAddr>,
     reloader: tokio::sync::mpsc::Sender<()>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<attache::domain::error::Result<()>>,
@@ -159,14 +163,14 @@ impl TestServer {
     pub async fn with(config: Config, parts: Parts) -> Self {
         let server = serve::build(&config, parts).await.expect("the server starts");
         let address = format!("http://{}", server.address());
-        let (hub, reloader) = (server.hub(), server.reloader());
+        let (hub, admin, reloader) = (server.hub(), server.admin_address(), server.reloader());
         let (stop, stopped) = oneshot::channel();
         #[allow(clippy::disallowed_methods, reason = "the harness owns the server's task, and ends it")]
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
         let channel = Endpoint::from_shared(address.clone()).unwrap().connect_lazy();
-        Self { address, channel, hub, reloader, stop: Some(stop), running }
+        Self { address, channel, hub, admin, reloader, stop: Some(stop), running }
     }
 
     /// A channel of its own, with windows as small as a careless client's.
@@ -192,6 +196,11 @@ impl TestServer {
 
     pub fn log(&self) -> LogServiceClient<Channel> {
         LogServiceClient::new(self.channel.clone())
+    }
+
+    /// The value of a number of its admin port, by its name and labels as they are shown.
+    pub async fn number(&self, name: &str) -> f64 {
+        admin::number(self.admin.expect("it was given one"), name).await
     }
 
     /// Has the files of TLS and access read again, and waits until they were.
