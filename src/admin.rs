@@ -86,7 +86,8 @@ impl Admin {
         let (head, levels) = (self.app.store.head(), &self.app.metrics.levels);
         let (revisions, bytes) = self.app.hub.ring();
         let app = Arc::clone(&self.app);
-        let (store, wal) = blocking(move || Ok(snapshot::sizes(app.store.folder()))).await.unwrap_or_default();
+        let sizes = blocking(move || Ok((snapshot::sizes(app.store.folder()), app.store.used_bytes().ok())));
+        let ((store, wal), used) = sizes.await.unwrap_or_default();
         let lag = match self.app.journal.durable() {
             None => 0,
             Some(Durable::Unknown) => -1,
@@ -108,6 +109,9 @@ impl Admin {
             (&levels.wal_bytes, large(wal)),
         ] {
             level.set(now);
+        }
+        if let Some(used) = used {
+            levels.store_used.set(large(used));
         }
         #[allow(clippy::cast_precision_loss, reason = "microseconds of this era fit")]
         levels.recorded_at.set(head.recorded_at_us as f64 / 1e6);

@@ -206,7 +206,9 @@ pub struct Levels {
     pub store_bytes: Level,
     /// See `store_bytes`.
     pub wal_bytes: Level,
-    /// The bytes that the store's file may have; not known where the disk alone sets a limit.
+    /// Bytes of the store's pages that are in use; those that are free in its file are room.
+    pub store_used: Known,
+    /// How many may be in use; not known where the disk alone sets a limit.
     pub store_limit: Known,
     /// When the certificate in force ends, in seconds since 1970; not known without TLS.
     pub certificate_ends: Known,
@@ -393,7 +395,9 @@ impl Levels {
         level("ring_bytes", "Bytes of the feed's ring", &levels.ring_bytes);
         level("store_bytes", "Bytes of the store's file", &levels.store_bytes);
         level("wal_bytes", "Bytes of the store's write-ahead log", &levels.wal_bytes);
-        let help = "Bytes that the store's file may have; not where the disk alone sets a limit";
+        let help = "Bytes of the store's pages that are in use; its file has free ones too, which are taken first";
+        registry.register("store_used_bytes", help, levels.store_used.0.clone());
+        let help = "Bytes of the store's pages that may be in use; not where the disk alone sets a limit";
         registry.register("store_limit_bytes", help, levels.store_limit.0.clone());
         let help = "When the newest revision was recorded, in seconds since 1970";
         registry.register_with_unit("recorded_at", help, Unit::Seconds, levels.recorded_at.clone());

@@ -147,7 +147,7 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
     .await?;
     let loaded =
         if config.sample { Some(load_sample(&store, &writer, clock::day(clock.now_us())).await?) } else { None };
-    if let Some(bytes) = config.max_store_bytes {
+    if let Some(bytes) = store.allowed_bytes() {
         metrics.levels.store_limit.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
     tell_of_start(config, &store.head());

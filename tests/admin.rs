@@ -24,6 +24,7 @@ use tokio::{
 const CERTIFICATE_ENDS: &str = "attache_certificate_expires_timestamp_seconds";
 /// Told where there is an allowance alone.
 const STORE_LIMIT: &str = "attache_store_limit_bytes";
+const STORE_USED: &str = "attache_store_used_bytes";
 /// Whether what was read last was refused.
 const CERTIFICATE_FAILED: &str = "attache_reload_failed{what=\"certificate\"}";
 const RULES_FAILED: &str = "attache_reload_failed{what=\"rules\"}";
@@ -146,7 +147,9 @@ async fn what_is_counted_is_what_happened() {
 async fn what_a_full_store_refuses_is_counted_and_its_allowance_is_told() {
     // The tables take about a third of it.
     let server = Observed::with(Config { max_store_bytes: Some(900_000), ..common::config() }).await;
-    assert_eq!(server.number(STORE_LIMIT).await, 900_000.0);
+    // 109 pages.
+    assert_eq!(server.number(STORE_LIMIT).await, 892_928.0);
+    let empty = server.number(STORE_USED).await;
     assert_eq!(server.number("attache_storage_full_total").await, 0.0);
     let mut filing = v1::filing_service_client::FilingServiceClient::connect(server.address.clone()).await.unwrap();
     let mut refused = None;
@@ -160,6 +163,8 @@ async fn what_a_full_store_refuses_is_counted_and_its_allowance_is_told() {
     let refused = refused.expect("it is full at some time");
     assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused:?}");
     assert!(server.number("attache_storage_full_total").await >= 1.0);
+    let (used, allowed) = (server.number(STORE_USED).await, server.number(STORE_LIMIT).await);
+    assert!(empty < used && allowed * 0.7 < used && used <= allowed, "{empty}, then {used} of {allowed}");
     assert_eq!(server.number("attache_filing").await, 1.0, "this alone would not tell");
     server.stop().await;
 }

@@ -175,13 +175,33 @@ fn a_limit_that_is_nearly_reached_is_told_before_filings_are_refused() {
     let files = Files::new();
     files.certify(2999);
     drop(store::open(&files.path("store"), &Options::default()).unwrap());
-    let size = fs::metadata(files.path("store").join(store::FILE)).unwrap().len();
-    files.configure(&format!("{}[limits]\nstore_bytes = {}\n", sound(&files), size + size / 20));
+    // Without a free page.
+    let size = changed(&files, "VACUUM");
+    let allow = |bytes: u64| files.configure(&format!("{}[limits]\nstore_bytes = {bytes}\n", sound(&files)));
+    allow(size + size / 20);
     let ended = files.examined();
     assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
     assert!(ended.line("warning", "data_dir in ").contains("limits.store_bytes"), "{}", ended.out);
-    files.configure(&format!("{}[limits]\nstore_bytes = {}\n", sound(&files), size * 2));
+    allow(size * 2);
     assert!(!files.examined().out.contains("limits.store_bytes"));
+    // The same file with as many pages again, and all of these free.
+    let more = format!("CREATE TABLE old (words BLOB); INSERT INTO old VALUES (zeroblob({size})); DROP TABLE old");
+    let larger = changed(&files, &more);
+    assert!(larger >= size * 2, "{larger}");
+    for allowed in [larger + larger / 20, size] {
+        allow(allowed);
+        let said = files.examined().out;
+        assert!(!said.contains("limits.store_bytes"), "there is room in the file: {said}");
+    }
+}
+
+/// Changes the store's file, and answers with its size then.
+fn changed(files: &Files, sql: &str) -> u64 {
+    let path = files.path("store").join(store::FILE);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch(sql).unwrap();
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    fs::metadata(path).unwrap().len()
 }
 
 #[test]

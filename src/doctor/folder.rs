@@ -177,19 +177,21 @@ fn room(there: &Path, folder: &Path, peek: Option<&Peek>, config: &Config, about
     } else {
         Finding::ok(about, says)
     });
-    if let Some(allowed) = config.max_store_bytes.filter(|allowed| is_nearly_reached(*allowed, file)) {
-        // (After a trim there may be room inside the file, which nobody sees from outside.)
+    let used = peek.map_or(file, |peek| peek.used_bytes);
+    // What the file has is not taken from it.
+    let allowed = config.max_store_bytes.map(|allowed| allowed.max(file));
+    if let Some(allowed) = allowed.filter(|allowed| is_nearly_reached(*allowed, used)) {
         let what = format!(
-            "the store has {file} bytes, limits.store_bytes allows {allowed}: filings are refused when it is full"
+            "the store uses {used} bytes, limits.store_bytes allows {allowed}: filings are refused when it is full"
         );
-        found.push(Finding::warning(about, what, "allow more, or trim and let it use the room again"));
+        found.push(Finding::warning(about, what, "allow more, or trim"));
     }
     found
 }
 
-/// Whether nine tenths of what is allowed are there.
-fn is_nearly_reached(allowed: u64, size: u64) -> bool {
-    size >= allowed - allowed / 10
+/// Whether nine tenths of what is allowed are in use, from which on the alarm sounds too.
+fn is_nearly_reached(allowed: u64, used: u64) -> bool {
+    used >= allowed - allowed / 10
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub mod scrub;
 pub mod search;
 pub mod snapshot;
 pub mod trim;
+mod usage;
 pub mod verify;
 
 use std::{
@@ -210,6 +211,8 @@ pub struct Store {
     hot: Arc<Hot>,
     aids: Arc<search::Aids>,
     options: Options,
+    /// What of its file may be in use; `None` is the disk's to say.
+    allowed_bytes: Option<u64>,
     /// Where it lies.
     folder: Arc<Path>,
     /// Held as long as anybody uses the store.
@@ -241,6 +244,7 @@ pub fn open(folder: &Path, options: &Options) -> Result<(Store, WriteStore), Sto
     home::check(&connection, &options.home)?;
     let head = read_head(&connection)?;
     verify_head(&connection, &head)?;
+    let allowed_bytes = options.max_bytes.map(|_| usage::allowed(&connection)).transpose()?;
     let (sender, receiver) = watch::channel(head);
     let manager = SqliteConnectionManager::file(&path)
         .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
@@ -258,6 +262,7 @@ pub fn open(folder: &Path, options: &Options) -> Result<(Store, WriteStore), Sto
         hot: Arc::clone(&hot),
         aids: Arc::default(),
         options: options.clone(),
+        allowed_bytes,
         _lock: Arc::new(lock),
     };
     let copy_back = CopyBack::default();

@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{FILE, Home, LOCK, StoreError, find_head, home, schema, snapshot, verify_head};
+use super::{FILE, Home, LOCK, StoreError, find_head, home, schema, snapshot, usage, verify_head};
 
 /// What a store's file says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Peek {
     pub schema: usize,
     /// The last position of the log that it has; 0 is none.
     pub position: u64,
+    /// The bytes of its pages that are in use.
+    pub used_bytes: u64,
     home: Option<Home>,
 }
 
@@ -62,7 +64,8 @@ pub fn look(folder: &Path, held: bool) -> Result<Option<Peek>, StoreError> {
     {
         verify_head(&connection, &head)?;
     }
-    Ok(Some(Peek { schema, position: snapshot::position(&connection)?, home }))
+    let (position, used_bytes) = (snapshot::position(&connection)?, usage::used(&connection)?);
+    Ok(Some(Peek { schema, position, used_bytes, home }))
 }
 
 /// Whether another process holds a folder. It is held here for a moment at most, and not made.

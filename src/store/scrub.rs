@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior};
 
-use super::{StoreError, failing, from_sqlite, is_full, snapshot, written_over};
+use super::{StoreError, failing, from_sqlite, is_full, snapshot, usage::number, written_over};
 use crate::domain::error::Error;
 
 /// Notes that all pages which are free now are to be written over.
@@ -117,10 +117,6 @@ fn drop_newest(connection: &Connection) -> Result<bool> {
 /// How many pages are free.
 fn free(connection: &Connection) -> Result<u64> {
     number(connection, "freelist_count")
-}
-
-fn number(connection: &Connection, pragma: &str) -> Result<u64> {
-    connection.pragma_query_value(None, pragma, |row| row.get(0))
 }
 
 #[cfg(test)]

@@ -1,0 +1,92 @@
+//! How much a store uses of its file, and how much it may use. Free pages are taken before the file grows, so there is no
+//! room once those in use are as many as the file may have.
+
+use rusqlite::{Connection, Result};
+
+use super::{Store, from_sqlite};
+use crate::domain::error::Error;
+
+impl Store {
+    /// The bytes of the pages that are in use, as of the newest commit. Blocks: call it off the async threads.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn used_bytes(&self) -> std::result::Result<u64, Error> {
+        self.read(|connection| {
+            // Both numbers of pages as of one commit.
+            let told = connection.unchecked_transaction().and_then(|reading| used(&reading));
+            told.map_err(|e| from_sqlite(&e))
+        })
+    }
+
+    /// The bytes of the pages that may be in use; `None` if the disk alone sets a limit.
+    #[must_use]
+    pub fn allowed_bytes(&self) -> Option<u64> {
+        self.allowed_bytes
+    }
+}
+
+/// The bytes of the pages that are in use, as a connection sees them.
+pub(super) fn used(connection: &Connection) -> Result<u64> {
+    let pages = number(connection, "page_count")?.saturating_sub(number(connection, "freelist_count")?);
+    Ok(pages * number(connection, "page_size")?)
+}
+
+/// The bytes of the pages that the file may have by a connection: as many as it was told, or as the file had then, if these
+/// are more.
+pub(super) fn allowed(connection: &Connection) -> Result<u64> {
+    Ok(number(connection, "max_page_count")?.saturating_mul(number(connection, "page_size")?))
+}
+
+/// What a pragma says that is a number.
+pub(super) fn number(connection: &Connection, pragma: &str) -> Result<u64> {
+    connection.pragma_query_value(None, pragma, |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{self, Options, is_full};
+
+    const ALLOWANCE: u64 = 4_000_000;
+
+    fn options(max_bytes: u64) -> Options {
+        Options { max_bytes: Some(max_bytes), ..Options::default() }
+    }
+
+    #[test]
+    fn there_is_room_until_the_pages_in_use_are_as_many_as_are_allowed_and_free_ones_are_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, write) = store::open(folder.path(), &options(ALLOWANCE)).unwrap();
+        let connection = &write.connection;
+        let (allowed, before) = (store.allowed_bytes().unwrap(), store.used_bytes().unwrap());
+        assert!((ALLOWANCE - 8192..=ALLOWANCE).contains(&allowed), "whole pages: {allowed}");
+        connection.execute_batch("CREATE TABLE old (words BLOB); INSERT INTO old VALUES (zeroblob(2000000))").unwrap();
+        assert!(store.used_bytes().unwrap() > before + 2_000_000);
+        connection.execute_batch("DROP TABLE old; CREATE TABLE filed (words BLOB)").unwrap();
+        assert!(store.used_bytes().unwrap() < before + 100_000, "the file has not shrunk");
+        let mut filed = 0;
+        let refused = loop {
+            match connection.execute("INSERT INTO filed VALUES (zeroblob(100000))", []) {
+                Ok(_) => filed += 100_000,
+                Err(refused) => break refused,
+            }
+        };
+        assert!(is_full(&refused), "{refused}");
+        assert!(filed > 3_000_000, "{filed}: without the free pages there is no room for as much");
+        let used = store.used_bytes().unwrap();
+        assert!(used <= allowed && allowed - used < 200_000, "{used} of {allowed}");
+    }
+
+    #[test]
+    fn a_file_that_is_larger_than_its_allowance_may_use_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, write) = store::open(folder.path(), &Options::default()).unwrap();
+        assert_eq!(store.allowed_bytes(), None, "the disk alone sets a limit");
+        drop((store, write));
+        let (store, write) = store::open(folder.path(), &options(1)).unwrap();
+        let pages = number(&write.connection, "page_count").unwrap();
+        assert_eq!(store.allowed_bytes(), Some(pages * number(&write.connection, "page_size").unwrap()));
+    }
+}
