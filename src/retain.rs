@@ -48,16 +48,22 @@ async fn follow(store: &Store, writer: &Writer, days: u32) {
 /// if only its beginning.
 async fn trim(store: &Store, writer: &Writer, day: Day, days: u32) -> Result<()> {
     let today_us = i64::from(day).saturating_mul(DAY_US);
-    let (reader, yesterday_us) = (store.clone(), today_us.saturating_sub(DAY_US));
-    if !blocking(move || reader.read(|c| log::has_recorded(c, yesterday_us, today_us))).await? {
+    let yesterday_us = today_us.saturating_sub(DAY_US);
+    let begins_us = today_us.saturating_sub(i64::from(days).saturating_mul(DAY_US));
+    let (reader, newest) = (store.clone(), store.head().revision);
+    let read = move || {
+        reader.read(|c| {
+            let is_next = log::has_recorded(c, yesterday_us, today_us)?;
+            Ok((is_next, log::revision_at(c, begins_us.saturating_sub(1))?))
+        })
+    };
+    let (is_next, older) = blocking(read).await?;
+    if !is_next {
         tracing::warn!(
             "the registry's day moved by more than one: what is old is trimmed when the next one has passed"
         );
         return Ok(());
     }
-    let begins_us = today_us.saturating_sub(i64::from(days).saturating_mul(DAY_US));
-    let (reader, newest) = (store.clone(), store.head().revision);
-    let older = blocking(move || reader.read(|c| log::revision_at(c, begins_us.saturating_sub(1)))).await?;
     let older = older.map(|revision| revision.min(newest.saturating_sub(1)));
     // Nothing is as old, or it was dropped already, by another replica perhaps.
     let Some(older) = older.filter(|revision| *revision > store.head().floor) else { return Ok(()) };
