@@ -16,7 +16,6 @@ use crate::{
         jetstream::{JetStream, Settings},
     },
     limits::{MAX_BATCH_BYTES, MOVE_OFFERS, MOVE_PAUSE, REPLAY_PAGE_BYTES},
-    metrics::Writing,
     pb::log::Entry,
     snapshots,
     store::{self, Head, Home, Options, alone::Alone, log::StoredEntry, read::CursorRow, snapshot},
@@ -190,9 +189,7 @@ pub async fn to_embedded(
 /// Applies everything that the stream has, as a replica that starts does.
 fn catch_up(journal: &Arc<JetStream>, folder: &Path, home: Home, clock: Arc<dyn Clock>) -> Result<()> {
     let (_store, write) = store::open(folder, &Options { home, ..Options::default() })?;
-    let nobody = Box::new(|_, _| {});
-    let (writer, thread) =
-        writer::start(write, Arc::clone(journal) as Arc<dyn Journal>, clock, nobody, Writing::default())?;
+    let (writer, thread) = writer::Parts::new(write, Arc::clone(journal) as Arc<dyn Journal>, clock).start()?;
     // Nothing waits: dropping the last handle ends it.
     drop(writer);
     thread.join()

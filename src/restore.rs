@@ -18,7 +18,6 @@ use crate::{
     },
     journal::{Append, Journal, Position, Settled, Trouble, Wake},
     limits::{MAX_BATCH_BYTES, REPLAY_PAGE_BYTES},
-    metrics::Writing,
     pb::log::Entry,
     store::{
         self, Head, Home, Options, StoreError, Sync,
@@ -159,7 +158,7 @@ fn make_again(source: Alone, through: u64, folder: &Path, told: impl FnMut(u64) 
     let options = Options { sync: Sync::Off, max_bytes: None, home: Home::Own };
     let (_store, write) = store::open(folder, &options)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (writer, thread) = writer::start(write, past, clock, Box::new(|_, _| {}), Writing::default())?;
+    let (writer, thread) = writer::Parts::new(write, past, clock).start()?;
     // Everything was applied before it started; dropping the last handle ends it.
     drop(writer);
     thread.join()

@@ -138,7 +138,8 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         refill(&store, &hub)?;
         let told = Arc::clone(&hub);
         let publish = Box::new(move |revisions, head| told.publish(revisions, head));
-        let (writer, thread) = writer::start_for_readers(write_store, own_journal, own_clock, publish, counts)?;
+        let parts = writer::Parts { store: write_store, journal: own_journal, clock: own_clock, publish, counts };
+        let (writer, thread) = parts.start_for_readers()?;
         if let Some(error) = writer.fault() {
             tell_of_fault(&error, &opened);
         }

@@ -59,8 +59,7 @@ impl Filed {
         let (store, write) = store::open(folder.path(), &Options { sync: Sync::Off, ..Options::default() }).unwrap();
         trace(&write.connection);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let (writer, _) =
-            writer::start(write, Arc::new(Embedded), clock, Box::new(|_, _| {}), Default::default()).unwrap();
+        let (writer, _) = writer::Parts::new(write, Arc::new(Embedded), clock).start().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { store, writer, runtime, folder }
     }

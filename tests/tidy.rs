@@ -62,12 +62,12 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "moves",
-        &["domain", "journal", "metrics", "store", "writer", "snapshots", "pb", "limits", "clock", "tasks"],
+        &["domain", "journal", "store", "writer", "snapshots", "pb", "limits", "clock", "tasks"],
         "takes whole logs from one place to another while no server has them open",
     ),
     (
         "restore",
-        &["clock", "domain", "journal", "limits", "metrics", "pb", "store", "writer"],
+        &["clock", "domain", "journal", "limits", "pb", "store", "writer"],
         "makes a store of a backup while no server has it open",
     ),
     ("sample", &["domain", "writer", "day", "pb", "limits"], "files like any client of the writer"),

@@ -353,8 +353,7 @@ async fn what_a_second_trim_drops_stays_for_a_grace_of_its_own() {
     let (folder, clock) = (tempfile::tempdir().expect("a folder"), Arc::new(FakeClock::on("2023-06-01")));
     let (store, write) = store::open(folder.path(), &Options::default()).expect("the store opens");
     let own: Arc<dyn Clock> = Arc::clone(&clock) as _;
-    let started = writer::start(write, Arc::new(Embedded), own, Box::new(|_, _| {}), Default::default());
-    let (writer, _thread) = started.expect("the writer starts");
+    let (writer, _thread) = writer::Parts::new(write, Arc::new(Embedded), own).start().expect("the writer starts");
     let act = async |act: Act| writer.file(Request::of(act, "tester"), None).await.expect("it is filed").revision;
     let mut filed = Vec::new();
     for id in ["one", "two", "three", "four"] {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug_span;
 
 use super::{
-    Answer, KeepCursor, Publish, cursors,
+    Answer, KeepCursor, Parts, Publish, cursors,
     follow::{append_entry, check_batch, read_batch, stands_in},
     full::Full,
     job::{Answered, Job},
@@ -73,15 +73,8 @@ enum Tried {
 }
 
 impl Group {
-    pub fn new(
-        store: WriteStore,
-        journal: Arc<dyn Journal>,
-        clock: Arc<dyn Clock>,
-        publish: Publish,
-        fault: watch::Sender<Option<Error>>,
-        stopping: CancellationToken,
-        counts: Writing,
-    ) -> Self {
+    pub fn new(parts: Parts, fault: watch::Sender<Option<Error>>, stopping: CancellationToken) -> Self {
+        let Parts { store, journal, clock, publish, counts } = parts;
         Self { store, journal, clock, publish, compared: None, fault, stopping, counts, full: Full::default() }
     }
 

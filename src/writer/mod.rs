@@ -81,52 +81,56 @@ impl WriterThread {
     }
 }
 
-/// Starts the writer on a store and a journal.
-///
-/// # Errors
-///
-/// If the journal's log is not the store's, or the thread cannot be started.
-pub fn start(
-    store: WriteStore,
-    journal: Arc<dyn Journal>,
-    clock: Arc<dyn Clock>,
-    publish: Publish,
-    counts: Writing,
-) -> Result<(Writer, WriterThread)> {
-    begin(store, journal, clock, publish, counts, false)
+/// What a writer works with.
+pub struct Parts {
+    /// What it changes.
+    pub store: WriteStore,
+    /// Who orders batches.
+    pub journal: Arc<dyn Journal>,
+    /// Who tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Who is told of what was committed.
+    pub publish: Publish,
+    /// What is counted.
+    pub counts: Writing,
 }
 
-/// The same on a store that has readers. If it had some of a log already, and the journal's is another one, or has dropped
-/// what comes next, then what it has is read, and filings are refused from the beginning; [`Writer::fault`] says why.
-///
-/// # Errors
-///
-/// As of [`start`], of a store that had nothing.
-pub fn start_for_readers(
-    store: WriteStore,
-    journal: Arc<dyn Journal>,
-    clock: Arc<dyn Clock>,
-    publish: Publish,
-    counts: Writing,
-) -> Result<(Writer, WriterThread)> {
-    let has_log = store.head().position > 0;
-    begin(store, journal, clock, publish, counts, has_log)
+impl Parts {
+    /// Of a writer that tells nobody, and counts for nobody.
+    #[must_use]
+    pub fn new(store: WriteStore, journal: Arc<dyn Journal>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, journal, clock, publish: Box::new(|_, _| {}), counts: Writing::default() }
+    }
+
+    /// Starts the writer.
+    ///
+    /// # Errors
+    ///
+    /// If the journal's log is not the store's, or the thread cannot be started.
+    pub fn start(self) -> Result<(Writer, WriterThread)> {
+        begin(self, false)
+    }
+
+    /// The same on a store that has readers. If it had some of a log already, and the journal's is another one, or has
+    /// dropped what comes next, then what it has is read, and filings are refused from the beginning; [`Writer::fault`]
+    /// says why.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Parts::start`], of a store that had nothing.
+    pub fn start_for_readers(self) -> Result<(Writer, WriterThread)> {
+        let has_log = self.store.head().position > 0;
+        begin(self, has_log)
+    }
 }
 
-fn begin(
-    store: WriteStore,
-    journal: Arc<dyn Journal>,
-    clock: Arc<dyn Clock>,
-    publish: Publish,
-    counts: Writing,
-    is_worth_reading: bool,
-) -> Result<(Writer, WriterThread)> {
+fn begin(parts: Parts, is_worth_reading: bool) -> Result<(Writer, WriterThread)> {
     let (queue, waiting) = mpsc::channel(WRITER_QUEUE);
     let (faults, fault) = watch::channel(None);
     let wake = queue.downgrade();
     let arrived = Arc::new(AtomicBool::new(false));
     let said = Arc::clone(&arrived);
-    journal.on_arrival(Arc::new(move || {
+    parts.journal.on_arrival(Arc::new(move || {
         // Said once, until the writer looks; with a full queue it looks before its next group.
         if !said.swap(true, Ordering::SeqCst)
             && let Some(queue) = wake.upgrade()
@@ -135,8 +139,8 @@ fn begin(
         }
     }));
     let stopping = CancellationToken::new();
-    let copier = store.copier();
-    let mut group = group::Group::new(store, journal, clock, publish, faults, stopping.clone(), counts);
+    let copier = parts.store.copier();
+    let mut group = group::Group::new(parts, faults, stopping.clone());
     match group.catch_up() {
         // It is caught up with when it answers; until then readers have what the store has, and nobody files.
         Err(error) if trouble::may_pass(&error) => {

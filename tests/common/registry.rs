@@ -84,8 +84,8 @@ impl Registry {
         let heard = Arc::clone(&told);
         let publish = Box::new(move |revisions: Vec<Revision>, _| heard.lock().unwrap().extend(revisions));
         let clock = Arc::new(TestClock::at(day));
-        let (writer, thread) = writer::start(write, Arc::new(journal::Embedded), clock, publish, Default::default())
-            .expect("a new writer");
+        let parts = writer::Parts::new(write, Arc::new(journal::Embedded), clock);
+        let (writer, thread) = writer::Parts { publish, ..parts }.start().expect("a new writer");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         Self { store, writer, thread: Some(thread), runtime, told, folder }
     }
