@@ -26,6 +26,9 @@ use tokio::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The journal has left a replica behind, which begins anew when it is started again: "try again" of BSD's sysexits.
+const EXIT_START_AGAIN: u8 = 75;
+
 fn main() -> ExitCode {
     failpoints::arm();
     let command = match cli::parse() {
@@ -103,19 +106,20 @@ async fn serve(args: &ServeArgs) -> ExitCode {
     };
     announce(&server);
     tell_supervisor(&[NotifyState::Ready]);
-    let reloader = server.reloader();
-    let asked = async {
-        asked_to_stop(reloader).await;
+    let (reloader, draining) = (server.reloader(), server.hub().draining().clone());
+    // It may end by itself.
+    let told = async {
+        draining.cancelled().await;
         tell_supervisor(&[NotifyState::Stopping]);
     };
-    let ended = server.run(asked).await;
+    let (ended, ()) = tokio::join!(server.run(asked_to_stop(reloader)), told);
     // Nothing else runs any more that it would hold up.
     traces.end();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::note(&error.message);
-            ExitCode::FAILURE
+            if serve::is_left_behind(&error) { ExitCode::from(EXIT_START_AGAIN) } else { ExitCode::FAILURE }
         }
     }
 }

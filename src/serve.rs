@@ -191,6 +191,13 @@ pub fn is_told_wrong(error: &Error) -> bool {
     error.reason == Reason::FieldInvalid
 }
 
+/// Whether a server ended by itself because the journal has left its store behind: another start makes that right, since it
+/// begins anew with a snapshot.
+#[must_use]
+pub fn is_left_behind(error: &Error) -> bool {
+    error.reason == Reason::HistoryTrimmed
+}
+
 /// Says what is served, and by which version.
 fn tell_of_start(config: &Config, head: &Head) {
     tracing::info!(
@@ -252,8 +259,8 @@ async fn shared_journal(
 fn tell_of_fault(error: &Error, folder: &Path) {
     let remedy = match error.reason {
         Reason::HistoryTrimmed => {
-            "have another replica put a snapshot beside the journal, then start this one again: \"HISTORY_TRIMMED on a \
-             replica\" in deploy/RUNBOOK.md"
+            "have another replica put a snapshot beside the journal: this one looks for it now and then, ends when there \
+             is one, and begins anew when it is started again: \"HISTORY_TRIMMED on a replica\" in deploy/RUNBOOK.md"
         }
         Reason::LogDiverged => {
             "if the other replicas file, stop this one, move its folder away and start it again, and it begins with a \
@@ -337,12 +344,12 @@ impl Server {
         self.loaded.as_ref()
     }
 
-    /// Answers until `shutdown` is done, then drains: watches are told to go away, requests end, and what has not
-    /// ended by the deadline is cut.
+    /// Answers until `shutdown` is done, or another start would make right what this one cannot, then drains: watches are
+    /// told to go away, requests end, and what has not ended by the deadline is cut.
     ///
     /// # Errors
     ///
-    /// If the writer ended abnormally.
+    /// If the writer ended abnormally, or the journal has left the store behind ([`is_left_behind`]).
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
         let tasks = self.app.tasks.clone();
@@ -388,11 +395,15 @@ impl Server {
             clock: Arc::clone(&app.clock),
             interval: self.snapshots,
         };
-        tasks.spawn("snapshots", maker.run(stop.clone()));
-        tokio::select! {
-            () = shutdown => {}
-            () = watch_over_filings(&self.app, &self.health) => {}
-            () = transport::watch_over_lag(&self.app, &self.health) => {}
+        tasks.spawn("snapshots", maker.clone().run(stop.clone()));
+        let left_behind: Result<()> = tokio::select! {
+            () = shutdown => Ok(()),
+            why = maker.left_behind() => Err(why),
+            () = watch_over_filings(&self.app, &self.health) => Ok(()),
+            () = transport::watch_over_lag(&self.app, &self.health) => Ok(()),
+        };
+        if let Err(error) = &left_behind {
+            tracing::error!(%error, "the journal has left this store behind: the server ends, to be started again");
         }
         tracing::info!("draining");
         self.health.set_serving(false).await;
@@ -407,7 +418,7 @@ impl Server {
         }
         self.app.writer.stop().await;
         let writer = self.writer;
-        blocking(move || writer.join()).await
+        blocking(move || writer.join()).await.and(left_behind)
     }
 }
 

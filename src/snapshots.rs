@@ -16,7 +16,7 @@ use crate::{
     clock::Clock,
     domain::error::{Error, Reason, Result},
     journal::{Depot, Journal, Position, Shelf, Stored, Trouble},
-    limits::{SNAPSHOT_RETRY, SNAPSHOTS_KEPT},
+    limits::{SNAPSHOT_INTERVAL, SNAPSHOT_RETRY, SNAPSHOTS_KEPT},
     pb::log::SnapshotClaim,
     store::{
         self, Head, Home, Store,
@@ -31,7 +31,8 @@ use crate::{
 /// The place on the shelf that says who makes the next one; cursors have a dot in theirs.
 const CLAIM: &str = "snapshots";
 
-/// Who makes snapshots of a replica's store, when it is its turn.
+/// Who makes snapshots of a replica's store, when it is its turn, and looks for one to begin anew with.
+#[derive(Clone)]
 pub struct Maker {
     /// Beside which they are kept.
     pub journal: Arc<dyn Journal>,
@@ -61,6 +62,47 @@ impl Maker {
             () = self.make_when_due(&depot, &shelf) => {}
             () = self.purge_when_trimmed(&depot) => {}
         }
+    }
+
+    /// Why a server that runs had better end: the journal has dropped what comes next in its store, and has a snapshot that
+    /// the store begins anew with when it is started again. As long as there is none it is not done, and looks for one
+    /// whenever another may have been made.
+    ///
+    /// A snapshot is fetched and compared for that as it will be then: whoever ended for one that cannot be used would end
+    /// watches for nothing, and again after each start.
+    pub async fn left_behind(&self) -> Error {
+        self.writer.failed().await;
+        let fault = self.writer.fault().filter(|fault| fault.reason == Reason::HistoryTrimmed);
+        let Some(fault) = fault else { return std::future::pending().await };
+        let interval = self.interval.unwrap_or(SNAPSHOT_INTERVAL);
+        let interval = i64::try_from(interval.as_micros()).unwrap_or(i64::MAX);
+        loop {
+            let next = self.clock.now_us().saturating_add(interval);
+            match self.would_begin_anew().await {
+                Ok(true) => {
+                    let why = format!("{}: start it again, and it begins anew with a snapshot", fault.message);
+                    return Error::new(fault.reason, why);
+                }
+                // It was said in the log why.
+                Ok(false) => {}
+                Err(error) => tracing::error!(%error, "a snapshot to begin anew with could not be tried"),
+            }
+            tracing::error!("this server is read as it is, and looks for a snapshot to begin anew with again");
+            while self.clock.now_us() < next {
+                self.clock.wait_until(next).await;
+            }
+        }
+    }
+
+    /// Whether the store would begin anew with a snapshot if the server were started now.
+    async fn would_begin_anew(&self) -> Result<bool> {
+        let Some(depot) = Arc::clone(&self.journal).depot() else { return Ok(false) };
+        let (journal, folder, here) = (Arc::clone(&self.journal), self.folder.clone(), self.store.head());
+        asking(move || {
+            let work = Work::begin(&folder, packed::TRIAL)?;
+            Ok(unpack_for(&*depot, &journal, &work, here)?.is_some())
+        })
+        .await
     }
 
     async fn make_when_due(&self, depot: &Arc<dyn Depot>, shelf: &Arc<dyn Shelf>) {
@@ -308,17 +350,7 @@ fn begin_anew(depot: &dyn Depot, journal: &Arc<dyn Journal>, folder: &Path, home
     let Head { revision, position, .. } = here;
     tracing::warn!(revision, position, "the journal has dropped what comes next in this store");
     let work = Work::begin(folder, packed::SNAPSHOT)?;
-    let Some(head) = unpack_newest(depot, journal, &work) else {
-        tracing::error!("there is no snapshot to begin with: the store stays as it is, and gets nothing new");
-        return Ok(None);
-    };
-    match goes_on_from(&work, here) {
-        Err(error) if error.reason == Reason::LogDiverged => {
-            tracing::error!(%error, "the store is not the beginning of the log that the snapshot is of, and stays as it is");
-            return Ok(None);
-        }
-        compared => compared?,
-    }
+    let Some(head) = unpack_for(depot, journal, &work, here)? else { return Ok(None) };
     let aside = left.give_way(folder, &work)?;
     tracing::warn!(
         revision = head.revision,
@@ -327,6 +359,22 @@ fn begin_anew(depot: &dyn Depot, journal: &Arc<dyn Journal>, folder: &Path, home
         "the store begins anew with a snapshot, and the one that was there is kept aside"
     );
     Ok(Some(head))
+}
+
+/// Unpacks the newest snapshot that the journal goes on from, for a store that stands here; `None` if there is none, or it
+/// shows that the store is not the beginning of its log, which the log tells.
+fn unpack_for(depot: &dyn Depot, journal: &Arc<dyn Journal>, work: &Work, here: Head) -> Result<Option<Head>> {
+    let Some(head) = unpack_newest(depot, journal, work) else {
+        tracing::error!("there is no snapshot to begin with: the store stays as it is, and gets nothing new");
+        return Ok(None);
+    };
+    match goes_on_from(work, here) {
+        Err(error) if error.reason == Reason::LogDiverged => {
+            tracing::error!(%error, "the store is not the beginning of the log that the snapshot is of, and stays as it is");
+            Ok(None)
+        }
+        compared => compared.map(|()| Some(head)),
+    }
 }
 
 /// Whether the journal goes on, and has no more what comes right after a position.

@@ -77,7 +77,11 @@ const LONG_ABOUT: &str = "A registry and live feed of international cooperation:
 who visited whom, what was signed, which exercises were held, what changed, and which source said so.
 
 Exit codes: 0 done, 1 refused, 2 not found, 3 unavailable (run it again), \
-4 `verify` found a broken guarantee, 64 wrong command line or file.";
+4 `verify` found a broken guarantee, 64 wrong command line or file, \
+75 `serve` wants to be started again.";
+
+const SERVE_EXITS: &str = "Exit codes: 0 it was told to stop, 1 it cannot start or go on, 64 wrong command line or file, \
+75 the journal has left its store behind: started again, it begins anew with a snapshot.";
 
 /// `attache --server URL get …` is taken like `attache get … --server URL`: clap hands these down to the flags of
 /// the same names in each client command, which alone are read and shown in its help.
@@ -94,6 +98,7 @@ struct EarlyArgs {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the registry; with `doctor`, `migrate`, `reseed`, `restore-backup` and `verify` of a folder what is no client
+    #[command(after_help = SERVE_EXITS)]
     Serve(Box<ServeArgs>),
     /// Look at everything that `serve` with the same arguments needs, and say what is wrong and what to do about it
     Doctor(Box<serve_args::DoctorArgs>),

@@ -15,6 +15,8 @@ use crate::limits::{COPY_LOOK_STEPS, SNAPSHOT_COMPRESSION};
 pub const BACKUP: &str = "backup";
 /// Where snapshots are made, and unpacked.
 pub const SNAPSHOT: &str = "snapshot";
+/// Where a server tries the snapshot that it would begin anew with: another may be made at the same time.
+pub const TRIAL: &str = "snapshot-trial";
 /// Where a backup is unpacked.
 pub const RESTORE: &str = "restore";
 /// Where a store is made again from its log.
@@ -163,7 +165,7 @@ fn whole(file: &Path) -> Result<(), StoreError> {
 ///
 /// If it does not go.
 pub fn sweep(folder: &Path) -> Result<(), StoreError> {
-    [BACKUP, SNAPSHOT, RESTORE, AGAIN].iter().try_for_each(|name| remove(&folder.join(name)))
+    [BACKUP, SNAPSHOT, TRIAL, RESTORE, AGAIN].iter().try_for_each(|name| remove(&folder.join(name)))
 }
 
 fn remove(work: &Path) -> Result<(), StoreError> {

@@ -506,20 +506,21 @@ async fn stops_filing(server: &TestServer) {
 
 /// Waits until health says so of filings.
 async fn until_health(server: &TestServer, status: ServingStatus) {
+    until_health_at(&server.channel, status).await;
+}
+
+/// The same of the server at the end of a channel.
+async fn until_health_at(channel: &Channel, status: ServingStatus) {
     patiently("health", async {
-        while health(server).await != status {
+        while health_of(channel, "attache.v1.FilingService").await != status {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
     .await;
 }
 
-async fn health(server: &TestServer) -> ServingStatus {
-    health_of(server, "attache.v1.FilingService").await
-}
-
-async fn health_of(server: &TestServer, service: &str) -> ServingStatus {
-    let mut health = tonic_health::pb::health_client::HealthClient::new(server.channel.clone());
+async fn health_of(channel: &Channel, service: &str) -> ServingStatus {
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel.clone());
     let asked = tonic_health::pb::HealthCheckRequest { service: service.into() };
     health.check(asked).await.expect("health answers").into_inner().status()
 }

@@ -1,5 +1,6 @@
-//! Replicas that start again on a store that the stream does not go on from. One that the stream has left behind begins anew
-//! and keeps what it had; one whose log is another is never mended without a word. Both are read meanwhile.
+//! Replicas on a store that the stream does not go on from. One that the stream has left behind begins anew when it starts, and
+//! keeps what it had; one that runs ends for that. One whose log is another is never mended without a word. All are read
+//! meanwhile.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,8 +15,8 @@ use attache::{
         Journal as _, Trouble,
         jetstream::{self, Found, Settings},
     },
-    pb::v1,
-    serve::Parts,
+    pb::v1::{self, watch_events_response::Frame},
+    serve::{self, Parts},
     store::{Head, aside, snapshot, verify},
 };
 use tempfile::TempDir;
@@ -26,12 +27,16 @@ use crate::{
     agree, at,
     common::{
         FakeClock, TestServer, visit_report,
-        watching::{everything, patiently, reason},
+        watching::{Watching, everything, from_oldest, is_caught_up, patiently, reason},
     },
     filers::{insist, standing},
     health_of,
+    links::Links,
     nats::{Cluster, Sync},
+    process::Process,
+    serve_on,
     snapshots::Snapshots,
+    until_health, until_health_at,
 };
 
 /// Longer than replicas let pass between two snapshots.
@@ -55,7 +60,12 @@ impl Replicas {
     }
 
     async fn start(&self, name: &str) -> TestServer {
-        let journal = Some(self.settings.clone());
+        self.start_by(self.settings.clone(), name).await
+    }
+
+    /// One that finds the stream's servers elsewhere.
+    async fn start_by(&self, settings: Settings, name: &str) -> TestServer {
+        let journal = Some(settings);
         let config = Config { journal, snapshots: Some(Duration::from_secs(3600)), ..at(&self.folder(name)) };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         TestServer::with(config, Parts { clock, ..Parts::default() }).await
@@ -77,6 +87,14 @@ impl Replicas {
         self.clock.advance(DUE);
         snapshots.until_there_are(there + 1).await;
     }
+
+    /// A replica that was left behind ends by itself, now that there is a snapshot.
+    async fn ends_for_a_snapshot(&self, replica: TestServer) {
+        // (When that was due it may have looked before it was there.)
+        self.clock.advance(DUE);
+        let ended = patiently("its end", replica.outcome()).await.expect_err("it does not end in good order");
+        assert!(serve::is_left_behind(&ended), "{ended}");
+    }
 }
 
 fn request(id: &str) -> v1::FileReportsRequest {
@@ -93,7 +111,8 @@ async fn verdict(server: &TestServer) -> Status {
     patiently("the verdict", async {
         loop {
             let refused = server.filing().file_reports(request("refused")).await.expect_err("nobody takes it");
-            if reason(&refused) != "JOURNAL_UNAVAILABLE" {
+            // (One that was under way when the servers came back may be in doubt.)
+            if !["JOURNAL_UNAVAILABLE", "OUTCOME_UNKNOWN"].contains(&reason(&refused).as_str()) {
                 return refused;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -114,7 +133,7 @@ async fn only_reads(server: &TestServer, id: &str, token: &str) {
         ("attache.v1.FeedService", ServingStatus::Serving),
     ] {
         patiently(&format!("the health of {service:?}"), async {
-            while health_of(server, service).await != status {
+            while health_of(&server.channel, service).await != status {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })
@@ -122,6 +141,12 @@ async fn only_reads(server: &TestServer, id: &str, token: &str) {
     }
     let keep = v1::CommitCursorRequest { name: "reader".into(), position: token.to_owned(), expected_etag: None };
     server.feed().commit_cursor(keep).await.expect_err("nobody else could go on from there");
+}
+
+/// A lookup of what was filed elsewhere, which waits for it.
+fn filed_before(id: &str, filed: &v1::FileReportsResponse) -> v1::GetVisitRequest {
+    let at_least = Some(filed.token.clone());
+    v1::GetVisitRequest { name: format!("visits/{id}"), at_least, ..Default::default() }
 }
 
 fn nothing_is_aside(folder: &Path) {
@@ -148,10 +173,10 @@ async fn a_replica_that_the_stream_left_behind_begins_anew_with_a_snapshot_and_k
     let away = replicas.start("away").await;
     assert_eq!(reason(&verdict(&away).await), "HISTORY_TRIMMED");
     only_reads(&away, "two", &before.token).await;
-    // It puts none itself: there it would be no use to anybody.
+    // It puts none itself: there it would be no use to anybody. It ends when there is one of another.
     replicas.put_one_more(&snapshots).await;
     assert_eq!(snapshots.revisions(), [replicas.head("steady").revision]);
-    away.stop().await;
+    replicas.ends_for_a_snapshot(away).await;
     nothing_is_aside(&replicas.folder("away"));
 
     let looked = jetstream::look(&replicas.settings, kept.position).await;
@@ -223,4 +248,68 @@ async fn a_replica_whose_log_is_another_is_read_whenever_it_starts_and_is_never_
     nothing_is_aside(&replicas.folder("lone"));
     assert_eq!(standing(&everything(&other).await), stands, "nothing came from it");
     other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_is_left_behind_while_it_runs_ends_to_be_started_again_and_begins_anew_then() {
+    let cluster = Cluster::start(Sync::Always);
+    let (links, replicas) = (Links::to(&cluster), Replicas::of(&cluster));
+    let steady = replicas.start("steady").await;
+    let first = file(&steady, "one").await;
+    // A process, because it is its exit code that a supervisor goes by.
+    let start = |settings: &Settings| Process::start(&mut serve_on(settings, &replicas.folder("away")));
+    let away = start(&links.settings());
+    away.registry().get_visit(filed_before("one", &first)).await.expect("it follows");
+    let mut open = Watching::open(away.feed(), from_oldest()).await.expect("it is accepted");
+    open.up_to(is_caught_up).await;
+    let channel = away.channel();
+    until_health_at(&channel, ServingStatus::Serving).await;
+
+    links.all(Links::cut);
+    until_health_at(&channel, ServingStatus::NotServing).await;
+    file(&steady, "two").await;
+    let snapshots = Snapshots::of(&replicas.settings).await;
+    replicas.put_one_more(&snapshots).await;
+    replicas.drop_up_to("steady", &snapshots);
+    let last = file(&steady, "three").await;
+    links.all(Links::mend);
+
+    let (frames, error) = open.until_the_end().await;
+    assert!(error.is_none(), "{error:?}");
+    let goodbye = frames.last().and_then(|frame| frame.frame.as_ref());
+    assert!(matches!(goodbye, Some(Frame::GoingAway(_))), "watches are told to go elsewhere: {goodbye:?}");
+    let ended = patiently("its end", tokio::task::spawn_blocking(move || away.wait())).await;
+    assert_eq!(ended.expect("it does not panic").code(), Some(75));
+    nothing_is_aside(&replicas.folder("away"));
+
+    let away = start(&replicas.settings);
+    away.registry().get_visit(filed_before("three", &last)).await.expect("it follows again");
+    assert_eq!(aside::there(&replicas.folder("away")).len(), 1, "what it had is kept");
+    steady.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_is_left_behind_without_a_snapshot_runs_on_to_be_read_until_there_is_one() {
+    let cluster = Cluster::start(Sync::Always);
+    let (links, replicas) = (Links::to(&cluster), Replicas::of(&cluster));
+    let (steady, away) = (replicas.start("steady").await, replicas.start_by(links.settings(), "away").await);
+    let first = file(&steady, "one").await;
+    away.registry().get_visit(filed_before("one", &first)).await.expect("it follows");
+    until_health(&away, ServingStatus::Serving).await;
+
+    links.all(Links::cut);
+    until_health(&away, ServingStatus::NotServing).await;
+    file(&steady, "two").await;
+    let snapshots = Snapshots::of(&replicas.settings).await;
+    replicas.drop_up_to("steady", &snapshots);
+    file(&steady, "three").await;
+    links.all(Links::mend);
+    assert_eq!(reason(&verdict(&away).await), "HISTORY_TRIMMED");
+    only_reads(&away, "one", &first.token).await;
+
+    replicas.put_one_more(&snapshots).await;
+    replicas.ends_for_a_snapshot(away).await;
+    let away = replicas.start("away").await;
+    let all = ["one", "three", "two"].map(|id| format!("visits/{id}"));
+    assert_eq!(standing(&agree(&[steady, away]).await), all, "each once");
 }

@@ -216,7 +216,14 @@ impl TestServer {
     }
 
     pub async fn ended(self) {
-        self.running.await.expect("no panic").expect("the server ends in good order");
+        self.outcome().await.expect("the server ends in good order");
+    }
+
+    /// What it ends with, by itself or because it was told to.
+    pub async fn outcome(self) -> attache::domain::error::Result<()> {
+        // (What tells it to stop lives until then.)
+        let Self { stop: _stop, running, .. } = self;
+        running.await.expect("no panic")
     }
 
     pub async fn stop(mut self) {

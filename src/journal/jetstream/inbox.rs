@@ -127,7 +127,16 @@ impl Inbox {
         self.lock().trouble.clone().map_or(Ok(()), Err)
     }
 
-    /// Remembers for good that it is not, and gives back why.
+    /// Whether what it has can be read. One that has dropped what comes next in the store is still the log, and goes on from
+    /// snapshots.
+    pub fn readable(&self) -> Result<(), Trouble> {
+        match self.sound() {
+            Err(Trouble::Trimmed(_)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Remembers for good that it is not the one it was, and gives back why.
     pub fn trouble(&self, trouble: Trouble) -> Trouble {
         let mut known = self.lock();
         if known.trouble.is_none() {

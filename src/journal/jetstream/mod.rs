@@ -409,7 +409,7 @@ impl Journal for JetStream {
     }
 
     fn batch(&self, position: Position) -> Result<Option<Vec<u8>>, Trouble> {
-        self.inbox.sound()?;
+        self.inbox.readable()?;
         self.runtime.block_on(async {
             if let Some(bytes) = self.read(position).await? {
                 return Ok(Some(bytes.to_vec()));
