@@ -127,6 +127,7 @@ async fn start() -> Outcome<(String, oneshot::Sender<()>, Running, std::sync::Ar
         sample: false,
         accept_day_jump: false,
         retain_days: None,
+        retain_revisions: None,
         log: "warn".into(),
         log_format: LogFormat::Text,
         drain: Duration::from_secs(1),

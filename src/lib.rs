@@ -19,7 +19,7 @@
 //! Beside them: [`config`], [`limits`] (every bound of the program), [`clock`], [`tasks`] and [`telemetry`] (the only
 //! callers of system time, of spawn, of subscribers), [`trace`] (which trace a request belongs to), [`url`] (addresses
 //! without their secrets), [`pb`] (generated code), [`sample`], [`day`] (the clock), [`snapshots`] (what new replicas
-//! begin with), [`retain`] (trimming by age), [`sweep`] (the room of what was trimmed, the
+//! begin with), [`retain`] (trimming by age or number), [`sweep`] (the room of what was trimmed, the
 //! traces of what was erased),
 //! [`moves`] (of a log onto a stream and back), [`restore`] (a store from a backup), [`local`] (the commands of both),
 //! [`metrics`] and [`admin`] (what an operator sees), [`security`] (the files that TLS and access are made of),

@@ -179,7 +179,7 @@ pub const SCRUBS_AT_ONCE: u32 = 8;
 pub const SWEEP_GRACE: Duration = Duration::from_secs(60);
 /// Days of history that are retained at least where what is older is dropped: two of them answer repeated requests.
 pub const MIN_RETAIN_DAYS: u32 = 3;
-/// How soon a trim by age that was refused is asked for again.
+/// How soon a trim by age or number that was refused is asked for again.
 pub const RETAIN_RETRY: Duration = Duration::from_secs(60);
 /// Cursors of one principal; one more is refused with QUOTA_EXCEEDED. Those on a journal's shelf are not counted.
 pub const MAX_CURSORS: usize = 10_000;

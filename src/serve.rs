@@ -83,8 +83,8 @@ pub struct Server {
     message_timeout: Duration,
     loaded: Option<sample::Loaded>,
     accept_day_jump: bool,
-    /// How many days of history stay; `None` is all.
-    retain_days: Option<u32>,
+    /// How much of history stays; `None` is all.
+    kept: Option<retain::Kept>,
     /// How often replicas put a snapshot beside the journal; `None` is never.
     snapshots: Option<Duration>,
     /// Goes when the server does.
@@ -178,7 +178,7 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         message_timeout: config.message_timeout,
         loaded,
         accept_day_jump: config.accept_day_jump,
-        retain_days: config.retain_days,
+        kept: retain::Kept::of(config.retain_days, config.retain_revisions),
         snapshots: config.snapshots,
         _temporary: temporary,
     })
@@ -383,8 +383,8 @@ impl Server {
         let clock =
             day::run(app.store.clone(), app.writer.clone(), Arc::clone(&app.clock), self.accept_day_jump, stop.clone());
         tasks.spawn("clock", clock);
-        if let Some(days) = self.retain_days {
-            tasks.spawn("retain", retain::run(app.store.clone(), app.writer.clone(), days, stop.clone()));
+        if let Some(kept) = self.kept {
+            tasks.spawn("retain", retain::run(app.store.clone(), app.writer.clone(), kept, stop.clone()));
         }
         tasks.spawn("sweep", sweep::run(app.store.clone(), app.writer.clone(), stop.clone()));
         let maker = snapshots::Maker {

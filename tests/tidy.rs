@@ -53,7 +53,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     (
         "retain",
         &["clock", "domain", "limits", "store", "tasks", "writer"],
-        "asks the writer to trim what is older than so many days",
+        "asks the writer to trim what is older than so many days, or beyond so many revisions",
     ),
     (
         "sweep",

@@ -439,42 +439,112 @@ async fn a_clock_that_jumps_ahead_trims_nothing_before_a_day_has_passed() {
     server.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn so_many_days_are_retained_and_what_is_older_is_trimmed_once_for_all_replicas() {
-    const DAYS: usize = 3;
-    let (log, clock) = (SharedLog::default(), Arc::new(FakeClock::on("2023-06-01")));
-    let start = async || {
-        let config = Config { retain_days: Some(u32::try_from(DAYS).expect("a few")), ..config() };
-        let clock: Arc<dyn Clock> = Arc::clone(&clock) as _;
-        TestServer::with(config, Parts { journal: Arc::new(log.clone()), clock, ..Parts::default() }).await
-    };
-    let servers = [start().await, start().await];
-    // Where the log stands at the end of each day.
-    let mut ends: Vec<String> = Vec::new();
-    for number in 1..=6_usize {
+/// Two replicas that are told alike what to retain of one log, with one clock.
+struct Retaining {
+    log: SharedLog,
+    clock: Arc<FakeClock>,
+    servers: [TestServer; 2],
+}
+
+impl Retaining {
+    async fn start(days: Option<u32>, revisions: Option<u64>) -> Self {
+        let (log, clock) = (SharedLog::default(), Arc::new(FakeClock::on("2023-06-01")));
+        let start = async || {
+            let config = Config { retain_days: days, retain_revisions: revisions, ..config() };
+            let own: Arc<dyn Clock> = Arc::clone(&clock) as _;
+            TestServer::with(config, Parts { journal: Arc::new(log.clone()), clock: own, ..Parts::default() }).await
+        };
+        let servers = [start().await, start().await];
+        Self { log, clock, servers }
+    }
+
+    /// Files one record on a day of June, once that has begun on both; where the log stands then.
+    async fn file_on(&self, number: usize) -> String {
         let today = format!("2023-06-{number:02}");
         if number > 1 {
-            clock.jump_to(&today);
-            for server in &servers {
+            self.clock.jump_to(&today);
+            for server in &self.servers {
                 until_log(server, "the day", |info| info.day == today).await;
             }
         }
         let report = visit_report(&format!("v{number}"), "s", "KZ", "AZ", "2023-05-01");
-        ends.push(servers[0].file(vec![report]).await.token);
+        self.servers[0].file(vec![report]).await.token
+    }
+
+    /// Waits until this is the oldest position on both.
+    async fn until_oldest(&self, is_it: impl Fn(&str) -> bool) {
+        for server in &self.servers {
+            until_log(server, "the trim", |info| is_it(&info.oldest_token)).await;
+        }
+    }
+
+    async fn stop(self) {
+        for server in self.servers {
+            server.stop().await;
+        }
+    }
+}
+
+/// Checks that three days stay, and what is older is trimmed once for all replicas.
+async fn three_days_are_retained(days: Option<u32>, revisions: Option<u64>) {
+    let retaining = Retaining::start(days, revisions).await;
+    // Where the log stands at the end of each day.
+    let mut ends: Vec<String> = Vec::new();
+    for number in 1..=6_usize {
+        ends.push(retaining.file_on(number).await);
         // The end of the last day that is too old.
-        if let Some(oldest) = number.checked_sub(DAYS + 2).map(|day| &ends[day]) {
-            for server in &servers {
-                until_log(server, "the trim", |info| info.oldest_token == *oldest).await;
-            }
+        if let Some(oldest) = number.checked_sub(5).map(|day| &ends[day]) {
+            retaining.until_oldest(|token| token == oldest).await;
         }
     }
     let first_kept: Vec<u64> = ends[..2].iter().map(|end| read(end).revision + 1).collect();
-    assert_eq!(trims(&log), first_kept, "each once, whoever asked for it");
-    let kept = servers[1].replay(until_caught_up(from_oldest())).await;
+    assert_eq!(trims(&retaining.log), first_kept, "each once, whoever asked for it");
+    let kept = retaining.servers[1].replay(until_caught_up(from_oldest())).await;
     let kept =
         kept.iter().filter(|event| event.r#type() == v1::EventType::Recorded).map(|event| event.subject.as_str());
     assert_eq!(kept.collect::<Vec<_>>(), ["visits/v3", "visits/v4", "visits/v5", "visits/v6"]);
-    for server in servers {
-        server.stop().await;
+    retaining.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_many_days_are_retained_and_what_is_older_is_trimmed_once_for_all_replicas() {
+    three_days_are_retained(Some(3), None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_of_revisions_that_wants_less_kept_than_the_days_has_no_say() {
+    three_days_are_retained(Some(3), Some(1)).await;
+    // Without any, so many days stay as answers to repeated requests need.
+    three_days_are_retained(None, Some(1)).await;
+}
+
+/// Checks that so many revisions stay, counted from the beginning of each day, and what is older is trimmed once for all
+/// replicas.
+async fn twelve_revisions_are_retained(days: Option<u32>) {
+    // More than three days have.
+    const REVISIONS: u64 = 12;
+    let retaining = Retaining::start(days, Some(REVISIONS)).await;
+    let (mut last, mut first_kept) = (0_u64, Vec::new());
+    for number in 1..=10_usize {
+        retaining.file_on(number).await;
+        if let Some(through) = last.checked_sub(REVISIONS).filter(|through| *through > 0) {
+            retaining.until_oldest(|token| read(token).revision == through).await;
+            first_kept.push(through + 1);
+        }
+        // With the trim, which may come before or after what was filed.
+        last = read(&retaining.servers[0].token().await).revision;
     }
+    assert!(first_kept.len() > 1, "it was trimmed day by day: {first_kept:?}");
+    assert_eq!(trims(&retaining.log), first_kept, "each once, whoever asked for it");
+    retaining.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_many_revisions_are_retained_and_what_is_older_is_trimmed_once_for_all_replicas() {
+    twelve_revisions_are_retained(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn days_that_want_less_kept_than_a_number_of_revisions_have_no_say() {
+    twelve_revisions_are_retained(Some(3)).await;
 }

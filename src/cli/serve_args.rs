@@ -38,6 +38,10 @@ pub struct ServeArgs {
     /// stands is kept, however old. Say the same on each: the fewest days win [default: 0, everything is kept]
     #[arg(long, value_name = "DAYS")]
     pub retain_days: Option<u32>,
+    /// Drop history but for so many of the last revisions, likewise, and never of the last 3 days. With --retain-days what
+    /// either wants kept is [default: 0, as --retain-days says]
+    #[arg(long, value_name = "REVISIONS")]
+    pub retain_revisions: Option<u64>,
     /// What to log, such as `info` or `attache=debug,tonic=warn`
     #[arg(long, env = "ATTACHE_LOG", value_name = "FILTER")]
     pub log: Option<String>,

@@ -77,6 +77,8 @@ pub struct Config {
     pub accept_day_jump: bool,
     /// How many days of history stay, at least [`limits::MIN_RETAIN_DAYS`]; `None` is all.
     pub retain_days: Option<u32>,
+    /// How many of the last revisions stay, whatever their age; `None` is as many as the days say, or all.
+    pub retain_revisions: Option<u64>,
     /// What to log.
     pub log: String,
     /// How to log.
@@ -131,6 +133,7 @@ struct File {
     insecure_listen: Option<bool>,
     accept_day_jump: Option<bool>,
     retain_days: Option<u32>,
+    retain_revisions: Option<u64>,
     log: Option<String>,
     log_format: Option<LogFormat>,
     drain_seconds: Option<u64>,
@@ -271,6 +274,7 @@ impl Config {
             sample,
             accept_day_jump: args.accept_day_jump || file.accept_day_jump.unwrap_or(false),
             retain_days,
+            retain_revisions: args.retain_revisions.or(file.retain_revisions).filter(|revisions| *revisions > 0),
             log: args.log.clone().or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
             log_format,
             drain: file.drain_seconds.map_or(limits::DRAIN_DEADLINE, Duration::from_secs),
@@ -486,6 +490,22 @@ mod tests {
         assert_eq!(retain_days(Some(0)).unwrap(), None);
         assert_eq!(retain_days(Some(3)).unwrap(), Some(3));
         assert!(retain_days(Some(2)).unwrap_err().0.contains("retain_days"));
+    }
+
+    #[test]
+    fn a_number_of_revisions_is_of_the_flag_before_the_file_and_zero_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("attache.toml");
+        std::fs::write(&file, "retain_revisions = 1000\n").unwrap();
+        let said = |more: &[&str]| {
+            let line = ["attache", "serve", "--config", file.to_str().unwrap(), "--in-memory"];
+            let parsed = crate::cli::Cli::try_parse_from([&line[..], more].concat()).unwrap();
+            let crate::cli::Command::Serve(args) = parsed.command else { panic!("it is serve") };
+            Config::load(&args).unwrap().retain_revisions
+        };
+        assert_eq!(said(&[]), Some(1000));
+        assert_eq!(said(&["--retain-revisions", "20"]), Some(20));
+        assert_eq!(said(&["--retain-revisions", "0"]), None, "everything is kept, whatever the file says");
     }
 
     #[test]

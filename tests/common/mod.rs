@@ -119,6 +119,7 @@ pub fn config() -> Config {
         sample: false,
         accept_day_jump: false,
         retain_days: None,
+        retain_revisions: None,
         log: "info".into(),
         log_format: LogFormat::Text,
         drain: Duration::from_secs(5),

@@ -53,6 +53,9 @@ const LINES: &[&str] = &[
     "drain_seconds = -1",
     "retain_days = 2",
     "retain_days = 4294967295",
+    "retain_revisions = 0",
+    "retain_revisions = 9223372036854775807",
+    "retain_revisions = -1",
     "journal = \"nats://a:4222,b:4222\"",
     "journal = \"nats://me:hush@a:4222,tls://me:hush@b\"",
     "journal = \"nats://me:hush@a:4222,nats://hush@b\"",
@@ -131,6 +134,7 @@ fn args(config: PathBuf) -> ServeArgs {
         insecure_listen: false,
         accept_day_jump: false,
         retain_days: None,
+        retain_revisions: None,
         log: None,
         log_format: None,
         otlp: OtlpArgs::default(),
@@ -157,6 +161,7 @@ fn promise(input: &[u8]) -> Kept {
     prop_assert!(config.listen.ip().is_loopback() || config.insecure_listen || is_secured, "{}", config.listen);
     prop_assert!(config.feed.page_revisions > 0, "nothing would be read");
     prop_assert!(config.retain_days.is_none_or(|days| days >= 3), "answers to repeated requests would be dropped");
+    prop_assert!(config.retain_revisions != Some(0), "nothing would be kept for its number");
     if let Some(journal) = &config.journal {
         prop_assert!((1..=5).contains(&journal.replicas) && (journal.replicas >= 3 || journal.accept_lax));
         prop_assert!((1..=64).contains(&journal.stream.len()) && !journal.servers.is_empty());
