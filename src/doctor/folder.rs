@@ -9,7 +9,7 @@ use crate::{
     config::{Config, DataDir},
     limits::COMMIT_RESERVE_BYTES,
     store::{
-        self, Home, StoreError, aside,
+        self, Head, Home, StoreError, aside,
         peek::{self, Peek},
         snapshot,
     },
@@ -23,6 +23,8 @@ pub(super) struct Folder {
     pub(super) held: bool,
     /// The last position of the log that it has; 0 is none.
     pub(super) position: u64,
+    /// Where it stands in that, if it is of this version, and of the log that is to be served.
+    pub(super) head: Option<Head>,
 }
 
 /// How much more than the store's own bytes its disk has to have free, in their number.
@@ -122,8 +124,11 @@ fn store_in(folder: &Path, config: &Config, knows_log: bool, about: &str, looked
         found.push(Finding::ok(about, what));
     }
     let home = Home::served(config.journal.as_ref().map(|settings| settings.stream.as_str()));
-    if knows_log && let Err(why) = peek.may_be(&home) {
-        found.push(Finding::fault(about, why, "name the folder and the journal that belong together"));
+    match peek.may_be(&home) {
+        Err(why) if knows_log => {
+            found.push(Finding::fault(about, why, "name the folder and the journal that belong together"));
+        }
+        fits => looked.head = fits.ok().and(peek.head),
     }
     Some(peek)
 }

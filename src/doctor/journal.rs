@@ -1,13 +1,19 @@
-//! The stream that replicas share: its servers one by one, then what they say of it.
+//! The stream that replicas share: its servers one by one, what they say of it, and whether the store is of its log.
 
 use super::{Finding, place::Places, tls::open_to_all};
-use crate::journal::{
-    Durable, Trouble,
-    jetstream::{self, Found, Settings},
+use crate::{
+    domain::error::{Reason, Result},
+    journal::{
+        Durable, Trouble,
+        jetstream::{self, Found, Settings},
+    },
+    store::Head,
+    tasks::asking,
+    writer,
 };
 
-/// Asks the servers; `position` is where the store's log ends, 0 if it has none.
-pub(super) async fn look(settings: &Settings, position: u64, places: &Places) -> Vec<Finding> {
+/// Asks the servers; `position` is where the store's log ends, 0 if it has none, and `head` all of that, if it is known.
+pub(super) async fn look(settings: &Settings, position: u64, head: Option<Head>, places: &Places) -> Vec<Finding> {
     let about = &places.journal();
     let reached = jetstream::reach(settings).await;
     let private = settings.access.credentials.iter().chain(settings.access.certificate.iter().map(|(_, key)| key));
@@ -21,7 +27,9 @@ pub(super) async fn look(settings: &Settings, position: u64, places: &Places) ->
         return found;
     }
     let name = &settings.stream;
-    found.push(match jetstream::look(settings, position).await {
+    let looked = jetstream::look(settings, position).await;
+    let here = head.filter(|head| head.position > 0 && matches!(looked, Ok(Found::There { .. })));
+    found.push(match looked {
         Ok(Found::Missing(_)) if position > 0 => {
             let what = format!("there is no stream {name}, and the store has a log of it up to position {position}");
             let remedy = "it is not made anew: see \"LOG_DIVERGED\" in deploy/RUNBOOK.md, and start none before";
@@ -33,9 +41,9 @@ pub(super) async fn look(settings: &Settings, position: u64, places: &Places) ->
             Finding::warning(about, what, "look whether that is the name, unless this is the first replica")
         }
         Ok(Found::There { copies, ends_at, durable }) => {
+            let later = if position > 0 && head.is_none() { FOUND_OUT_LATER } else { "" };
             let what = format!(
-                "the stream {name} ends at position {ends_at}, with {copies} copies, {}; whether the store's log is \
-                 the beginning of it is found out when it is served",
+                "the stream {name} ends at position {ends_at}, with {copies} copies, {}{later}",
                 words(durable)
             );
             if durable == Durable::Synced {
@@ -62,7 +70,41 @@ pub(super) async fn look(settings: &Settings, position: u64, places: &Places) ->
             Finding::fault(about, trouble, remedy)
         }
     });
+    if let Some(here) = here {
+        found.push(compare(settings, here, about).await);
+    }
     found
+}
+
+/// What is said of a store of an older version.
+const FOUND_OUT_LATER: &str =
+    "; whether the store's log is the beginning of the stream's is found out when the store is served";
+
+/// Whether the store's log is the beginning of the stream's.
+async fn compare(settings: &Settings, here: Head, about: &str) -> Finding {
+    let position = here.position;
+    match stands_in(settings, here).await {
+        Ok(true) => {
+            let what = format!("the store's log is the beginning of the stream's, up to position {position}");
+            Finding::ok(about, what)
+        }
+        Ok(false) => Finding::ok(about, "the stream has nothing left that the store's log could be compared with"),
+        Err(error) if error.reason == Reason::LogDiverged => {
+            let what = format!("the store's log is not the beginning of the stream's: {error}");
+            let remedy = "it is served to be read, and takes no filing: see \"LOG_DIVERGED\" in deploy/RUNBOOK.md";
+            Finding::fault(about, what, remedy)
+        }
+        Err(error) => {
+            let what = format!("whether the store's log is the beginning of the stream's could not be asked: {error}");
+            Finding::warning(about, what, "run this again when the servers answer")
+        }
+    }
+}
+
+/// The same as a server asks it that starts.
+async fn stands_in(settings: &Settings, here: Head) -> Result<bool> {
+    let stream = jetstream::glance(settings).await?;
+    asking(move || writer::stands_in(&*stream, here)).await
 }
 
 /// One server. As long as another answers, a replica goes on with that one.

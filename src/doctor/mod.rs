@@ -110,7 +110,7 @@ pub async fn examine(args: &ServeArgs, now_us: i64) -> Vec<Finding> {
         }
     };
     let mut found = said(&config, &faults, &places);
-    let Folder { found: of_folder, held, position } = of_folder(&config, &faults, &places).await;
+    let Folder { found: of_folder, held, position, head } = of_folder(&config, &faults, &places).await;
     found.extend(address::look(&config, &faults, &places, held).await);
     found.extend(of_files(&config, &places, now_us).await);
     if let Some(rules) = &config.security.access {
@@ -118,7 +118,7 @@ pub async fn examine(args: &ServeArgs, now_us: i64) -> Vec<Finding> {
     }
     found.extend(of_folder);
     match &config.journal {
-        Some(settings) => found.extend(journal::look(settings, position, &places).await),
+        Some(settings) => found.extend(journal::look(settings, position, head, &places).await),
         None if faults.has(Part::Journal) => {}
         None => found.push(Finding::ok(&places.journal(), "the log is kept in the store's own folder")),
     }

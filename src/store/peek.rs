@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{FILE, Home, LOCK, StoreError, find_head, home, schema, snapshot, usage, verify_head};
+use super::{FILE, Head, Home, LOCK, StoreError, find_head, home, schema, snapshot, usage, verify_head};
 
 /// What a store's file says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Peek {
     pub position: u64,
     /// The bytes of its pages that are in use.
     pub used_bytes: u64,
+    /// Where it stands in its log; `None` of an older version, or if its making was interrupted.
+    pub head: Option<Head>,
     home: Option<Home>,
 }
 
@@ -59,13 +61,12 @@ pub fn look(folder: &Path, held: bool) -> Result<Option<Peek>, StoreError> {
     let connection = connection.unchecked_transaction()?;
     let schema = schema::version(&connection)?;
     let home = if connection.table_exists(None, "home")? { home::of(&connection)? } else { None };
-    if schema == schema::NEWEST
-        && let Some(head) = find_head(&connection)?
-    {
-        verify_head(&connection, &head)?;
+    let head = if schema == schema::NEWEST { find_head(&connection)? } else { None };
+    if let Some(head) = &head {
+        verify_head(&connection, head)?;
     }
     let (position, used_bytes) = (snapshot::position(&connection)?, usage::used(&connection)?);
-    Ok(Some(Peek { schema, position, used_bytes, home }))
+    Ok(Some(Peek { schema, position, used_bytes, head, home }))
 }
 
 /// Whether another process holds a folder. It is held here for a moment at most, and not made.

@@ -4,6 +4,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -199,10 +200,9 @@ async fn a_replica_that_the_stream_left_behind_begins_anew_with_a_snapshot_and_k
     assert_eq!(aside::there(&replicas.folder("away")).len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_whose_log_is_another_is_read_whenever_it_starts_and_is_never_replaced() {
-    let mut cluster = Cluster::start(Sync::Always);
-    let replicas = Replicas::of(&cluster);
+/// Has the stream lose the last filing of a replica `lone`, which is stopped, and go on past it on another, `other`; what was
+/// lost, that other, and the records that stand there.
+async fn diverge(cluster: &mut Cluster, replicas: &Replicas) -> (v1::FileReportsResponse, TestServer, Vec<String>) {
     let lone = replicas.start("lone").await;
     file(&lone, "one").await;
     let copies = tempfile::tempdir().expect("a temporary folder");
@@ -217,12 +217,22 @@ async fn a_replica_whose_log_is_another_is_read_whenever_it_starts_and_is_never_
     cluster.restart_all();
     // The log goes on without what was acknowledged.
     let other = replicas.start("other").await;
-    let mut stands = vec!["visits/one".to_owned(), "visits/last".to_owned()];
+    let mut stands = vec!["visits/one".to_owned()];
     while replicas.head("other").position <= kept.position {
         let id = format!("other-{}", stands.len());
         file(&other, &id).await;
         stands.push(format!("visits/{id}"));
     }
+    (second, other, stands)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_whose_log_is_another_is_read_whenever_it_starts_and_is_never_replaced() {
+    let mut cluster = Cluster::start(Sync::Always);
+    let replicas = Replicas::of(&cluster);
+    let (second, other, mut stands) = diverge(&mut cluster, &replicas).await;
+    let kept = replicas.head("lone");
+    stands.push("visits/last".to_owned());
     stands.sort();
 
     for _ in 0..2 {
@@ -248,6 +258,43 @@ async fn a_replica_whose_log_is_another_is_read_whenever_it_starts_and_is_never_
     nothing_is_aside(&replicas.folder("lone"));
     assert_eq!(standing(&everything(&other).await), stands, "nothing came from it");
     other.stop().await;
+}
+
+/// What `attache doctor` says of a replica's folder and the stream: its exit code, and the lines about the journal.
+fn examined(replicas: &Replicas, name: &str) -> (Option<i32>, Vec<String>) {
+    let Settings { servers, stream, monitors, .. } = &replicas.settings;
+    let mut doctor = Command::new(env!("CARGO_BIN_EXE_attache"));
+    doctor.args(["doctor", "--listen", "127.0.0.1:0", "--admin", "none", "--data-dir"]).arg(replicas.folder(name));
+    doctor.args(["--journal", &servers.join(","), "--journal-stream", stream]);
+    doctor.args(["--journal-monitor", &monitors.join(",")]).stdin(Stdio::null());
+    let ended = tokio::task::block_in_place(|| doctor.output()).expect("it runs");
+    let said = String::from_utf8(ended.stdout).expect("UTF-8");
+    (ended.status.code(), said.lines().filter(|line| line.contains("--journal")).map(str::to_owned).collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_tells_a_store_that_diverged_from_one_that_the_stream_goes_on_from_and_changes_neither() {
+    let mut cluster = Cluster::start(Sync::Always);
+    let replicas = Replicas::of(&cluster);
+    let (_, other, _) = diverge(&mut cluster, &replicas).await;
+    let (lone, before) = (replicas.head("lone"), replicas.head("other"));
+
+    let (code, said) = examined(&replicas, "lone");
+    assert_eq!(code, Some(1), "{said:?}");
+    let faults: Vec<&String> = said.iter().filter(|line| line.starts_with("fault")).collect();
+    let [fault] = faults[..] else { panic!("{said:?}") };
+    let hashes = fault.split_once("ends at hash ").and_then(|(_, rest)| rest.split_once(", expected "));
+    assert!(fault.contains("LOG_DIVERGED") && hashes.is_some(), "{fault}");
+
+    // Beside its server, and without it.
+    let sound =
+        |said: &[String]| said.iter().any(|line| line.starts_with("ok") && line.contains("is the beginning of"));
+    let (code, said) = examined(&replicas, "other");
+    assert!(code == Some(0) && sound(&said), "{said:?}");
+    other.stop().await;
+    let (code, said) = examined(&replicas, "other");
+    assert!(code == Some(0) && sound(&said), "{said:?}");
+    assert_eq!((replicas.head("lone"), replicas.head("other")), (lone, before));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

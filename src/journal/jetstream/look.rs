@@ -1,13 +1,20 @@
 //! What a replica would meet that used a stream, asked without making or changing anything.
 
-use async_nats::jetstream::context::ContextBuilder;
+use std::sync::Arc;
+
+use async_nats::jetstream::{
+    Context,
+    context::ContextBuilder,
+    stream::{State, Stream},
+};
 use futures_util::future::join_all;
+use tokio::runtime::Handle;
 
 use super::{
-    super::{Durable, Position, Trouble},
-    access, depot, inbox,
+    super::{Append, Durable, Journal, Position, Settled, Trouble, Wake},
+    access, depot, inbox, message_at, nothing_at,
     stream::{self, Settings},
-    sync,
+    sync, within,
 };
 use crate::{
     limits::{JOURNAL_CONNECT_TIMEOUT, JOURNAL_READ_TIMEOUT},
@@ -55,9 +62,7 @@ async fn answers(settings: &Settings, server: &str) -> Result<(), String> {
 ///
 /// If no server answers, or the stream is laxer than the settings allow, or is not the rest of that log.
 pub async fn look(settings: &Settings, after: Position) -> Result<Found, Trouble> {
-    let client = settings.options()?.connect(access::addresses(&settings.servers)).await;
-    let client = client.map_err(|e| Trouble::Unreachable(format!("{}: {e}", settings.shown())))?;
-    let context = ContextBuilder::new().timeout(JOURNAL_READ_TIMEOUT).build(client);
+    let context = connect(settings).await?;
     let found = match context.get_stream(&settings.stream).await {
         Ok(found) => found,
         Err(error) if stream::is_not_found(&error.kind()) => {
@@ -80,4 +85,69 @@ pub async fn look(settings: &Settings, after: Position) -> Result<Found, Trouble
         return if depot::has_some(&context, settings).await { Ok(Found::GoneOn { begins_at }) } else { Err(trimmed) };
     }
     Ok(Found::There { copies: info.config.num_replicas, ends_at, durable })
+}
+
+/// The stream as a journal that can be read and takes nothing: a store is compared with it as a server would compare it.
+///
+/// # Errors
+///
+/// If no server answers.
+pub async fn glance(settings: &Settings) -> Result<Arc<dyn Journal>, Trouble> {
+    let stream = connect(settings).await?.get_stream_no_info(&settings.stream).await;
+    let stream = stream.map_err(Trouble::unreachable)?;
+    Ok(Arc::new(Glance { runtime: Handle::current(), stream }))
+}
+
+async fn connect(settings: &Settings) -> Result<Context, Trouble> {
+    let client = settings.options()?.connect(access::addresses(&settings.servers)).await;
+    let client = client.map_err(|e| Trouble::Unreachable(format!("{}: {e}", settings.shown())))?;
+    Ok(ContextBuilder::new().timeout(JOURNAL_READ_TIMEOUT).build(client))
+}
+
+/// See [`glance`].
+struct Glance {
+    /// Whoever reads waits for this runtime, on a thread of its own.
+    runtime: Handle,
+    stream: Stream<()>,
+}
+
+impl Glance {
+    async fn state(&self) -> Result<State, Trouble> {
+        let info = within(self.stream.get_info()).await?.map_err(Trouble::unreachable)?;
+        stream::check_led(&info)?;
+        Ok(info.state)
+    }
+}
+
+impl Journal for Glance {
+    fn append(&self, _: Position, _: &[u8]) -> Append {
+        Append::NotSent("it is looked at alone".to_owned())
+    }
+
+    fn settle(&self, _: Position, _: &[u8]) -> Settled {
+        Settled::NotYet
+    }
+
+    fn head(&self) -> Result<Option<Position>, Trouble> {
+        Ok(Some(self.runtime.block_on(self.state())?.last_sequence))
+    }
+
+    fn follow(&self, _: Position, _: usize) -> Result<Vec<(Position, Vec<u8>)>, Trouble> {
+        Ok(Vec::new())
+    }
+
+    fn batch(&self, position: Position) -> Result<Option<Vec<u8>>, Trouble> {
+        self.runtime.block_on(async {
+            match message_at(&self.stream, position).await? {
+                Some(bytes) => Ok(Some(bytes.to_vec())),
+                None => nothing_at(position, &self.state().await?),
+            }
+        })
+    }
+
+    fn on_arrival(&self, _: Wake) {}
+
+    fn trim(&self, _: Position) -> Result<(), Trouble> {
+        Err(Trouble::Unreachable("it is looked at alone".to_owned()))
+    }
 }

@@ -34,7 +34,7 @@ use tokio::runtime::Handle;
 
 pub use self::{
     access::Access,
-    look::{Found, look, reach},
+    look::{Found, glance, look, reach},
     stream::Settings,
 };
 use self::{inbox::Inbox, shelf::Bucket};
@@ -276,13 +276,7 @@ impl JetStream {
 
     /// What the stream's leader has at a place; `None` is nothing yet, or nothing any more.
     async fn read(&self, position: Position) -> Result<Option<Bytes>, Trouble> {
-        match within(self.opened()?.stream.get_raw_message(position)).await? {
-            Ok(message) => Ok(Some(message.payload)),
-            Err(error) => match error.kind() {
-                RawMessageErrorKind::NoMessageFound => Ok(None),
-                _ => Err(Trouble::unreachable(error)),
-            },
-        }
+        message_at(&self.opened()?.stream, position).await
     }
 
     /// What the leader says of the stream, noted.
@@ -341,6 +335,25 @@ impl JetStream {
 async fn within<T>(answer: impl Future<Output = T>) -> Result<T, Trouble> {
     let late = |_| Trouble::Unreachable(format!("no answer within {JOURNAL_READ_TIMEOUT:?}"));
     tokio::time::timeout(JOURNAL_READ_TIMEOUT + Duration::from_millis(100), answer).await.map_err(late)
+}
+
+/// What a stream's leader has at a place; `None` is nothing yet, or nothing any more.
+async fn message_at(stream: &Stream<()>, position: Position) -> Result<Option<Bytes>, Trouble> {
+    match within(stream.get_raw_message(position)).await? {
+        Ok(message) => Ok(Some(message.payload)),
+        Err(error) => match error.kind() {
+            RawMessageErrorKind::NoMessageFound => Ok(None),
+            _ => Err(Trouble::unreachable(error)),
+        },
+    }
+}
+
+/// What a place is that has nothing: `None` if it was trimmed.
+fn nothing_at(position: Position, state: &State) -> Result<Option<Vec<u8>>, Trouble> {
+    if state.first_sequence > position {
+        return Ok(None);
+    }
+    Err(Trouble::Unreachable(format!("the batch at {position} is not at hand")))
 }
 
 /// Where the stream ends, as the refusal of a batch says.
@@ -414,11 +427,7 @@ impl Journal for JetStream {
             if let Some(bytes) = self.read(position).await? {
                 return Ok(Some(bytes.to_vec()));
             }
-            let state = self.look().await?;
-            if state.first_sequence > position {
-                return Ok(None);
-            }
-            Err(Trouble::Unreachable(format!("the batch at {position} is not at hand")))
+            nothing_at(position, &self.look().await?)
         })
     }
 
