@@ -2,7 +2,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use std::process::ExitCode;
+use std::{pin::pin, process::ExitCode};
 
 use attache::{
     cli::{self, Command, moves_args::Way, output, serve_args::ServeArgs},
@@ -22,7 +22,8 @@ use tokio::{
     sync::mpsc,
 };
 
-/// Filings make and free many small pieces: with the system's allocator that is a tenth of the writer's time.
+/// Filings make and free many small pieces: with the system's allocator that is a tenth of the writer's time. Without huge
+/// pages (its feature `no_thp`): they keep what is freed resident, and come and go with no load that explains it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -107,12 +108,15 @@ async fn serve(args: &ServeArgs) -> ExitCode {
     announce(&server);
     tell_supervisor(&[NotifyState::Ready]);
     let (reloader, draining) = (server.reloader(), server.hub().draining().clone());
+    let mut running = pin!(server.run(asked_to_stop(reloader)));
     // It may end by itself.
-    let told = async {
-        draining.cancelled().await;
-        tell_supervisor(&[NotifyState::Stopping]);
+    let ended = tokio::select! {
+        ended = &mut running => ended,
+        () = draining.cancelled() => {
+            tell_supervisor(&[NotifyState::Stopping]);
+            running.await
+        }
     };
-    let (ended, ()) = tokio::join!(server.run(asked_to_stop(reloader)), told);
     // Nothing else runs any more that it would hold up.
     traces.end();
     match ended {

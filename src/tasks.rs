@@ -1,8 +1,12 @@
 //! The only place that spawns tasks and threads: each has a name and a span, and what it ends with is never swallowed.
 
-use std::future::Future;
+use std::{future::Future, sync::LazyLock};
 
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::{
+    runtime::{self, Handle, Runtime},
+    sync::Semaphore,
+    task::JoinHandle,
+};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
@@ -48,13 +52,21 @@ impl Tasks {
 /// their requests.
 static READS: Semaphore = Semaphore::const_new(READ_CONNECTIONS as usize);
 
+/// The threads that read, as many as may at once. A runtime starts another whenever none waits at that very moment, some
+/// dozens on a busy machine; and each keeps the memory that it read into, because others free it, until it reads again.
+static READERS: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
+    let mut readers = runtime::Builder::new_current_thread();
+    readers.thread_name("reader").max_blocking_threads(READ_CONNECTIONS as usize).build()
+});
+
 /// Runs a short blocking read off the async threads, when a connection is free for it.
 ///
 /// # Errors
 ///
 /// What the read answers, or INTERNAL if it panicked.
 pub async fn blocking<T: Send + 'static>(read: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    within(&READS, read).await
+    let readers = READERS.as_ref().map_err(|e| Error::internal(format!("nobody can read: {e}")))?;
+    within(&READS, readers.handle(), read).await
 }
 
 /// Questions to the journal wait for others: they must not hold up reads.
@@ -66,7 +78,7 @@ static QUESTIONS: Semaphore = Semaphore::const_new(JOURNAL_QUESTIONS);
 ///
 /// What the question answers, or INTERNAL if it panicked.
 pub async fn asking<T: Send + 'static>(question: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    within(&QUESTIONS, question).await
+    within(&QUESTIONS, &Handle::current(), question).await
 }
 
 /// Copies of whole stores take long: one at a time, beside everything else.
@@ -78,17 +90,18 @@ static COPIES: Semaphore = Semaphore::const_new(1);
 ///
 /// What the copy answers, or INTERNAL if it panicked.
 pub async fn copying<T: Send + 'static>(copy: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    within(&COPIES, copy).await
+    within(&COPIES, &Handle::current(), copy).await
 }
 
 async fn within<T: Send + 'static>(
     places: &'static Semaphore,
+    threads: &Handle,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let place = places.acquire().await.map_err(|_| Error::internal("the server is closed"))?;
     let span = tracing::Span::current();
     // The place goes with the work: who does not wait for the end any more has not ended it.
-    match tokio::task::spawn_blocking(move || (span.in_scope(work), place)).await {
+    match threads.spawn_blocking(move || (span.in_scope(work), place)).await {
         Ok((result, _place)) => result,
         Err(error) => Err(Error::internal(format!("work off the async threads ended abnormally: {error}"))),
     }

@@ -108,7 +108,7 @@ async fn stands_in(settings: &Settings, here: Head) -> Result<bool> {
 }
 
 /// One server. As long as another answers, a replica goes on with that one.
-fn server(name: &str, answer: &Result<(), String>, is_silent: bool, about: &str) -> Finding {
+fn server(name: &str, answer: &std::result::Result<(), String>, is_silent: bool, about: &str) -> Finding {
     let remedy = "look whether it runs, its name and port, what it wants to be told, and the network in between";
     match answer {
         Ok(()) => Finding::ok(about, format!("{name} answers")),
