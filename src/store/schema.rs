@@ -25,6 +25,7 @@ const MIGRATIONS: &[Step] = &[
     Step::sql(include_str!("schema/009_redact.sql")),
     Step::sql(include_str!("schema/010_erasing.sql")),
     Step::sql(include_str!("schema/011_scrub.sql")),
+    Step::sql(include_str!("schema/012_merge.sql")),
 ];
 
 /// The version of files that this program makes.

@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
-use super::{OPEN, failing, pairs, written_over};
+use super::{OPEN, failing, pairs, search, written_over};
 use crate::{domain::facets::Facets, pb::v1::RecordKind};
 
 /// Tables of rows that ended, beside the versions of records.
@@ -52,6 +52,10 @@ fn versions(transaction: &Transaction<'_>, floor: u64, limit: usize) -> Result<u
     let ended: Vec<Ended> = ended.query_map(params![floor, limit], Ended::of)?.collect::<Result<_>>()?;
     for version in &ended {
         version.drop(transaction)?;
+    }
+    let indexed = ended.iter().filter(|version| version.is_indexed).count();
+    if indexed > 0 {
+        search::merge(transaction, indexed)?;
     }
     Ok(ended.len())
 }

@@ -9,6 +9,12 @@ use crate::domain::{
     search::{similar, texts::Indexed},
 };
 
+/// What a page of the index takes, in bytes.
+const LEAF_BYTES: usize = 4050;
+/// Pages that are merged at most for each that is written: a page is written again for each level that it rises, of which
+/// a store of millions has fewer.
+const MERGED_FOR_EACH: usize = 8;
+
 /// What the index is told of a version of a record.
 #[derive(Debug)]
 pub struct Addition {
@@ -20,29 +26,44 @@ pub struct Addition {
     pub indexable: Arc<Indexable>,
 }
 
-/// Adds versions, in their order. FTS5 writes what it has collected when a transaction ends, or before it is read, as a
-/// segment that must be merged later: all of a transaction together is one.
+/// Adds the versions of a transaction, in their order, and merges as much as they are worth.
+///
+/// FTS5 writes what it has collected when a transaction ends, or before it is read, as a segment that must be merged later:
+/// all of a transaction together is one. By itself it would merge hundreds of pages in one of many transactions.
 ///
 /// # Errors
 ///
 /// If SQLite refuses.
 pub fn add(connection: &Connection, additions: &[Addition]) -> rusqlite::Result<()> {
+    let written = put(connection, additions)?;
+    if written == 0 { Ok(()) } else { merge(connection, 1 + written / LEAF_BYTES) }
+}
+
+/// Merges segments of the index, for so many pages that were written or deleted from.
+///
+/// # Errors
+///
+/// If SQLite refuses.
+pub fn merge(connection: &Connection, pages: usize) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO search (search, rank) VALUES ('merge', ?1)";
+    connection.prepare_cached(sql)?.execute([pages.saturating_mul(MERGED_FOR_EACH)]).map(drop)
+}
+
+/// Answers about how many bytes that was.
+fn put(connection: &Connection, additions: &[Addition]) -> rusqlite::Result<usize> {
     let column =
         |sounds: &std::collections::BTreeSet<String>| sounds.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
     let sql = "INSERT INTO search (rowid, names, stated, summaries) VALUES (?1, ?2, ?3, ?4)";
     let mut insert = connection.prepare_cached(sql)?;
-    let mut seen = HashSet::new();
+    let (mut seen, mut written) = (HashSet::new(), 0);
     for Addition { version, revision, indexable } in additions {
         let indexed = &indexable.words;
-        insert.execute(params![
-            version,
-            column(&indexed.names),
-            column(&indexed.stated),
-            column(&indexed.summaries)
-        ])?;
+        let columns = [&indexed.names, &indexed.stated, &indexed.summaries].map(column);
+        written += 1 + columns.iter().map(String::len).sum::<usize>();
+        insert.execute(params![version, columns[0], columns[1], columns[2]])?;
         words(connection, indexed, *revision, &mut seen)?;
     }
-    Ok(())
+    Ok(written)
 }
 
 /// Adds the sounds that are new; those `seen` are known to be there.
@@ -86,7 +107,70 @@ pub fn fill(connection: &Connection) -> rusqlite::Result<()> {
         let body: Vec<u8> = row.get(2)?;
         let unread = || rusqlite::Error::InvalidColumnType(2, "body".to_owned(), rusqlite::types::Type::Blob);
         let indexable = Arc::new(Indexable::of(&body).ok_or_else(unread)?);
-        add(connection, &[Addition { version: row.get(0)?, revision: row.get(1)?, indexable }])?;
+        put(connection, &[Addition { version: row.get(0)?, revision: row.get(1)?, indexable }])?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, collections::BTreeSet};
+
+    use super::*;
+    use crate::store::schema;
+
+    thread_local! {
+        static LOG_PAGES: Cell<usize> = const { Cell::new(0) };
+    }
+
+    fn store(folder: &tempfile::TempDir) -> Connection {
+        let file = folder.path().join("attache.db");
+        let mut connection = Connection::open(&file).unwrap();
+        connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+        connection.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+        schema::migrate(&mut connection, &file).unwrap();
+        connection.wal_hook(Some(|_, pages| {
+            LOG_PAGES.set(usize::try_from(pages).unwrap());
+            Ok(())
+        }));
+        connection
+    }
+
+    /// A version of twenty words, of which every other one has half.
+    fn version(number: i64) -> Addition {
+        let sound = |word: i64| format!("u{:x}", (number * 7 + word * word * 31) % 401);
+        let words = Indexed { stated: (0..20).map(sound).collect(), ..Indexed::default() };
+        let indexable = Arc::new(Indexable { references: Vec::new(), words });
+        Addition { version: number, revision: 1, indexable }
+    }
+
+    #[test]
+    fn the_index_is_merged_with_what_is_added_and_never_much_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = store(&folder);
+        let (mut most, mut before) = (0, 0);
+        for number in 1..=1000 {
+            let transaction = connection.unchecked_transaction().unwrap();
+            add(&transaction, &[version(number)]).unwrap();
+            transaction.commit().unwrap();
+            let pages = LOG_PAGES.get();
+            // The first ones make what every store has.
+            if number > 10 {
+                most = most.max(pages - before);
+            }
+            before = pages;
+        }
+        // Each writes a page or two of the index, and merges at most eight times as many.
+        assert!(most <= 24, "{most} pages in one commit");
+        let segments = connection.query_row("SELECT count(DISTINCT segid) FROM search_idx", [], |r| r.get::<_, i64>(0));
+        // Fewer than eight of each size, of which there are four.
+        assert!(segments.as_ref().is_ok_and(|count| *count < 32), "{segments:?}");
+        let found: BTreeSet<i64> = {
+            let sql = "SELECT rowid FROM search WHERE search MATCH ?1";
+            let mut find = connection.prepare(sql).unwrap();
+            find.query_map(["u0"], |r| r.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        let has = |number: &i64| version(*number).indexable.words.stated.contains("u0");
+        assert_eq!(found, (1..=1000).filter(has).collect(), "and all of it is found");
+    }
 }

@@ -10,7 +10,7 @@ mod vocabulary;
 
 pub use self::{
     find::{Aids, Found, Page, Search, page},
-    index::{Addition, add, fill},
+    index::{Addition, add, fill, merge},
     matching::{Candidate, matching},
     vocabulary::Vocabulary,
 };
