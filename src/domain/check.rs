@@ -3,7 +3,9 @@
 //! One walk over a message collects every violation with its field path, drops what only the registry may say, and
 //! computes the bounds of dates.
 
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, ReflectMessage as _, Value};
+use std::{collections::BTreeMap, fmt, sync::LazyLock};
+
+use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, MessageDescriptor, ReflectMessage as _, Value};
 
 use super::{
     constraints::{self, Constraint, MAX_ITEMS, MAX_TEXT},
@@ -12,75 +14,164 @@ use super::{
     name::{self, RecordName, quote},
     state,
 };
-use crate::pb::v1::{CoordinatePrecision, PlaceKind};
+use crate::pb::{
+    self,
+    v1::{CoordinatePrecision, PlaceKind},
+};
 
-/// Checks `message` and everything inside it, whose path is `at`, and puts it into its stored form.
-pub fn message(message: &mut DynamicMessage, at: &str, violations: &mut Vec<Violation>) {
-    let descriptor = message.descriptor();
-    let type_name = descriptor.name().to_owned();
-    for field in descriptor.fields() {
-        let path = join(at, field.name());
-        let rules = constraints::of(&type_name, field.name());
-        if rules.contains(&Constraint::Output) {
-            message.clear_field(&field);
-            continue;
-        }
-        if !message.has_field(&field) {
-            if rules.contains(&Constraint::Required) {
-                complain(violations, path, "is required");
-            }
-            continue;
-        }
-        if field.is_list() {
-            list(message, &field, &path, rules, violations);
-        } else {
-            value(message.get_field_mut(&field), &field, &path, rules, violations);
-        }
-    }
-    one_of(message, &type_name, at, violations);
-    words(message, &type_name, at, violations);
-    particulars(message, &type_name, at, violations);
+/// What is checked of a message, laid down once for the contract: a message states few of its fields, and to ask the
+/// descriptor of each took longer than to check those.
+#[derive(Default)]
+struct Checks {
+    /// Fields that only the registry may set.
+    outputs: Vec<FieldDescriptor>,
+    required: Vec<FieldDescriptor>,
+    /// Every field, by its number.
+    fields: BTreeMap<u32, FieldChecks>,
+    /// Fields of which one must be stated.
+    one_of: Vec<Vec<FieldDescriptor>>,
+    worded: Vec<Worded>,
 }
 
-fn list(
-    message: &mut DynamicMessage,
-    field: &FieldDescriptor,
-    path: &str,
-    rules: &[Constraint],
-    violations: &mut Vec<Violation>,
-) {
-    let Some(items) = message.get_field_mut(field).as_list_mut() else { return };
+/// What is checked of a field that is stated.
+struct FieldChecks {
+    name: String,
+    rules: &'static [Constraint],
+    /// The values of an enum.
+    values: Option<EnumDescriptor>,
+}
+
+/// A text that must be stated if the enum beside it is OTHER.
+struct Worded {
+    words: FieldDescriptor,
+    of: FieldDescriptor,
+    others: Vec<i32>,
+}
+
+static CHECKS: LazyLock<BTreeMap<String, Checks>> = LazyLock::new(|| {
+    pb::POOL.all_messages().map(|message| (message.full_name().to_owned(), Checks::of(&message))).collect()
+});
+
+impl Checks {
+    fn of(message: &MessageDescriptor) -> Self {
+        let mut checks = Self::default();
+        for field in message.fields() {
+            let rules = constraints::of(message.name(), field.name());
+            let kind = field.kind();
+            let values = kind.as_enum().cloned();
+            checks.fields.insert(field.number(), FieldChecks { name: field.name().to_owned(), rules, values });
+            checks.worded.extend(rules.iter().filter_map(|rule| Worded::of(message, &field, *rule)));
+            if rules.contains(&Constraint::Output) {
+                checks.outputs.push(field);
+            } else if rules.contains(&Constraint::Required) {
+                checks.required.push(field);
+            }
+        }
+        let rows = constraints::ONE_OF.iter().filter(|(name, _)| *name == message.name());
+        checks.one_of =
+            rows.map(|(_, names)| names.iter().filter_map(|n| message.get_field_by_name(n)).collect()).collect();
+        checks
+    }
+}
+
+impl Worded {
+    fn of(message: &MessageDescriptor, words: &FieldDescriptor, rule: Constraint) -> Option<Self> {
+        let Constraint::WordsOf(of) = rule else { return None };
+        let of = message.get_field_by_name(of)?;
+        let kind = of.kind();
+        let others = kind.as_enum()?.values().filter(|v| v.name().ends_with("_OTHER")).map(|v| v.number()).collect();
+        Some(Self { words: words.clone(), of, others })
+    }
+
+    fn is_other(&self, message: &DynamicMessage) -> bool {
+        let is_other = |value: &Value| value.as_enum_number().is_some_and(|number| self.others.contains(&number));
+        let stated = message.get_field(&self.of);
+        message.has_field(&self.of) && stated.as_list().map_or_else(|| is_other(&stated), |l| l.iter().any(is_other))
+    }
+}
+
+/// Where a value stands: put into words only if something is wrong with it.
+#[derive(Clone, Copy)]
+enum Path<'p> {
+    From(&'p str),
+    Field(&'p Path<'p>, &'p str),
+    Item(&'p Path<'p>, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::From(at) => f.write_str(at),
+            Self::Field(Self::From(""), field) => f.write_str(field),
+            Self::Field(at, field) => write!(f, "{at}.{field}"),
+            Self::Item(at, index) => write!(f, "{at}[{index}]"),
+        }
+    }
+}
+
+/// Checks `message` and everything inside it, whose path is `at`, and puts it into its stored form.
+///
+/// # Panics
+///
+/// If the message is none of the contract.
+pub fn message(message: &mut DynamicMessage, at: &str, violations: &mut Vec<Violation>) {
+    within(message, &Path::From(at), violations);
+}
+
+fn within(message: &mut DynamicMessage, at: &Path<'_>, violations: &mut Vec<Violation>) {
+    let descriptor = message.descriptor();
+    let checks = CHECKS.get(descriptor.full_name()).expect("a message of the contract");
+    for field in &checks.outputs {
+        message.clear_field(field);
+    }
+    for field in checks.required.iter().filter(|field| !message.has_field(field)) {
+        complain(violations, &Path::Field(at, field.name()), "is required");
+    }
+    for (field, value) in message.fields_mut() {
+        let Some(checks) = checks.fields.get(&field.number()) else { continue };
+        let path = Path::Field(at, &checks.name);
+        match value {
+            Value::List(items) => list(items, checks, &path, violations),
+            single => self::value(single, checks, &path, violations),
+        }
+    }
+    for fields in checks.one_of.iter().filter(|fields| !fields.iter().any(|f| message.has_field(f))) {
+        let names: Vec<&str> = fields.iter().map(FieldDescriptor::name).collect();
+        complain(violations, at, format!("one of {} is required", names.join(" and ")));
+    }
+    for worded in checks.worded.iter().filter(|w| w.is_other(message) && !message.has_field(&w.words)) {
+        let why = format!("is required, because {} is OTHER", worded.of.name());
+        complain(violations, &Path::Field(at, worded.words.name()), why);
+    }
+    particulars(message, descriptor.name(), at, violations);
+}
+
+fn list(items: &mut [Value], checks: &FieldChecks, path: &Path<'_>, violations: &mut Vec<Violation>) {
     if items.len() > MAX_ITEMS {
-        complain(violations, path.to_owned(), format!("has {} elements; at most {MAX_ITEMS} are kept", items.len()));
+        complain(violations, path, format!("has {} elements; at most {MAX_ITEMS} are kept", items.len()));
         return;
     }
     for (index, item) in items.iter_mut().enumerate() {
-        value(item, field, &format!("{path}[{index}]"), rules, violations);
+        value(item, checks, &Path::Item(path, index), violations);
     }
 }
 
-fn value(
-    value: &mut Value,
-    field: &FieldDescriptor,
-    path: &str,
-    rules: &[Constraint],
-    violations: &mut Vec<Violation>,
-) {
+fn value(value: &mut Value, checks: &FieldChecks, path: &Path<'_>, violations: &mut Vec<Violation>) {
     match value {
         Value::Message(inner) => {
-            self::message(inner, path, violations);
+            within(inner, path, violations);
             if inner.descriptor().name() == "EdtfDate" {
                 compute_bounds(inner);
             }
         }
         Value::String(text) => {
-            if let Err(why) = check_text(text, rules) {
-                complain(violations, path.to_owned(), why);
+            if let Err(why) = check_text(text, checks.rules) {
+                complain(violations, path, why);
             }
         }
-        Value::EnumNumber(number) => check_enum(*number, field, path, violations),
-        Value::I32(number) => check_number(f64::from(*number), path, rules, violations),
-        Value::F64(number) => check_number(*number, path, rules, violations),
+        Value::EnumNumber(number) => check_enum(*number, checks.values.as_ref(), path, violations),
+        Value::I32(number) => check_number(f64::from(*number), path, checks.rules, violations),
+        Value::F64(number) => check_number(*number, path, checks.rules, violations),
         _ => {}
     }
 }
@@ -159,61 +250,33 @@ fn is_key(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'_' | b':'))
 }
 
-fn check_enum(number: i32, field: &FieldDescriptor, path: &str, violations: &mut Vec<Violation>) {
-    let Kind::Enum(descriptor) = field.kind() else { return };
-    if descriptor.get_value(number).is_none() {
-        complain(violations, path.to_owned(), format!("{number} is not a value of {}", descriptor.name()));
+fn check_enum(number: i32, values: Option<&EnumDescriptor>, path: &Path<'_>, violations: &mut Vec<Violation>) {
+    let Some(values) = values else { return };
+    if values.get_value(number).is_none() {
+        complain(violations, path, format!("{number} is not a value of {}", values.name()));
     } else if number == 0 {
-        complain(violations, path.to_owned(), "is UNSPECIFIED; leave out what is not stated");
+        complain(violations, path, "is UNSPECIFIED; leave out what is not stated");
     }
 }
 
-fn check_number(number: f64, path: &str, rules: &[Constraint], violations: &mut Vec<Violation>) {
+fn check_number(number: f64, path: &Path<'_>, rules: &[Constraint], violations: &mut Vec<Violation>) {
     for rule in rules {
         if let Constraint::Number(from, to) = rule
             && !(*from..=*to).contains(&number)
         {
-            complain(violations, path.to_owned(), format!("{number} is not from {from} to {to}"));
-        }
-    }
-}
-
-/// At least one of the fields of `constraints::ONE_OF`.
-fn one_of(message: &DynamicMessage, type_name: &str, at: &str, violations: &mut Vec<Violation>) {
-    for (_, fields) in constraints::ONE_OF.iter().filter(|(m, _)| *m == type_name) {
-        if !fields.iter().any(|f| message.has_field_by_name(f)) {
-            complain(violations, at.to_owned(), format!("one of {} is required", fields.join(" and ")));
-        }
-    }
-}
-
-/// OTHER requires the source's words.
-fn words(message: &DynamicMessage, type_name: &str, at: &str, violations: &mut Vec<Violation>) {
-    for field in message.descriptor().fields() {
-        for rule in constraints::of(type_name, field.name()) {
-            let Constraint::WordsOf(worded) = rule else { continue };
-            let Some(of) = message.descriptor().get_field_by_name(worded) else { continue };
-            let Kind::Enum(values) = of.kind() else { continue };
-            let is_other = |v: &Value| {
-                v.as_enum_number().and_then(|n| values.get_value(n)).is_some_and(|v| v.name().ends_with("_OTHER"))
-            };
-            let stated = message.get_field(&of);
-            let other = stated.as_list().map_or_else(|| is_other(&stated), |l| l.iter().any(is_other));
-            if other && !message.has_field(&field) {
-                complain(violations, join(at, field.name()), format!("is required, because {worded} is OTHER"));
-            }
+            complain(violations, path, format!("{number} is not from {from} to {to}"));
         }
     }
 }
 
 /// What no table says: relations between the fields of one message.
-fn particulars(message: &DynamicMessage, type_name: &str, at: &str, violations: &mut Vec<Violation>) {
+fn particulars(message: &DynamicMessage, type_name: &str, at: &Path<'_>, violations: &mut Vec<Violation>) {
     let number = |field: &str| message.get_field_by_name(field).and_then(|v| v.as_i32());
     match type_name {
         "IntegerRange" => {
             let stated = |field: &str| number(field).filter(|_| message.has_field_by_name(field));
             if stated("min").zip(stated("max")).is_some_and(|(min, max)| max < min) {
-                complain(violations, join(at, "max"), "is less than min");
+                complain(violations, &Path::Field(at, "max"), "is less than min");
             }
         }
         "Place" => {
@@ -222,7 +285,11 @@ fn particulars(message: &DynamicMessage, type_name: &str, at: &str, violations: 
                 c.as_message().and_then(|c| c.get_field_by_name("precision").and_then(|p| p.as_enum_number()))
             });
             if kind == Some(PlaceKind::MilitarySite as i32) && precision == Some(CoordinatePrecision::Point as i32) {
-                complain(violations, join(at, "coordinates.precision"), "of a military site is CITY or coarser");
+                complain(
+                    violations,
+                    &Path::Field(at, "coordinates.precision"),
+                    "of a military site is CITY or coarser",
+                );
             }
         }
         "Source" => {
@@ -230,7 +297,7 @@ fn particulars(message: &DynamicMessage, type_name: &str, at: &str, violations: 
             if message.has_field_by_name("derived_from") && !attributed {
                 complain(
                     violations,
-                    join(at, "origin"),
+                    &Path::Field(at, "origin"),
                     "is required, because derived_from is set and attributed_to is empty",
                 );
             }
@@ -256,6 +323,6 @@ pub fn join(at: &str, field: &str) -> String {
     if at.is_empty() { field.to_owned() } else { format!("{at}.{field}") }
 }
 
-fn complain(violations: &mut Vec<Violation>, field: String, description: impl Into<String>) {
-    violations.push(Violation { field, description: description.into() });
+fn complain(violations: &mut Vec<Violation>, field: &Path<'_>, description: impl Into<String>) {
+    violations.push(Violation { field: field.to_string(), description: description.into() });
 }

@@ -41,6 +41,9 @@ pub fn across(
     candidates: Vec<Candidate>,
     compare: impl Fn(&Stated, &Stated) -> Relation,
 ) -> Option<Folded> {
+    if let [_] = candidates.as_slice() {
+        return candidates.into_iter().next().map(|only| alone(reports, only));
+    }
     let rulings: Vec<usize> = candidates.iter().map(|c| c.report).filter(|r| reports[*r].is_ruling()).collect();
     let mut accounts: BTreeMap<&str, Vec<Candidate>> = BTreeMap::new();
     for candidate in candidates {
@@ -80,6 +83,12 @@ pub fn across(
     let disputed = claims.iter().any(|c| c.verdict == Verdict::Conflicts && !c.considered);
     claims.insert(0, claim(reports, resolved, Verdict::Resolved, false));
     Some(Folded { claims, disputed })
+}
+
+/// What most fields are: stated by one report, so that there is nothing to compare.
+fn alone(reports: &[&Report], Candidate { report, stated }: Candidate) -> Folded {
+    let word = Word { report, best: report, stated };
+    Folded { claims: vec![claim(reports, word, Verdict::Resolved, false)], disputed: false }
 }
 
 fn claim(reports: &[&Report], word: Word, verdict: Verdict, considered: bool) -> Claim {

@@ -4,6 +4,8 @@
 //! Jaksylykow in Polish. [`sound`] maps what those conventions do differently to the same letters. It is meant to be
 //! coarse: what it confuses, the ranking tells apart by the spelling.
 
+use std::borrow::Cow;
+
 use unicode_normalization::char::is_combining_mark;
 
 use crate::domain::fold::fold;
@@ -96,22 +98,26 @@ pub fn sound(spelling: &str) -> String {
     if !spelling.is_ascii() {
         return spelling.chars().map(|c| format!("u{:x}", u32::from(c))).collect();
     }
-    let letters: String = spelling.chars().filter(char::is_ascii_alphanumeric).collect();
+    let is_plain = spelling.bytes().all(|b| b.is_ascii_alphanumeric());
+    let letters: Cow<'_, str> = match is_plain {
+        true => spelling.into(),
+        false => spelling.chars().filter(char::is_ascii_alphanumeric).collect::<String>().into(),
+    };
     if letters.bytes().any(|b| b.is_ascii_digit()) {
-        return letters;
+        return letters.into_owned();
     }
     let mut sound = String::with_capacity(letters.len());
-    let mut rest = letters.as_str();
-    while !rest.is_empty() {
-        let initial_x = sound.is_empty() && rest.starts_with('x');
-        let group = match rest.as_bytes()[0] {
+    let mut rest = letters.as_ref();
+    while let Some(&first) = rest.as_bytes().first() {
+        let initial_x = sound.is_empty() && first == b'x';
+        let group = match first {
             _ if initial_x => Some(&("x", "h")),
             // These begin no group.
             b'a' | b'b' | b'f' | b'h' | b'i' | b'l'..=b'n' | b'r' | b'u' | b'v' => None,
-            _ => GROUPS.iter().find(|(g, _)| rest.starts_with(g)),
+            _ => GROUPS.iter().find(|(group, _)| group.as_bytes()[0] == first && rest.starts_with(group)),
         };
         let (length, heard) = group.map_or((1, &rest[..1]), |(g, heard)| (g.len(), *heard));
-        heard.chars().for_each(|c| hear(&mut sound, c));
+        heard.bytes().for_each(|letter| hear(&mut sound, letter));
         rest = &rest[length..];
     }
     finish(&mut sound);
@@ -119,18 +125,17 @@ pub fn sound(spelling: &str) -> String {
 }
 
 /// Adds a letter: doubles are one, and an `i` that only glides from vowel to vowel is silent.
-fn hear(sound: &mut String, letter: char) {
-    let is_vowel = |c: char| matches!(c, 'a' | 'i' | 'o' | 'u');
-    let mut last = sound.chars().rev();
-    if let (Some('i'), Some(before)) = (last.next(), last.next())
+fn hear(sound: &mut String, letter: u8) {
+    let is_vowel = |c: u8| matches!(c, b'a' | b'i' | b'o' | b'u');
+    if let [.., before, b'i'] = sound.as_bytes()
         && is_vowel(letter)
-        && letter != 'i'
-        && is_vowel(before)
+        && letter != b'i'
+        && is_vowel(*before)
     {
         sound.pop();
     }
-    if !sound.ends_with(letter) {
-        sound.push(letter);
+    if sound.as_bytes().last() != Some(&letter) {
+        sound.push(char::from(letter));
     }
 }
 
