@@ -311,13 +311,13 @@ def fuzz():
 
 
 def auditable():
-    """the release binary with the list of its crates inside, held against the bill of materials"""
+    """a binary with the list of its crates inside, held against the bill of materials"""
     home = TOOLS / "cargo"
     run("cargo", "install", "--locked", "--quiet", "--version", AUDITABLE, "--root", home, "cargo-auditable")
-    # Its target folder is ours: what others wrote is compiled once for both.
-    run(home / "bin" / "cargo-auditable", "auditable", "build", "--release", "--locked", "--bin", "attache")
+    # As it is shipped, but not optimised: what crates it is made of is the same, and those are compiled already.
+    run(home / "bin" / "cargo-auditable", "auditable", "build", "--locked", "--bin", "attache")
     run(tool("python"), ROOT / "tests" / "sbom.py", ROOT / "target" / "attache.cdx.json",
-        "--binary", ROOT / "target" / "release" / "attache")
+        "--binary", ROOT / "target" / "debug" / "attache")
 
 
 def soak():
@@ -328,9 +328,9 @@ def soak():
         "--rate", os.environ.get("ATTACHE_SOAK_RATE", "100"))
 
 
-STEPS = [tools, fmt, deny, advisories, sbom, contract, compatible, deploy, lint, doc, test, schedules]
+STEPS = [tools, fmt, deny, advisories, sbom, contract, compatible, deploy, lint, doc, test, schedules, auditable]
 # These run where they are asked for alone.
-LONG_STEPS = [fuzz, soak, auditable]
+LONG_STEPS = [fuzz, soak]
 
 
 def verify_unit(units, work, drop_ins, exposure):
