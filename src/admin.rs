@@ -86,7 +86,13 @@ impl Admin {
         let (head, levels) = (self.app.store.head(), &self.app.metrics.levels);
         let (revisions, bytes) = self.app.hub.ring();
         let app = Arc::clone(&self.app);
-        let sizes = blocking(move || Ok((snapshot::sizes(app.store.folder()), app.store.used_bytes().ok())));
+        let sizes = blocking(move || {
+            let used = app.store.used_bytes();
+            if let Err(error) = &used {
+                tracing::warn!(%error, "how much of the store is used could not be read");
+            }
+            Ok((snapshot::sizes(app.store.folder()), used.ok()))
+        });
         let ((store, wal), used) = sizes.await.unwrap_or_default();
         let lag = match self.app.journal.durable() {
             None => 0,

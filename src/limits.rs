@@ -12,7 +12,8 @@ pub const MAX_ENTRY_BYTES: usize = 896 * 1024;
 pub const MAX_BATCH_BYTES: usize = 900 * 1024;
 /// Names that are merged into one record.
 pub const MAX_MERGED_NAMES: usize = 32;
-/// How long a process that has ended its work waits for reads and copies that nobody waits for.
+/// How long a process that has ended its work waits for copies, and for questions to the journal, that nobody waits for. Reads
+/// it does not wait for.
 pub const LEFT_BEHIND: Duration = Duration::from_secs(1);
 /// Imports at the same time in the whole server.
 pub const MAX_IMPORTS: usize = 1024;

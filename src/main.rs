@@ -22,8 +22,8 @@ use tokio::{
     sync::mpsc,
 };
 
-/// Filings make and free many small pieces: with the system's allocator that is a tenth of the writer's time. Without huge
-/// pages (its feature `no_thp`): they keep what is freed resident, and come and go with no load that explains it.
+/// Filings make and free many small pieces: with the system's allocator that is a tenth of the writer's time. It asks for no
+/// huge pages (its feature `no_thp`): see [`keep_to_small_pages`].
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -31,6 +31,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const EXIT_START_AGAIN: u8 = 75;
 
 fn main() -> ExitCode {
+    keep_to_small_pages();
     failpoints::arm();
     let command = match cli::parse() {
         Ok(cli) => cli.command,
@@ -67,9 +68,17 @@ fn main() -> ExitCode {
             },
         }
     });
-    // What is still read or copied for somebody who has gone is not waited for: the store is closed.
+    // What is still copied for somebody who has gone is waited for as long as that takes to be given up.
     runtime.shutdown_timeout(LEFT_BEHIND);
     code
+}
+
+/// Has the system give no huge pages, where it gives them to whoever does not ask: they keep what is freed resident, and come
+/// and go with no load that explains it.
+fn keep_to_small_pages() {
+    // A system that knows nothing of them gives none.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 /// Whether files that it writes hold what is in a store.

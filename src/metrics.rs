@@ -273,7 +273,7 @@ impl Metrics {
             "Requests whose credential was not good, to whose principal it was not granted, or that found no room";
         registry.register("refusals", help, refusals.clone());
         let unfinished = Family::<Unfinished, Counter>::default();
-        let help = "Requests that did not come as a whole: late, not in time; cut, ended or lost before";
+        let help = "Requests that did not come as a whole: late, not in time; cut, ended, lost or given up before";
         registry.register("unfinished_requests", help, unfinished.clone());
         let reloads = Family::<Reload, Counter>::default();
         registry.register("reloads", "How files of TLS and access were read again", reloads.clone());

@@ -77,17 +77,25 @@ impl Maker {
         let interval = self.interval.unwrap_or(SNAPSHOT_INTERVAL);
         let interval = i64::try_from(interval.as_micros()).unwrap_or(i64::MAX);
         loop {
-            let next = self.clock.now_us().saturating_add(interval);
-            match self.would_begin_anew().await {
+            let began = self.clock.now_us();
+            let pause = match self.would_begin_anew().await {
                 Ok(true) => {
                     let why = format!("{}: start it again, and it begins anew with a snapshot", fault.message);
                     return Error::new(fault.reason, why);
                 }
-                // It was said in the log why.
-                Ok(false) => {}
-                Err(error) => tracing::error!(%error, "a snapshot to begin anew with could not be tried"),
-            }
+                // It was said in the log why; the journal may just have come back.
+                Ok(false) => interval.min(SNAPSHOT_RETRY),
+                Err(error) if error.reason == Reason::LogDiverged => {
+                    tell_of_another_log(&error);
+                    interval
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a snapshot to begin anew with could not be tried");
+                    interval.min(SNAPSHOT_RETRY)
+                }
+            };
             tracing::error!("this server is read as it is, and looks for a snapshot to begin anew with again");
+            let next = began.saturating_add(pause);
             while self.clock.now_us() < next {
                 self.clock.wait_until(next).await;
             }
@@ -318,6 +326,8 @@ fn name(revision: u64) -> String {
 pub fn begin(journal: &Arc<dyn Journal>, folder: &Path, home: &Home) -> Result<Option<Head>> {
     let Some(depot) = Arc::clone(journal).depot() else { return Ok(None) };
     let lock = store::lock(folder)?;
+    // What a process that was killed left there takes the room that a snapshot needs.
+    packed::sweep(folder)?;
     if snapshot::is_there(folder) {
         // Whoever opens it holds the folder again.
         drop(lock);
@@ -350,7 +360,14 @@ fn begin_anew(depot: &dyn Depot, journal: &Arc<dyn Journal>, folder: &Path, home
     let Head { revision, position, .. } = here;
     tracing::warn!(revision, position, "the journal has dropped what comes next in this store");
     let work = Work::begin(folder, packed::SNAPSHOT)?;
-    let Some(head) = unpack_for(depot, journal, &work, here)? else { return Ok(None) };
+    let head = match unpack_for(depot, journal, &work, here) {
+        Err(error) if error.reason == Reason::LogDiverged => {
+            tell_of_another_log(&error);
+            return Ok(None);
+        }
+        unpacked => unpacked?,
+    };
+    let Some(head) = head else { return Ok(None) };
     let aside = left.give_way(folder, &work)?;
     tracing::warn!(
         revision = head.revision,
@@ -361,20 +378,22 @@ fn begin_anew(depot: &dyn Depot, journal: &Arc<dyn Journal>, folder: &Path, home
     Ok(Some(head))
 }
 
-/// Unpacks the newest snapshot that the journal goes on from, for a store that stands here; `None` if there is none, or it
-/// shows that the store is not the beginning of its log, which the log tells.
+/// Unpacks the newest snapshot that the journal goes on from, for a store that stands here; `None` if there is none, which
+/// the log tells.
+///
+/// # Errors
+///
+/// `LOG_DIVERGED` if the snapshot shows that the store is not the beginning of its log.
 fn unpack_for(depot: &dyn Depot, journal: &Arc<dyn Journal>, work: &Work, here: Head) -> Result<Option<Head>> {
     let Some(head) = unpack_newest(depot, journal, work) else {
         tracing::error!("there is no snapshot to begin with: the store stays as it is, and gets nothing new");
         return Ok(None);
     };
-    match goes_on_from(work, here) {
-        Err(error) if error.reason == Reason::LogDiverged => {
-            tracing::error!(%error, "the store is not the beginning of the log that the snapshot is of, and stays as it is");
-            Ok(None)
-        }
-        compared => compared.map(|()| Some(head)),
-    }
+    goes_on_from(work, here).map(|()| Some(head))
+}
+
+fn tell_of_another_log(error: &Error) {
+    tracing::error!(%error, "the store is not the beginning of the log that the snapshot is of, and stays as it is");
 }
 
 /// Whether the journal goes on, and has no more what comes right after a position.

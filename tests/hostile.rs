@@ -293,6 +293,22 @@ async fn a_request_that_does_not_come_as_a_whole_is_counted_whatever_it_asks_for
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_own_deadline_passes_before_it_came_as_a_whole_is_counted() {
+    let admin = AdminPort::At("127.0.0.1:0".parse().unwrap());
+    let server = serve(Config { admin, message_timeout: Duration::from_secs(600), ..config() }).await;
+    for method in [WATCH, LIST] {
+        let half = raw::begin(&server.channel, method, &[("grpc-timeout", "300m")]).await;
+        half.send(raw::framed(b"").slice(..3)).await;
+        assert_eq!(outcome(&patiently(method, half.early_answer()).await.status), late(), "{method}");
+    }
+    let cut = || server.number("attache_unfinished_requests_total{how=\"cut\"}");
+    // (What is left of a request goes after its answer.)
+    patiently("both", async { while cut().await < 2.0 {} }).await;
+    assert_eq!(cut().await, 2.0);
+    server.stop().await;
+}
+
 // ---- watches that are being opened ----
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

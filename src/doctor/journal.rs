@@ -94,9 +94,13 @@ async fn compare(settings: &Settings, here: Head, about: &str) -> Finding {
             let remedy = "it is served to be read, and takes no filing: see \"LOG_DIVERGED\" in deploy/RUNBOOK.md";
             Finding::fault(about, what, remedy)
         }
-        Err(error) => {
+        Err(error) if error.reason == Reason::JournalUnavailable => {
             let what = format!("whether the store's log is the beginning of the stream's could not be asked: {error}");
             Finding::warning(about, what, "run this again when the servers answer")
+        }
+        Err(error) => {
+            let what = format!("the store's log cannot be compared with the stream's: {error}");
+            Finding::fault(about, what, "it is served to be read, and takes no filing: see deploy/RUNBOOK.md")
         }
     }
 }

@@ -425,6 +425,17 @@ impl<B> Bounded<B> {
     }
 }
 
+impl<B> Drop for Bounded<B> {
+    /// Whoever does not wait for the rest any more has a deadline that passed, or has gone; or the server ends.
+    fn drop(&mut self) {
+        let is_amid = self.filled > 0 || self.left > 0;
+        let is_missing = self.late.is_some() && self.expected.one && !self.begun;
+        if is_amid || is_missing {
+            self.unfinished("cut");
+        }
+    }
+}
+
 impl<B> HttpBody for Bounded<B>
 where
     B: HttpBody<Data = Bytes>,
@@ -449,7 +460,11 @@ where
         };
         if let Some(data) = frame.data_ref() {
             let data = data.clone();
-            self.watch(&data)?;
+            if let Err(refused) = self.watch(&data) {
+                // It is not read to its end: whether it comes as a whole is not known.
+                self.metrics = None;
+                return Poll::Ready(Some(Err(refused.into())));
+            }
         }
         Poll::Ready(Some(Ok(frame)))
     }

@@ -136,11 +136,15 @@ impl Inbox {
         }
     }
 
-    /// Remembers for good that it is not the one it was, and gives back why.
+    /// Remembers for good why it is not followed any more, and gives that back.
     pub fn trouble(&self, trouble: Trouble) -> Trouble {
         let mut known = self.lock();
-        if known.trouble.is_none() {
-            tracing::error!(error = %trouble, "the journal is not the log that it was");
+        match (&known.trouble, &trouble) {
+            (Some(_), _) => {}
+            (None, Trouble::Trimmed(_)) => {
+                tracing::error!(error = %trouble, "the journal has dropped what comes next here");
+            }
+            (None, _) => tracing::error!(error = %trouble, "the journal is not the log that it was"),
         }
         known.trouble.get_or_insert_with(|| trouble.clone());
         Known::wake(known);

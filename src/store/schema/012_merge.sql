@@ -2,3 +2,4 @@
 -- now and then, for which filers waited.
 INSERT INTO search (search, rank) VALUES ('automerge', 0);
 INSERT INTO search (search, rank) VALUES ('usermerge', 8);
+INSERT INTO search (search, rank) VALUES ('crisismerge', 256);
