@@ -134,6 +134,7 @@ async fn start() -> Outcome<(String, oneshot::Sender<()>, Running, std::sync::Ar
         max_store_bytes: None,
         max_calls: attache::limits::MAX_CALLS_IN_FLIGHT,
         max_public_streams: attache::limits::MAX_PUBLIC_STREAMS,
+        max_imports: attache::limits::MAX_IMPORTS,
         message_timeout: attache::limits::MESSAGE_TIMEOUT,
         feed: feed::Settings::default(),
         journal: None,
@@ -141,6 +142,9 @@ async fn start() -> Outcome<(String, oneshot::Sender<()>, Running, std::sync::Ar
         security: attache::config::Security::default(),
         max_connection_age: None,
         goodbye: attache::limits::GOODBYE,
+        max_connections: attache::limits::MAX_CONNECTIONS,
+        keep_alive: attache::limits::KEEP_ALIVE,
+        keep_alive_timeout: attache::limits::KEEP_ALIVE_TIMEOUT,
         admin: attache::config::AdminPort::None,
         otlp: None,
     };

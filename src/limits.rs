@@ -243,7 +243,11 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the requests of a connection that was told to go may take before it is cut.
 pub const GOODBYE: Duration = Duration::from_secs(60);
-/// Connections at the same time.
+/// How often a quiet connection is asked whether it still lives.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// How long it may take to answer: who is gone keeps a watch no longer than both.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Connections at the same time; one more waits until one of them ends.
 pub const MAX_CONNECTIONS: usize = 16_384;
 /// What a client may send on one stream before the server reads, in bytes.
 pub const STREAM_WINDOW_BYTES: u32 = 256 * 1024;

@@ -40,7 +40,7 @@ use crate::{
     tasks::{Tasks, blocking},
     transport::{
         self, App, Health,
-        listener::{self, Greeting},
+        listener::{self, Greeting, Stay},
     },
     writer::{self, Writer, WriterThread},
 };
@@ -78,8 +78,8 @@ pub struct Server {
     security: Security,
     /// Says that the files of TLS and access are to be read again.
     reload: (mpsc::Sender<()>, mpsc::Receiver<()>),
-    max_connection_age: Option<Duration>,
-    goodbye: Duration,
+    stay: Stay,
+    max_connections: usize,
     message_timeout: Duration,
     loaded: Option<sample::Loaded>,
     accept_day_jump: bool,
@@ -154,7 +154,8 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
     tell_of_start(config, &store.head());
     let app = App::new(store, writer, hub, journal, tasks, clock, metrics)
         .with_snapshots(config.snapshots)
-        .with_calls(config.max_calls, config.max_public_streams);
+        .with_calls(config.max_calls, config.max_public_streams)
+        .with_imports(config.max_imports);
     let app = Arc::new(app);
     let (routes, health) = transport::routes(&app, config.security.reflection)
         .await
@@ -173,8 +174,13 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         drain,
         security,
         reload: mpsc::channel(1),
-        max_connection_age: config.max_connection_age,
-        goodbye: config.goodbye,
+        stay: Stay {
+            max_age: config.max_connection_age,
+            goodbye: config.goodbye,
+            keep_alive: config.keep_alive,
+            keep_alive_timeout: config.keep_alive_timeout,
+        },
+        max_connections: config.max_connections,
         message_timeout: config.message_timeout,
         loaded,
         accept_day_jump: config.accept_day_jump,
@@ -356,8 +362,8 @@ impl Server {
         let greeting = Greeting {
             tls: self.security.tls.clone(),
             access: self.security.access.clone(),
-            max_age: self.max_connection_age,
-            goodbye: self.goodbye,
+            stay: self.stay,
+            most: self.max_connections,
             calls: self.app.calls.clone(),
             message_timeout: self.message_timeout,
             metrics: Arc::clone(&self.app.metrics),

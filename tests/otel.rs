@@ -1,6 +1,6 @@
 //! Traces: what a collector is told of a filing, from the caller's span through the writer, and of a watch.
 //!
-//! (Of a build with `--features otel`: `python3 tests/run.py --only otel`. Cargo.toml does not name it, because an image is
+//! (Of a build with `--features otel`: `python3 tests/run.py --only test`. Cargo.toml does not name it, because an image is
 //! built without the tests.)
 #![cfg(feature = "otel")]
 

@@ -91,6 +91,8 @@ pub struct Config {
     pub max_calls: usize,
     /// Streams of health and reflection that may be open.
     pub max_public_streams: usize,
+    /// Imports that may be under way. (Only tests say.)
+    pub max_imports: usize,
     /// How long the message of a request may take to come as a whole.
     pub message_timeout: Duration,
     /// The feed's capacities.
@@ -105,6 +107,12 @@ pub struct Config {
     pub max_connection_age: Option<Duration>,
     /// How long the requests of a connection that was told to go may take before it is cut. (Only tests say.)
     pub goodbye: Duration,
+    /// Connections that may be open. (Only tests say.)
+    pub max_connections: usize,
+    /// How often a quiet connection is asked whether it still lives. (Only tests say.)
+    pub keep_alive: Duration,
+    /// How long it may take to answer. (Only tests say.)
+    pub keep_alive_timeout: Duration,
     /// Where numbers and readiness are told.
     pub admin: AdminPort,
     /// Who collects traces; `None` is nobody.
@@ -268,6 +276,9 @@ impl Config {
             otlp,
             max_connection_age: file.max_connection_age_seconds.filter(|s| *s > 0).map(Duration::from_secs),
             goodbye: limits::GOODBYE,
+            max_connections: limits::MAX_CONNECTIONS,
+            keep_alive: limits::KEEP_ALIVE,
+            keep_alive_timeout: limits::KEEP_ALIVE_TIMEOUT,
             snapshots: snapshots(args.journal_snapshot_seconds.or(file.journal_snapshot_seconds)),
             data_dir: data_dir.unwrap_or(DataDir::Temporary),
             in_memory,
@@ -281,6 +292,7 @@ impl Config {
             max_store_bytes: file.limits.store_bytes,
             max_calls: file.limits.calls.unwrap_or(limits::MAX_CALLS_IN_FLIGHT).max(1),
             max_public_streams: file.limits.public_streams.unwrap_or(limits::MAX_PUBLIC_STREAMS).max(1),
+            max_imports: limits::MAX_IMPORTS,
             message_timeout: message_timeout(file.limits.message_seconds),
             feed: feed::Settings {
                 ring_bytes: file.limits.ring_bytes.unwrap_or(defaults.ring_bytes),

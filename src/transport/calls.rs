@@ -71,7 +71,7 @@ impl Places {
     }
 
     /// One of them, or how many there are if all are taken.
-    fn take(&self) -> std::result::Result<OwnedSemaphorePermit, usize> {
+    pub fn take(&self) -> std::result::Result<OwnedSemaphorePermit, usize> {
         Arc::clone(&self.free).try_acquire_owned().map_err(|_| self.most)
     }
 }
@@ -140,7 +140,8 @@ impl Calls {
     }
 }
 
-fn overloaded(most: usize, what: &str) -> Error {
+/// Why one more is refused, for now.
+pub(super) fn overloaded(most: usize, what: &str) -> Error {
     Error::new(Reason::Overloaded, format!("{most} {what} already; nothing happened")).with("limit", most)
 }
 

@@ -6,7 +6,9 @@ use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    App, import,
+    App,
+    calls::overloaded,
+    import,
     request::{Caller, time_left},
 };
 use crate::{
@@ -20,7 +22,7 @@ use crate::{
         name::{self, RecordName, ReportName},
         report::{Report, parse_source, path_in_request},
     },
-    limits::{MAX_IMPORTS, MAX_REPORTS_PER_FILING, MAX_REQUEST_ID_CHARS},
+    limits::{MAX_REPORTS_PER_FILING, MAX_REQUEST_ID_CHARS},
     pb::{
         log::{Merge, Ruling},
         v1::{
@@ -89,10 +91,7 @@ impl FilingService for Filing {
     ) -> Answered<Self::ImportReportsStream> {
         let asking = Asking::of(&request)?;
         let own = asking.caller.open()?;
-        let place = Arc::clone(&self.0.imports).try_acquire_owned().map_err(|_| {
-            let why = format!("{MAX_IMPORTS} imports are under way already; nothing happened");
-            Error::new(Reason::Overloaded, why).with("limit", MAX_IMPORTS)
-        })?;
+        let place = self.0.imports.take().map_err(|most| overloaded(most, "imports are under way"))?;
         let place = (place, own);
         let filing = Self(Arc::clone(&self.0));
         Ok(Response::new(import::answers(filing, request.into_inner(), asking, place)))

@@ -30,8 +30,8 @@ use super::{
 use crate::{
     access::{Access, Seen},
     limits::{
-        CONNECTION_WINDOW_BYTES, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, MAX_PUBLIC_STREAMS_PER_CONNECTION,
-        MAX_STREAMS_PER_CONNECTION, STREAM_WINDOW_BYTES,
+        CONNECTION_WINDOW_BYTES, HANDSHAKE_TIMEOUT, MAX_PUBLIC_STREAMS_PER_CONNECTION, MAX_STREAMS_PER_CONNECTION,
+        STREAM_WINDOW_BYTES,
     },
     metrics::Metrics,
     tasks::{Tasks, if_any},
@@ -41,10 +41,19 @@ use crate::{
 const MIN_BACK_OFF: Duration = Duration::from_millis(5);
 /// The longest pause after failed accepts.
 const MAX_BACK_OFF: Duration = Duration::from_secs(1);
-/// How often a quiet connection is asked whether it still lives.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// How long it may take to answer: who is gone keeps a watch no longer than both.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a connection stays.
+#[derive(Debug, Clone, Copy)]
+pub struct Stay {
+    /// After how long it is told to go, a tenth more or less; `None` is never.
+    pub max_age: Option<Duration>,
+    /// How long the requests of one that was told to go may take before it is cut.
+    pub goodbye: Duration,
+    /// How often a quiet one is asked whether it still lives.
+    pub keep_alive: Duration,
+    /// How long it may take to answer.
+    pub keep_alive_timeout: Duration,
+}
 
 /// How connections are greeted, and for how long.
 #[derive(Debug, Clone)]
@@ -53,10 +62,10 @@ pub struct Greeting {
     pub tls: Option<Arc<Tls>>,
     /// Who may do what; `None` is everybody everything.
     pub access: Option<Arc<Access>>,
-    /// After how long a connection is told to go, a tenth more or less; `None` is never.
-    pub max_age: Option<Duration>,
-    /// How long the requests of one that was told to go may take before it is cut.
-    pub goodbye: Duration,
+    /// How long each stays.
+    pub stay: Stay,
+    /// How many there may be at the same time; one more waits until one of them ends.
+    pub most: usize,
     /// The places of the whole server's calls.
     pub calls: Calls,
     /// How long the message of a request may take to come as a whole.
@@ -74,7 +83,7 @@ pub async fn serve(
     drain: CancellationToken,
     abort: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(greeting.most));
     let mut back_off = MIN_BACK_OFF;
     loop {
         let accepted = tokio::select! {
@@ -109,7 +118,13 @@ async fn accept(
 ) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
+        Ok((stream, _)) => {
+            // A frame of the feed leaves when it is written, not when more has come together.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "nodelay");
+            }
+            Some((stream, place))
+        }
         Err(error) => {
             tracing::warn!(%error, "a connection could not be accepted");
             None
@@ -119,10 +134,7 @@ async fn accept(
 
 /// Serves a connection; `leaving` is cancelled when it is to end, by a drain or by its age.
 async fn connection(stream: TcpStream, routes: Routes, greeting: Greeting, leaving: CancellationToken) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "nodelay");
-    }
-    let Greeting { tls, access, max_age, goodbye, calls, message_timeout, metrics } = greeting;
+    let Greeting { tls, access, stay, most: _, calls, message_timeout, metrics } = greeting;
     let peer = stream.peer_addr().ok();
     let greeted = async {
         let (stream, proved) = match tls {
@@ -146,7 +158,7 @@ async fn connection(stream: TcpStream, routes: Routes, greeting: Greeting, leavi
             let public = Places::new(MAX_PUBLIC_STREAMS_PER_CONNECTION);
             let seen = Seen::default();
             let gate = Gate { access, certificate, seen, leaving, peer, calls, public, message_timeout, metrics };
-            speak(stream, routes, gate, max_age, goodbye, disowned).await;
+            speak(stream, routes, gate, stay, disowned).await;
             drop(open);
         }
         Ok(Err(error)) => tracing::debug!(%error, ?peer, "a connection was not greeted"),
@@ -222,22 +234,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// Speaks HTTP/2 until either side is done. A connection of `max_age` is told to go, and has `goodbye` for what is under
-/// way; so is one whose client proved who it is and is `disowned`: what rests on that was ended already.
+/// Speaks HTTP/2 until either side is done, or for as long as the connection may stay. One that is old is told to go, and
+/// has its goodbye for what is under way; so is one whose client proved who it is and is `disowned`: what rests on that
+/// was ended already.
 async fn speak(
     stream: impl Stream + 'static,
     routes: Routes,
     gate: Gate,
-    max_age: Option<Duration>,
-    goodbye: Duration,
+    stay: Stay,
     disowned: Option<impl Future<Output = ()>>,
 ) {
     let mut builder = auto::Builder::new(TokioExecutor::new()).http2_only();
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_interval(stay.keep_alive)
+        .keep_alive_timeout(stay.keep_alive_timeout)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION);
@@ -245,9 +257,7 @@ async fn speak(
     let service = tower::service_fn(move |request| request::handle(routes.clone(), Arc::clone(&gate), request));
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(connection);
-    // Many that were made together are not to come back together.
-    let max_age = max_age.map(|age| age.mul_f64(rand::rng().random_range(0.9..=1.1)));
-    let old = if_any(max_age.map(tokio::time::sleep));
+    let old = if_any(stay.max_age.map(|age| tokio::time::sleep(own_age(age))));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         aged = async {
@@ -261,7 +271,7 @@ async fn speak(
             connection.as_mut().graceful_shutdown();
             leaving.cancel();
             match aged {
-                true => tokio::time::timeout(goodbye, connection).await.unwrap_or(Ok(())),
+                true => tokio::time::timeout(stay.goodbye, connection).await.unwrap_or(Ok(())),
                 // (A drain has a deadline of its own.)
                 false => connection.await,
             }
@@ -269,5 +279,35 @@ async fn speak(
     };
     if let Err(error) = ended {
         tracing::debug!(error, "a connection ended abnormally");
+    }
+}
+
+/// The age of one connection: many that were made together are not to come back together.
+fn own_age(age: Duration) -> Duration {
+    age.mul_f64(rand::rng().random_range(0.9..=1.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn ages_are_a_tenth_more_or_less_and_not_alike() {
+        let age = Duration::from_secs(3600);
+        let ages: BTreeSet<Duration> = (0..100).map(|_| own_age(age)).collect();
+        let (least, most) = (age.mul_f64(0.9), age.mul_f64(1.1));
+        assert!(ages.iter().all(|own| (least..=most).contains(own)), "{ages:?}");
+        let (first, last) = (ages.first().unwrap(), ages.last().unwrap());
+        assert!(*last - *first > age.mul_f64(0.01), "those that were made together go together: {first:?} to {last:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_on_a_connection_that_was_accepted_does_not_wait_for_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _place) = accept(&listener, &Arc::new(Semaphore::new(1))).await.expect("it is accepted");
+        assert!(stream.nodelay().unwrap());
     }
 }

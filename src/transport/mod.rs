@@ -78,7 +78,7 @@ pub struct App {
     /// How often a snapshot is made beside the journal; `None` is never.
     snapshots: Option<Duration>,
     /// Imports at the same time.
-    imports: Arc<Semaphore>,
+    imports: calls::Places,
     /// One backup at a time.
     backups: Arc<Semaphore>,
     /// Lookups that read the store.
@@ -109,7 +109,7 @@ impl App {
             metrics,
             calls: Calls::new(MAX_CALLS_IN_FLIGHT, MAX_PUBLIC_STREAMS),
             snapshots: None,
-            imports: Arc::new(Semaphore::new(MAX_IMPORTS)),
+            imports: calls::Places::new(MAX_IMPORTS),
             backups: Arc::new(Semaphore::new(1)),
             points: points::Points::default(),
             looks: Looks::default(),
@@ -126,6 +126,12 @@ impl App {
     #[must_use]
     pub fn with_calls(self, most: usize, public: usize) -> Self {
         Self { calls: Calls::new(most, public), ..self }
+    }
+
+    /// The same, with so many imports at the same time.
+    #[must_use]
+    pub fn with_imports(self, most: usize) -> Self {
+        Self { imports: calls::Places::new(most), ..self }
     }
 
     /// By how many batches the journal is ahead of this store, as it last said; `None` if it does not say.
