@@ -3,6 +3,7 @@
 mod common;
 
 use std::{
+    cell::Cell,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -29,6 +30,7 @@ use prost::Message as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::mpsc,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming, transport::Channel};
@@ -45,13 +47,19 @@ const IMPORT: &str = "attache.v1.FilingService/ImportReports";
 const WATCH: &str = "attache.v1.FeedService/WatchEvents";
 const INFO: &str = "attache.v1.LogService/GetLogInfo";
 const HEALTH: &str = "grpc.health.v1.Health/Check";
+const HEALTH_WATCH: &str = "grpc.health.v1.Health/Watch";
 
 async fn serve(config: Config) -> TestServer {
     TestServer::with(config, Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() }).await
 }
 
 async fn info(server: &TestServer) -> Result<v1::GetLogInfoResponse, Status> {
-    server.log().get_log_info(v1::GetLogInfoRequest {}).await.map(tonic::Response::into_inner)
+    info_on(&server.channel).await
+}
+
+async fn info_on(channel: &Channel) -> Result<v1::GetLogInfoResponse, Status> {
+    let mut log = v1::log_service_client::LogServiceClient::new(channel.clone());
+    log.get_log_info(v1::GetLogInfoRequest {}).await.map(tonic::Response::into_inner)
 }
 
 fn batch_of(id: &str) -> v1::ImportReportsRequest {
@@ -135,6 +143,29 @@ async fn who_asks_for_one_thing_after_another_is_never_too_many() {
         server.file(vec![visit_report(&format!("v{id}"), "s", "KZ", "AZ", "2023-05-01")]).await;
         info(&server).await.expect("the call before has ended");
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn imports_beyond_the_servers_number_are_refused_until_one_ends() {
+    let server = serve(Config { max_imports: 1, ..config() }).await;
+    let (batches, sent) = mpsc::channel(1);
+    batches.send(batch_of("first")).await.unwrap();
+    let mut answers = server.filing().import_reports(ReceiverStream::new(sent)).await.unwrap().into_inner();
+    assert_eq!(answers.message().await.unwrap().unwrap().request_id, "first");
+    let import = async |id: &str| server.filing().import_reports(tokio_stream::once(batch_of(id))).await;
+    let refusal = import("second").await.map(drop).expect_err("one is under way");
+    assert_eq!(outcome(&refusal), (Code::Unavailable, "OVERLOADED".to_owned()));
+    assert_eq!(info(&server).await.unwrap().revision, 1, "nothing of it happened");
+    drop((batches, answers));
+    let next = patiently("a place", async {
+        loop {
+            if let Ok(next) = import("third").await {
+                return next;
+            }
+        }
+    });
+    assert_eq!(next.await.into_inner().message().await.unwrap().unwrap().request_id, "third");
     server.stop().await;
 }
 
@@ -237,6 +268,34 @@ async fn half_a_request_is_waited_for_no_longer_than_it_may_take() {
     for (what, half) in begun {
         let answer = patiently(what, half.early_answer()).await;
         assert_eq!(outcome(&answer.status), late(), "{what}: {:?}", answer.status);
+    }
+    server.stop().await;
+}
+
+/// Sends a byte of a body whenever another call was answered, and counts those that were taken.
+async fn drip(server: &TestServer, body: mpsc::Sender<Bytes>, taken: &Cell<u32>) {
+    loop {
+        if body.send(Bytes::from_static(b".")).await.is_ok() {
+            taken.set(taken.get() + 1);
+        }
+        info(server).await.expect("others are answered");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_comes_byte_by_byte_has_no_more_time_than_one_that_does_not_come() {
+    let server = serve(impatient()).await;
+    let most = u32::try_from(MAX_REQUEST_BYTES).unwrap();
+    for method in [FILE, WATCH, IMPORT] {
+        let half = raw::begin(&server.channel, method, &[]).await;
+        half.send([&[0][..], &most.to_be_bytes()].concat().into()).await;
+        let (body, taken) = (half.body.clone().unwrap(), Cell::new(0));
+        let answer = tokio::select! {
+            answer = patiently(method, half.early_answer()) => answer,
+            () = drip(&server, body, &taken) => unreachable!("it goes on"),
+        };
+        assert_eq!(outcome(&answer.status), late(), "{method}: {:?}", answer.status);
+        assert!(taken.get() > 1, "{method}: it came byte by byte");
     }
     server.stop().await;
 }
@@ -426,18 +485,40 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
+/// What a server has said on a connection.
+struct Heard {
+    kind: u8,
+    flags: u8,
+    payload: Vec<u8>,
+}
+
+/// The frames of which all has come.
+fn frames_in(mut bytes: &[u8]) -> Vec<Heard> {
+    let mut frames = Vec::new();
+    while let [a, b, c, kind, flags, _, _, _, _, behind @ ..] = bytes {
+        let length = usize::try_from(u32::from_be_bytes([0, *a, *b, *c])).unwrap();
+        let Some((payload, next)) = behind.split_at_checked(length) else { break };
+        frames.push(Heard { kind: *kind, flags: *flags, payload: payload.to_vec() });
+        bytes = next;
+    }
+    frames
+}
+
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+const NO_ERROR: u32 = 0;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// The headers of a request that this server answers, each as a literal that is not indexed (RFC 7541, 6.2.2).
-fn headers() -> Vec<u8> {
-    let path = format!("/{INFO}");
+fn headers(call: &str) -> Vec<u8> {
+    let path = format!("/{call}");
     let all = [
         (":method", "POST"),
         (":scheme", "http"),
@@ -450,9 +531,15 @@ fn headers() -> Vec<u8> {
     all.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
 }
 
-/// Connects, says these frames after what every client says first, and reads until the server hangs up: the error code of
-/// its GOAWAY, if that arrived before the reset that follows it.
-async fn hung_up_after(server: &TestServer, frames: &[u8]) -> Option<u32> {
+/// A whole request on the first stream of a connection.
+fn asked(call: &str, message: &impl prost::Message) -> Vec<u8> {
+    let message = raw::framed(&message.encode_to_vec());
+    [frame(HEADERS, END_HEADERS, 1, &headers(call)), frame(DATA, END_STREAM, 1, &message)].concat()
+}
+
+/// Connects, says these frames after what every client says first and nothing more, whatever is asked, and reads until the
+/// server hangs up: what arrived before the reset that may follow it.
+async fn hung_up_after(server: &TestServer, frames: &[u8]) -> Vec<Heard> {
     let stream = TcpStream::connect(server.address.trim_start_matches("http://")).await.unwrap();
     let (mut reader, mut writer) = stream.into_split();
     let begin = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, &[])].concat();
@@ -471,36 +558,96 @@ async fn hung_up_after(server: &TestServer, frames: &[u8]) -> Option<u32> {
         }
     };
     patiently("the end of the connection", async { tokio::join!(speak, listen) }).await;
-    let mut rest = heard.as_slice();
-    while let [a, b, c, kind, _, _, _, _, _, behind @ ..] = rest {
-        let length = usize::try_from(u32::from_be_bytes([0, *a, *b, *c])).unwrap();
-        if *kind == GOAWAY {
-            return behind.get(4..8).map(|code| u32::from_be_bytes(code.try_into().unwrap()));
-        }
-        rest = behind.get(length..).unwrap_or_default();
-    }
-    None
+    frames_in(&heard)
+}
+
+/// The last stream that a GOAWAY speaks of, and its error code.
+fn goaway(heard: &[Heard]) -> Option<(u32, u32)> {
+    let said = heard.iter().find(|frame| frame.kind == GOAWAY)?;
+    let number = |at: usize| u32::from_be_bytes(said.payload[at..at + 4].try_into().unwrap());
+    Some((number(0), number(4)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn floods_end_their_own_connection_and_nobody_elses() {
     let server = TestServer::start().await;
     let mut watch = server.watch(lively(from_oldest())).await;
-    let begin = |stream: u32| frame(HEADERS, END_HEADERS, stream, &headers());
+    let begin = |stream: u32| frame(HEADERS, END_HEADERS, stream, &headers(INFO));
     let cancel = 8_u32.to_be_bytes();
     let streams = (0..4000).map(|n| 2 * n + 1);
     // (CVE-2023-44487)
     let resets: Vec<u8> = streams.flat_map(|s| [begin(s), frame(RST_STREAM, 0, s, &cancel)].concat()).collect();
     let nothing: Vec<u8> = [begin(1), frame(DATA, 0, 1, &[]).repeat(4000)].concat();
     // (CVE-2024-27316) Headers that never end, and have nothing in them.
-    let unended = [frame(HEADERS, 0, 1, &headers()), frame(CONTINUATION, 0, 1, &[]).repeat(4000)].concat();
+    let unended = [frame(HEADERS, 0, 1, &headers(INFO)), frame(CONTINUATION, 0, 1, &[]).repeat(4000)].concat();
     for (what, flood) in [("resets", resets), ("frames of nothing", nothing), ("headers", unended)] {
-        let code = hung_up_after(&server, &flood).await;
+        let code = goaway(&hung_up_after(&server, &flood).await).map(|(_, code)| code);
         assert!(code.is_none_or(|code| code == ENHANCE_YOUR_CALM), "{what}: {code:?}");
         info(&server).await.expect(what);
         watch.up_to(is_progress).await;
     }
     drop(watch);
+    server.stop().await;
+}
+
+/// Waits until there are so many watchers.
+async fn watchers(server: &TestServer, number: usize) {
+    let there = async {
+        while server.hub.subscribers() != number {
+            tokio::task::yield_now().await;
+        }
+    };
+    patiently(&format!("{number} watchers"), there).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_that_answers_no_ping_is_cut_off_and_one_that_does_stays() {
+    // Who lives has long enough to answer on a busy machine.
+    let (keep_alive, keep_alive_timeout) = (Duration::from_millis(100), Duration::from_secs(3));
+    let server = serve(Config { keep_alive, keep_alive_timeout, ..config() }).await;
+    let mut lives = server.watch(lively(from_oldest())).await;
+    watchers(&server, 1).await;
+    let watch = asked(WATCH, &lively(from_oldest()));
+    let (heard, ()) = tokio::join!(hung_up_after(&server, &watch), watchers(&server, 2));
+    assert!(heard.iter().any(|frame| frame.kind == PING && frame.flags == 0), "it was asked whether it lives");
+    watchers(&server, 1).await;
+    lives.up_to(is_progress).await;
+    drop(lives);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_connection_is_told_by_a_goaway_that_gives_up_nothing_under_way() {
+    let (age, goodbye) = (Duration::from_millis(300), Duration::from_millis(500));
+    let server = serve(Config { max_connection_age: Some(age), goodbye, ..config() }).await;
+    let began = Instant::now();
+    // (Nothing tells a stream of health to end.)
+    let heard = hung_up_after(&server, &asked(HEALTH_WATCH, &HealthCheckRequest::default())).await;
+    let least = age.mul_f64(0.9) + goodbye;
+    assert!(began.elapsed() >= least, "it is given its time: {:?}", began.elapsed());
+    assert!(heard.iter().any(|frame| frame.kind == DATA), "it was answered");
+    // Every stream that it may have begun goes on (RFC 9113, 6.8).
+    assert_eq!(goaway(&heard), Some((u32::MAX >> 1, NO_ERROR)));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_beyond_the_servers_number_waits_until_another_ends() {
+    let server = serve(Config { max_connections: 2, ..config() }).await;
+    let [one, two, three] = [(); 3].map(|()| server.narrow_channel());
+    for channel in [&one, &two] {
+        info_on(channel).await.expect("there is room");
+    }
+    let waits = tokio::spawn(async move { info_on(&three).await });
+    for _ in 0..200 {
+        for channel in [&one, &two] {
+            info_on(channel).await.expect("those that are there go on");
+        }
+    }
+    assert!(!waits.is_finished(), "there is no room for a third");
+    drop(one);
+    patiently("the answer to the third", waits).await.unwrap().expect("it is served");
+    info_on(&two).await.expect("it was not this one that ended");
     server.stop().await;
 }
 

@@ -1,17 +1,20 @@
 //! Under a supervisor: the server says when it answers and when it drains, takes the socket that it is handed, and reads its
-//! files again at SIGHUP. What another start does not make right ends with an exit code of its own.
+//! files again at SIGHUP. What another start does not make right ends with an exit code of its own. Where descriptors are few,
+//! it waits for some.
 
 #[path = "common/authority.rs"]
 mod authority;
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
-    net::TcpListener,
+    io::{BufRead as _, BufReader, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::{fd::AsRawFd as _, unix::net::UnixDatagram},
     path::Path,
     process::{Child, Command, Stdio},
-    time::Duration,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use authority::Authority;
@@ -182,4 +185,89 @@ fn the_log_says_when_a_certificate_ends_that_was_read_and_whether_it_is_another(
     server.signal("-HUP");
     let line = said();
     assert!(line.contains("ends=2093-01-01T00:00:00Z") && line.contains("is_another=true"), "{line}");
+}
+
+// ---- without descriptors ----
+
+/// Descriptors that the server may have: it begins with half as many, or fewer.
+const DESCRIPTORS: u32 = 128;
+/// More connections than it may have descriptors, and no more beyond them than wait in the system's queue.
+const CONNECTIONS: usize = 180;
+/// How every client of HTTP/2 begins (RFC 9113, 3.4), with no settings: a connection that says so stays.
+const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// What the log says of a connection that could not be accepted.
+const NOT_ACCEPTED: &str = "a connection could not be accepted";
+
+/// Runs a server that may have few descriptors.
+fn narrow() -> Server {
+    let line = serve(&["--listen", "127.0.0.1:0", "--log", "warn"]);
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("ulimit -n {DESCRIPTORS}; exec \"$@\"")).arg("sh");
+    command.arg(line.get_program()).args(line.get_args());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Server(command.spawn().unwrap())
+}
+
+/// When each line of the server's log that has a text came. It is read on, whoever listens, so that the server never waits
+/// for that.
+fn times_of(server: &mut Server, text: &'static str) -> mpsc::Receiver<Instant> {
+    let (told, times) = mpsc::channel();
+    let log = BufReader::new(server.0.stderr.take().unwrap());
+    thread::spawn(move || {
+        for _ in log.lines().map_while(Result::ok).filter(|line| line.contains(text)) {
+            let _ = told.send(Instant::now());
+        }
+    });
+    times
+}
+
+/// What a process has taken of a processor.
+fn processor_time(id: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    // (The name, which is in brackets, may have anything in it. Linux tells these in hundredths of a second.)
+    let (_, behind) = stat.rsplit_once(')').unwrap();
+    let ticks: u64 = behind.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+#[test]
+fn a_server_without_descriptors_pauses_longer_and_longer_and_accepts_again_when_there_are_some() {
+    let mut server = narrow();
+    let refused = times_of(&mut server, NOT_ACCEPTED);
+    let line = server.first_line();
+    let address = line.strip_prefix("listening on ").expect("it begins with as many");
+    let to: SocketAddr = address.strip_prefix("http://").unwrap().parse().unwrap();
+    let connect = || {
+        let mut stream = TcpStream::connect_timeout(&to, PATIENCE).expect("the system takes it");
+        stream.write_all(BEGIN).unwrap();
+        stream
+    };
+    let held: Vec<TcpStream> = (0..CONNECTIONS).map(|_| connect()).collect();
+
+    let next = || refused.recv_timeout(PATIENCE).expect("it tries again");
+    let (mut before, mut tries) = (next(), 1);
+    loop {
+        let now = next();
+        tries += 1;
+        if now - before > Duration::from_millis(500) {
+            break;
+        }
+        assert!(tries < 200, "it tries again and again");
+        before = now;
+    }
+    let (began, spent) = (Instant::now(), processor_time(server.0.id()));
+    while began.elapsed() < Duration::from_secs(1) {
+        next();
+    }
+    let (passed, spent) = (began.elapsed(), processor_time(server.0.id()) - spent);
+    assert!(spent < passed / 4, "it takes {spent:?} of {passed:?} to do nothing");
+
+    drop(held);
+    let asked = || Command::new(ATTACHE).args(["log", "--server", address]).output().unwrap().status.success();
+    let freed = Instant::now();
+    while !asked() {
+        assert!(freed.elapsed() < PATIENCE, "it accepts nobody any more");
+    }
+    server.signal("-TERM");
+    assert!(server.0.wait().unwrap().success());
 }
