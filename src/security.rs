@@ -239,3 +239,58 @@ pub fn read(file: &Path) -> Result<Vec<u8>, String> {
     });
     found.map_err(|e| format!("{}: {e}", file.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        access::{Allowance, Grant, Need, Policy, Role, Secret, Shown},
+        clock::SystemClock,
+        metrics::{Caching, Feeding, Writing},
+    };
+
+    /// Whoever has a token may read.
+    fn settings(tokens: &Path) -> Settings {
+        let grant = Grant { who: "token:*".to_owned(), roles: [Role::Reader].into(), sources: None };
+        let policy = Policy::new(vec![grant]).unwrap();
+        let (tokens, allowance) = (Some(tokens.to_owned()), Allowance::default());
+        Settings { access: Some(AccessRules { tokens, jwt: None, policy, allowance }), ..Settings::default() }
+    }
+
+    /// Which of these are good.
+    fn good(security: &Security, secrets: &[Secret; 3]) -> [bool; 3] {
+        let access = security.access.as_ref().unwrap();
+        secrets.each_ref().map(|secret| {
+            let header = format!("Bearer {}", secret.token);
+            let shown = Shown { authorization: Some(&header), certificate: None, seen: None };
+            access.admit(Need::Role(Role::Reader), shown).is_ok()
+        })
+    }
+
+    #[test]
+    fn a_file_that_changed_is_read_when_it_is_found_alike_twice_and_never_half_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tokens.toml");
+        let secrets = [(); 3].map(|()| Secret::new());
+        let row = |name: &str, secret: &Secret| format!("[[token]]\nname = {name:?}\ndigest = {:?}\n", secret.digest);
+        let [desk, fleet, new] = [("desk", 0), ("fleet", 1), ("new", 2)].map(|(name, n)| row(name, &secrets[n]));
+        let metrics = Metrics::new([], &Writing::default(), &Feeding::default(), &Caching::default());
+        fs::write(&file, format!("{desk}{fleet}")).unwrap();
+        let mut security = Security::open(&settings(&file), Arc::new(SystemClock)).unwrap();
+        // The first half of what is written is a good file, and says that `fleet` is none any more.
+        let whole = format!("{desk}{fleet}{new}");
+        for (look, text, expected) in [
+            ("nothing changed", None, [true, true, false]),
+            ("half is written", Some(&desk), [true, true, false]),
+            ("it is another than before", Some(&whole), [true, true, false]),
+            ("it is as before", None, [true, true, true]),
+            ("nothing changed since", None, [true, true, true]),
+        ] {
+            if let Some(text) = text {
+                fs::write(&file, text).unwrap();
+            }
+            security = security.follow(false, &metrics);
+            assert_eq!(good(&security, &secrets), expected, "{look}");
+        }
+    }
+}

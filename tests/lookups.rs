@@ -390,6 +390,25 @@ async fn pages_never_shift_whatever_is_filed_between_them() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn a_page_has_a_thousand_elements_at_most_however_many_are_asked_for() {
+    let server = TestServer::start().await;
+    for filing in 0..11 {
+        let visits = (0..91).map(|n| visit(&format!("v{filing}-{n}"), "AZ", &["KZ"], "", |_| {}));
+        server.file(visits.collect()).await;
+    }
+    // (Of events: to read a record costs so much that a page of records ends before.)
+    for page_size in [1001, i32::MAX] {
+        let request = v1::ListEventsRequest { page_size, ..Default::default() };
+        let first = server.feed().list_events(request.clone()).await.unwrap().into_inner();
+        assert_eq!(first.events.len(), 1000, "{page_size} are asked for");
+        let rest = v1::ListEventsRequest { page_token: first.next_page_token, ..request };
+        let rest = server.feed().list_events(rest).await.unwrap().into_inner();
+        assert!(!rest.events.is_empty(), "the rest is on the next page");
+    }
+    server.stop().await;
+}
+
 /// Adds, alters and retracts, so that whatever is paged through has changed.
 async fn disturb(server: &TestServer, names: &[String], round: usize) {
     let victim = &names[round % names.len()];

@@ -4,9 +4,16 @@ mod common;
 
 use std::collections::BTreeMap;
 
+use attache::{
+    cli::{Cli, Command},
+    config::Config,
+    serve::Parts,
+};
+use clap::Parser as _;
 use common::{TestServer, raw};
 use prost::Message as _;
 use prost_types::FileDescriptorProto;
+use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 const SERVICES: [&str; 4] =
@@ -92,6 +99,36 @@ reflection!(
     "grpc.reflection.v1alpha.ServerReflection"
 );
 
+/// The configuration of tests, secured as a file says.
+fn config_of(text: &str) -> Config {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("attache.toml");
+    std::fs::write(&file, text).unwrap();
+    let line = ["attache", "serve", "--in-memory", "--config", file.to_str().unwrap()];
+    let Command::Serve(args) = Cli::try_parse_from(line).unwrap().command else { panic!("it is serve") };
+    Config { security: Config::load(&args).unwrap().security, ..common::config() }
+}
+
+#[tokio::test]
+async fn reflection_is_served_unless_the_configuration_says_that_it_is_not() {
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_request::MessageRequest};
+    let message_request = Some(MessageRequest::ListServices(String::new()));
+    // (Both versions read the same.)
+    let asked = ServerReflectionRequest { host: String::new(), message_request }.encode_to_vec();
+    for (text, code) in [("", Code::Ok), ("reflection = false\n", Code::Unimplemented)] {
+        let server = TestServer::with(config_of(text), Parts::default()).await;
+        for version in ["v1", "v1alpha"] {
+            let method = format!("grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+            let answer = raw::call(&server.channel, &method, raw::framed(&asked), &[]).await;
+            assert_eq!(answer.status.code(), code, "{text:?}: {version}");
+            assert_eq!(answer.body.is_empty(), code != Code::Ok, "{text:?}: {version}");
+        }
+        let health = HealthClient::new(server.channel.clone()).check(HealthCheckRequest::default()).await;
+        assert!(health.is_ok(), "{text:?}: the rest is served");
+        server.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn every_service_and_the_whole_serve() {
     let server = TestServer::start().await;
@@ -102,7 +139,7 @@ async fn every_service_and_the_whole_serve() {
     }
     let request = HealthCheckRequest { service: "attache.v1.Nothing".into() };
     let status = HealthClient::new(server.channel.clone()).check(request).await.unwrap_err();
-    assert_eq!(status.code(), tonic::Code::NotFound);
+    assert_eq!(status.code(), Code::NotFound);
     server.stop().await;
 }
 

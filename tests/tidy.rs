@@ -274,27 +274,34 @@ fn heads(text: &str) -> Vec<String> {
     parts.iter().map(|p| word(p.trim())).filter(|w| !w.is_empty() && w != "self").collect()
 }
 
-fn sources() -> Vec<Source> {
+/// Every file of Rust in a folder of this repository, in order. (Packages of other languages have none.)
+fn files_in(folder: &str) -> Vec<PathBuf> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                walk(&path, found);
+                if !path.ends_with("node_modules") {
+                    walk(&path, found);
+                }
             } else if path.extension().is_some_and(|e| e == "rs") {
                 found.push(path);
             }
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
-    walk(&root, &mut paths);
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut paths);
     paths.sort();
+    paths
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
         let path = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
         Source { path, lines: text.lines().count(), code: code(&text) }
     };
-    paths.into_iter().map(read).collect()
+    files_in("src").into_iter().map(read).collect()
 }
 
 /// The text up to its tests, without comments and what stands in quotes.
@@ -405,4 +412,25 @@ fn the_reader_of_source_sees_groups_and_no_comments() {
     let named = |path: &str| source(path, text).imports().into_iter().collect::<Vec<_>>();
     assert_eq!(named("store/list.rs"), ["clock", "store"]);
     assert_eq!(named("store/mod.rs"), ["clock", "serve", "store"]);
+}
+
+/// What stands in backticks in the last column of the tables of a text.
+fn named_in_last_column(text: &str) -> BTreeSet<&str> {
+    let rows = text.lines().filter(|line| line.starts_with('|'));
+    let last = rows.filter_map(|row| row.trim_end().trim_end_matches('|').rsplit('|').next());
+    last.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
+}
+
+#[test]
+fn every_test_that_the_table_of_defences_names_is_there() {
+    let security = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("SECURITY.md")).unwrap();
+    let named = named_in_last_column(&security);
+    assert!(named.len() > 40, "the table is read: {named:?}");
+    let texts: Vec<String> =
+        ["src", "tests"].iter().flat_map(|folder| files_in(folder)).map(|f| fs::read_to_string(f).unwrap()).collect();
+    // (What has no attribute before it is no test.)
+    let begins = ["]\nfn ", "]\nasync fn ", "]\n    fn ", "]\n    async fn "];
+    let is_there = |name: &str| begins.iter().any(|begin| texts.iter().any(|t| t.contains(&format!("{begin}{name}("))));
+    let missing: Vec<&str> = named.into_iter().filter(|name| !is_there(name)).collect();
+    assert!(missing.is_empty(), "SECURITY.md names tests that are not there: {missing:?}");
 }

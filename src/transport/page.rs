@@ -74,3 +74,15 @@ pub(super) fn size(asked: i32) -> Result<usize> {
         Ok(size) => Ok(size.min(MAX_PAGE_SIZE)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_as_many_as_are_asked_for_and_a_thousand_at_most() {
+        let sizes = [0, 1, 1000, 1001, i32::MAX].map(|asked| size(asked).unwrap());
+        assert_eq!(sizes, [DEFAULT_PAGE_SIZE, 1, 1000, 1000, 1000]);
+        assert!(size(-1).is_err());
+    }
+}

@@ -435,6 +435,21 @@ async fn a_token_that_is_revoked_ends_its_own_watches_alone() {
 }
 
 #[tokio::test]
+async fn files_that_changed_are_read_without_anybody_asking_for_it() {
+    let files = Files::new(TOKENS);
+    files.token("reader", None);
+    let (server, _) = files.serve().await;
+    let late = Caller::bearer(&server, &files.token("editor", None));
+    patiently("the look at the files", async {
+        while late.info().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn rules_are_replaced_as_a_whole_and_broken_ones_are_refused() {
     let files = Files::new(TOKENS);
     let reader = files.token("reader", None);

@@ -1,8 +1,20 @@
 //! TLS: whom a server proves to be, whom it believes, and how its certificate is replaced.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use attache::{pb::v1, serve::Parts};
+use attache::{limits::HANDSHAKE_TIMEOUT, pb::v1, serve::Parts};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use super::{authority::Authority, *};
@@ -54,7 +66,7 @@ async fn a_server_with_a_certificate_speaks_to_those_who_believe_it() {
     let plain = Caller::with(&server, None).info().await;
     assert!(plain.is_err(), "plaintext is not understood");
     // Whoever connects and says nothing holds up nobody.
-    let silent = tokio::net::TcpStream::connect(server.address.trim_start_matches("http://")).await.unwrap();
+    let silent = TcpStream::connect(server.address.trim_start_matches("http://")).await.unwrap();
     server.stop().await;
     drop(silent);
 }
@@ -241,5 +253,55 @@ async fn an_old_connection_is_told_to_go_and_its_watches_follow() {
     let resumed = caller.feed().watch_events(until_caught_up(common::watching::after(&last.token))).await;
     let (rest, error) = ends(resumed.expect("on another connection").into_inner()).await;
     assert!(error.is_none() && events(&rest).is_empty(), "nothing is told twice");
+    server.stop().await;
+}
+
+// ---- those who do not begin ----
+
+/// Half of what a client of TLS says first: a ClientHello that says that it is longer (RFC 8446, 4.1.2 and 5.1).
+fn half_a_hello() -> Vec<u8> {
+    let (record, hello, version) = ([0x16, 3, 1, 2, 0], [1, 0, 1, 0xfc], [3, 3]);
+    [&record[..], &hello, &version, &[7; 32]].concat()
+}
+
+async fn reached(server: &TestServer) -> TcpStream {
+    TcpStream::connect(server.address.trim_start_matches("http://")).await.unwrap()
+}
+
+/// A connection whose client believes an authority, and has said nothing after the handshake.
+async fn greeted(server: &TestServer, authority: &Authority) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = builder.with_root_certificates(roots).with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, reached(server).await).await.expect("it is greeted")
+}
+
+/// Waits until the server hangs up, in good order or not, and demands that it has given its time.
+async fn hung_up(what: &str, began: Instant, mut stream: impl AsyncRead + Unpin) {
+    let read = patiently(what, stream.read(&mut [0; 64])).await;
+    assert!(!matches!(read, Ok(1..)), "{what}: {read:?}");
+    let within = HANDSHAKE_TIMEOUT - Duration::from_secs(1);
+    assert!(began.elapsed() > within, "{what}: it is given its time: {:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_come_through_the_handshake_and_begin_within_ten_seconds_is_hung_up_on() {
+    let authority = Authority::new();
+    let files = files(&authority, "");
+    let (server, _) = files.serve().await;
+    let began = Instant::now();
+    let (nothing, mut half) = (reached(&server).await, reached(&server).await);
+    let greeted = greeted(&server, &authority).await;
+    half.write_all(&half_a_hello()).await.unwrap();
+    tokio::join!(
+        hung_up("one that says nothing", began, nothing),
+        hung_up("one that says half a hello", began, half),
+        hung_up("one that says nothing after the handshake", began, greeted),
+    );
+    let channel = connect(&server, &authority, None).await.unwrap();
+    asks(&channel).await.expect("nobody else notices");
     server.stop().await;
 }
