@@ -129,6 +129,79 @@ struct Held {
     what: &'static str,
 }
 
+/// Labels of watches.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InPhase {
+    /// `snapshot`, `replay` or `live`.
+    phase: &'static str,
+}
+
+/// What a watch does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchPhase {
+    /// It is sent the records that it begins with.
+    Snapshot,
+    /// It is on its way to the ring: it reads the log, or has not looked at the ring yet.
+    Replay,
+    /// It stands in the ring.
+    Live,
+}
+
+/// How many watches do what.
+#[derive(Debug, Clone)]
+pub struct WatchPhases {
+    told: Family<InPhase, Level>,
+    snapshot: Level,
+    replay: Level,
+    live: Level,
+}
+
+impl Default for WatchPhases {
+    fn default() -> Self {
+        let told = Family::<InPhase, Level>::default();
+        // From the beginning each is told, as none.
+        let [snapshot, replay, live] =
+            ["snapshot", "replay", "live"].map(|phase| told.get_or_create_owned(&InPhase { phase }));
+        Self { told, snapshot, replay, live }
+    }
+}
+
+impl WatchPhases {
+    /// Counts a watch that does this, until it is dropped.
+    #[must_use]
+    pub fn enter(&self, phase: WatchPhase) -> CountedWatch {
+        let level = match phase {
+            WatchPhase::Snapshot => &self.snapshot,
+            WatchPhase::Replay => &self.replay,
+            WatchPhase::Live => &self.live,
+        };
+        level.inc();
+        CountedWatch { phase, level: level.clone() }
+    }
+}
+
+/// A watch that is counted by what it does.
+#[derive(Debug)]
+pub struct CountedWatch {
+    phase: WatchPhase,
+    level: Level,
+}
+
+impl CountedWatch {
+    /// Counts it by what it does from now on.
+    pub fn go_on_to(&mut self, phase: WatchPhase, phases: &WatchPhases) {
+        if self.phase != phase {
+            *self = phases.enter(phase);
+        }
+    }
+}
+
+impl Drop for CountedWatch {
+    fn drop(&mut self) {
+        self.level.dec();
+    }
+}
+
 /// What the writer counts: groups of filings, each one transaction.
 #[derive(Debug, Clone)]
 pub struct Writing {
@@ -168,6 +241,8 @@ pub struct Feeding {
     pub ring_misses: Counter,
     /// How often one was woken because something may match.
     pub wakes: Counter,
+    /// How many do what now.
+    pub phases: WatchPhases,
 }
 
 /// What the cache of records counts.
@@ -369,6 +444,8 @@ impl Feeding {
         registry.register("ring_hits", "How often a watch found what it wanted in the ring", self.ring_hits.clone());
         registry.register("ring_misses", "How often a watch had to read the log", self.ring_misses.clone());
         registry.register("wakes", "How often a watch was woken because something may match", self.wakes.clone());
+        let help = "Watches that are sent a snapshot, that replay the log to meet the ring, and that are live in it";
+        registry.register("watches_by_phase", help, self.phases.told.clone());
     }
 }
 

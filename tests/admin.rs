@@ -6,12 +6,16 @@ use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path, sync::Arc};
 
 use attache::{
     access::{Allowance, Policy},
-    config::{AccessRules, AdminPort, Config, Security, TlsFiles},
+    config::{AccessRules, Config, Security, TlsFiles},
+    feed,
     limits::CERTIFICATE_ENDS_SOON,
-    pb::v1,
+    pb::v1::{self, feed_service_client::FeedServiceClient},
     serve::{self, Parts},
 };
-use common::{FakeClock, admin, visit_report};
+use common::{
+    FakeClock, TestServer, admin, observed, visit_report, visit_report_of,
+    watching::{Watching, from_now, from_oldest, from_snapshot, taciturn, until_caught_up},
+};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tokio::{
     io::AsyncWriteExt as _,
@@ -28,6 +32,10 @@ const STORE_USED: &str = "attache_store_used_bytes";
 /// Whether what was read last was refused.
 const CERTIFICATE_FAILED: &str = "attache_reload_failed{what=\"certificate\"}";
 const RULES_FAILED: &str = "attache_reload_failed{what=\"rules\"}";
+/// Watches by what they do.
+const IN_SNAPSHOT: &str = "attache_watches_by_phase{phase=\"snapshot\"}";
+const IN_REPLAY: &str = "attache_watches_by_phase{phase=\"replay\"}";
+const LIVE: &str = "attache_watches_by_phase{phase=\"live\"}";
 
 /// A server with an admin port on a port the system picks.
 struct Observed {
@@ -44,9 +52,8 @@ impl Observed {
     }
 
     async fn with(config: Config) -> Self {
-        let config = Config { admin: AdminPort::At("127.0.0.1:0".parse().unwrap()), ..config };
         let parts = Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() };
-        let server = serve::build(&config, parts).await.expect("the server starts");
+        let server = serve::build(&observed(config), parts).await.expect("the server starts");
         let (address, admin) =
             (format!("http://{}", server.address()), server.admin_address().expect("it was asked for"));
         let reloader = server.reloader();
@@ -280,6 +287,70 @@ async fn that_rules_were_refused_is_told_until_they_are_read() {
         assert_eq!(server.number(RULES_FAILED).await, failed, "{text:?}");
         assert_eq!(server.number(CERTIFICATE_FAILED).await, 0.0);
     }
+    server.stop().await;
+}
+
+// ---- watches ----
+
+/// A server that can be watched, and has an admin port.
+async fn watched(feed: feed::Settings) -> TestServer {
+    let parts = Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() };
+    TestServer::with(observed(Config { feed, ..common::config() }), parts).await
+}
+
+/// Without a ring: whoever is not at the end reads the log.
+fn without_ring() -> feed::Settings {
+    feed::Settings { ring_bytes: 0, ..feed::Settings::default() }
+}
+
+/// Files two megabytes of visits: more than a transport holds for a client that does not read.
+async fn flood(server: &TestServer) {
+    for filing in 0..25 {
+        let visit = |number: usize| {
+            let visit = v1::Visit {
+                hosts: vec![common::side("AZ")],
+                guests: vec![common::side("KZ")],
+                start: Some(common::date("2023-05-01")),
+                note: Some("n".repeat(4000)),
+                ..Default::default()
+            };
+            visit_report_of(&format!("v{filing}-{number}"), "s", visit)
+        };
+        server.file((0..20).map(visit).collect()).await;
+    }
+}
+
+/// A watch whose client does not read, and leaves little room for what it is sent.
+async fn unread(server: &TestServer, request: v1::WatchEventsRequest) -> Watching {
+    let feed = FeedServiceClient::new(server.narrow_channel());
+    let request = v1::WatchEventsRequest { max_batch_events: 1, ..taciturn(request) };
+    Watching::open(feed, request).await.expect("the watch is accepted")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watches_are_counted_by_what_they_do_and_no_more_once_they_have_ended() {
+    let server = watched(without_ring()).await;
+    flood(&server).await;
+    let names = [IN_SNAPSHOT, IN_REPLAY, LIVE, "attache_watches"];
+    let numbers = async || {
+        let mut numbers = Vec::new();
+        for name in names {
+            numbers.push(server.number(name).await);
+        }
+        numbers
+    };
+    assert_eq!(numbers().await, [0.0; 4]);
+    let (snapshot, replay) = (unread(&server, from_snapshot()).await, unread(&server, from_oldest()).await);
+    let live = server.watch(taciturn(from_now())).await;
+    server.until_number(LIVE, 1.0).await;
+    assert_eq!(numbers().await, [1.0, 1.0, 1.0, 3.0]);
+    drop((snapshot, replay, live));
+    for name in names {
+        server.until_number(name, 0.0).await;
+    }
+    // One that goes through all of them to its end is gone before its client hears of that.
+    server.replay(until_caught_up(from_snapshot())).await;
+    assert_eq!(numbers().await, [0.0; 4]);
     server.stop().await;
 }
 

@@ -27,6 +27,7 @@ use crate::{
     },
     journal::Position,
     limits::{FRAME_QUEUE, GOING_AWAY_RETRY, REPLAY_PAGE_BYTES, SNAPSHOT_PAGE_RECORDS, WATCH_TASK_BYTES},
+    metrics::{CountedWatch, WatchPhase},
     pb::{
         v1::{self, EventClass, EventType, watch_events_response::Frame},
         wire::Encoded,
@@ -160,6 +161,8 @@ pub fn subscribe(
 ) -> Result<Frames> {
     let of_snapshot = matches!(plan.start, Start::Snapshot { .. }).then(|| hub.open_snapshot()).transpose()?;
     let subscriber = hub.subscribe(plan.selection.filters.clone(), plan.selection.types.clone())?;
+    let first = if of_snapshot.is_some() { WatchPhase::Snapshot } else { WatchPhase::Replay };
+    let counted = hub.counts().phases.enter(first);
     let head = hub.head();
     let goal = match acknowledged {
         Acknowledged::Here => Goal::Revision(head.revision),
@@ -176,6 +179,7 @@ pub fn subscribe(
     let open = frames.clone();
     // In a box, as is whatever it does but wait: a task is as large as the largest thing that it may ever do.
     let mut watch = Box::new(Watch {
+        counted,
         subscriber,
         leaving: ends.leaving,
         store: store.clone(),
@@ -251,6 +255,8 @@ impl Goal {
 }
 
 struct Watch {
+    /// The first to be dropped: whoever hears of its end finds it counted no more.
+    counted: CountedWatch,
     subscriber: Subscriber,
     /// Cancelled when it is to be told to go away.
     leaving: CancellationToken,
@@ -300,8 +306,14 @@ impl Watch {
         }
     }
 
+    /// What it does from now on.
+    fn go_on_to(&mut self, phase: WatchPhase) {
+        self.counted.go_on_to(phase, &self.subscriber.hub().counts().phases);
+    }
+
     /// It stands in the ring.
     fn is_live(&mut self) {
+        self.go_on_to(WatchPhase::Live);
         self.was_live = true;
         self.behind = false;
     }
@@ -325,6 +337,7 @@ impl Watch {
                 self.begin().await?;
                 self.snapshot(revision, after, filters).await?;
                 drop(std::mem::take(&mut self.of_snapshot));
+                self.go_on_to(WatchPhase::Replay);
                 self.at = whole;
             }
         }
@@ -462,6 +475,7 @@ impl Watch {
     /// Reads the log from the store, page by page, because the position is outside the ring, until it is not any more.
     /// While one page is delivered the next is read.
     async fn replay(&mut self) -> Step {
+        self.go_on_to(WatchPhase::Replay);
         if self.was_live && !self.behind {
             self.behind = true;
             let lag = self.lag().await?;

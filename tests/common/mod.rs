@@ -142,6 +142,11 @@ pub fn config() -> Config {
     }
 }
 
+/// The same with an admin port on a port the system picks.
+pub fn observed(config: Config) -> Config {
+    Config { admin: attache::config::AdminPort::At("127.0.0.1:0".parse().unwrap()), ..config }
+}
+
 /// A configuration whose store lies in a folder and is synced.
 pub fn config_at(folder: &Path) -> Config {
     Config { data_dir: DataDir::At(folder.to_owned()), in_memory: false, ..config() }
@@ -206,6 +211,21 @@ impl TestServer {
     /// The value of a number of its admin port, by its name and labels as they are shown.
     pub async fn number(&self, name: &str) -> f64 {
         admin::number(self.admin.expect("it was given one"), name).await
+    }
+
+    /// Waits until a number of its admin port is this.
+    pub async fn until_number(&self, name: &str, expected: f64) {
+        watching::patiently(&format!("{name} {expected}"), async {
+            while self.number(name).await != expected {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    /// What its admin port answers to a request: status and body.
+    pub async fn admin(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        admin::ask(self.admin.expect("it was given one"), method, path, body).await
     }
 
     /// Has the files of TLS and access read again, and waits until they were.
