@@ -211,7 +211,9 @@ pub struct Writing {
     pub group: Histogram,
     /// Deciding and applying a group.
     pub apply: Histogram,
-    /// From there until it is durable: the journal's acknowledgement and the commit.
+    /// From there until the journal has acknowledged its batch; nothing where the commit itself is the append.
+    pub append: Histogram,
+    /// The commit of its transaction, with the sync.
     pub commit: Histogram,
     /// Groups that another replica's batch outran.
     pub conflicts: Counter,
@@ -225,6 +227,7 @@ impl Default for Writing {
             filings: Counter::default(),
             group: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
             apply: seconds(),
+            append: seconds(),
             commit: seconds(),
             conflicts: Counter::default(),
             full: Counter::default(),
@@ -430,7 +433,9 @@ impl Writing {
         registry.register("group_filings", "Filings that shared a transaction", self.group.clone());
         let help = "How long a group took to be decided and applied";
         registry.register_with_unit("group_apply", help, Unit::Seconds, self.apply.clone());
-        let help = "How long a group took from there until it was durable: the journal's acknowledgement, and the sync";
+        let help = "How long the journal took to acknowledge a batch; none where the commit is the append";
+        registry.register_with_unit("journal_append", help, Unit::Seconds, self.append.clone());
+        let help = "How long the commit of a group took, with the sync";
         registry.register_with_unit("group_commit", help, Unit::Seconds, self.commit.clone());
         let help = "Groups that were decided again because another replica's batch came before";
         registry.register("group_conflicts", help, self.conflicts.clone());

@@ -8,13 +8,16 @@ use attache::{
     access::{Allowance, Policy},
     config::{AccessRules, Config, Security, TlsFiles},
     feed,
+    journal::{Embedded, Journal},
     limits::CERTIFICATE_ENDS_SOON,
     pb::v1::{self, feed_service_client::FeedServiceClient},
     serve::{self, Parts},
 };
 use common::{
-    FakeClock, TestServer, admin, observed, visit_report, visit_report_of,
-    watching::{Watching, from_now, from_oldest, from_snapshot, taciturn, until_caught_up},
+    FakeClock, TestServer, admin, observed,
+    shared_log::{Fault, SharedLog},
+    visit_report, visit_report_of,
+    watching::{Watching, from_now, from_oldest, from_snapshot, reason, taciturn, until_caught_up},
 };
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tokio::{
@@ -147,6 +150,42 @@ async fn what_is_counted_is_what_happened() {
     let (hits, misses) = (number("attache_cache_hits_total").await, number("attache_cache_misses_total").await);
     assert_eq!((hits, misses), (1.0, 1.0), "the second lookup is answered by memory");
     assert!(number("attache_store_bytes").await > 0.0);
+    server.stop().await;
+}
+
+/// How many groups were committed, and how many batches the journal has acknowledged, after three filings.
+async fn timed(journal: Arc<dyn Journal>) -> [f64; 2] {
+    let parts = Parts { journal, clock: Arc::new(FakeClock::default()), ..Parts::default() };
+    let server = TestServer::with(observed(common::config()), parts).await;
+    for day in 1..=3 {
+        server.file(vec![visit_report("v", "s", "KZ", "AZ", &format!("2023-05-0{day}"))]).await;
+    }
+    let counts = [
+        server.number("attache_group_commit_seconds_count").await,
+        server.number("attache_journal_append_seconds_count").await,
+    ];
+    server.stop().await;
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_journals_acknowledgement_and_the_commit_are_timed_apart() {
+    assert_eq!(timed(Arc::new(SharedLog::default())).await, [3.0, 3.0]);
+    assert_eq!(timed(Arc::new(Embedded)).await, [3.0, 0.0], "the commit is the append");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_journal_did_not_take_is_not_timed() {
+    let log = SharedLog::default();
+    let parts = Parts { journal: Arc::new(log.clone()), clock: Arc::new(FakeClock::default()), ..Parts::default() };
+    let server = TestServer::with(observed(common::config()), parts).await;
+    log.inject([Fault::NotSent]);
+    let reports = vec![visit_report("v", "s", "KZ", "AZ", "2023-05-01")];
+    let refused = server.filing().file_reports(v1::FileReportsRequest { reports, ..Default::default() }).await;
+    assert_eq!(reason(&refused.expect_err("it is not sent")), "JOURNAL_UNAVAILABLE");
+    for name in ["attache_group_commit_seconds_count", "attache_journal_append_seconds_count"] {
+        assert_eq!(server.number(name).await, 0.0, "{name}");
+    }
     server.stop().await;
 }
 

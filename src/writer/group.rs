@@ -193,7 +193,12 @@ impl Group {
         self.counts.apply.observe(began.elapsed().as_secs_f64());
         let began = clock::ticks();
         failpoints::at("writer.appending");
-        match debug_span!("append").in_scope(|| self.journal.append(before.position, &prepared.batch)) {
+        let appended = debug_span!("append").in_scope(|| self.journal.append(before.position, &prepared.batch));
+        if appended == Append::Appended {
+            self.counts.append.observe(began.elapsed().as_secs_f64());
+        }
+        let began = clock::ticks();
+        match appended {
             Append::AtCommit => match commit(transaction) {
                 Ok(()) => Ok(self.committed(prepared, began)),
                 Err(error) if is_full(&error) => Err(from_sqlite(&error)),
