@@ -86,14 +86,14 @@ impl Admin {
         let (head, levels) = (self.app.store.head(), &self.app.metrics.levels);
         let (revisions, bytes) = self.app.hub.ring();
         let app = Arc::clone(&self.app);
-        let sizes = blocking(move || {
-            let used = app.store.used_bytes();
-            if let Err(error) = &used {
-                tracing::warn!(%error, "how much of the store is used could not be read");
+        let told = blocking(move || {
+            let (used, deadlines) = (app.store.used_bytes(), app.deadlines());
+            for error in [used.as_ref().err(), deadlines.as_ref().err()].into_iter().flatten() {
+                tracing::warn!(%error, "some of the numbers could not be read");
             }
-            Ok((snapshot::sizes(app.store.folder()), used.ok()))
+            Ok((snapshot::sizes(app.store.folder()), used.ok(), deadlines.ok()))
         });
-        let ((store, wal), used) = sizes.await.unwrap_or_default();
+        let ((store, wal), used, deadlines) = told.await.unwrap_or_default();
         let lag = match self.app.journal.durable() {
             None => 0,
             Some(Durable::Unknown) => -1,
@@ -118,6 +118,10 @@ impl Admin {
         }
         if let Some(used) = used {
             levels.store_used.set(large(used));
+        }
+        if let Some((overdue, next)) = deadlines {
+            levels.deadlines_overdue.set(large(overdue));
+            levels.next_deadline_day.set(next.map_or(-1, i64::from));
         }
         #[allow(clippy::cast_precision_loss, reason = "microseconds of this era fit")]
         levels.recorded_at.set(head.recorded_at_us as f64 / 1e6);

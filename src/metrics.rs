@@ -272,6 +272,10 @@ pub struct Levels {
     pub recorded_at: Share,
     /// The registry's day, in days since 1970.
     pub day: Level,
+    /// Records that the clock should have looked at and has not.
+    pub deadlines_overdue: Level,
+    /// The first day on which it must look at a record, in days since 1970; -1 if there is none.
+    pub next_deadline_day: Level,
     /// Whether filings are taken: 1 or 0.
     pub filing: Level,
     /// Watches that are open.
@@ -471,6 +475,10 @@ impl Levels {
         let help = "Batches by which the journal is ahead; -1 while it does not say, 0 without one";
         level("journal_lag_batches", help, &levels.journal_lag);
         level("registry_day", "The registry's day, in days since 1970-01-01", &levels.day);
+        let help = "Records that the clock should have looked at and has not, counted up to ten thousand";
+        level("deadlines_overdue", help, &levels.deadlines_overdue);
+        let help = "The first day on which the clock must look at a record, in days since 1970; -1 if there is none";
+        level("next_deadline_day", help, &levels.next_deadline_day);
         level("filing", "Whether filings are taken, 1, or refused altogether, 0", &levels.filing);
         level("watches", "Watches that are open", &levels.watches);
         level("ring_revisions", "Revisions in the feed's ring", &levels.ring_revisions);

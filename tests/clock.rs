@@ -18,7 +18,7 @@ use attache::{
 use common::{
     FakeClock, TestServer,
     ask::{self, as_of},
-    config, config_at, date,
+    config, config_at, date, observed,
     shared_log::SharedLog,
     source, visit_report_of,
     watching::*,
@@ -351,6 +351,38 @@ async fn a_jump_of_more_than_forty_days_waits_for_a_correction_or_an_operator() 
     until_day(&server, "2024-08-01").await;
     let told: Vec<_> = milestones(&everything(&server).await, filed).into_iter().map(|t| (t.1, t.2)).collect();
     assert_eq!(told, falls_due().into_iter().map(|t| (t.1, t.2)).collect::<Vec<_>>());
+    server.stop().await;
+}
+
+// ---- what the numbers say of it ----
+
+/// How many records the clock should have looked at and has not; and the day on which it must look at one next.
+async fn deadlines(server: &TestServer) -> (f64, f64) {
+    (server.number("attache_deadlines_overdue").await, server.number("attache_next_deadline_day").await)
+}
+
+/// A day (UTC) as numbers tell it: in days since 1970.
+fn number_of(day: &str) -> f64 {
+    let midnight: jiff::Timestamp = format!("{day}T00:00:00Z").parse().unwrap();
+    f64::from(u32::try_from(midnight.as_second() / 86_400).unwrap())
+}
+
+#[tokio::test]
+async fn what_the_clock_should_have_looked_at_is_told_until_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(FakeClock::on("2024-01-02"));
+    let server = start(observed(config_at(folder.path())), &clock).await;
+    assert_eq!(deadlines(&server).await, (0.0, -1.0));
+    let visits = [("v", "2024-02-10", "2024-02-12"), ("w", "2024-03-01", ""), ("x", "2025-01-01", "")];
+    server.file(visits.iter().map(|(id, start, end)| visit(id, start, end)).collect()).await;
+    assert_eq!(deadlines(&server).await, (0.0, number_of("2024-02-10")));
+    // So far it moves for an operator alone.
+    clock.jump_in_vain("2024-06-01").await;
+    assert_eq!(deadlines(&server).await, (2.0, number_of("2024-02-10")));
+    server.stop().await;
+    let server = start(Config { accept_day_jump: true, ..observed(config_at(folder.path())) }, &clock).await;
+    until_day(&server, "2024-06-01").await;
+    assert_eq!(deadlines(&server).await, (0.0, number_of("2025-01-01")));
     server.stop().await;
 }
 

@@ -185,6 +185,18 @@ pub fn due(connection: &Connection, day: Day, limit: usize) -> Result<Vec<(Day, 
     rows(connection, sql, (day, limit), |r| Ok((r.get(0)?, r.get(1)?)))
 }
 
+/// How many records the clock must look at when the day moves to `day`, `most` at most, and the first deadline of all.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn overdue(connection: &Connection, day: Day, most: usize) -> Result<(u64, Option<Day>)> {
+    let sql = "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM deadlines WHERE due <= ?1 LIMIT ?2)),
+        (SELECT MIN(due) FROM deadlines)";
+    let told: Vec<(u64, Option<Day>)> = rows(connection, sql, (day, most), |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(told.into_iter().next().unwrap_or_default())
+}
+
 const REPORT_COLUMNS: &str = "body, etag, from_revision, to_revision, created_at_us, recorded_at_us";
 
 fn report_row(row: &Row<'_>) -> rusqlite::Result<(Vec<u8>, String, u64, i64, i64, i64)> {

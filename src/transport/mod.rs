@@ -34,16 +34,17 @@ use tokio::sync::Semaphore;
 use tonic::service::{Routes, RoutesBuilder};
 
 use crate::{
-    clock::Clock,
+    clock::{self, Clock},
+    domain::{date::Day, error::Error},
     feed::Hub,
     journal::Journal,
-    limits::{MAX_CALLS_IN_FLIGHT, MAX_IMPORTS, MAX_PUBLIC_STREAMS},
+    limits::{MAX_CALLS_IN_FLIGHT, MAX_IMPORTS, MAX_OVERDUE_COUNTED, MAX_PUBLIC_STREAMS},
     metrics::Metrics,
     pb::{
         self,
         v1::{filing_service_server::FilingServiceServer, log_service_server::LogServiceServer},
     },
-    store::Store,
+    store::{Store, read},
     tasks::Tasks,
     writer::Writer,
 };
@@ -138,6 +139,21 @@ impl App {
     #[must_use]
     pub fn journal_lag(&self) -> Option<u64> {
         self.looks.last().map(|end| end.saturating_sub(self.store.head().position))
+    }
+
+    /// How many records the clock should have looked at and has not, and the first day on which it must look at one.
+    /// Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn deadlines(&self) -> Result<(u64, Option<Day>), Error> {
+        let head = self.store.head();
+        let today = clock::day(self.clock.now_us());
+        // What stands by the registry's own day was looked at when that moved: a clock that stands still is late by
+        // today's. While a history is replayed, which has days of its own, the clock sleeps.
+        let day = if head.replaying { head.today() } else { head.today().max(today) };
+        self.store.read(|connection| read::overdue(connection, day, MAX_OVERDUE_COUNTED))
     }
 }
 
