@@ -9,15 +9,17 @@ use attache::{
     config::{AccessRules, Config, Security, TlsFiles},
     feed,
     journal::{Embedded, Journal},
-    limits::CERTIFICATE_ENDS_SOON,
+    limits::{CERTIFICATE_ENDS_SOON, MAX_READY_LAG},
     pb::v1::{self, feed_service_client::FeedServiceClient},
     serve::{self, Parts},
 };
 use common::{
     FakeClock, TestServer, admin, observed,
-    shared_log::{Fault, SharedLog},
+    shared_log::{Fault, Lagging, SharedLog},
     visit_report, visit_report_of,
-    watching::{Watching, from_now, from_oldest, from_snapshot, reason, taciturn, until_caught_up},
+    watching::{
+        Watching, filtered, from_now, from_oldest, from_snapshot, guests, patiently, reason, taciturn, until_caught_up,
+    },
 };
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tokio::{
@@ -35,6 +37,11 @@ const STORE_USED: &str = "attache_store_used_bytes";
 /// Whether what was read last was refused.
 const CERTIFICATE_FAILED: &str = "attache_reload_failed{what=\"certificate\"}";
 const RULES_FAILED: &str = "attache_reload_failed{what=\"rules\"}";
+/// How what was read again was taken.
+const CERTIFICATE_READ: &str = "attache_reloads_total{what=\"certificate\",outcome=\"read\"}";
+const CERTIFICATE_REFUSED: &str = "attache_reloads_total{what=\"certificate\",outcome=\"refused\"}";
+const RULES_READ: &str = "attache_reloads_total{what=\"rules\",outcome=\"read\"}";
+const RULES_REFUSED: &str = "attache_reloads_total{what=\"rules\",outcome=\"refused\"}";
 /// Watches by what they do.
 const IN_SNAPSHOT: &str = "attache_watches_by_phase{phase=\"snapshot\"}";
 const IN_REPLAY: &str = "attache_watches_by_phase{phase=\"replay\"}";
@@ -123,9 +130,12 @@ fn secured(folder: &Path) -> Config {
 async fn what_is_counted_is_what_happened() {
     let server = Observed::start().await;
     let mut filing = v1::filing_service_client::FilingServiceClient::connect(server.address.clone()).await.unwrap();
+    let mut recorded = None;
     for day in 1..=3 {
         let reports = vec![visit_report("v", "s", "KZ", "AZ", &format!("2023-05-0{day}"))];
-        filing.file_reports(v1::FileReportsRequest { reports, ..Default::default() }).await.unwrap();
+        let request = v1::FileReportsRequest { reports, ..Default::default() };
+        let answer = filing.file_reports(request).await.unwrap().into_inner();
+        recorded = answer.events.last().and_then(|event| event.time.as_ref()).map(|time| time.seconds);
     }
     filing.file_reports(v1::FileReportsRequest::default()).await.expect_err("it files nothing");
     let mut registry =
@@ -145,6 +155,10 @@ async fn what_is_counted_is_what_happened() {
     assert_eq!(number("attache_filings_total").await, 3.0);
     assert_eq!(number("attache_group_filings_sum").await, 3.0);
     assert_eq!(number("attache_revision").await, 3.0);
+    assert_eq!(number("attache_journal_position").await, 3.0, "each was a batch");
+    assert_eq!(number("attache_floor").await, 0.0, "nothing was trimmed");
+    let recorded = u32::try_from(recorded.expect("the last changed something")).unwrap();
+    assert_eq!(number("attache_recorded_at_seconds").await.trunc(), f64::from(recorded));
     assert_eq!(number("attache_filing").await, 1.0);
     assert_eq!(number("attache_connections").await, 2.0);
     let (hits, misses) = (number("attache_cache_hits_total").await, number("attache_cache_misses_total").await);
@@ -154,9 +168,8 @@ async fn what_is_counted_is_what_happened() {
 }
 
 /// How many groups were committed, and how many batches the journal has acknowledged, after three filings.
-async fn timed(journal: Arc<dyn Journal>) -> [f64; 2] {
-    let parts = Parts { journal, clock: Arc::new(FakeClock::default()), ..Parts::default() };
-    let server = TestServer::with(observed(common::config()), parts).await;
+async fn timed(journal: impl Journal) -> [f64; 2] {
+    let server = on(journal).await;
     for day in 1..=3 {
         server.file(vec![visit_report("v", "s", "KZ", "AZ", &format!("2023-05-0{day}"))]).await;
     }
@@ -170,15 +183,14 @@ async fn timed(journal: Arc<dyn Journal>) -> [f64; 2] {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_journals_acknowledgement_and_the_commit_are_timed_apart() {
-    assert_eq!(timed(Arc::new(SharedLog::default())).await, [3.0, 3.0]);
-    assert_eq!(timed(Arc::new(Embedded)).await, [3.0, 0.0], "the commit is the append");
+    assert_eq!(timed(SharedLog::default()).await, [3.0, 3.0]);
+    assert_eq!(timed(Embedded).await, [3.0, 0.0], "the commit is the append");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_journal_did_not_take_is_not_timed() {
     let log = SharedLog::default();
-    let parts = Parts { journal: Arc::new(log.clone()), clock: Arc::new(FakeClock::default()), ..Parts::default() };
-    let server = TestServer::with(observed(common::config()), parts).await;
+    let server = on(log.clone()).await;
     log.inject([Fault::NotSent]);
     let reports = vec![visit_report("v", "s", "KZ", "AZ", "2023-05-01")];
     let refused = server.filing().file_reports(v1::FileReportsRequest { reports, ..Default::default() }).await;
@@ -297,10 +309,13 @@ async fn the_end_of_the_certificate_in_force_is_told_or_of_its_chain_if_that_end
     common::reload(&server.reloader).await;
     assert_eq!(server.number(CERTIFICATE_ENDS).await, end_of(2092));
     assert_eq!(server.number(CERTIFICATE_FAILED).await, 0.0);
+    assert!(server.number(CERTIFICATE_READ).await >= 1.0);
+    assert_eq!(server.number(CERTIFICATE_REFUSED).await, 0.0);
     fs::write(folder.path().join("server.crt"), "no certificate").unwrap();
     common::reload(&server.reloader).await;
     assert_eq!(server.number(CERTIFICATE_ENDS).await, end_of(2092), "the former stays in force");
     assert_eq!(server.number(CERTIFICATE_FAILED).await, 1.0);
+    assert!(server.number(CERTIFICATE_REFUSED).await >= 1.0);
     certify(folder.path(), [2094, 2094]);
     common::reload(&server.reloader).await;
     assert_eq!(server.number(CERTIFICATE_FAILED).await, 0.0, "it was repaired");
@@ -321,8 +336,11 @@ async fn that_rules_were_refused_is_told_until_they_are_read() {
     let security = Security { access: Some(access), ..Security::default() };
     let server = Observed::with(Config { security, ..common::config() }).await;
     for (text, failed) in [("", 0.0), ("no tokens", 1.0), ("", 0.0)] {
+        let outcome = if failed == 1.0 { RULES_REFUSED } else { RULES_READ };
+        let before = server.number(outcome).await;
         fs::write(&tokens, text).unwrap();
         common::reload(&server.reloader).await;
+        assert!(server.number(outcome).await > before, "{text:?}");
         assert_eq!(server.number(RULES_FAILED).await, failed, "{text:?}");
         assert_eq!(server.number(CERTIFICATE_FAILED).await, 0.0);
     }
@@ -390,6 +408,102 @@ async fn watches_are_counted_by_what_they_do_and_no_more_once_they_have_ended() 
     // One that goes through all of them to its end is gone before its client hears of that.
     server.replay(until_caught_up(from_snapshot())).await;
     assert_eq!(numbers().await, [0.0; 4]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_finds_what_it_wants_in_the_ring_or_reads_the_log_for_it() {
+    for (feed, expected) in [(feed::Settings::default(), [1.0, 0.0]), (without_ring(), [0.0, 1.0])] {
+        let server = watched(feed).await;
+        let ring = async || {
+            [server.number("attache_ring_hits_total").await, server.number("attache_ring_misses_total").await]
+        };
+        for day in 1..=3 {
+            server.file(vec![visit_report("v", "s", "KZ", "AZ", &format!("2023-05-0{day}"))]).await;
+        }
+        assert_eq!(ring().await, [0.0, 0.0], "nobody watches");
+        server.replay(until_caught_up(from_oldest())).await;
+        assert_eq!(ring().await, expected);
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_is_woken_for_what_may_match_and_for_nothing_else() {
+    let server = watched(feed::Settings::default()).await;
+    let watch = server.watch(taciturn(filtered(from_now(), guests(&["KZ"])))).await;
+    // It has looked at all that there is, and waits.
+    server.until_number(LIVE, 1.0).await;
+    for (id, guest, wakes) in [("a", "UZ", 0.0), ("b", "KZ", 1.0), ("c", "UZ", 1.0)] {
+        server.file(vec![visit_report(id, "s", guest, "AZ", "2023-05-01")]).await;
+        assert_eq!(server.number("attache_wakes_total").await, wakes, "{id} of {guest}");
+    }
+    drop(watch);
+    server.stop().await;
+}
+
+// ---- a journal ----
+
+async fn on(journal: impl Journal) -> TestServer {
+    let parts = Parts { journal: Arc::new(journal), clock: Arc::new(FakeClock::default()), ..Parts::default() };
+    TestServer::with(observed(common::config()), parts).await
+}
+
+/// Waits until readiness is answered with a status, and answers what it says.
+async fn until_ready_is(server: &TestServer, expected: u16) -> String {
+    patiently(&format!("readiness {expected}"), async {
+        loop {
+            let (status, body) = server.admin("GET", "/ready", "").await;
+            if status == expected {
+                return body;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_lags_says_by_how_much_and_is_not_ready_if_that_is_too_much() {
+    const LAG: &str = "attache_journal_lag_batches";
+    let log = SharedLog::default();
+    let lagging = Lagging::like_a_stream(&log);
+    let (ahead, behind) = (on(log.clone()).await, on(lagging.clone()).await);
+    behind.until_number(LAG, 0.0).await;
+    until_ready_is(&behind, 200).await;
+    lagging.hold();
+    let file = async |number: u64| {
+        ahead.file(vec![visit_report(&format!("v{number}"), "s", "KZ", "AZ", "2023-05-01")]).await;
+    };
+    for number in 0..3 {
+        file(number).await;
+    }
+    behind.until_number(LAG, 3.0).await;
+    assert_eq!(behind.admin("GET", "/ready", "").await.0, 200, "it is close enough");
+    for number in 3..=MAX_READY_LAG {
+        file(number).await;
+    }
+    assert_eq!(until_ready_is(&behind, 503).await, "reads: not ready\nfilings: not ready\n");
+    lagging.cut(true);
+    behind.until_number(LAG, -1.0).await;
+    lagging.cut(false);
+    lagging.release();
+    until_ready_is(&behind, 200).await;
+    behind.until_number(LAG, 0.0).await;
+    behind.stop().await;
+    ahead.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_cannot_be_followed_shows_as_no_filings_while_reads_go_on() {
+    let log = SharedLog::default();
+    let server = on(log.clone()).await;
+    server.file(vec![visit_report("v", "s", "KZ", "AZ", "2023-05-01")]).await;
+    assert_eq!(server.number("attache_filing").await, 1.0);
+    log.smuggle(vec![0xff; 20]);
+    server.until_number("attache_filing", 0.0).await;
+    let ready = server.admin("GET", "/ready", "").await;
+    assert_eq!(ready, (200, "reads: ready\nfilings: not ready\n".to_owned()));
     server.stop().await;
 }
 

@@ -21,7 +21,7 @@ use attache::{
     writer::{self, Act, Request},
 };
 use common::{
-    FakeClock, TestServer, config, config_at,
+    FakeClock, TestServer, config, config_at, observed,
     scribe::{Acked, Scribe},
     shared_log::{Lagging, SharedLog},
     source, visit_report,
@@ -38,7 +38,7 @@ const STEP: Duration = Duration::from_secs(6 * 3600);
 
 async fn start(folder: &Path, clock: &Arc<FakeClock>) -> TestServer {
     let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
-    TestServer::with(config_at(folder), Parts { clock, ..Parts::default() }).await
+    TestServer::with(observed(config_at(folder)), Parts { clock, ..Parts::default() }).await
 }
 
 /// A history of records that move, and where each act left the log.
@@ -127,7 +127,9 @@ async fn what_is_kept_reads_as_before_whether_the_rest_is_there_or_gone() {
     assert_eq!(planned.revisions, gone.last().expect("half of it").revision);
     assert!(planned.events > 0 && planned.bytes > 0 && planned.revision == 0, "{planned:?}");
     said(&server, &acked[0].token).await;
+    assert_eq!(server.number("attache_floor").await, 0.0);
     let done = trim(&server, Keep::AfterToken(oldest.clone()), false).await.expect("it is trimmed");
+    assert_eq!(server.number("attache_floor").await, f64::from(u32::try_from(planned.revisions).unwrap()));
     let facts = |r: &v1::TrimLogResponse| (r.revisions, r.events, r.bytes, r.oldest_token.clone());
     assert_eq!(facts(&done), facts(&planned), "as the dry run said");
     assert_eq!(done.oldest_token, oldest);

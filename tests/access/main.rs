@@ -139,7 +139,7 @@ fn config_of(file: &Path) -> Config {
     let line = ["attache", "serve", "--listen", "127.0.0.1:0", "--config", file.to_str().unwrap()];
     let Command::Serve(args) = <cli::Cli as clap::Parser>::try_parse_from(line).unwrap().command else { panic!() };
     let Config { security, max_connection_age, .. } = Config::load(&args).unwrap();
-    Config { security, max_connection_age, ..common::config() }
+    common::observed(Config { security, max_connection_age, ..common::config() })
 }
 
 const TOKENS: &str = r#"
@@ -211,6 +211,30 @@ async fn roles_are_what_the_policy_grants_and_no_more() {
     let log = |caller: &Caller| v1::log_service_client::LogServiceClient::new(caller.0.clone());
     assert_eq!(refused(log(&editor).trim_log(trim.clone()).await), not_granted());
     assert!(log(&admin).trim_log(trim).await.is_ok());
+    server.stop().await;
+}
+
+/// How many were refused for want of a credential, because it had ended, and for want of a role.
+async fn refusals(server: &TestServer) -> [f64; 3] {
+    let counted = async |reason: &str| server.number(&format!("attache_refusals_total{{reason=\"{reason}\"}}")).await;
+    [counted("CREDENTIAL_MISSING").await, counted("CREDENTIAL_EXPIRED").await, counted("ROLE_REQUIRED").await]
+}
+
+#[tokio::test]
+async fn refusals_are_counted_by_their_reason() {
+    let files = Files::new(TOKENS);
+    let (reader, short) = (files.token("reader", None), files.token("desk-az", Some("2024-01-02T01:00:00Z")));
+    let (server, clock) = files.serve().await;
+    let (reader, short) = (Caller::bearer(&server, &reader), Caller::bearer(&server, &short));
+    assert!(reader.info().await.is_ok() && short.info().await.is_ok());
+    assert_eq!(refusals(&server).await, [0.0, 0.0, 0.0], "what is granted is no refusal");
+    assert_eq!(refused(Caller::with(&server, None).info().await), missing());
+    assert_eq!(refusals(&server).await, [1.0, 0.0, 0.0]);
+    clock.advance(Duration::from_secs(3600));
+    assert_eq!(refused(short.info().await), expired());
+    assert_eq!(refusals(&server).await, [1.0, 1.0, 0.0]);
+    assert_eq!(refused(reader.file("v", "az-mod").await), not_granted());
+    assert_eq!(refusals(&server).await, [1.0, 1.0, 1.0]);
     server.stop().await;
 }
 
@@ -463,8 +487,10 @@ async fn rules_are_replaced_as_a_whole_and_broken_ones_are_refused() {
         ("attache.toml", "in_memory = true".to_owned()),
         ("attache.toml", "[access]\ntokens = \"nowhere.toml\"".to_owned()),
     ] {
+        let before = server.number(RULES_REFUSED).await;
         files.write(name, &broken);
         server.reload().await;
+        assert!(server.number(RULES_REFUSED).await > before, "it is counted: {broken}");
         assert!(reader.info().await.is_ok(), "what was in force stays: {broken}");
         files.write("tokens.toml", &good);
         files.write("attache.toml", TOKENS);
@@ -488,6 +514,9 @@ async fn rules_are_replaced_as_a_whole_and_broken_ones_are_refused() {
     assert_eq!(error.map(|e| reason(&e)).as_deref(), Some("ROLE_REQUIRED"));
     server.stop().await;
 }
+
+/// How often rules were read again and refused.
+const RULES_REFUSED: &str = "attache_reloads_total{what=\"rules\",outcome=\"refused\"}";
 
 /// One second after the clock of tests begins.
 const NOW: i64 = START_US / 1_000_000;

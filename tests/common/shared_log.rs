@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use attache::journal::{Append, Journal, Position, Settled, Trouble, Wake};
+use attache::journal::{Append, Durable, Journal, Position, Settled, Trouble, Wake};
 
 /// What the next append meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,6 +171,7 @@ pub struct Lagging {
     held: Arc<AtomicBool>,
     is_cut: Arc<AtomicBool>,
     is_deaf: bool,
+    says_what_survives: bool,
     wakes: Arc<Mutex<Vec<Wake>>>,
     /// How often the log's head was asked for.
     asked: Arc<AtomicU32>,
@@ -184,6 +185,11 @@ impl Lagging {
     /// A view that is never told of arrivals: the replica learns of them only if it looks.
     pub fn deaf(log: &SharedLog) -> Self {
         Self { is_deaf: true, ..Self::of(log) }
+    }
+
+    /// A view that says what a batch survives, as that of a stream does: health waits for it, and numbers tell its lag.
+    pub fn like_a_stream(log: &SharedLog) -> Self {
+        Self { says_what_survives: true, ..Self::of(log) }
     }
 
     /// From now on nothing arrives.
@@ -234,6 +240,10 @@ impl Journal for Lagging {
 
     fn interruptions(&self) -> u64 {
         self.log.interruptions()
+    }
+
+    fn durable(&self) -> Option<Durable> {
+        self.says_what_survives.then_some(Durable::Synced)
     }
 
     fn on_arrival(&self, wake: Wake) {
