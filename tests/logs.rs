@@ -1,9 +1,11 @@
-//! What a line of the log says of its request: which one it was, and which trace it belongs to; and what the first says of the
-//! server.
+//! What a line of the log says of its request: which one it was, and which trace it belongs to; what the first says of the
+//! server; which lines there are, as it is told while it runs; and who did what few may.
 
 use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 const ATTACHE: &str = env!("CARGO_BIN_EXE_attache");
@@ -21,15 +23,36 @@ impl Drop for Server {
 
 /// A server that logs as JSON, and its address.
 fn serve(filter: &str) -> (Server, String) {
+    let (server, mut output) = serve_with(filter, &["--admin", "none"]);
+    (server, said(&mut output, "listening on "))
+}
+
+/// A server that logs as JSON, and what it prints.
+fn serve_with(filter: &str, more: &[&str]) -> (Server, BufReader<ChildStdout>) {
     let mut command = Command::new(ATTACHE);
-    command.args(["serve", "--in-memory", "--admin", "none", "--listen", "127.0.0.1:0"]);
-    command.args(["--log", filter, "--log-format", "json"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(["serve", "--in-memory", "--listen", "127.0.0.1:0", "--log", filter, "--log-format", "json"]);
+    command.args(more).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut server = Server(command.spawn().unwrap());
+    let output = BufReader::new(server.0.stdout.take().unwrap());
+    (server, output)
+}
+
+/// What follows these words on the next line that it prints.
+fn said(output: &mut BufReader<ChildStdout>, words: &str) -> String {
     let mut line = String::new();
-    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("listening on ").expect("it says where").to_owned();
-    (server, address)
+    output.read_line(&mut line).unwrap();
+    line.trim().strip_prefix(words).unwrap_or_else(|| panic!("{words:?} is not what it says: {line:?}")).to_owned()
+}
+
+/// Has the server log by another filter, at its admin port.
+fn log_by(admin: &str, filter: &str) {
+    let mut stream = TcpStream::connect(admin).unwrap();
+    let length = filter.len();
+    let head = format!("PUT /log HTTP/1.1\r\nhost: admin\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+    stream.write_all(format!("{head}{filter}").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
 /// Asks the server something, as part of a trace.
@@ -77,4 +100,40 @@ fn a_start_says_which_version_serves_which_log_from_where() {
     assert_eq!(start["position"], 0);
     assert_eq!(start["journal"], "embedded");
     assert!(start["epoch"].as_str().is_some_and(|epoch| epoch.parse::<uuid::Uuid>().is_ok()), "{start}");
+}
+
+#[test]
+fn what_is_logged_is_changed_while_the_server_runs() {
+    const BEFORE: &str = "0af7651916cd43dd8448eb211c80319c";
+    let (mut server, mut output) = serve_with("warn", &["--admin", "127.0.0.1:0"]);
+    let address = said(&mut output, "listening on ");
+    said(&mut output, "store in ");
+    let metrics = said(&mut output, "metrics at http://");
+    ask(&address, &format!("00-{BEFORE}-00f067aa0ba902b7-01"));
+    log_by(metrics.strip_suffix("/metrics").unwrap(), "warn,attache::transport=debug");
+    ask(&address, &format!("00-{TRACE}-00f067aa0ba902b7-01"));
+    let log = logged(&mut server);
+    let answered: Vec<_> = log.iter().filter(|line| line["message"] == "answered").collect();
+    assert!(!answered.is_empty(), "{log:?}");
+    assert!(answered.iter().all(|line| line["span"]["trace_id"] == TRACE), "{answered:?}");
+}
+
+#[test]
+fn the_log_says_who_did_what_operators_alone_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("attache.toml");
+    fs::write(&file, "[access]\n[[access.allow]]\nwho = \"anonymous\"\nroles = [\"reader\", \"operator\"]\n").unwrap();
+    // Whatever else is not logged.
+    let (mut server, mut output) = serve_with("off", &["--admin", "none", "--config", file.to_str().unwrap()]);
+    let address = said(&mut output, "listening on ");
+    // A lookup, which is nobody's business, and then what an operator does, whatever comes of it.
+    ask(&address, &format!("00-{TRACE}-00f067aa0ba902b7-01"));
+    let trims = ["trim", "--before", "1", "--dry-run", "--server", &address];
+    Command::new(ATTACHE).args(trims).output().unwrap();
+    let log = logged(&mut server);
+    let admitted: Vec<_> = log.iter().filter(|line| line["audit"] == "admitted").collect();
+    assert_eq!(admitted.len(), 1, "{admitted:?}");
+    assert_eq!(admitted[0]["level"], "INFO");
+    assert_eq!(admitted[0]["principal"], "anonymous");
+    assert!(admitted[0]["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{admitted:?}");
 }
