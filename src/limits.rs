@@ -311,6 +311,8 @@ pub const JOURNAL_YIELD: Duration = Duration::from_millis(5);
 /// How often a batch is offered while the journal has no leader or one that is behind, with that pause between: a second
 /// and more.
 pub const JOURNAL_OFFERS: u32 = 500;
+/// How long a question to the admin port that is under way at the end of a drain is waited for.
+pub const ADMIN_GOODBYE: Duration = Duration::from_secs(1);
 /// Records that the clock should have looked at and has not: so many are counted when the numbers are read.
 pub const MAX_OVERDUE_COUNTED: usize = 10_000;
 /// How often a replica looks how far it is behind the journal.

@@ -26,7 +26,7 @@ use crate::{
         Embedded, Journal,
         jetstream::{self, JetStream},
     },
-    limits::{REPLAY_PAGE_REVISIONS, RING_BYTES},
+    limits::{ADMIN_GOODBYE, REPLAY_PAGE_REVISIONS, RING_BYTES},
     metrics::{Metrics, Writing},
     retain, sample,
     security::Security,
@@ -368,13 +368,15 @@ impl Server {
             message_timeout: self.message_timeout,
             metrics: Arc::clone(&self.app.metrics),
         };
+        // The admin port tells of the drain until that has ended: it is none of what is waited for.
+        let (telling, told) = (Tasks::default(), CancellationToken::new());
         if let Some(listener) = self.admin {
             let (app, health) = (Arc::clone(&self.app), self.health.clone());
             let admin = Admin { app, health, tls: self.security.tls.clone() };
-            let (stop, abort) = (stop.clone(), abort.clone());
-            tasks.spawn("admin", async move {
+            let (told, abort) = (told.clone(), abort.clone());
+            telling.spawn("admin", async move {
                 tokio::select! {
-                    () = admin::serve(admin, listener, stop) => {}
+                    () = admin::serve(admin, listener, told) => {}
                     () = abort.cancelled() => {}
                 }
             });
@@ -421,6 +423,12 @@ impl Server {
             tracing::warn!(running = tasks.running(), "the drain's deadline passed; cutting what is left");
             abort.cancel();
             tasks.drained().await;
+        }
+        told.cancel();
+        // Whoever asks it half a question is not waited for.
+        if tokio::time::timeout(ADMIN_GOODBYE, telling.drained()).await.is_err() {
+            abort.cancel();
+            telling.drained().await;
         }
         self.app.writer.stop().await;
         let writer = self.writer;

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use attache::{
     access::{Allowance, Policy},
@@ -271,6 +271,23 @@ async fn it_says_whether_it_lives_and_is_ready() {
     assert_eq!(server.ask("GET", "/nowhere", "").await.0, 404);
     assert_eq!(server.ask("POST", "/metrics", "").await.0, 405);
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn until_a_drain_has_ended_nothing_is_ready_and_the_numbers_say_what_is_left() {
+    // Longer than the test takes: it ends when nothing is left.
+    let config = Config { drain: Duration::from_secs(60), feed: without_ring(), ..common::config() };
+    let parts = Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() };
+    let mut server = TestServer::with(observed(config), parts).await;
+    flood(&server).await;
+    let left = unread(&server, from_oldest()).await;
+    assert_eq!(server.admin("GET", "/ready", "").await.0, 200);
+    server.drain();
+    assert_eq!(until_ready_is(&server, 503).await, "reads: not ready\nfilings: not ready\n");
+    assert_eq!(server.admin("GET", "/live", "").await.0, 200);
+    assert_eq!(server.number(IN_REPLAY).await, 1.0);
+    drop(left);
+    patiently("the end of the drain", server.ended()).await;
 }
 
 #[tokio::test]
