@@ -16,7 +16,7 @@ use attache::{
     serve::Parts,
     store::{self, snapshot, verify},
 };
-use common::{FakeClock, TestServer, config_at, visit_report, watching::*};
+use common::{FakeClock, TestServer, config_at, visit_report, visit_report_of, watching::*};
 
 const ATTACHE: &str = env!("CARGO_BIN_EXE_attache");
 
@@ -96,6 +96,32 @@ async fn a_store_that_is_restored_has_everything_and_is_another_log() {
     server.stop().await;
 }
 
+/// The schema that [`BEFORE`] undoes: whoever adds another undoes that there instead.
+const UNDONE: usize = 12;
+/// What the newest schema changed, undone.
+const BEFORE: &str = "DELETE FROM search_config WHERE k IN ('automerge', 'usermerge')";
+
+/// Makes a file, which nobody has open, one as the schema before the newest left it; answers which that is.
+fn made_older(file: &Path) -> usize {
+    let connection = rusqlite::Connection::open(file).unwrap();
+    let newest: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(newest, UNDONE, "what is undone here is not what the newest schema changed");
+    let older = newest - 1;
+    let undo = format!("{BEFORE}; PRAGMA user_version = {older}; PRAGMA journal_mode = DELETE");
+    connection.execute_batch(&undo).unwrap();
+    older
+}
+
+/// What the schemas made in a file: its tables and indexes, and how its index of words is merged.
+fn layout(file: &Path) -> Vec<(String, String)> {
+    let connection = rusqlite::Connection::open(file).unwrap();
+    let sql = "SELECT name, ifnull(sql, '') FROM sqlite_schema
+               UNION ALL SELECT k, CAST(v AS TEXT) FROM search_config ORDER BY 1, 2";
+    let mut rows = connection.prepare(sql).unwrap();
+    let found = rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))).unwrap();
+    found.collect::<Result<_, _>>().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_of_the_schema_before_is_restored_as_it_was_and_as_it_was_earlier() {
     let (folder, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -104,23 +130,61 @@ async fn a_backup_of_the_schema_before_is_restored_as_it_was_and_as_it_was_earli
     file(&server, "b", "2023-05-02").await;
     let (copy, all) = (backup(&server, files.path()).await, told(&server).await);
     server.stop().await;
-    // What the newest schema added, undone: the file as the one before wrote it.
     let (plain, older) = (files.path().join("older.db"), files.path().join("older.db.zst"));
     zstd::stream::copy_decode(fs::File::open(copy).unwrap(), fs::File::create(&plain).unwrap()).unwrap();
-    let connection = rusqlite::Connection::open(&plain).unwrap();
-    let undo = "DROP TABLE scrub; PRAGMA user_version = 10; PRAGMA journal_mode = DELETE";
-    connection.execute_batch(undo).unwrap();
-    drop(connection);
+    made_older(&plain);
     zstd::stream::copy_encode(fs::File::open(&plain).unwrap(), fs::File::create(&older).unwrap(), 1).unwrap();
     for (to, kept) in [(None, all.as_slice()), (Some(first.token.as_str()), &all[..first.events.len()])] {
         let other = tempfile::tempdir().unwrap();
         let restored = restore(&older, other.path(), to).await;
         assert!(restored.status.success(), "{restored:?}");
         verify::folder(other.path()).unwrap();
+        assert_eq!(layout(&other.path().join(store::FILE)), layout(&folder.path().join(store::FILE)));
         let (server, _) = serve(other.path()).await;
         assert_eq!(told(&server).await, kept);
         server.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_of_the_schema_before_is_read_searched_and_filed_to_and_a_copy_of_it_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join(store::FILE);
+    let (server, _) = serve(folder.path()).await;
+    let titled = |id: &str| {
+        let titles = vec![v1::Title { text: format!("The {id} visit"), ..Default::default() }];
+        visit_report_of(id, "s", v1::Visit { titles, ..Default::default() })
+    };
+    server.file(vec![titled("sumgait")]).await;
+    let last = server.file(vec![titled("ganja")]).await;
+    let find = async |server: &TestServer, word: &str| {
+        let asked = v1::SearchRecordsRequest { query: word.into(), ..Default::default() };
+        server.registry().search_records(asked).await.unwrap().into_inner().results.len()
+    };
+    let (events, records) = (told(&server).await, visits(&server, None).await);
+    assert_eq!(find(&server, "sumgait").await, 1);
+    server.stop().await;
+    let newest = layout(&place);
+    let older = made_older(&place);
+    assert_ne!(layout(&place), newest, "it is another");
+    let was = layout(&place);
+
+    let (server, _) = serve(folder.path()).await;
+    assert_eq!((told(&server).await, visits(&server, None).await), (events, records));
+    assert_eq!((find(&server, "sumgait").await, find(&server, "nakhchivan").await), (1, 0));
+    let more = server.file(vec![titled("nakhchivan")]).await;
+    assert_eq!(more.revision, last.revision + 1);
+    assert_eq!(find(&server, "nakhchivan").await, 1);
+    server.stop().await;
+    assert_eq!(layout(&place), newest, "as one that was made by the newest");
+    assert_eq!(verify::folder(folder.path()).unwrap().head.revision, more.revision);
+
+    let kept = place.with_extension(format!("schema-{older}.bak"));
+    assert_eq!(layout(&kept), was, "the copy is the file as it was");
+    let connection = rusqlite::Connection::open(&kept).unwrap();
+    let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(version, older);
+    assert_eq!(verify::connection(&connection).unwrap().head.revision, last.revision);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
