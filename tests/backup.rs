@@ -96,6 +96,30 @@ async fn a_store_that_is_restored_has_everything_and_is_another_log() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_line_of_a_backup_says_the_position_of_the_last_filing_that_is_in_it() {
+    let (folder, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (server, _) = serve(folder.path()).await;
+    file(&server, "a", "2023-05-01").await;
+    let last = file(&server, "b", "2023-05-02").await;
+    let to = files.path().join("backup.db.zst");
+    let line = ["backup", to.to_str().unwrap(), "--server", &server.address];
+    let made = attache(&line).await;
+    assert!(made.status.success(), "{made:?}");
+    let bytes = to.metadata().unwrap().len();
+    let (revision, token) = (last.revision, &last.token);
+    let expected = format!("{}: revision {revision}, {bytes} bytes, position {token}\n", to.display());
+    assert_eq!(String::from_utf8_lossy(&made.stdout), expected);
+    // And so for programs, of a filing that came since.
+    let last = file(&server, "c", "2023-05-03").await;
+    let made = attache(&[line.as_slice(), &["--force", "--output", "json"]].concat()).await;
+    assert!(made.status.success(), "{made:?}");
+    let object: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    assert_eq!(object["token"].as_str(), Some(last.token.as_str()));
+    assert_eq!(object["revision"].as_u64(), Some(last.revision));
+    server.stop().await;
+}
+
 /// The schema that [`BEFORE`] undoes: whoever adds another undoes that there instead.
 const UNDONE: usize = 12;
 /// What the newest schema changed, undone.
@@ -187,8 +211,15 @@ async fn a_store_of_the_schema_before_is_read_searched_and_filed_to_and_a_copy_o
     assert_eq!(verify::connection(&connection).unwrap().head.revision, last.revision);
 }
 
+/// The instants as of which a store stands where it stood after a filing: when that was recorded, and right before whatever
+/// is recorded next, which is a second later at the earliest.
+fn instants(filed: &v1::FileReportsResponse) -> [String; 2] {
+    let at = attache::clock::micros(filed.events[0].time.as_ref().unwrap());
+    [at, at + 999_999].map(|us| jiff::Timestamp::from_microsecond(us).unwrap().to_string())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_is_restored_as_it_was_at_every_position() {
+async fn a_store_is_restored_as_it_was_at_every_position_and_at_every_instant_between_two() {
     let (folder, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (server, clock) = serve(folder.path()).await;
     let mut positions = Vec::new();
@@ -200,18 +231,22 @@ async fn a_store_is_restored_as_it_was_at_every_position() {
     server.withdraw(Selection::Report("visits/b/reports/s".into())).await;
     let copy = backup(&server, files.path()).await;
     let all = told(&server).await;
+    let strip = |visits: Vec<v1::Visit>| -> Vec<_> {
+        visits.into_iter().map(|v| (v.name, v.start, v.info.map(|i| i.status))).collect()
+    };
     for position in &positions {
-        let again = tempfile::tempdir().unwrap();
-        let restored = restore(&copy, again.path(), Some(&position.token)).await;
-        assert!(restored.status.success() && !said(&restored).contains("asked for"), "{restored:?}");
-        let (earlier, _) = serve(again.path()).await;
         let until: Vec<_> = all.iter().filter(|(_, revision, _)| *revision <= position.revision).cloned().collect();
-        assert_eq!(told(&earlier).await, until);
-        let strip = |visits: Vec<v1::Visit>| -> Vec<_> {
-            visits.into_iter().map(|v| (v.name, v.start, v.info.map(|i| i.status))).collect()
-        };
-        assert_eq!(strip(visits(&earlier, None).await), strip(visits(&server, Some(&position.token)).await));
-        earlier.stop().await;
+        assert!(until.len() < all.len(), "more came later");
+        let stood = strip(visits(&server, Some(&position.token)).await);
+        for to in std::iter::once(position.token.clone()).chain(instants(position)) {
+            let again = tempfile::tempdir().unwrap();
+            let restored = restore(&copy, again.path(), Some(&to)).await;
+            assert!(restored.status.success() && !said(&restored).contains("asked for"), "{restored:?}");
+            let (earlier, _) = serve(again.path()).await;
+            assert_eq!(told(&earlier).await, until, "{to}");
+            assert_eq!(strip(visits(&earlier, None).await), stood, "{to}");
+            earlier.stop().await;
+        }
     }
     // What would have come until then is not known: it is the end, and said to be.
     let late = tempfile::tempdir().unwrap();
