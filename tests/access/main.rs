@@ -9,7 +9,15 @@ mod issuer;
 mod shares;
 mod tls;
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use attache::{
     access::Secret,
@@ -603,28 +611,29 @@ async fn a_jwt_that_anybody_could_have_made_is_not_taken() {
     server.stop().await;
 }
 
+/// A caller whose token is taken once the keys were fetched that it is signed by.
+async fn taken(caller: Caller) -> Caller {
+    patiently("the keys", async {
+        while let Err(status) = caller.info().await {
+            assert_eq!(reason(&status), "CREDENTIAL_MISSING");
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    caller
+}
+
 #[tokio::test]
 async fn an_issuers_keys_are_fetched_and_fetched_again() {
     let (first, second) = (Key::ed25519("first"), Key::ed25519("second"));
-    let published = Arc::new(std::sync::Mutex::new(issuer::set(&[&first])));
-    let address = publish(Arc::clone(&published)).await;
-    let files = Files::new(&jwt_config(&format!("http://{address}/jwks.json")));
+    let publisher = Publisher::of(&[&first]);
+    let files = Files::new(&jwt_config(&publisher.start().await));
     let (server, _) = files.serve().await;
     let (old, new) = (first.token(&claims("desk@az")), second.token(&claims("desk@az")));
     let (old, new) = (Caller::bearer(&server, &old), Caller::bearer(&server, &new));
-    let taken = |caller: Caller| async move {
-        patiently("the keys", async {
-            while let Err(status) = caller.info().await {
-                assert_eq!(reason(&status), "CREDENTIAL_MISSING");
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
-        caller
-    };
     let old = taken(old).await;
     let watch = old.watch().await;
-    *published.lock().unwrap() = issuer::set(&[&second]);
+    publisher.publishes(Some(&[&second]));
     taken(new).await;
     assert_eq!(refused(old.info().await), missing(), "the key was withdrawn");
     let (_, error) = ends(watch).await;
@@ -632,19 +641,76 @@ async fn an_issuers_keys_are_fetched_and_fetched_again() {
     server.stop().await;
 }
 
-/// Publishes a set of keys as it is when it is asked for.
-async fn publish(set: Arc<std::sync::Mutex<String>>) -> std::net::SocketAddr {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let body = set.lock().unwrap().clone();
-            let mut asked = [0; 1024];
-            let _ = stream.read(&mut asked).await;
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-            let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+#[tokio::test]
+async fn keys_that_were_fetched_stay_in_force_while_the_issuer_does_not_answer() {
+    let (first, second) = (Key::ed25519("first"), Key::ed25519("second"));
+    let publisher = Publisher::of(&[&first]);
+    let files = Files::new(&jwt_config(&publisher.start().await));
+    let (server, _) = files.serve().await;
+    let old = taken(Caller::bearer(&server, &first.token(&claims("desk@az")))).await;
+    publisher.publishes(None);
+    let new = Caller::bearer(&server, &second.token(&claims("desk@az")));
+    // A key that is unknown has the issuer asked. The next question comes when the one before it has come to nothing.
+    patiently("questions without an answer", async {
+        while publisher.unanswered() < 3 {
+            assert_eq!(refused(new.info().await), missing());
+            tokio::task::yield_now().await;
         }
-    });
-    address
+    })
+    .await;
+    let filed = old.file("v", "az").await;
+    assert!(filed.is_ok(), "what was fetched is in force: {filed:?}");
+    // And what is published when it answers again is fetched.
+    publisher.publishes(Some(&[&second]));
+    taken(new).await;
+    assert_eq!(refused(old.info().await), missing(), "the key was withdrawn");
+    server.stop().await;
+}
+
+/// Where an issuer publishes its keys.
+#[derive(Clone, Default)]
+struct Publisher {
+    /// The set; `None` is no answer.
+    set: Arc<Mutex<Option<String>>>,
+    unanswered: Arc<AtomicUsize>,
+}
+
+impl Publisher {
+    fn of(keys: &[&Key]) -> Self {
+        let publisher = Self::default();
+        publisher.publishes(Some(keys));
+        publisher
+    }
+
+    /// What it publishes from now on.
+    fn publishes(&self, keys: Option<&[&Key]>) {
+        *self.set.lock().unwrap() = keys.map(issuer::set);
+    }
+
+    /// How often it was asked and did not answer.
+    fn unanswered(&self) -> usize {
+        self.unanswered.load(Ordering::SeqCst)
+    }
+
+    /// Publishes the set as it is when it is asked for, at the address that is answered here.
+    async fn start(&self) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let publisher = self.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut asked = [0; 1024];
+                let _ = stream.read(&mut asked).await;
+                let set = publisher.set.lock().unwrap().clone();
+                let Some(body) = set else {
+                    publisher.unanswered.fetch_add(1, Ordering::SeqCst);
+                    continue;
+                };
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+            }
+        });
+        format!("http://{address}/jwks.json")
+    }
 }
