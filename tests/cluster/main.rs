@@ -17,6 +17,7 @@ mod nats;
 #[path = "../recovery/process.rs"]
 #[allow(dead_code, reason = "the tests of recovery use more of it")]
 mod process;
+mod redaction;
 mod restarts;
 mod snapshots;
 mod week;
