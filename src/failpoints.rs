@@ -33,8 +33,20 @@ pub const WRITES: &[&str] = &[
 pub const STEPS: &[&str] =
     &["writer.decided", "writer.appending", "writer.committed", "store.scrub", "store.cut", "writer.answered"];
 
+/// Where a store may fail to be made, or to be brought up to this version, or the program die at it.
+pub const OPENING: &[&str] = &["store.schema", "store.home"];
+
 /// Where a journal on JetStream may fail, or the program die at it.
 pub const JOURNAL: &[&str] = &["journal.publish", "journal.published", "writer.following"];
+
+/// Before and after a value is put on the shelf beside it: a cursor, or whose turn it is to make a snapshot.
+pub const SHELF: &[&str] = &["journal.shelve", "journal.shelved"];
+
+/// Before and after a snapshot is put beside it.
+pub const DEPOT: &[&str] = &["journal.put", "journal.was_put"];
+
+/// Before and after it is purged of what was trimmed or erased.
+pub const PURGE: &[&str] = &["journal.purge", "journal.purged"];
 
 /// On the way of a sweep after a trim: whether it waits first, and each portion before it is committed.
 pub const SWEEP: &[&str] = &["sweep.grace", "store.sweep"];
@@ -61,10 +73,12 @@ fn word(_: &str) -> Option<String> {
 /// A point at which the program may die; how what comes next is to fail, if it is to.
 #[inline]
 pub fn at(point: &str) -> Option<Fault> {
-    match word(point).as_deref() {
-        None => None,
-        Some("kill") => std::process::abort(),
-        Some("full") => Some(Fault::Full),
-        Some(_) => Some(Fault::Io),
+    let word = word(point)?;
+    // What comes of it is not always seen from outside: a test reads this.
+    tracing::warn!("the failpoint {point} is met: {word}");
+    match word.as_str() {
+        "kill" => std::process::abort(),
+        "full" => Some(Fault::Full),
+        _ => Some(Fault::Io),
     }
 }

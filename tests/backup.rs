@@ -16,7 +16,7 @@ use attache::{
     serve::Parts,
     store::{self, snapshot, verify},
 };
-use common::{FakeClock, TestServer, config_at, visit_report, visit_report_of, watching::*};
+use common::{FakeClock, TestServer, config_at, older::made_older, visit_report, visit_report_of, watching::*};
 
 const ATTACHE: &str = env!("CARGO_BIN_EXE_attache");
 
@@ -118,22 +118,6 @@ async fn the_line_of_a_backup_says_the_position_of_the_last_filing_that_is_in_it
     assert_eq!(object["token"].as_str(), Some(last.token.as_str()));
     assert_eq!(object["revision"].as_u64(), Some(last.revision));
     server.stop().await;
-}
-
-/// The schema that [`BEFORE`] undoes: whoever adds another undoes that there instead.
-const UNDONE: usize = 12;
-/// What the newest schema changed, undone.
-const BEFORE: &str = "DELETE FROM search_config WHERE k IN ('automerge', 'usermerge')";
-
-/// Makes a file, which nobody has open, one as the schema before the newest left it; answers which that is.
-fn made_older(file: &Path) -> usize {
-    let connection = rusqlite::Connection::open(file).unwrap();
-    let newest: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(newest, UNDONE, "what is undone here is not what the newest schema changed");
-    let older = newest - 1;
-    let undo = format!("{BEFORE}; PRAGMA user_version = {older}; PRAGMA journal_mode = DELETE");
-    connection.execute_batch(&undo).unwrap();
-    older
 }
 
 /// What the schemas made in a file: its tables and indexes, and how its index of words is merged.

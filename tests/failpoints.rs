@@ -25,7 +25,7 @@ use attache::{
     },
     store,
 };
-use common::watching::patiently;
+use common::{older::made_older, watching::patiently};
 use process::Process;
 use requests::{agreement, reason, verified, with_id};
 use tonic::{Code, Status};
@@ -286,4 +286,44 @@ async fn a_sweep_that_is_killed_halfway_leaves_a_sound_store_and_goes_on_after_a
     server.kill();
     let sound = verified(folder.path());
     assert_eq!(sound.entries, sound.head.revision - sound.head.floor, "what is older is gone");
+}
+
+/// Makes a store of one entry as the schema before the newest left it, which says of no home yet.
+async fn of_the_schema_before(folder: &Path) {
+    let server = Process::at(folder);
+    server.filing().file_reports(agreement("before", 1)).await.expect("it is filed");
+    drop(server);
+    let file = folder.join(store::FILE);
+    made_older(&file);
+    let connection = rusqlite::Connection::open(file).expect("a store");
+    connection.execute("DELETE FROM home", []).expect("it can be written");
+}
+
+/// Opens a store, to which something happens meanwhile, and again; how many entries it has after one more.
+async fn opened_again(folder: &Path, point: &str, passed: u32, word: &str) -> u64 {
+    let before = if passed > 0 { format!("{passed}*off->") } else { String::new() };
+    let armed = format!("{point}={before}1*return({word})");
+    let (code, said) = process::refused(process::serve_at(folder).env("FAILPOINTS", &armed));
+    assert!(said.contains(&format!("the failpoint {point} is met: {word}")), "{armed}: {said}");
+    assert_eq!(code.is_none(), word == "kill", "{armed}: {said}");
+    let mut server = Process::at(folder);
+    server.filing().file_reports(agreement("after", 2)).await.expect("it is filed");
+    server.kill();
+    verified(folder).entries
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_whose_opening_dies_or_fails_at_any_step_is_opened_after_it_with_all_that_it_had() {
+    for point in failpoints::OPENING {
+        for word in ["kill", "io", "full"] {
+            // A new one takes every step of the schema, the older one the last alone; both say once whose they are.
+            for passed in PASSED.into_iter().filter(|passed| *passed == 0 || *point == "store.schema") {
+                let new = tempfile::tempdir().expect("a folder");
+                assert_eq!(opened_again(new.path(), point, passed, word).await, 1);
+            }
+            let older = tempfile::tempdir().expect("a folder");
+            of_the_schema_before(older.path()).await;
+            assert_eq!(opened_again(older.path(), point, 0, word).await, 2, "{point} with {word}");
+        }
+    }
 }

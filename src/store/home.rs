@@ -5,7 +5,7 @@ use std::fmt;
 
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
-use super::StoreError;
+use super::{StoreError, failing};
 
 /// Whose log it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +70,7 @@ pub fn of(connection: &Connection) -> Result<Option<Home>, StoreError> {
 
 /// Says it.
 pub fn set(connection: &Connection, home: &Home) -> Result<()> {
+    failing("store.home")?;
     let sql = "INSERT OR REPLACE INTO home (id, name) VALUES (1, ?1)";
     connection.execute(sql, params![home.to_string()]).map(drop)
 }

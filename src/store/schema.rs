@@ -7,7 +7,7 @@ use std::{io::ErrorKind, path::Path};
 use rusqlite::{Connection, Transaction};
 use rusqlite_migration::{HookResult, M, Migrations};
 
-use super::{StoreError, pairs, search};
+use super::{StoreError, failing, pairs, search};
 
 /// The end of what still stands.
 pub const OPEN: i64 = i64::MAX;
@@ -49,10 +49,12 @@ impl Step {
     }
 
     fn migration(self) -> M<'static> {
-        match self.fill {
-            None => M::up(self.sql),
-            Some(fill) => M::up_with_hook(self.sql, fill),
-        }
+        M::up_with_hook(self.sql, move |transaction: &Transaction<'_>| -> HookResult {
+            if let Some(fill) = self.fill {
+                fill(transaction)?;
+            }
+            Ok(failing("store.schema")?)
+        })
     }
 }
 

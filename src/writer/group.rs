@@ -371,7 +371,7 @@ impl Group {
         let revisions = entries.map(|e| append_entry(&mut applier, &mut head, e)).collect::<Result<Vec<_>>>()?;
         applier.finish().map_err(|e| from_sqlite(&e))?;
         apply::write_head(&transaction, &head).map_err(|e| from_sqlite(&e))?;
-        failpoints::at("writer.following");
+        store::failing("writer.following").map_err(|e| from_sqlite(&e))?;
         commit(transaction).map_err(|e| from_sqlite(&e))?;
         Ok((head, revisions))
     }

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod ask;
+pub mod older;
 pub mod raw;
 pub mod scribe;
 pub mod shared_log;

@@ -331,6 +331,14 @@ impl JetStream {
     }
 }
 
+/// A point at which a write beside the batches fails, as if no server answered.
+fn failing(point: &str) -> Result<(), Trouble> {
+    match failpoints::at(point) {
+        None => Ok(()),
+        Some(_) => Err(Trouble::Unreachable(format!("the failpoint {point}"))),
+    }
+}
+
 /// An answer of the servers, if it comes in time.
 async fn within<T>(answer: impl Future<Output = T>) -> Result<T, Trouble> {
     let late = |_| Trouble::Unreachable(format!("no answer within {JOURNAL_READ_TIMEOUT:?}"));
@@ -451,9 +459,11 @@ impl Journal for JetStream {
     fn trim(&self, up_to: Position) -> Result<(), Trouble> {
         self.assured()?;
         let stream = &self.opened()?.stream;
+        failing("journal.purge")?;
         let purge = async { stream.purge().sequence(up_to + 1).await };
         let purged = self.runtime.block_on(within(purge))?;
-        purged.map(drop).map_err(Trouble::unreachable)
+        purged.map_err(Trouble::unreachable)?;
+        failing("journal.purged")
     }
 
     fn durable(&self) -> Option<Durable> {
@@ -478,7 +488,9 @@ impl Depot for JetStream {
     fn put(&self, name: &str, file: &Path) -> Result<(), Trouble> {
         self.assured()?;
         self.opened()?;
-        self.runtime.block_on(depot::put(&self.patient(), &self.settings, name, file))
+        failing("journal.put")?;
+        self.runtime.block_on(depot::put(&self.patient(), &self.settings, name, file))?;
+        failing("journal.was_put")
     }
 
     fn fetch(&self, name: &str, into: &Path) -> Result<(), Trouble> {
@@ -504,7 +516,10 @@ impl Shelf for JetStream {
 
     fn put(&self, key: &str, value: &[u8], after: u64) -> Result<bool, Trouble> {
         self.assured()?;
-        self.runtime.block_on(self.opened()?.bucket.put(key, Bytes::copy_from_slice(value), after))
+        failing("journal.shelve")?;
+        let is_put = self.runtime.block_on(self.opened()?.bucket.put(key, Bytes::copy_from_slice(value), after))?;
+        failing("journal.shelved")?;
+        Ok(is_put)
     }
 }
 

@@ -1,0 +1,19 @@
+//! A store as the version before this one left it.
+
+use std::path::Path;
+
+/// The schema that [`BEFORE`] undoes: whoever adds another undoes that there instead.
+const UNDONE: usize = 12;
+/// What the newest schema changed, undone.
+const BEFORE: &str = "DELETE FROM search_config WHERE k IN ('automerge', 'usermerge')";
+
+/// Makes a file, which nobody has open, one as the schema before the newest left it; answers which that is.
+pub fn made_older(file: &Path) -> usize {
+    let connection = rusqlite::Connection::open(file).unwrap();
+    let newest: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(newest, UNDONE, "what is undone here is not what the newest schema changed");
+    let older = newest - 1;
+    let undo = format!("{BEFORE}; PRAGMA user_version = {older}; PRAGMA journal_mode = DELETE");
+    connection.execute_batch(&undo).unwrap();
+    older
+}
