@@ -5,7 +5,7 @@ use std::path::Path;
 /// The schema that [`BEFORE`] undoes: whoever adds another undoes that there instead.
 const UNDONE: usize = 12;
 /// What the newest schema changed, undone.
-const BEFORE: &str = "DELETE FROM search_config WHERE k IN ('automerge', 'usermerge')";
+const BEFORE: &str = "DELETE FROM search_config WHERE k IN ('automerge', 'usermerge', 'crisismerge')";
 
 /// Makes a file, which nobody has open, one as the schema before the newest left it; answers which that is.
 pub fn made_older(file: &Path) -> usize {
