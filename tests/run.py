@@ -4,7 +4,7 @@
 Needs Rust, a C compiler and Python 3.11 or newer. The first step fetches the other tools, pinned by
 hash, into target/tools (one, promtool, is Debian's, by its signatures, where apt is); nothing is written
 outside target/ and tests/foreign/node/node_modules (and cargo's own cache). Stops at the first step that
-fails.
+fails. `--all` runs the long steps too, which take more than an hour.
 """
 
 import argparse
@@ -329,7 +329,7 @@ def soak():
 
 
 STEPS = [tools, fmt, deny, advisories, sbom, contract, compatible, deploy, lint, doc, test, schedules, auditable]
-# These run where they are asked for alone.
+# These run where they are asked for: by name, or with all others.
 LONG_STEPS = [fuzz, soak]
 
 
@@ -381,11 +381,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="list the steps and stop")
     parser.add_argument("--only", action="append", choices=names, metavar="STEP", help="only this step; may be repeated")
+    parser.add_argument("--all", action="store_const", const=names, dest="only", help="every step, the long ones too")
     parser.add_argument("--skip", action="append", choices=names, metavar="STEP", help="not this step; may be repeated")
     chosen = parser.parse_args()
     if chosen.list:
         for step in STEPS + LONG_STEPS:
-            print(f"{step.__name__:<11} {step.__doc__}{'' if step in STEPS else ' (by --only)'}")
+            print(f"{step.__name__:<11} {step.__doc__}{'' if step in STEPS else ' (by --all or --only)'}")
         return
     before = checkout()
     TOOLS.mkdir(parents=True, exist_ok=True)
