@@ -1069,8 +1069,11 @@ async fn from_time_includes_its_instant(config: Config) {
         let listed = server.list_events(v1::ListEventsRequest { start, ..Default::default() }).await;
         assert_eq!(revisions(listed), (first..=60).collect::<Vec<_>>());
     }
-    let before_the_log = prost_types::Timestamp { seconds: 0, nanos: 0 };
-    assert_eq!(server.replay(from(before_the_log)).await.len(), 60 * TOLD_OF_ONE);
+    // The last is the earliest that can be said at all.
+    for seconds in [0, i64::MIN] {
+        let before_the_log = prost_types::Timestamp { seconds, nanos: 0 };
+        assert_eq!(server.replay(from(before_the_log)).await.len(), 60 * TOLD_OF_ONE, "from {seconds} s");
+    }
     let future = prost_types::Timestamp { seconds: times[59].seconds + 1_000_000, nanos: 0 };
     let Err(refused) = Watching::open(server.feed(), from(future)).await else { panic!("taken") };
     assert_eq!(reason(&refused), "FIELD_INVALID");

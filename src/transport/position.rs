@@ -98,7 +98,7 @@ impl App {
     pub(super) async fn before(&self, time: &prost_types::Timestamp, field: &str) -> Result<u64> {
         let us = self.past(time, field)?;
         let store = self.store.clone();
-        let found = blocking(move || store.read(|c| log::revision_at(c, us - 1))).await?;
+        let found = blocking(move || store.read(|c| log::revision_at(c, us.saturating_sub(1)))).await?;
         let head = self.store.head();
         match found {
             // There was nothing before it, or there is nothing any more.
