@@ -295,11 +295,17 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     id
 }
 
-/// The `grpc-timeout` header: digits and a unit.
 fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    timeout(headers.get("grpc-timeout")?.to_str().ok()?)
+}
+
+/// What the header `grpc-timeout` says: at most eight digits and a unit.
+#[must_use]
+pub fn timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let amount: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    // (A number is read with a sign, too.)
+    let is_written = digits.len() <= 8 && digits.bytes().all(|b| b.is_ascii_digit());
+    let amount: u64 = digits.parse().ok().filter(|_| is_written)?;
     match unit {
         "H" => Some(Duration::from_secs(amount * 3600)),
         "M" => Some(Duration::from_secs(amount * 60)),
@@ -521,5 +527,6 @@ mod tests {
         assert_eq!(of("250m"), Some(Duration::from_millis(250)));
         assert_eq!(of("1H"), Some(Duration::from_secs(3600)));
         assert_eq!((of("S"), of("2"), of("999999999S"), of("é")), (None, None, None, None));
+        assert_eq!((of("+2S"), of("-2S")), (None, None), "a sign is no digit");
     }
 }
