@@ -44,6 +44,10 @@ pub fn words(text: &str) -> Vec<Word> {
 
 fn push(words: &mut Vec<Word>, begin: usize, run: &str) {
     let run = run.trim_end_matches(is_apostrophe);
+    if run.is_empty() {
+        // Some apostrophes are letters to Unicode, and begin a word.
+        return;
+    }
     let end = begin + run.chars().count();
     if run.bytes().all(|b| b.is_ascii_alphanumeric()) {
         // Most words of most texts: what folding would come to.
@@ -169,6 +173,14 @@ mod tests {
 
     fn sounds(text: &str) -> Vec<String> {
         words(text).into_iter().map(|w| w.sound).collect()
+    }
+
+    #[test]
+    fn an_apostrophe_alone_is_no_word() {
+        for text in ["'", "\u{2019}", "\u{2bc}", "\u{2bb}\u{2bc}", "- \u{2bc} -"] {
+            assert!(words(text).is_empty(), "{text}");
+        }
+        assert_eq!(sounds("\u{2bc}oglu"), sounds("oglu"));
     }
 
     #[test]
