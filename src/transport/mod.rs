@@ -24,7 +24,9 @@ mod tls;
 use self::readiness::Looks;
 pub use self::{
     calls::Calls,
+    page::PageToken,
     readiness::{Health, watch_over_lag},
+    request::timeout,
     tls::{Material, Tls, not_good_now, validities},
 };
 use std::{sync::Arc, time::Duration};

@@ -15,10 +15,14 @@ const FIELD: &str = "page_token";
 
 /// A page token: the position of the first page, the request's digest, and where the next page begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PageToken {
+pub struct PageToken {
+    /// What all pages are read as of.
     pub at: Token,
+    /// The digest of the request.
     pub request: [u8; 8],
+    /// Where the next page begins in the order of the list.
     pub key: i64,
+    /// The same among those of one key.
     pub name: String,
 }
 
@@ -33,6 +37,8 @@ pub(super) fn digest(name: &str, request: &impl Message) -> [u8; 8] {
 }
 
 impl PageToken {
+    /// The token as text.
+    #[must_use]
     pub fn encode(&self) -> String {
         let mut bytes = self.request.to_vec();
         bytes.extend(self.key.to_be_bytes());
@@ -42,7 +48,11 @@ impl PageToken {
         format!("{}.{}", self.at.encode(), URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    /// Reads a page token; `None` for the first page.
+    /// Reads a page token of a request; `None` for the first page.
+    ///
+    /// # Errors
+    ///
+    /// `TOKEN_MALFORMED`; `PAGE_TOKEN_MISMATCH` if it is another request's.
     pub fn decode(text: &str, request: [u8; 8]) -> Result<Option<Self>> {
         if text.is_empty() {
             return Ok(None);

@@ -5,6 +5,10 @@
 //! breaks a promise is printed and written to `target/fuzz`; in the target's folder here it is tried on every run.
 
 mod access;
+mod beside;
+mod calls;
+#[path = "../common/mod.rs"]
+mod common;
 mod config;
 mod draw;
 mod harness;
@@ -21,6 +25,8 @@ use harness::Target;
 /// Every target. Each has a folder of the corpus, which is how `tests/run.py` counts them.
 const TARGETS: &[&Target] = &[
     &texts::TOKENS,
+    &texts::PAGE_TOKENS,
+    &texts::SEARCHES,
     &texts::DATES,
     &texts::NAMES,
     &texts::STATES,
@@ -41,6 +47,10 @@ const TARGETS: &[&Target] = &[
     &access::BEARERS,
     &access::KEY_SETS,
     &access::CERTIFICATES,
+    &beside::TRACE_PARENTS,
+    &beside::TIMEOUTS,
+    &beside::MONITORS,
+    &calls::CALLS,
 ];
 
 #[test]

@@ -32,6 +32,12 @@ const PUBLISHED: &[&str] =
     &["2023-10-07", "2023-10-07T08:00:00Z", "2023-10-07T10:00:00+04:00", "9999-12-31", "2023-10"];
 const KEYS: &[&str] = &["a", "concluded", "gift-2", "x_y.z:1", "", "Ä", "a b"];
 const URIS: &[&str] = &["https://example.org/a", "urn:a", "http://[::1]/", "no uri", "//a"];
+/// Messages that only requests have.
+const IN_REQUESTS: &[&str] = &["AsOf", "FieldMask", "FiledAbout", "ImportItem", "ReportPrecondition"];
+const POSITIONS: &[&str] = &["", "x", "AQ", "A.A"];
+/// Records that requests ask for: of the kind of a few, and of none.
+const RECORDS: &[&str] =
+    &["visits/a", "visits/b", "visits/0", "agreements/a", "persons/a", "places/a", "visits/z", "a", "visits/-"];
 const IDS: &[&str] = &["a", "b", "kz-az-2023", "0", "probe-a", "-"];
 
 /// A message of `attache.v1` by its short name, or of another package by its whole name.
@@ -133,6 +139,9 @@ fn string(draw: &mut Draw<'_>, field: &FieldDescriptor, rules: &[Constraint]) ->
             _ => {}
         }
     }
+    if let Some(text) = asked(draw, field) {
+        return text.to_owned();
+    }
     // Of messages that the table says nothing of, such as filters.
     match field.name() {
         "names" | "mentions" => record_name(draw, "visits"),
@@ -142,6 +151,28 @@ fn string(draw: &mut Draw<'_>, field: &FieldDescriptor, rules: &[Constraint]) ->
         "from" | "until" => draw.of(EDTF).to_owned(),
         _ => draw.of(TEXTS).to_owned(),
     }
+}
+
+/// A text of a request or of what only requests have.
+fn asked(draw: &mut Draw<'_>, field: &FieldDescriptor) -> Option<&'static str> {
+    let of = field.parent_message().name();
+    if !of.ends_with("Request") && !IN_REQUESTS.contains(&of) {
+        return None;
+    }
+    let texts: &[&'static str] = match field.name() {
+        "name" | "parent" | "loser" | "survivor" => RECORDS,
+        "report" | "withdraw" => &["visits/a/reports/a", "visits/b/reports/a", "visits/z/reports/z", "visits/a"],
+        "source" => &["sources/a", "sources/z", "visits/a"],
+        "publisher" => &["Publisher a", "named/publisher a", "organizations/a", "—"],
+        "person" => &["persons/a", "visits/a"],
+        "paths" => &["hosts", "guests.state", "name", "start.edtf", "*", "", "capital"],
+        "query" => &["KZ", "Baku visit", "Алматы", "—", ""],
+        "token" | "at_least" | "page_token" | "position" => POSITIONS,
+        "after" | "through" | "after_token" => POSITIONS,
+        "valid_at" => &["2023-10-06", "2024-02-30", "9999-12-31", "-9999-01-01"],
+        _ => return None,
+    };
+    Some(draw.of(texts))
 }
 
 fn record_name(draw: &mut Draw<'_>, collection: &str) -> String {

@@ -59,7 +59,7 @@ static RECORDS: LazyLock<Vec<v1::Record>> = LazyLock::new(|| {
 static FACETS: LazyLock<Vec<Facets>> = LazyLock::new(|| RECORDS.iter().map(Facets::of).collect());
 
 /// An error for these reasons, with what is wrong and where, which is below `at`.
-fn check_error(error: &Error, reasons: &[Reason], at: &str) -> Kept {
+pub fn check_error(error: &Error, reasons: &[Reason], at: &str) -> Kept {
     prop_assert!(reasons.contains(&error.reason), "{}", error);
     prop_assert!(!error.violations.is_empty(), "{}", error);
     for violation in &error.violations {

@@ -1,15 +1,18 @@
-//! Texts of requests and tables: tokens, dates, names, spellings of states.
+//! Texts of requests and tables: tokens, dates, names, words of a search, spellings of states.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use attache::{
     domain::{
         date::{self, Date},
         error::Reason,
         name::{self, RecordName, ReportName},
+        search::{rank::Query, words::words},
         token::{Epoch, Phase, Token},
     },
     import::{States, states::Meaning},
+    limits::MAX_QUERY_WORDS,
+    transport::PageToken,
 };
 use jiff::civil;
 use proptest::prelude::*;
@@ -17,6 +20,7 @@ use proptest::prelude::*;
 use crate::{
     draw::Draw,
     harness::{Kept, Target, text},
+    requests::check_error,
 };
 
 pub const TOKENS: Target = Target {
@@ -61,6 +65,111 @@ fn token_promise(input: &[u8]) -> Kept {
         Err(error) => {
             prop_assert_eq!(error.reason, Reason::TokenMalformed);
             prop_assert_eq!(&error.violations[0].field, "after");
+        }
+    }
+    Ok(())
+}
+
+pub const PAGE_TOKENS: Target = Target {
+    name: "page-tokens",
+    message: "",
+    words: &[".", "A", "AQ", "_", "-", "=", "/", "+"],
+    input: |draw| {
+        let request = if draw.once_in(8) { draw.exactly() } else { LIST };
+        let (at, key) = (token(draw), i64::from_be_bytes(draw.exactly()));
+        let name = draw.pieces(&["visits/a", "-b", "ä", "\0", "0123456789"], 40);
+        PageToken { at, request, key, name }.encode().into_bytes()
+    },
+    promise: page_token_promise,
+    few: 20_000,
+};
+
+/// The digests of two requests for a list.
+const LIST: [u8; 8] = *b"a list's";
+const OTHER_LIST: [u8; 8] = *b"another.";
+
+#[test]
+fn a_page_token_that_is_read_is_the_one_that_was_written_for_this_request() {
+    PAGE_TOKENS.run();
+}
+
+fn page_token_promise(input: &[u8]) -> Kept {
+    let text = text(input);
+    match PageToken::decode(&text, LIST) {
+        Ok(None) => prop_assert!(text.is_empty(), "{:?} is no first page", text),
+        Ok(Some(token)) => {
+            prop_assert_eq!(token.encode(), &*text);
+            let error = PageToken::decode(&text, OTHER_LIST).expect_err("it is another request's");
+            check_error(&error, &[Reason::PageTokenMismatch], "page_token")?;
+        }
+        Err(error) => check_error(&error, &[Reason::TokenMalformed, Reason::PageTokenMismatch], "page_token")?,
+    }
+    Ok(())
+}
+
+pub const SEARCHES: Target = Target {
+    name: "searches",
+    message: "",
+    words: SEARCH_PARTS,
+    input: |draw| draw.pieces(SEARCH_PARTS, 20).into_bytes(),
+    promise: search_promise,
+    few: 5_000,
+};
+
+const SEARCH_PARTS: &[&str] = &[
+    " ",
+    " ",
+    " ",
+    "Baku",
+    "O'Brien",
+    "Əliyev",
+    "Жаксылыков",
+    "Қасым-Жомарт",
+    "ә",
+    "北京",
+    "السلام",
+    "e\u{301}",
+    "\u{301}",
+    "\u{2019}",
+    "\u{2bc}",
+    "'",
+    "`",
+    "-",
+    "—",
+    "ß",
+    "İ",
+    "ﬁ",
+    "x",
+    "shch",
+    "2023",
+    "🕊",
+];
+
+#[test]
+fn a_word_is_found_where_it_stands_and_a_search_has_each_once() {
+    SEARCHES.run();
+}
+
+fn search_promise(input: &[u8]) -> Kept {
+    let text = text(input);
+    let (characters, found) = (text.chars().collect::<Vec<char>>(), words(&text));
+    for word in &found {
+        prop_assert!(word.begin < word.end && word.end <= characters.len(), "{:?} of {:?}", word, text);
+        prop_assert!(!word.spelling.is_empty(), "{:?} of {:?}", word, text);
+        let part: String = characters[word.begin..word.end].iter().collect();
+        let is_same = words(&part).iter().any(|own| (&own.spelling, &own.sound) == (&word.spelling, &word.sound));
+        prop_assert!(is_same, "{:?} is not where it stands in {:?}", word, text);
+    }
+    let spellings: BTreeSet<&str> = found.iter().map(|word| word.spelling.as_str()).collect();
+    match Query::parse(&text, "query") {
+        Ok(query) => {
+            let asked: BTreeSet<&str> = query.terms.iter().map(|term| term.spelling.as_str()).collect();
+            prop_assert_eq!(&asked, &spellings, "{:?}", text);
+            prop_assert!(asked.len() == query.terms.len() && asked.len() <= MAX_QUERY_WORDS, "{:?}", text);
+        }
+        Err(error) => {
+            check_error(&error, &[Reason::FieldInvalid, Reason::TooLarge], "query")?;
+            prop_assert!(error.reason == Reason::TooLarge || spellings.is_empty(), "{:?}: {}", text, error);
         }
     }
     Ok(())

@@ -36,6 +36,7 @@ pub use self::{
     access::Access,
     look::{Found, glance, look, reach},
     stream::Settings,
+    sync::{Jsz, JszConfig},
 };
 use self::{inbox::Inbox, shelf::Bucket};
 use super::{Append, Depot, Durable, Journal, Kept, Position, Settled, Shelf, Stored, Trouble, Wake};

@@ -19,20 +19,34 @@ use crate::{
 };
 
 /// What `/jsz?config=1` says, as far as it is asked for.
-#[derive(Deserialize)]
-struct Jsz {
-    server_id: String,
-    config: JszConfig,
+#[derive(Debug, Deserialize)]
+pub struct Jsz {
+    /// Which server says so.
+    pub server_id: String,
+    /// How it keeps streams.
+    pub config: JszConfig,
 }
 
-#[derive(Deserialize)]
-struct JszConfig {
+/// How a server keeps streams.
+#[derive(Debug, Deserialize)]
+pub struct JszConfig {
     /// Nanoseconds between two syncs of a file that was written to.
     #[serde(default)]
-    sync_interval: u64,
+    pub sync_interval: u64,
     /// Every write is synced before it is acknowledged.
     #[serde(default)]
-    sync_always: bool,
+    pub sync_always: bool,
+}
+
+impl Jsz {
+    /// Reads an answer.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in words.
+    pub fn read(answer: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(answer).map_err(|e| e.to_string())
+    }
 }
 
 /// Asks until it is known what an acknowledged batch survives.
@@ -135,7 +149,7 @@ async fn ask(monitor: &str) -> Result<Jsz, String> {
     let answer = async {
         let response = client.get(uri).await.map_err(|e| e.to_string())?;
         let body = Limited::new(response.into_body(), MAX_MONITOR_BYTES).collect().await.map_err(|e| e.to_string())?;
-        serde_json::from_slice::<Jsz>(&body.to_bytes()).map_err(|e| e.to_string())
+        Jsz::read(&body.to_bytes())
     };
     tokio::time::timeout(JOURNAL_READ_TIMEOUT, answer).await.map_err(|_| "no answer in time".to_owned())?
 }
