@@ -92,12 +92,13 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
         }
     }
     for kind in KINDS {
-        let key = |of: &str| format!("{of}-{kind:?}-instructions").to_lowercase();
-        if let Some(each) = instructions(kind, "lookup", [&["--seconds", "3"], &["--seconds", "12"]], [2, 2]).await? {
-            rows.take(&key("lookup"), each);
-        }
-        if let Some(each) = instructions(kind, "watch", [&[], &[]], [1, 4]).await? {
-            rows.take(&key("watch"), each);
+        let lookup = instructions(kind, "lookup", [&["--seconds", "3"], &["--seconds", "12"]], [2, 2]).await?;
+        let watch = instructions(kind, "watch", [&[], &[]], [1, 4]).await?;
+        for (of, counted) in [("lookup", lookup), ("watch", watch)] {
+            let Some([all, metrics]) = counted else { continue };
+            let key = format!("{of}-{kind:?}").to_lowercase();
+            rows.take(&format!("{key}-instructions"), all);
+            rows.take(&format!("{key}-metrics"), metrics);
         }
     }
     Ok(rows)
@@ -119,13 +120,22 @@ fn declared() -> Rows {
                 .against(&open, Some(Goal::at_most(1.05, None)));
             rows.row(format!("{of}-tls{after}"), format!("{what}, the same over TLS{goes}"), unit).against(&open, None);
         }
+        // Of the open server alone: the others count no other way.
+        let metrics = format!("of {what}, counting and timing answers, counted");
+        rows.row(format!("{of}-open-metrics"), metrics, "instructions")
+            .against(&format!("{of}-open-instructions"), None);
     }
     rows
 }
 
-/// The instructions of a server for each of what a load counts, from two runs of which the second does more; `None` where
-/// nobody counts them.
-async fn instructions(kind: Kind, what: &str, more: [&[&str]; 2], connections: [usize; 2]) -> Outcome<Option<f64>> {
+/// The instructions of a server for each of what a load counts, and those of them that count and time answers, from two
+/// runs of which the second does more; `None` where nobody counts them.
+async fn instructions(
+    kind: Kind,
+    what: &str,
+    more: [&[&str]; 2],
+    connections: [usize; 2],
+) -> Outcome<Option<[f64; 2]>> {
     let mut runs = Vec::new();
     for (more, connections) in more.into_iter().zip(connections) {
         let folder = places::temporary()?;
@@ -137,10 +147,30 @@ async fn instructions(kind: Kind, what: &str, more: [&[&str]; 2], connections: [
         server.server.stop(LIMIT).await?;
         let text = fs::read_to_string(&counts)?;
         let told = text.lines().find_map(|line| line.strip_prefix("summary: ")?.trim().parse::<f64>().ok());
-        runs.push((told.ok_or("valgrind counted nothing")?, done as f64));
+        let metrics = of_metrics(&text).ok_or("valgrind saw nothing that counts answers")?;
+        runs.push(([told.ok_or("valgrind counted nothing")?, metrics], done as f64));
     }
     let [(before, few), (after, many)] = runs[..] else { return Ok(None) };
-    Ok(Some((after - before) / (many - few)))
+    Ok(Some([0, 1].map(|of| (after[of] - before[of]) / (many - few))))
+}
+
+/// The instructions of `Metrics::answered`, with what it calls, in a file of callgrind's. A function is named once, with its
+/// number; where it is called stands the number, how often, and in a line by itself what that took.
+fn of_metrics(counts: &str) -> Option<f64> {
+    fn named(line: &str) -> Option<(&str, &str)> {
+        line.strip_prefix("cfn=").or_else(|| line.strip_prefix("fn="))?.split_once(' ')
+    }
+    // (However its name is mangled.)
+    let is_it = |name: &str| name.contains("Metrics") && name.contains("answered");
+    let (number, _) = counts.lines().filter_map(named).find(|named| is_it(named.1))?;
+    let (mut lines, mut all) = (counts.lines(), 0.0);
+    while let Some(line) = lines.next() {
+        if line.strip_prefix("cfn=").and_then(|called| called.split(' ').next()) == Some(number) {
+            let took = lines.nth(1)?;
+            all += took.rsplit(' ').next()?.parse::<f64>().ok()?;
+        }
+    }
+    Some(all)
 }
 
 /// The rules of access, and a token that they grant what a load needs, in the client's folder.
