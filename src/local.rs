@@ -114,13 +114,19 @@ pub async fn verify(args: &VerifyArgs) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
+    let bar = output::spinner("{spinner} {pos} revisions are made again to be compared");
+    let (shown, quick) = (bar.clone(), args.quick);
     let verified = blocking(move || {
         if !snapshot::is_there(&folder) {
             return Err(Error::new(Reason::RecordNotFound, format!("there is no store in {}", folder.display())));
         }
-        Ok(verify::folder(&folder)?)
+        if quick {
+            return Ok(verify::folder(&folder)?);
+        }
+        Ok(verify::all(&folder, move |revision| shown.set_position(revision))?)
     });
     let verified = verified.await;
+    bar.finish_and_clear();
     if let Err(error) = &verified
         && error.reason == Reason::EntryCorrupt
     {
@@ -129,8 +135,13 @@ pub async fn verify(args: &VerifyArgs) -> ExitCode {
     }
     told(verified.map(|verify::Verified { entries, redacted, head }| {
         let kept = if head.floor > 0 { format!(", kept from revision {}", head.floor + 1) } else { String::new() };
+        let rows = match (quick, head.floor) {
+            (true, _) => "rows and indexes were not compared with the log".to_owned(),
+            (false, 0) => "rows and indexes are as the log makes them".to_owned(),
+            (false, floor) => format!("rows and indexes are as the log makes them from those at revision {floor}"),
+        };
         format!(
-            "sound: {entries} entries{kept}, {redacted} redacted\nepoch {}, revision {}, position {}\n",
+            "sound: {entries} entries{kept}, {redacted} redacted; {rows}\nepoch {}, revision {}, position {}\n",
             head.epoch,
             head.revision,
             head.token().encode(),

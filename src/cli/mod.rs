@@ -290,6 +290,7 @@ mod tests {
         assert!(!of_a_server("verify") && !of_a_server("verify --data-dir x"));
         assert!(of_a_server("verify --server http://x:1") && of_a_server("--server http://x:1 verify"));
         assert!(parse("verify --data-dir x --server http://x:1").is_err());
+        assert!(parse("verify --quick --server http://x:1").is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{FILE, Head, StoreError, snapshot, verify};
+use super::{FILE, Head, StoreError, lock, snapshot, verify};
 use crate::limits::{COPY_LOOK_STEPS, SNAPSHOT_COMPRESSION};
 
 /// Where a server makes backups.
@@ -21,6 +21,8 @@ pub const TRIAL: &str = "snapshot-trial";
 pub const RESTORE: &str = "restore";
 /// Where a store is made again from its log.
 pub const AGAIN: &str = "restore-again";
+/// Where a store is copied and made again to be verified.
+pub const VERIFY: &str = "verify";
 /// The compressed file in its folder.
 const PACKED: &str = "attache.db.zst";
 
@@ -38,6 +40,17 @@ impl Work {
         remove(&work)?;
         fs::create_dir(&work).map_err(unusable(&work))?;
         Ok(Self(work))
+    }
+
+    /// A folder of this name for what goes beside a server; no other process has it until the file is dropped.
+    ///
+    /// # Errors
+    ///
+    /// If another process has it, or it cannot be made.
+    pub fn hold(folder: &Path, name: &str) -> Result<(Self, File), StoreError> {
+        let work = folder.join(name);
+        let held = lock(&work)?;
+        Ok((Self(work), held))
     }
 
     /// Where it is.
@@ -159,13 +172,23 @@ fn whole(file: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Removes what copies left in a store's folder that were made when the process was killed.
+/// Removes what copies left in a store's folder that were made when the process was killed. Whoever verifies the store
+/// now keeps theirs.
 ///
 /// # Errors
 ///
 /// If it does not go.
 pub fn sweep(folder: &Path) -> Result<(), StoreError> {
-    [BACKUP, SNAPSHOT, TRIAL, RESTORE, AGAIN].iter().try_for_each(|name| remove(&folder.join(name)))
+    [BACKUP, SNAPSHOT, TRIAL, RESTORE, AGAIN].iter().try_for_each(|name| remove(&folder.join(name)))?;
+    let verified = folder.join(VERIFY);
+    if !verified.exists() {
+        return Ok(());
+    }
+    match lock(&verified) {
+        Ok(_held) => remove(&verified),
+        Err(StoreError::InUse(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn remove(work: &Path) -> Result<(), StoreError> {
@@ -193,6 +216,21 @@ mod tests {
         work.copy(folder.path(), &given_up).unwrap();
         given_up.cancel();
         assert!(matches!(work.copy(folder.path(), &given_up), Err(StoreError::GivenUp)));
+    }
+
+    #[test]
+    fn a_server_that_starts_leaves_whoever_verifies_its_folder_and_clears_away_what_a_killed_one_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let (work, held) = Work::hold(folder.path(), VERIFY).unwrap();
+        assert!(matches!(Work::hold(folder.path(), VERIFY), Err(StoreError::InUse(_))), "one at a time");
+        sweep(folder.path()).unwrap();
+        assert!(work.path().exists(), "it goes on");
+        // As after a kill: the lock has gone, the folder has not.
+        let left = work.path().to_owned();
+        std::mem::forget(work);
+        drop(held);
+        sweep(folder.path()).unwrap();
+        assert!(!left.exists());
     }
 
     #[test]

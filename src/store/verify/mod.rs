@@ -1,17 +1,34 @@
-//! Verifying a store: every entry follows the one before it and says what was chained, and the store stands where its
-//! log ends.
+//! Verifying a store: every entry follows the one before it and says what was chained, the store stands where its log
+//! ends, and its rows and indexes are what its entries make of them.
 //!
-//! Reads one snapshot and changes nothing, so it may run beside a server.
+//! The log is read in one snapshot, which changes nothing and may go beside a server. Rows are compared in a copy, with
+//! those of a store that is made again from the log: that takes as long as an import, and nobody waits for it.
 
-use std::{collections::BTreeMap, path::Path};
+mod anew;
+mod compare;
+
+use std::{collections::BTreeMap, io, path::Path};
 
 use rusqlite::{Connection, OptionalExtension as _};
+use tokio_util::sync::CancellationToken;
 
-use super::{Head, StoreError, find_head, log, snapshot};
+use super::{
+    FILE, Head, StoreError, find_head, log,
+    packed::{self, Work},
+    peek, schema, snapshot,
+};
 use crate::{
     domain::token::{Epoch, GENESIS, Hash},
     pb::log::Redact,
 };
+
+/// What of the file SQLite looks at in a moment: all but whether indexes have what their tables have.
+const QUICK: &str = "quick_check(1)";
+/// All that it looks at; so many findings are said.
+const THOROUGH: &str = "integrity_check(3)";
+/// In the folder of whoever verifies: the copy of the store, and the one that is made again.
+const COPY: &str = "copy";
+const AGAIN: &str = "again";
 
 /// What a store that is sound holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +41,8 @@ pub struct Verified {
     pub head: Head,
 }
 
-/// Verifies the store in a folder.
+/// Verifies the store in a folder: its log, and what SQLite says in a moment of its file. Rows are not compared with
+/// entries; [`all`] does that.
 ///
 /// # Errors
 ///
@@ -33,23 +51,65 @@ pub fn folder(folder: &Path) -> Result<Verified, StoreError> {
     self::connection(&snapshot::open_beside(folder)?)
 }
 
-/// Verifies a store that is open.
+/// Verifies the store in a folder as a whole, whoever has it open: its log, its indexes, and each row against what the
+/// entries make of it. Of a log that was trimmed the rows at its floor are taken as they are. It tells as far as which
+/// revision it has come.
+///
+/// It takes twice the store's room in a folder beside it, which goes with it, and as long as an import.
+///
+/// # Errors
+///
+/// As of [`folder`]; [`StoreError::Damaged`] names the first rows of each table that differ. If there is no room, or
+/// another process verifies the store.
+pub fn all(folder: &Path, told: impl FnMut(u64)) -> Result<Verified, StoreError> {
+    check_room(folder)?;
+    let (work, _held) = Work::hold(folder, packed::VERIFY)?;
+    let (copy, again) = (Work::begin(work.path(), COPY)?, Work::begin(work.path(), AGAIN)?);
+    snapshot::copy(folder, copy.path(), &CancellationToken::new())?;
+    let mut copied = anew::open(copy.path())?;
+    check_file(&copied, THOROUGH)?;
+    schema::migrate(&mut copied, &copy.path().join(FILE))?;
+    let verified = read_log(&copied)?;
+    anew::make(&copied, &verified.head, copy.path(), again.path(), told)?;
+    compare::check(&copied, again.path(), &verified.head)?;
+    Ok(verified)
+}
+
+/// Whoever serves the store needs room beside it too.
+fn check_room(folder: &Path) -> Result<(), StoreError> {
+    let (file, log) = snapshot::sizes(folder);
+    let (takes, room) = (2 * (file + log), peek::room(folder)?);
+    if room >= takes {
+        return Ok(());
+    }
+    let why = format!("comparing rows takes {takes} bytes here, and the disk has {room}: --quick leaves them out");
+    Err(StoreError::Io { path: folder.to_owned(), source: io::Error::other(why) })
+}
+
+/// Verifies the log of a store that is open, as [`folder`].
 ///
 /// # Errors
 ///
 /// As of [`folder`].
 pub fn connection(connection: &Connection) -> Result<Verified, StoreError> {
     let snapshot = connection.unchecked_transaction()?;
-    let found: String = snapshot.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if found != "ok" {
-        return Err(StoreError::Damaged(format!("SQLite finds {found}")));
-    }
+    check_file(&snapshot, QUICK)?;
+    read_log(&snapshot)
+}
+
+fn check_file(connection: &Connection, pragma: &str) -> Result<(), StoreError> {
+    let mut statement = connection.prepare(&format!("PRAGMA {pragma}"))?;
+    let found = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    if found == ["ok"] { Ok(()) } else { Err(StoreError::Damaged(format!("SQLite finds {}", found.join("; ")))) }
+}
+
+/// Reads every entry.
+fn read_log(snapshot: &Connection) -> Result<Verified, StoreError> {
     let astray = snapshot.query_row("PRAGMA foreign_key_check", [], |row| row.get::<_, String>(0)).optional()?;
     if let Some(table) = astray {
         return Err(StoreError::Damaged(format!("a row of {table} names another that is not there")));
     }
-    let head =
-        find_head(&snapshot)?.ok_or_else(|| StoreError::Damaged("it does not say where it stands".to_owned()))?;
+    let head = find_head(snapshot)?.ok_or_else(|| StoreError::Damaged("it does not say where it stands".to_owned()))?;
     let mut walk = Walk { floor: head.floor, ..Walk::default() };
     let mut statement = snapshot
         .prepare("SELECT revision, hash, recorded_at_us, header, payload, events FROM entries ORDER BY revision")?;

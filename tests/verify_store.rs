@@ -1,0 +1,262 @@
+//! `attache verify --data-dir`: rows and indexes are what the log's entries make of them, and what is not is named.
+
+mod common;
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+    sync::Arc,
+    time::Duration,
+};
+
+use attache::{
+    clock::Clock,
+    pb::v1::{self, redact_request::What, trim_log_request::Keep},
+    serve::Parts,
+    store::{self, FILE, Options, StoreError, snapshot, trim, verify},
+};
+use common::{
+    FakeClock, TestServer, agreement_report, config_at, date,
+    scribe::{Scribe, ruling},
+    side, source, visit_report_of,
+};
+use rusqlite::Connection;
+use tokio_util::sync::CancellationToken;
+
+/// Acts of a random filer, before a position and after it; at six hours each a month.
+const ACTS: usize = 60;
+const STEP: Duration = Duration::from_secs(6 * 3600);
+
+/// A visit to come, so that the clock will look at it.
+fn visit(id: &str, source_id: &str) -> v1::Report {
+    let title = v1::Title { text: "Visit of the delegation".into(), language: Some("en".into()), ..Default::default() };
+    let visit = v1::Visit {
+        titles: vec![title],
+        hosts: vec![side("AZ")],
+        guests: vec![side("KZ")],
+        start: Some(date("2023-12-01")),
+        end: Some(date("2023-12-02")),
+        ..Default::default()
+    };
+    visit_report_of(id, source_id, visit)
+}
+
+async fn merge(server: &TestServer, loser: &str, survivor: &str) {
+    let request = v1::MergeRecordsRequest {
+        loser: loser.to_owned(),
+        survivor: survivor.to_owned(),
+        source: Some(v1::Source { kind: v1::SourceKind::Editor.into(), ..source("merger") }),
+        ..Default::default()
+    };
+    server.filing().merge_records(request).await.expect("they are merged");
+}
+
+/// Merges, lifts that, merges again, retracts, and erases.
+async fn rule(server: &TestServer, id: &str) {
+    let signed = |part: &str| agreement_report(&format!("{id}-{part}"), "gazette", ["AZ", "KZ"], "2023-01-05");
+    let (kept, out) = (visit(&format!("{id}-kept"), "leak"), visit(&format!("{id}-out"), "leak"));
+    let reports = vec![signed("a"), signed("b"), kept, out];
+    let request = v1::FileReportsRequest { reports, request_id: Some(id.to_owned()), ..Default::default() };
+    server.filing().file_reports(request).await.expect("it is taken");
+    server.file(vec![visit(&format!("{id}-kept"), "ministry")]).await;
+    let (loser, survivor) = (format!("agreements/{id}-a"), format!("agreements/{id}-b"));
+    merge(server, &loser, &survivor).await;
+    let request = v1::UnmergeRecordsRequest { loser: loser.clone(), ..Default::default() };
+    server.filing().unmerge_records(request).await.expect("it is lifted");
+    merge(server, &loser, &survivor).await;
+    server.filing().retract_record(ruling(&format!("visits/{id}-out"))).await.expect("it is retracted");
+    let what = Some(What::Report(format!("visits/{id}-kept/reports/leak")));
+    let request = v1::RedactRequest { what, reason: "ordered by a court".into(), dry_run: false };
+    server.log().redact(request).await.expect("it is erased");
+}
+
+async fn act(server: &TestServer, clock: &FakeClock, scribe: &mut Scribe) {
+    for _ in 0..ACTS {
+        scribe.act(&mut server.filing()).await;
+        clock.advance(STEP);
+    }
+}
+
+async fn serve(folder: &Path) -> (TestServer, Arc<FakeClock>) {
+    let clock = Arc::new(FakeClock::on("2023-06-01"));
+    let parts = Parts { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Parts::default() };
+    (TestServer::with(config_at(folder), parts).await, clock)
+}
+
+/// A store in which everything happened that can, trimmed in the middle of it or not.
+async fn lived(is_trimmed: bool) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, clock) = serve(folder.path()).await;
+    let mut scribe = Scribe::moving("moving");
+    rule(&server, "early").await;
+    act(&server, &clock, &mut scribe).await;
+    let middle = server.file(vec![visit("middle", "ministry")]).await.token;
+    act(&server, &clock, &mut scribe).await;
+    rule(&server, "late").await;
+    if is_trimmed {
+        let request = v1::TrimLogRequest { keep: Some(Keep::AfterToken(middle)), dry_run: false };
+        server.log().trim_log(request).await.expect("it is trimmed");
+    }
+    server.stop().await;
+    folder
+}
+
+/// A copy to be damaged.
+fn copy(folder: &Path) -> tempfile::TempDir {
+    let into = tempfile::tempdir().expect("a folder");
+    snapshot::copy(folder, into.path(), &CancellationToken::new()).expect("it is copied");
+    into
+}
+
+/// Changes some rows, behind the store's back.
+fn change(folder: &Path, sql: &str) {
+    let file = Connection::open(folder.join(FILE)).expect("the file");
+    assert!(file.execute(sql, []).expect("it is changed") > 0, "{sql} changes nothing");
+}
+
+fn sound(folder: &Path) -> verify::Verified {
+    let verified = verify::all(folder, |_| {}).unwrap_or_else(|error| panic!("{error}"));
+    assert!(!folder.join("verify").exists(), "nothing is left beside it");
+    verified
+}
+
+/// What is wrong with the store in a folder.
+fn fault(folder: &Path, why: &str) -> String {
+    match verify::all(folder, |_| {}) {
+        Err(StoreError::Damaged(found)) => found,
+        other => panic!("{why}: {other:?}"),
+    }
+}
+
+/// What is done to a store, and the row that is named.
+const DAMAGES: &[(&str, &str, &str)] = &[
+    (
+        "UPDATE versions SET body = CAST(body || x'00' AS BLOB)
+         WHERE id = (SELECT max(id) FROM versions WHERE body IS NOT NULL)",
+        "versions: ",
+        "has another body",
+    ),
+    ("UPDATE versions SET facets = x'' WHERE id = (SELECT max(id) FROM versions)", "versions: ", "another facets"),
+    (
+        "DELETE FROM version_terms WHERE (term, version) = (SELECT term, version FROM version_terms LIMIT 1)",
+        "terms: ",
+        "is missing",
+    ),
+    ("DELETE FROM deadlines WHERE record = (SELECT min(record) FROM deadlines)", "deadlines: ", "is missing"),
+    ("UPDATE deadlines SET due = due + 1", "deadlines: ", "and more"),
+    (
+        "INSERT INTO deadlines (record, due, name)
+         SELECT id, 20000, name FROM records WHERE id NOT IN (SELECT record FROM deadlines) LIMIT 1",
+        "deadlines: ",
+        "is not of the log",
+    ),
+    ("UPDATE reports SET body = x'00' WHERE id = (SELECT max(id) FROM reports)", "reports: ", "has another body"),
+    ("DELETE FROM reports WHERE id = (SELECT max(id) FROM reports)", "reports: ", "is missing"),
+    ("DELETE FROM sources WHERE name = 'sources/merger'", "sources: sources/merger ", "is missing"),
+    ("DELETE FROM rulings WHERE id = (SELECT max(id) FROM rulings)", "rulings: ", "is missing"),
+    (
+        "UPDATE merges SET survivor = 'agreements/other' WHERE id = (SELECT max(id) FROM merges)",
+        "merges: agreements/late-a ",
+        "has another survivor",
+    ),
+    ("DELETE FROM milestones WHERE record = (SELECT max(record) FROM milestones)", "milestones: ", "is missing"),
+    ("DELETE FROM requests WHERE request_id = 'late'", "requests: ", "is missing"),
+    (
+        "DELETE FROM search WHERE rowid = (SELECT max(id) FROM versions WHERE body IS NOT NULL)",
+        "words: ",
+        "is missing",
+    ),
+    (
+        "REPLACE INTO search (rowid, names, stated, summaries)
+         SELECT max(id), 'xxx', 'xxx', 'xxx' FROM versions WHERE body IS NOT NULL",
+        "index of words: xxx in names ",
+        "is not of the log",
+    ),
+    ("DELETE FROM search_trigrams", "trigrams: ", "is missing"),
+    ("DELETE FROM pairs", "pairs: ", "is missing"),
+    ("UPDATE entries SET events_so_far = 0 WHERE revision = 2", "entries: revision 2 ", "another events_so_far"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_lived_is_sound_and_each_row_that_is_not_what_its_log_makes_of_it_is_named() {
+    let folder = lived(false).await;
+    let verified = sound(folder.path());
+    assert!(verified.redacted > 0 && verified.head.floor == 0, "{verified:?}");
+    let mut reached = 0;
+    verify::all(folder.path(), |revision| reached = revision).expect("it is sound");
+    assert_eq!(reached, verified.head.revision, "it tells how far it came");
+    for (sql, table, what) in DAMAGES {
+        let damaged = copy(folder.path());
+        change(damaged.path(), sql);
+        verify::folder(damaged.path()).expect("its log is whole");
+        let found = fault(damaged.path(), sql);
+        assert!(found.lines().any(|line| line.starts_with(table) && line.contains(what)), "{sql}: {found}");
+        let named = found.lines().filter(|line| line.starts_with(table)).count();
+        assert!(named <= 4 + 4, "of many rows the first are named: {found}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_that_lacks_what_its_table_has_is_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, _) = serve(folder.path()).await;
+    server.file(vec![visit("a", "ministry")]).await;
+    server.stop().await;
+    // An index of no row, which from then on says that it is one of all.
+    let hollow = "CREATE INDEX hollow ON entries (events) WHERE events < 0;
+                  PRAGMA writable_schema = ON;
+                  UPDATE sqlite_schema SET sql = 'CREATE INDEX hollow ON entries (events)' WHERE name = 'hollow'";
+    let words = "DELETE FROM search_data WHERE id > 10";
+    for (sql, index) in [(hollow, "hollow"), (words, "search")] {
+        let damaged = copy(folder.path());
+        Connection::open(damaged.path().join(FILE)).expect("the file").execute_batch(sql).expect("it is damaged");
+        let found = fault(damaged.path(), sql);
+        assert!(found.contains("SQLite finds") && found.contains(index), "{found}");
+    }
+    sound(folder.path());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trimmed_store_is_sound_before_and_after_its_rows_go_and_what_its_log_still_makes_is_compared() {
+    let folder = lived(true).await;
+    let before = sound(folder.path());
+    assert!(before.head.floor > 0, "{before:?}");
+    {
+        let (_store, write) = store::open(folder.path(), &Options::default()).expect("the store opens");
+        while trim::sweep(&write.connection, before.head.floor, 16).expect("it sweeps") {}
+    }
+    let after = sound(folder.path());
+    assert!(after.entries < before.entries, "what is older is gone");
+    let above = |damage: &&(&str, &str, &str)| ["versions: ", "reports: ", "rulings: ", "merges: "].contains(&damage.1);
+    for (sql, table, what) in DAMAGES.iter().filter(above) {
+        let damaged = copy(folder.path());
+        change(damaged.path(), sql);
+        let found = fault(damaged.path(), sql);
+        assert!(found.lines().any(|line| line.starts_with(table) && line.contains(what)), "{sql}: {found}");
+    }
+}
+
+async fn attache(arguments: &[&str]) -> Output {
+    let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
+    let run = move || Command::new(env!("CARGO_BIN_EXE_attache")).args(arguments).output();
+    tokio::task::spawn_blocking(run).await.expect("it runs").expect("it runs")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_ends_with_4_and_names_the_row_and_quick_says_that_it_did_not_look() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, _) = serve(folder.path()).await;
+    server.file(vec![visit("a", "ministry")]).await;
+    let place = folder.path().to_str().expect("a path");
+    let said = |output: &Output| String::from_utf8_lossy(&[&*output.stdout, &*output.stderr].concat()).into_owned();
+    let beside = attache(&["verify", "--data-dir", place]).await;
+    assert!(beside.status.success() && said(&beside).contains("are as the log makes them"), "{beside:?}");
+    server.stop().await;
+    change(folder.path(), "UPDATE reports SET body = x'00'");
+    let damaged = attache(&["verify", "--data-dir", place]).await;
+    assert_eq!(damaged.status.code(), Some(4), "{damaged:?}");
+    let named = "reports: visits/a/reports/ministry of revision 1 has another body";
+    assert!(said(&damaged).contains(named), "{damaged:?}");
+    let quick = attache(&["verify", "--quick", "--data-dir", place]).await;
+    assert!(quick.status.success() && said(&quick).contains("were not compared"), "{quick:?}");
+}
