@@ -432,9 +432,8 @@ async fn watches_are_counted_by_what_they_do_and_no_more_once_they_have_ended() 
 async fn a_watch_finds_what_it_wants_in_the_ring_or_reads_the_log_for_it() {
     for (feed, expected) in [(feed::Settings::default(), [1.0, 0.0]), (without_ring(), [0.0, 1.0])] {
         let server = watched(feed).await;
-        let ring = async || {
-            [server.number("attache_ring_hits_total").await, server.number("attache_ring_misses_total").await]
-        };
+        let ring =
+            async || [server.number("attache_ring_hits_total").await, server.number("attache_ring_misses_total").await];
         for day in 1..=3 {
             server.file(vec![visit_report("v", "s", "KZ", "AZ", &format!("2023-05-0{day}"))]).await;
         }

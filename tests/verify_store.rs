@@ -161,11 +161,7 @@ const DAMAGES: &[(&str, &str, &str)] = &[
     ),
     ("DELETE FROM milestones WHERE record = (SELECT max(record) FROM milestones)", "milestones: ", "is missing"),
     ("DELETE FROM requests WHERE request_id = 'late'", "requests: ", "is missing"),
-    (
-        "DELETE FROM search WHERE rowid = (SELECT max(id) FROM versions WHERE body IS NOT NULL)",
-        "words: ",
-        "is missing",
-    ),
+    ("DELETE FROM search WHERE rowid = (SELECT max(id) FROM versions WHERE body IS NOT NULL)", "words: ", "is missing"),
     (
         "REPLACE INTO search (rowid, names, stated, summaries)
          SELECT max(id), 'xxx', 'xxx', 'xxx' FROM versions WHERE body IS NOT NULL",
