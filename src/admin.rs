@@ -101,6 +101,7 @@ impl Admin {
         };
         let large = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let sized = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
+        let cached = self.app.store.cached();
         for (level, now) in [
             (&levels.revision, large(head.revision)),
             (&levels.floor, large(head.floor)),
@@ -111,6 +112,9 @@ impl Admin {
             (&levels.watches, sized(self.app.hub.subscribers())),
             (&levels.ring_revisions, sized(revisions)),
             (&levels.ring_bytes, sized(bytes)),
+            (&levels.records_bytes, large(cached.records)),
+            (&levels.term_sets_bytes, large(cached.term_sets)),
+            (&levels.sounds_bytes, large(cached.sounds)),
             (&levels.store_bytes, large(store)),
             (&levels.wal_bytes, large(wal)),
         ] {

@@ -284,6 +284,12 @@ pub struct Levels {
     pub ring_revisions: Level,
     /// See `ring_revisions`.
     pub ring_bytes: Level,
+    /// Bytes of the records in memory.
+    pub records_bytes: Level,
+    /// Bytes of the sets of versions by term in memory.
+    pub term_sets_bytes: Level,
+    /// Bytes of the sounds of words in memory.
+    pub sounds_bytes: Level,
     /// Bytes of the store's file, and of its write-ahead log.
     pub store_bytes: Level,
     /// See `store_bytes`.
@@ -485,6 +491,9 @@ impl Levels {
         level("watches", "Watches that are open", &levels.watches);
         level("ring_revisions", "Revisions in the feed's ring", &levels.ring_revisions);
         level("ring_bytes", "Bytes of the feed's ring", &levels.ring_bytes);
+        level("records_bytes", "Bytes of the records in memory that are asked for often", &levels.records_bytes);
+        level("term_sets_bytes", "Bytes of the sets in memory of versions by term", &levels.term_sets_bytes);
+        level("sounds_bytes", "Bytes of the sounds of words in memory", &levels.sounds_bytes);
         level("store_bytes", "Bytes of the store's file", &levels.store_bytes);
         level("wal_bytes", "Bytes of the store's write-ahead log", &levels.wal_bytes);
         let help = "Bytes of the store's pages that are in use; its file has free ones too, which are taken first";

@@ -167,6 +167,30 @@ async fn what_is_counted_is_what_happened() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn what_caches_hold_is_told() {
+    let server = on(Embedded).await;
+    let visit = v1::Visit { summary: Some("negotiations about grain".into()), ..Default::default() };
+    server.file(vec![visit_report_of("v", "s", visit), visit_report("w", "s", "KZ", "AZ", "2023-05-01")]).await;
+    let caches = ["attache_records_bytes", "attache_term_sets_bytes", "attache_sounds_bytes"];
+    let told = async || {
+        let mut told = [0.0; 3];
+        for (bytes, cache) in told.iter_mut().zip(caches) {
+            *bytes = server.number(cache).await;
+        }
+        told
+    };
+    assert_eq!(told().await, [0.0; 3], "nothing was asked for yet");
+    let asked = v1::GetVisitRequest { name: "visits/v".into(), ..Default::default() };
+    server.registry().get_visit(asked).await.unwrap();
+    let filters = guests(&["KZ"]);
+    server.registry().list_visits(v1::ListVisitsRequest { filters, ..Default::default() }).await.unwrap();
+    let query = v1::SearchRecordsRequest { query: "negotiasions".into(), ..Default::default() };
+    server.registry().search_records(query).await.unwrap();
+    assert!(told().await.iter().all(|bytes| *bytes > 0.0), "{:?}", told().await);
+    server.stop().await;
+}
+
 /// How many groups were committed, and how many batches the journal has acknowledged, after three filings.
 async fn timed(journal: impl Journal) -> [f64; 2] {
     let server = on(journal).await;

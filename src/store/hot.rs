@@ -73,6 +73,11 @@ impl Hot {
         found.map(|entry| entry.record)
     }
 
+    /// What the records in it take, about.
+    pub fn bytes(&self) -> u64 {
+        self.records.weight()
+    }
+
     /// Keeps a record that was read as of a revision.
     pub fn keep(&self, name: &str, revision: u64, record: Bytes) {
         self.records.insert(name.into(), Entry { read_at: revision, record });

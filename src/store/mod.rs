@@ -38,7 +38,7 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, ffi};
 use tokio::sync::watch;
 
-pub use self::{copy_back::Copier, head::Head, home::Home, schema::OPEN};
+pub use self::{copy_back::Copier, head::Head, home::Home, schema::OPEN, usage::Cached};
 use self::{copy_back::CopyBack, hot::Hot};
 use crate::{
     domain::{

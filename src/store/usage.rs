@@ -3,10 +3,28 @@
 
 use rusqlite::{Connection, Result};
 
-use super::{Store, from_sqlite};
+use super::{Store, from_sqlite, search};
 use crate::domain::error::Error;
 
+/// What is in memory to answer sooner, in bytes, by the weights that its budgets are kept by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cached {
+    /// Records that are asked for often.
+    pub records: u64,
+    /// Sets of versions by term.
+    pub term_sets: u64,
+    /// Sounds of all words.
+    pub sounds: u64,
+}
+
 impl Store {
+    /// What is in memory to answer sooner.
+    #[must_use]
+    pub fn cached(&self) -> Cached {
+        let search::Aids { sets, vocabulary } = &*self.aids;
+        Cached { records: self.hot.bytes(), term_sets: sets.bytes(), sounds: vocabulary.bytes() }
+    }
+
     /// The bytes of the pages that are in use, as of the newest commit. Blocks: call it off the async threads.
     ///
     /// # Errors

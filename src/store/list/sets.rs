@@ -56,6 +56,11 @@ impl Default for TermSets {
 }
 
 impl TermSets {
+    /// What the sets take, about.
+    pub(in crate::store) fn bytes(&self) -> u64 {
+        self.0.weight()
+    }
+
     /// The versions up to `newest` among which everything is that the filters select; `None` if no term narrows it.
     pub(in crate::store) fn narrow(
         &self,

@@ -94,6 +94,11 @@ impl Vocabulary {
         Self { sounds: RwLock::default(), budget }
     }
 
+    /// What the sounds take.
+    pub(in crate::store) fn bytes(&self) -> u64 {
+        self.sounds.read().unwrap_or_else(PoisonError::into_inner).bytes() as u64
+    }
+
     /// The sounds up to the one numbered `last` that are a term's but for typing errors, in no order.
     ///
     /// # Errors
