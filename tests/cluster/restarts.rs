@@ -42,6 +42,8 @@ use crate::{
 
 /// Longer than replicas let pass between two snapshots.
 const DUE: Duration = Duration::from_secs(3601);
+/// How long a snapshot may take before it is asked for again.
+const TRIED_AGAIN: Duration = Duration::from_secs(8);
 
 /// Replicas by name, each in a folder of its own, with one clock.
 struct Replicas {
@@ -82,11 +84,19 @@ impl Replicas {
         tokio::task::block_in_place(|| snapshots.0.trim(position)).expect("it is trimmed");
     }
 
-    /// Has a replica that runs put another snapshot beside the stream.
+    /// Has a replica that runs put another snapshot beside the stream. One that could not be put, because servers that share
+    /// a machine with much else did not answer in time, is tried again when the clock has moved on.
     async fn put_one_more(&self, snapshots: &Snapshots) {
         let there = snapshots.revisions().len();
-        self.clock.advance(DUE);
-        snapshots.until_there_are(there + 1).await;
+        patiently("one more snapshot", async {
+            loop {
+                self.clock.advance(DUE);
+                if tokio::time::timeout(TRIED_AGAIN, snapshots.until_there_are(there + 1)).await.is_ok() {
+                    return;
+                }
+            }
+        })
+        .await;
     }
 
     /// A replica that was left behind ends by itself, now that there is a snapshot.
