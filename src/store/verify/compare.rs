@@ -12,7 +12,14 @@ const NAMED: usize = 3;
 const STORE: &str = "main";
 const MADE: &str = "again";
 
-/// What is compared of a table, in SQL. `{x}` is the store that is walked, `{y}` that in which each row is looked up.
+/// A row by the name that it has and the revision that it begins with.
+const NAME_AND_REVISION: &str = "x.name || ' of revision ' || x.from_revision";
+/// The version `v` in the other store that is the version `x` in this one.
+const ITS_VERSION: &str = "JOIN {x}.records r ON r.id = x.record JOIN {y}.records s ON s.name = r.name
+               JOIN {y}.versions v ON v.record = s.id AND v.from_revision = x.from_revision";
+
+/// What is compared of a table, in SQL. `{x}` is the store that is walked, `{y}` that in which each row is looked up,
+/// `{its version}` joins what [`ITS_VERSION`] says.
 struct Rows {
     /// What they are called.
     of: &'static str,
@@ -54,7 +61,7 @@ const ALL: &[Rows] = &[
     },
     Rows {
         of: "versions",
-        label: "x.name || ' of revision ' || x.from_revision",
+        label: NAME_AND_REVISION,
         from: "{x}.versions x JOIN {x}.records r ON r.id = x.record
                LEFT JOIN {y}.records s ON s.name = r.name
                LEFT JOIN {y}.versions y ON y.record = s.id AND y.from_revision = x.from_revision",
@@ -72,9 +79,7 @@ const ALL: &[Rows] = &[
         of: "terms",
         label: "x.name || ' of revision ' || x.from_revision || ', ' || n.value",
         from: "{x}.version_terms t JOIN {x}.terms n ON n.id = t.term
-               JOIN {x}.versions x ON x.id = t.version JOIN {x}.records r ON r.id = x.record
-               JOIN {y}.records s ON s.name = r.name
-               JOIN {y}.versions v ON v.record = s.id AND v.from_revision = x.from_revision
+               JOIN {x}.versions x ON x.id = t.version {its version}
                LEFT JOIN {y}.terms m ON m.tag = n.tag AND m.value = n.value
                LEFT JOIN {y}.version_terms y ON y.term = m.id AND y.version = v.id",
         only: "TRUE",
@@ -87,10 +92,8 @@ const ALL: &[Rows] = &[
     },
     Rows {
         of: "words",
-        label: "x.name || ' of revision ' || x.from_revision",
-        from: "{x}.search_docsize d JOIN {x}.versions x ON x.id = d.id JOIN {x}.records r ON r.id = x.record
-               JOIN {y}.records s ON s.name = r.name
-               JOIN {y}.versions v ON v.record = s.id AND v.from_revision = x.from_revision
+        label: NAME_AND_REVISION,
+        from: "{x}.search_docsize d JOIN {x}.versions x ON x.id = d.id {its version}
                LEFT JOIN {y}.search_docsize y ON y.id = v.id",
         only: "TRUE",
         found: "y.id",
@@ -134,9 +137,7 @@ const ALL: &[Rows] = &[
     Rows {
         of: "pairs",
         label: "x.name || ' of revision ' || x.from_revision || ', ' || p.host || ' and ' || p.guest",
-        from: "{x}.pairs p JOIN {x}.versions x ON x.id = p.version JOIN {x}.records r ON r.id = x.record
-               JOIN {y}.records s ON s.name = r.name
-               JOIN {y}.versions v ON v.record = s.id AND v.from_revision = x.from_revision
+        from: "{x}.pairs p JOIN {x}.versions x ON x.id = p.version {its version}
                LEFT JOIN {y}.pairs y ON y.host = p.host AND y.guest = p.guest AND y.latest = p.latest
                                         AND y.version = v.id",
         // Versions that had ended before there were pairs have none.
@@ -148,7 +149,7 @@ const ALL: &[Rows] = &[
     },
     Rows {
         of: "reports",
-        label: "x.name || ' of revision ' || x.from_revision",
+        label: NAME_AND_REVISION,
         from: "{x}.reports x JOIN {x}.records r ON r.id = x.record
                LEFT JOIN {y}.records s ON s.name = r.name
                LEFT JOIN {y}.reports y ON y.record = s.id AND y.from_revision = x.from_revision AND y.name = x.name
@@ -162,7 +163,7 @@ const ALL: &[Rows] = &[
     },
     Rows {
         of: "sources",
-        label: "x.name || ' of revision ' || x.from_revision",
+        label: NAME_AND_REVISION,
         from: "{x}.sources x LEFT JOIN {y}.sources y ON y.name = x.name AND y.from_revision = x.from_revision",
         only: "TRUE",
         found: "y.id",
@@ -329,6 +330,6 @@ impl Rows {
              WHERE ({only}) AND ({found} IS NULL{any}) LIMIT {}",
             NAMED + 1
         );
-        sql.replace("{open}", &OPEN.to_string())
+        sql.replace("{its version}", ITS_VERSION).replace("{open}", &OPEN.to_string())
     }
 }
