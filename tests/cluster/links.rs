@@ -1,4 +1,5 @@
-//! The links between one replica and the servers: proxies that can be cut, frozen and deafened, and mended again.
+//! The links between one replica and the servers: proxies that can be cut, frozen, deafened and roughened, and mended
+//! again.
 //!
 //! Servers that tell clients of each other (`connect_urls`) would lead a replica around them; those of these tests do
 //! not.
@@ -6,6 +7,7 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,6 +16,7 @@ use std::{
 };
 
 use attache::{journal::jetstream::Settings, pb::v1};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -35,11 +38,16 @@ use crate::{
     },
     filers::{Filers, insist, standing},
     nats::{Cluster, Sync},
-    on, replica, stop, timed, until_health,
+    on, replica, seed, stop, timed, until_health,
 };
 
 /// What a link takes from one side before the other has it, in bytes; what is more waits in the system's buffers.
 const BUFFER_BYTES: usize = 16 * 1024;
+/// How late a rough link carries a chunk, in milliseconds. What is said meanwhile goes with the next one.
+const LATE_MS: Range<u64> = 1..80;
+/// Chunks that a rough link carries one way before it breaks the connection. (Their number is drawn, not a chance for
+/// each: so it is open when it breaks, and sure that it does.)
+const LIFE: Range<usize> = 1..80;
 /// Within what time a replica says that it hears nothing from the journal.
 const NOTICED: Duration = Duration::from_secs(20);
 
@@ -55,8 +63,18 @@ pub struct Links {
 
 struct Link {
     state: watch::Sender<State>,
+    tally: Arc<Tally>,
+}
+
+/// What a link counts.
+#[derive(Default)]
+struct Tally {
     /// Connections that it carries.
-    carried: Arc<AtomicUsize>,
+    carried: AtomicUsize,
+    /// Chunks that were late because it was rough.
+    late: AtomicUsize,
+    /// Connections that broke because it was rough.
+    broken: AtomicUsize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,14 +83,36 @@ enum State {
     Cut,
     Frozen,
     Deaf,
+    Rough,
+}
+
+impl State {
+    /// Whether what a server says is heard, sooner or later.
+    fn is_heard(self) -> bool {
+        matches!(self, Self::Open | Self::Rough)
+    }
+}
+
+/// How a connection ended that was carried.
+enum Ended {
+    InOrder,
+    /// In the midst of what it carried.
+    Broken,
 }
 
 impl Links {
     /// Open links to the servers of a cluster.
     pub fn to(cluster: &Cluster) -> Self {
+        Self::seeded(cluster, 0)
+    }
+
+    /// The same. What becomes of one connection after another while they are rough follows from the seed; when there is
+    /// another does not.
+    pub fn seeded(cluster: &Cluster, seed: u64) -> Self {
         let settings = cluster.settings();
-        let mut listening = JoinSet::new();
-        let (links, servers) = settings.servers.iter().map(|server| Link::to(server, &mut listening)).unzip();
+        let (mut listening, mut rng) = (JoinSet::new(), StdRng::seed_from_u64(seed));
+        let link = |server: &String| Link::to(server, StdRng::from_rng(&mut rng), &mut listening);
+        let (links, servers) = settings.servers.iter().map(link).unzip();
         Self { settings: Settings { servers, ..settings }, links, _listening: listening }
     }
 
@@ -98,6 +138,23 @@ impl Links {
         self.links[server].state.send_replace(State::Deaf);
     }
 
+    /// Lets everything through in order but late, each chunk by another while, and breaks each connection sooner or
+    /// later in the midst of a chunk. That is what TCP makes of packets that are late or lost: it sends them again and
+    /// sorts them, or it gives up.
+    pub fn roughen(&self, server: usize) {
+        self.links[server].state.send_replace(State::Rough);
+    }
+
+    /// Chunks that were late so far because links were rough.
+    pub fn late(&self) -> usize {
+        self.links.iter().map(|link| link.tally.late.load(Ordering::SeqCst)).sum()
+    }
+
+    /// Connections that broke so far because links were rough.
+    pub fn broken(&self) -> usize {
+        self.links.iter().map(|link| link.tally.broken.load(Ordering::SeqCst)).sum()
+    }
+
     /// Lets everything through again.
     pub fn mend(&self, server: usize) {
         self.links[server].state.send_replace(State::Open);
@@ -112,7 +169,7 @@ impl Links {
     async fn in_use(&self) -> usize {
         patiently("a link that is in use", async {
             loop {
-                let carries = |server: &usize| self.links[*server].carried.load(Ordering::SeqCst) > 0;
+                let carries = |server: &usize| self.links[*server].tally.carried.load(Ordering::SeqCst) > 0;
                 let used: Vec<usize> = (0..self.links.len()).filter(carries).collect();
                 if let [used] = used[..] {
                     return used;
@@ -122,71 +179,131 @@ impl Links {
         })
         .await
     }
+
+    /// Waits until they broke so many connections.
+    async fn until_broken(&self, count: usize) {
+        patiently("the end of a connection over rough links", async {
+            while self.broken() < count {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
 }
 
 impl Link {
     /// An open link to a server, and the address of its near end.
-    fn to(server: &str, listening: &mut JoinSet<()>) -> (Self, String) {
+    fn to(server: &str, rng: StdRng, listening: &mut JoinSet<()>) -> (Self, String) {
         let server = server.strip_prefix("nats://").and_then(|address| address.parse().ok()).expect("an address");
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         listener.set_nonblocking(true).expect("it can wait elsewhere");
         let listener = TcpListener::from_std(listener).expect("the runtime waits for it");
         let address = listener.local_addr().expect("it is bound");
-        let (state, carried) = (watch::Sender::new(State::Open), Arc::<AtomicUsize>::default());
-        listening.spawn(listen(listener, server, state.subscribe(), Arc::clone(&carried)));
-        (Self { state, carried }, format!("nats://{address}"))
+        let (state, tally) = (watch::Sender::new(State::Open), Arc::<Tally>::default());
+        listening.spawn(listen(listener, server, state.subscribe(), rng, Arc::clone(&tally)));
+        (Self { state, tally }, format!("nats://{address}"))
     }
 }
 
 /// A connection that is counted as long as it is carried.
-struct Carried(Arc<AtomicUsize>);
+struct Carried(Arc<Tally>);
 
 impl Carried {
-    fn by(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(count))
+    fn by(tally: &Arc<Tally>) -> Self {
+        tally.carried.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(tally))
     }
 }
 
 impl Drop for Carried {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.0.carried.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-async fn listen(listener: TcpListener, server: SocketAddr, state: watch::Receiver<State>, count: Arc<AtomicUsize>) {
+/// What becomes of one way of a connection while its link is rough.
+struct Fate {
+    rng: StdRng,
+    /// Chunks that arrive whole before the next is torn.
+    whole: usize,
+    tally: Arc<Tally>,
+}
+
+impl Fate {
+    /// Has a generator of its own, so that it does not depend on what others carry meanwhile.
+    fn drawn(rng: &mut StdRng, tally: &Arc<Tally>) -> Self {
+        let mut rng = StdRng::from_rng(rng);
+        let whole = rng.random_range(LIFE);
+        Self { rng, whole, tally: Arc::clone(tally) }
+    }
+
+    /// Keeps a chunk of so many bytes back for a while: how many of them arrive if it is torn.
+    async fn keep_back(&mut self, bytes: usize) -> Option<usize> {
+        // Nothing is waited for: to be late is the fault itself.
+        tokio::time::sleep(Duration::from_millis(self.rng.random_range(LATE_MS))).await;
+        self.tally.late.fetch_add(1, Ordering::SeqCst);
+        let is_torn = self.whole == 0;
+        self.whole = self.whole.saturating_sub(1);
+        is_torn.then(|| self.rng.random_range(0..bytes))
+    }
+
+    fn fulfilled(&self) -> Ended {
+        self.tally.broken.fetch_add(1, Ordering::SeqCst);
+        Ended::Broken
+    }
+}
+
+async fn listen(
+    listener: TcpListener,
+    server: SocketAddr,
+    state: watch::Receiver<State>,
+    mut rng: StdRng,
+    tally: Arc<Tally>,
+) {
     // Whatever is carried ends with this task.
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let (replica, _) = accepted.expect("it accepts");
-                connections.spawn(carry(replica, server, state.clone(), Carried::by(&count)));
+                let fates = [Fate::drawn(&mut rng, &tally), Fate::drawn(&mut rng, &tally)];
+                connections.spawn(carry(replica, server, state.clone(), fates, Carried::by(&tally)));
             }
             Some(ended) = connections.join_next() => ended.expect("a link does not panic"),
         }
     }
 }
 
-/// Carries one connection until either side ends it, or the link is cut.
-async fn carry(mut replica: TcpStream, server: SocketAddr, state: watch::Receiver<State>, _carried: Carried) {
+/// Carries one connection until either side ends it, or it breaks, or the link is cut.
+async fn carry(
+    mut replica: TcpStream,
+    server: SocketAddr,
+    state: watch::Receiver<State>,
+    fates: [Fate; 2],
+    _carried: Carried,
+) {
     let mut seen = state.clone();
-    let is_cut = tokio::select! {
+    let is_reset = tokio::select! {
         biased;
         _ = until(&mut seen, |state| state == State::Cut) => true,
-        _ = both_ways(&mut replica, server, state) => false,
+        ended = both_ways(&mut replica, server, state, fates) => matches!(ended, Ok(Ended::Broken)),
     };
-    if is_cut {
+    if is_reset {
         // A reset instead of an end in good order; if the replica went first, there is nobody to be told.
         let _ = replica.set_zero_linger();
     }
 }
 
-async fn both_ways(replica: &mut TcpStream, server: SocketAddr, mut state: watch::Receiver<State>) -> io::Result<()> {
+async fn both_ways(
+    replica: &mut TcpStream,
+    server: SocketAddr,
+    mut state: watch::Receiver<State>,
+    [there, back]: [Fate; 2],
+) -> io::Result<Ended> {
     let connected = TcpStream::connect(server).await;
     if connected.is_err() {
         // That nobody is there is not heard through a link that lets nothing back.
-        until(&mut state, |state| state == State::Open).await;
+        until(&mut state, State::is_heard).await;
     }
     let mut server = connected?;
     replica.set_nodelay(true)?;
@@ -194,29 +311,39 @@ async fn both_ways(replica: &mut TcpStream, server: SocketAddr, mut state: watch
     let (from_replica, to_replica) = replica.split();
     let (from_server, to_server) = server.split();
     tokio::select! {
-        ended = one_way(from_replica, to_server, state.clone(), |_| false) => ended,
-        ended = one_way(from_server, to_replica, state, |state| state == State::Deaf) => ended,
+        ended = one_way(from_replica, to_server, state.clone(), |_| false, there) => ended,
+        ended = one_way(from_server, to_replica, state, |state| state == State::Deaf, back) => ended,
     }
 }
 
-/// Passes on what one side says, until it ends, or something that it says is lost.
+/// Passes on what one side says, in order, until it ends, or something that it says is lost.
 async fn one_way(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     mut state: watch::Receiver<State>,
     loses: fn(State) -> bool,
-) -> io::Result<()> {
+    mut fate: Fate,
+) -> io::Result<Ended> {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let said = from.read(&mut buffer).await;
+        let is_rough = *state.borrow() == State::Rough;
+        let torn = match said {
+            Ok(bytes @ 1..) if is_rough => fate.keep_back(bytes).await,
+            _ => None,
+        };
         if loses(until(&mut state, |state| state != State::Frozen).await) {
             // No later byte may arrive without it. That it is over is not heard before the link is mended either.
-            until(&mut state, |state| state == State::Open).await;
-            return Ok(());
+            until(&mut state, State::is_heard).await;
+            return Ok(Ended::InOrder);
         }
-        match said? {
-            0 => return Ok(()),
-            bytes => to.write_all(&buffer[..bytes]).await?,
+        match (said?, torn) {
+            (0, _) => return Ok(Ended::InOrder),
+            (bytes, None) => to.write_all(&buffer[..bytes]).await?,
+            (_, Some(bytes)) => {
+                to.write_all(&buffer[..bytes]).await?;
+                return Ok(fate.fulfilled());
+            }
         }
     }
 }
@@ -320,6 +447,47 @@ async fn filings_under_way_when_links_fail_stand_once_however_they_fail() {
     }
     let acknowledged = filers.stop().await;
     assert_eq!(standing(&agree(&servers).await), with(acknowledged, &["before", "cut", "frozen", "deaf"]));
+    stop(servers).await;
+}
+
+/// What is late and what breaks follows from `ATTACHE_SEED`, which a test that fails has printed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_links_that_are_late_and_break_filings_stand_once_in_one_order_and_a_watch_is_told_each_once() {
+    /// Connections that each replica loses at least.
+    const BREAKS: usize = 2;
+    let seed = seed();
+    println!("ATTACHE_SEED={seed}");
+    let cluster = Cluster::start(Sync::Always);
+    let links = [0, 1, 2].map(|number| Links::seeded(&cluster, seed + number));
+    let servers = [over(&links[0]).await.0, over(&links[1]).await.0, over(&links[2]).await.0];
+    let mut open = servers[2].watch(lively(from_oldest())).await;
+    let mut heard = open.up_to(is_caught_up).await;
+
+    links.iter().for_each(|links| links.all(Links::roughen));
+    let filers = Filers::start(&servers, 6);
+    filers.more(20).await;
+    // It goes on while they are rough: what one replica takes, another tells.
+    let filed = patiently("a filing over rough links", insist(&servers[0], request("rough"))).await;
+    heard.extend(open.up_to_revision(filed.revision).await);
+    for links in &links {
+        links.until_broken(BREAKS).await;
+    }
+    links.iter().for_each(|links| links.all(Links::mend));
+    for server in &servers {
+        patiently("a filing over mended links", insist(server, request("mended"))).await;
+    }
+
+    let acknowledged = filers.stop().await;
+    let log = agree(&servers).await;
+    assert_eq!(standing(&log), with(acknowledged, &["before", "rough", "mended"]), "ATTACHE_SEED={seed}");
+    heard.extend(open.up_to_revision(log.last().expect("something was filed").revision).await);
+    assert_eq!(events(&heard), log, "a watch that was open all the time, ATTACHE_SEED={seed}");
+    for links in &links {
+        let (late, broken) = (links.late(), links.broken());
+        println!("{late} chunks were late, {broken} connections broke");
+        assert!(broken >= BREAKS && late > broken, "links were not rough: {late} late, {broken} broken");
+    }
+    drop(open);
     stop(servers).await;
 }
 

@@ -42,6 +42,7 @@ use common::{
 use filers::{Filers, standing};
 use nats::{Cluster, Sync};
 use process::Process;
+use rand::Rng as _;
 use tonic::transport::Channel;
 use tonic_health::pb::health_check_response::ServingStatus;
 
@@ -74,6 +75,16 @@ fn at(folder: &Path) -> Config {
 
 async fn replicas(cluster: &Cluster) -> [TestServer; 3] {
     [replica(cluster).await, replica(cluster).await, replica(cluster).await]
+}
+
+/// A number from the environment.
+fn told_to(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// What the faults of a test are drawn by: that of a run that is to be repeated, or another for each run.
+fn seed() -> u64 {
+    told_to("ATTACHE_SEED").unwrap_or_else(|| rand::rng().random_range(0..1_000_000_000))
 }
 
 async fn stop(servers: [TestServer; 3]) {

@@ -47,6 +47,7 @@ enum Failure {
     Cut,
     Frozen,
     Deaf,
+    Rough,
 }
 
 impl Failure {
@@ -55,6 +56,7 @@ impl Failure {
             Self::Cut => Links::cut,
             Self::Frozen => Links::freeze,
             Self::Deaf => Links::deafen,
+            Self::Rough => Links::roughen,
         }
     }
 }
@@ -62,7 +64,7 @@ impl Failure {
 impl Fault {
     fn any(rng: &mut StdRng) -> Self {
         let (replica, server) = (rng.random_range(0..REPLICAS), rng.random_range(0..SERVERS));
-        let failure = [Failure::Cut, Failure::Frozen, Failure::Deaf][rng.random_range(0..3)];
+        let failure = [Failure::Cut, Failure::Frozen, Failure::Deaf, Failure::Rough][rng.random_range(0..4)];
         match rng.random_range(0..10) {
             0 | 1 => Self::ServerKilled(server),
             2 => Self::ServerPaused(server),
@@ -140,8 +142,10 @@ impl Week {
     pub fn begin(seed: u64) -> Self {
         let cluster = Cluster::start(Sync::Always);
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let replica =
-            |number: usize| Replica::start(Links::to(&cluster), folder.path().join(format!("replica-{number}")));
+        let replica = |number: usize| {
+            let links = Links::seeded(&cluster, seed + 400 + number as u64);
+            Replica::start(links, folder.path().join(format!("replica-{number}")))
+        };
         let replicas: Vec<Replica> = (0..REPLICAS).map(replica).collect();
         let doors = Doors(replicas.iter().map(|replica| Mutex::new(replica.channel())).collect());
         let rng = StdRng::seed_from_u64(seed);
@@ -170,7 +174,10 @@ impl Week {
         while !self.faults.is_empty() {
             self.mend_any().await;
         }
-        println!("{:6.1} s: everything is mended", self.began.elapsed().as_secs_f32());
+        let links = || self.replicas.iter().map(|replica| &replica.links);
+        let (late, broken): (usize, usize) = (links().map(Links::late).sum(), links().map(Links::broken).sum());
+        let seconds = self.began.elapsed().as_secs_f32();
+        println!("{seconds:6.1} s: everything is mended; {late} chunks were late, {broken} connections broke");
     }
 
     fn say(&self, what: &str, fault: Fault) {

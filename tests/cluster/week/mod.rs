@@ -15,7 +15,6 @@ mod judge;
 use std::time::Duration;
 
 use attache::clock::{Clock as _, SystemClock};
-use rand::Rng as _;
 use tokio::{sync::watch, task::JoinHandle};
 
 use self::{
@@ -23,7 +22,7 @@ use self::{
     faults::Week,
     judge::{assert_same, check_consumer, check_days, check_filings, check_watcher, history},
 };
-use crate::common::watching::patiently;
+use crate::{common::watching::patiently, seed, told_to};
 
 const REPLICAS: usize = 3;
 const FILERS: usize = 5;
@@ -39,14 +38,9 @@ async fn ended<T>(what: &str, task: JoinHandle<T>) -> T {
     patiently(what, task).await.expect("it does not panic")
 }
 
-/// A number from the environment.
-fn told_to(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_week_of_faults_nothing_acknowledged_is_lost_and_everybody_is_told_exactly_the_log() {
-    let seed = told_to("ATTACHE_SEED").unwrap_or_else(|| rand::rng().random_range(0..1_000_000_000));
+    let seed = seed();
     let seconds = told_to("ATTACHE_WEEK_SECONDS").unwrap_or(SECONDS);
     println!("ATTACHE_SEED={seed} ATTACHE_WEEK_SECONDS={seconds}");
     let mut week = Week::begin(seed);
