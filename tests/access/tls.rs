@@ -6,6 +6,7 @@ use std::{
 };
 
 use attache::{limits::HANDSHAKE_TIMEOUT, pb::v1, serve::Parts};
+use rcgen::{DnType, SanType};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
@@ -23,6 +24,15 @@ use super::{authority::Authority, *};
 fn files(authority: &Authority, more: &str) -> Files {
     let files = Files::new(&format!("{more}\n[tls]\ncertificate = \"server.crt\"\nkey = \"server.key\"\n"));
     put(&files, authority);
+    files
+}
+
+/// The same, where clients' certificates of another authority are a credential.
+fn files_for(clients: &Authority, authority: &Authority, policy: &str) -> Files {
+    let files = files(authority, policy);
+    let text = std::fs::read_to_string(files.path("attache.toml")).unwrap();
+    files.write("attache.toml", format!("{text}client_ca = \"clients.crt\"\n"));
+    files.write("clients.crt", &clients.pem);
     files
 }
 
@@ -71,6 +81,17 @@ async fn a_server_with_a_certificate_speaks_to_those_who_believe_it() {
     drop(silent);
 }
 
+/// Files a report, and answers as whom.
+async fn files_as(channel: &Channel) -> String {
+    let reports = vec![visit_report("v", "s", "KZ", "AZ", "2023-05-01")];
+    let mut filing = FilingServiceClient::new(channel.clone());
+    filing.file_reports(v1::FileReportsRequest { reports, ..Default::default() }).await.unwrap();
+    let mut registry = v1::registry_service_client::RegistryServiceClient::new(channel.clone());
+    let asked = v1::ListRevisionsRequest { name: "visits/v".into(), ..Default::default() };
+    let revisions = registry.list_revisions(asked).await.unwrap().into_inner().revisions;
+    revisions[0].principal.clone()
+}
+
 /// What the command line says of a server to which it has no way.
 async fn says(server: String, more: &[&str]) -> String {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_attache"));
@@ -106,23 +127,13 @@ async fn whoever_comes_without_tls_or_without_the_authority_is_told_what_to_say(
 #[tokio::test]
 async fn a_clients_certificate_is_a_credential() {
     let (authority, clients) = (Authority::new(), Authority::new());
-    let policy = "[[access.allow]]\nwho = \"cert:desk.example\"\nroles = [\"reader\", \"filer\"]\n\
-                  [[access.allow]]\nwho = \"cert:spiffe://example/*\"\nroles = [\"reader\"]\n";
-    let files = files(&authority, policy);
-    let text = std::fs::read_to_string(files.path("attache.toml")).unwrap();
-    files.write("attache.toml", format!("{text}client_ca = \"clients.crt\"\n"));
-    files.write("clients.crt", &clients.pem);
+    let policy = "[[access.allow]]\nwho = \"cert:desk.example\"\nroles = [\"reader\", \"filer\"]\n";
+    let files = files_for(&clients, &authority, policy);
     let (server, _) = files.serve().await;
 
     let desk = connect(&server, &authority, Some(&clients.certify(&["desk.example"], "other"))).await.unwrap();
     asks(&desk).await.unwrap();
-    let reports = vec![visit_report("v", "s", "KZ", "AZ", "2023-05-01")];
-    let mut filing = FilingServiceClient::new(desk.clone());
-    filing.file_reports(v1::FileReportsRequest { reports, ..Default::default() }).await.unwrap();
-    let mut registry = v1::registry_service_client::RegistryServiceClient::new(desk);
-    let asked = v1::ListRevisionsRequest { name: "visits/v".into(), ..Default::default() };
-    let revisions = registry.list_revisions(asked).await.unwrap().into_inner().revisions;
-    assert_eq!(revisions[0].principal, "cert:desk.example");
+    assert_eq!(files_as(&desk).await, "cert:desk.example");
 
     let stranger = connect(&server, &authority, Some(&clients.certify(&[], "stranger"))).await.unwrap();
     assert_eq!(refused(asks(&stranger).await), not_granted(), "known by its common name, and granted nothing");
@@ -134,6 +145,39 @@ async fn a_clients_certificate_is_a_credential() {
         Err(_) => false,
     };
     assert!(!got_in, "another authority's certificate proves nothing here");
+    server.stop().await;
+}
+
+/// A client's certificate of these names, whose common name is `desk.example` whatever they are.
+fn certified(clients: &Authority, dns: &[&str], uris: &[&str]) -> (String, String) {
+    clients.certify_with(dns, |params| {
+        params.distinguished_name.push(DnType::CommonName, "desk.example");
+        params.subject_alt_names.extend(uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())));
+    })
+}
+
+#[tokio::test]
+async fn a_client_is_known_by_its_certificates_first_uri_else_its_first_dns_name_and_by_no_other() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let policy = "[[access.allow]]\nwho = \"cert:spiffe://example/desk\"\nroles = [\"reader\", \"filer\"]\n\
+                  [[access.allow]]\nwho = \"cert:desk.example\"\nroles = [\"reader\"]\n";
+    let files = files_for(&clients, &authority, policy);
+    let (server, _) = files.serve().await;
+    let connected = async |dns: &[&str], uris: &[&str]| {
+        connect(&server, &authority, Some(&certified(&clients, dns, uris))).await.unwrap()
+    };
+
+    let desk = connected(&["other.example"], &["spiffe://example/desk", "spiffe://example/other"]).await;
+    assert_eq!(files_as(&desk).await, "cert:spiffe://example/desk");
+    let other = connected(&["desk.example"], &["spiffe://example/other", "spiffe://example/desk"]).await;
+    assert_eq!(refused(asks(&other).await), not_granted(), "what its second URI and its DNS name are granted");
+
+    let desk = connected(&["desk.example", "other.example"], &[]).await;
+    asks(&desk).await.expect("it has no URI");
+    let other = connected(&["other.example", "desk.example"], &[]).await;
+    assert_eq!(refused(asks(&other).await), not_granted(), "what its second DNS name and its common name are granted");
+    let desk = connected(&[], &[]).await;
+    asks(&desk).await.expect("it has neither");
     server.stop().await;
 }
 
