@@ -8,8 +8,9 @@ use std::{
 use attache::{limits::HANDSHAKE_TIMEOUT, pb::v1, serve::Parts};
 use rcgen::{DnType, SanType};
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, DEFAULT_VERSIONS, ProtocolVersion, RootCertStore, SupportedProtocolVersion,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+    version::{TLS12, TLS13},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
@@ -312,12 +313,16 @@ async fn reached(server: &TestServer) -> TcpStream {
     TcpStream::connect(server.address.trim_start_matches("http://")).await.unwrap()
 }
 
-/// A connection whose client believes an authority, and has said nothing after the handshake.
-async fn greeted(server: &TestServer, authority: &Authority) -> TlsStream<TcpStream> {
+/// A connection whose client speaks these versions, believes an authority, and has said nothing after the handshake.
+async fn greeted(
+    server: &TestServer,
+    authority: &Authority,
+    versions: &[&'static SupportedProtocolVersion],
+) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
     let config = builder.with_root_certificates(roots).with_no_client_auth();
     let name = ServerName::try_from("localhost").unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, reached(server).await).await.expect("it is greeted")
@@ -338,7 +343,7 @@ async fn who_does_not_come_through_the_handshake_and_begin_within_ten_seconds_is
     let (server, _) = files.serve().await;
     let began = Instant::now();
     let (nothing, mut half) = (reached(&server).await, reached(&server).await);
-    let greeted = greeted(&server, &authority).await;
+    let greeted = greeted(&server, &authority, DEFAULT_VERSIONS).await;
     half.write_all(&half_a_hello()).await.unwrap();
     tokio::join!(
         hung_up("one that says nothing", began, nothing),
@@ -347,5 +352,42 @@ async fn who_does_not_come_through_the_handshake_and_begin_within_ten_seconds_is
     );
     let channel = connect(&server, &authority, None).await.unwrap();
     asks(&channel).await.expect("nobody else notices");
+    server.stop().await;
+}
+
+// ---- versions ----
+
+/// What every client of HTTP/2 says first (RFC 9113, 3.4), with no settings.
+const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// What a client says first that speaks nothing newer than TLS 1.1 (RFC 4346, 7.4.1.2).
+fn hello_of_tls_1_1() -> Vec<u8> {
+    let (record, hello, version) = ([0x16, 3, 1, 0, 55], [1, 0, 0, 51], [3, 2]);
+    let (session, suites, compressions) = ([0], [0, 2, 0xc0, 0x13], [1, 0]);
+    // (Without the signatures that it takes it would be refused for want of them.)
+    let extensions = [0, 8, 0, 13, 0, 4, 0, 2, 4, 1];
+    [&record[..], &hello, &version, &[7; 32], &session, &suites, &compressions, &extensions].concat()
+}
+
+#[tokio::test]
+async fn tls_1_2_and_1_3_are_spoken_and_nothing_older() {
+    let authority = Authority::new();
+    let files = files(&authority, "");
+    let (server, _) = files.serve().await;
+    for (version, spoken) in [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)] {
+        let mut stream = greeted(&server, &authority, &[version]).await;
+        assert_eq!(stream.get_ref().1.protocol_version(), Some(spoken));
+        // That the server has come through it too is seen by what it says then: its settings.
+        stream.write_all(BEGIN).await.unwrap();
+        stream.flush().await.unwrap();
+        let mut frame = [0; 9];
+        patiently("the server's settings", stream.read_exact(&mut frame)).await.unwrap();
+        assert_eq!(frame[3], 4, "{spoken:?}: {frame:?}");
+    }
+    let (mut old, mut said) = (reached(&server).await, Vec::new());
+    old.write_all(&hello_of_tls_1_1()).await.unwrap();
+    patiently("the end of an old client", old.read_to_end(&mut said)).await.unwrap();
+    // An alert, fatal, for its version (RFC 8446, 6).
+    assert!(matches!(said[..], [0x15, .., 2, 70]), "{said:?}");
     server.stop().await;
 }
