@@ -12,7 +12,9 @@ use attache::{
     config::{AdminPort, Config},
     feed,
     journal::Journal,
-    limits::{HANDSHAKE_TIMEOUT, MAX_CURSORS, MAX_PUBLIC_STREAMS_PER_CONNECTION, MAX_REQUEST_BYTES},
+    limits::{
+        HANDSHAKE_TIMEOUT, MAX_CURSORS, MAX_OPEN_REQUEST_BYTES, MAX_PUBLIC_STREAMS_PER_CONNECTION, MAX_REQUEST_BYTES,
+    },
     pb::v1::{self, feed_service_client::FeedServiceClient, import_item::Item},
     serve::Parts,
 };
@@ -48,6 +50,7 @@ const WATCH: &str = "attache.v1.FeedService/WatchEvents";
 const INFO: &str = "attache.v1.LogService/GetLogInfo";
 const HEALTH: &str = "grpc.health.v1.Health/Check";
 const HEALTH_WATCH: &str = "grpc.health.v1.Health/Watch";
+const REFLECTION: &str = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
 async fn serve(config: Config) -> TestServer {
     TestServer::with(config, Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() }).await
@@ -233,6 +236,33 @@ async fn one_connection_has_few_streams_of_health_and_leaves_others_theirs() {
         assert!(watch.message().await.unwrap().is_some(), "those that are open go on");
     }
     drop((watches, another));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_open_to_everybody_takes_messages_of_four_kibibytes_and_no_more() {
+    let server = TestServer::start().await;
+    // The name of a service that nobody knows, with three bytes before it.
+    let largest = HealthCheckRequest { service: "s".repeat(MAX_OPEN_REQUEST_BYTES - 3) };
+    assert_eq!(largest.encoded_len(), 4096);
+    for method in [HEALTH, HEALTH_WATCH] {
+        let read = raw::call(&server.channel, method, raw::framed(&largest.encode_to_vec()), &[]).await;
+        assert_eq!(read.status.code(), Code::NotFound, "{method}: it is looked for");
+        // Nothing but a length that is one byte more: it is refused before it is read.
+        let announced = raw::begin(&server.channel, method, &[]).await;
+        announced.send(Bytes::from_static(&[0, 0, 0, 0x10, 1])).await;
+        let refusal = patiently(method, announced.early_answer()).await.status;
+        assert_eq!(outcome(&refusal), (Code::ResourceExhausted, "TOO_LARGE".to_owned()), "{method}");
+        let limit = refusal.get_details_error_info().unwrap().metadata.remove("limit");
+        assert_eq!(limit.as_deref(), Some("4096"), "{method}");
+    }
+    // (Reflection ends a stream that it cannot read, and says nothing of why.)
+    for (padding, is_told) in [(0, true), (MAX_OPEN_REQUEST_BYTES, false)] {
+        let message_request = Some(MessageRequest::ListServices("x".repeat(padding)));
+        let asked = ServerReflectionRequest { host: String::new(), message_request }.encode_to_vec();
+        let answer = raw::call(&server.channel, REFLECTION, raw::framed(&asked), &[]).await;
+        assert_eq!(!answer.body.is_empty(), is_told, "{padding} bytes more: {:?}", answer.status);
+    }
     server.stop().await;
 }
 
