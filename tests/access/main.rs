@@ -22,9 +22,16 @@ use std::{
 use attache::{
     access::Secret,
     cli::{self, Command},
-    config::Config,
-    pb::v1::{self, feed_service_client::FeedServiceClient, filing_service_client::FilingServiceClient},
+    config::{Config, DataDir},
+    pb::{
+        log::EntryKind,
+        v1::{
+            self, feed_service_client::FeedServiceClient, filing_service_client::FilingServiceClient,
+            log_service_client::LogServiceClient,
+        },
+    },
     serve::Parts,
+    store::alone::Alone,
 };
 use common::{FakeClock, START_US, TestServer, source, visit_report, watching::*};
 use issuer::Key;
@@ -65,8 +72,7 @@ impl Caller {
     }
 
     async fn info(&self) -> Result<v1::GetLogInfoResponse, Status> {
-        let mut log = v1::log_service_client::LogServiceClient::new(self.0.clone());
-        log.get_log_info(v1::GetLogInfoRequest {}).await.map(tonic::Response::into_inner)
+        self.log().get_log_info(v1::GetLogInfoRequest {}).await.map(tonic::Response::into_inner)
     }
 
     async fn file(&self, id: &str, source: &str) -> Result<v1::FileReportsResponse, Status> {
@@ -81,6 +87,18 @@ impl Caller {
 
     fn feed(&self) -> FeedServiceClient<As> {
         FeedServiceClient::new(self.0.clone())
+    }
+
+    fn log(&self) -> LogServiceClient<As> {
+        LogServiceClient::new(self.0.clone())
+    }
+
+    /// Who made each revision of a record, the oldest first.
+    async fn authors(&self, name: &str) -> Vec<String> {
+        let mut registry = v1::registry_service_client::RegistryServiceClient::new(self.0.clone());
+        let asked = v1::ListRevisionsRequest { name: name.into(), ..Default::default() };
+        let revisions = registry.list_revisions(asked).await.expect("its history").into_inner().revisions;
+        revisions.into_iter().map(|revision| revision.principal).collect()
     }
 
     async fn watch(&self) -> tonic::Streaming<v1::WatchEventsResponse> {
@@ -136,10 +154,20 @@ impl Files {
     }
 
     async fn serve(&self) -> (TestServer, Arc<FakeClock>) {
-        let clock = Arc::new(FakeClock::default());
-        let parts = Parts { clock: Arc::clone(&clock) as Arc<dyn attache::clock::Clock>, ..Parts::default() };
-        (TestServer::with(config_of(&self.path("attache.toml")), parts).await, clock)
+        serve(config_of(&self.path("attache.toml"))).await
     }
+
+    /// The same with a store that is there afterwards, in the folder `store`.
+    async fn serve_store(&self) -> (TestServer, Arc<FakeClock>) {
+        let data_dir = DataDir::At(self.path("store"));
+        serve(Config { data_dir, in_memory: false, ..config_of(&self.path("attache.toml")) }).await
+    }
+}
+
+async fn serve(config: Config) -> (TestServer, Arc<FakeClock>) {
+    let clock = Arc::new(FakeClock::default());
+    let parts = Parts { clock: Arc::clone(&clock) as Arc<dyn attache::clock::Clock>, ..Parts::default() };
+    (TestServer::with(config, parts).await, clock)
 }
 
 /// The configuration of tests with what a file says of security.
@@ -194,6 +222,16 @@ async fn who_shows_no_good_credential_gets_nothing_but_health() {
     server.stop().await;
 }
 
+/// That a record is not to stand.
+fn ruling(name: &str) -> v1::RetractRecordRequest {
+    v1::RetractRecordRequest {
+        name: name.into(),
+        source: Some(v1::Source { kind: v1::SourceKind::Editor.into(), ..source("editor") }),
+        reason: v1::RetractionReason::FilerError.into(),
+        ..Default::default()
+    }
+}
+
 #[tokio::test]
 async fn roles_are_what_the_policy_grants_and_no_more() {
     let files = Files::new(TOKENS);
@@ -204,21 +242,15 @@ async fn roles_are_what_the_policy_grants_and_no_more() {
     assert!(desk.file("v", "az-mod").await.is_ok());
     assert!(editor.file("v", "kz-mod").await.is_ok(), "no sources are all sources");
 
-    let ruling = v1::RetractRecordRequest {
-        name: "visits/v".into(),
-        source: Some(v1::Source { kind: v1::SourceKind::Editor.into(), ..source("editor") }),
-        reason: v1::RetractionReason::FilerError.into(),
-        ..Default::default()
-    };
+    let ruling = ruling("visits/v");
     let status = desk.filing().retract_record(ruling.clone()).await.expect_err("a filer makes no rulings");
     assert_eq!((status.code(), reason(&status)), not_granted());
     assert!(status.message().contains("token:desk-az") && status.message().contains("editor"), "{}", status.message());
     assert!(editor.filing().retract_record(ruling).await.is_ok());
 
     let trim = v1::TrimLogRequest { dry_run: true, keep: Some(v1::trim_log_request::Keep::FromRevision(1)) };
-    let log = |caller: &Caller| v1::log_service_client::LogServiceClient::new(caller.0.clone());
-    assert_eq!(refused(log(&editor).trim_log(trim.clone()).await), not_granted());
-    assert!(log(&admin).trim_log(trim).await.is_ok());
+    assert_eq!(refused(editor.log().trim_log(trim.clone()).await), not_granted());
+    assert!(admin.log().trim_log(trim).await.is_ok());
     server.stop().await;
 }
 
@@ -371,12 +403,7 @@ async fn revisions_say_who_filed_and_cursors_are_each_principals_own() {
     let (desk, editor) = (Caller::bearer(&server, &desk), Caller::bearer(&server, &editor));
     let filed = desk.file("v", "az-mod").await.unwrap();
     editor.file("v", "kz-mod").await.unwrap();
-    let mut registry = v1::registry_service_client::RegistryServiceClient::new(editor.0.clone());
-    let asked = v1::ListRevisionsRequest { name: "visits/v".into(), ..Default::default() };
-    let revisions = registry.list_revisions(asked).await.unwrap().into_inner().revisions;
-    let mut principals: Vec<_> = revisions.iter().map(|r| r.principal.as_str()).collect();
-    principals.sort_unstable();
-    assert_eq!(principals, ["token:desk-az", "token:editor"]);
+    assert_eq!(editor.authors("visits/v").await, ["token:desk-az", "token:editor"]);
 
     let commit = v1::CommitCursorRequest { name: "c".into(), position: filed.token, ..Default::default() };
     desk.feed().commit_cursor(commit).await.unwrap();
@@ -384,6 +411,47 @@ async fn revisions_say_who_filed_and_cursors_are_each_principals_own() {
     assert!(desk.feed().get_cursor(asked.clone()).await.is_ok());
     assert_eq!(refused(editor.feed().get_cursor(asked).await).1, "RECORD_NOT_FOUND", "the name is another's");
     server.stop().await;
+}
+
+#[tokio::test]
+async fn rulings_trims_and_redactions_say_who_made_them() {
+    let files = Files::new(TOKENS);
+    let [desk, editor, admin] = ["desk-az", "editor", "admin"].map(|name| files.token(name, None));
+    let (server, clock) = files.serve_store().await;
+    let [desk, editor, admin] = [&desk, &editor, &admin].map(|t| Caller::bearer(&server, t));
+    let old = desk.file("old", "az-mod").await.unwrap().revision;
+    // Longer than the answers to requests are remembered: what is younger is not trimmed.
+    clock.advance(Duration::from_secs(3 * 24 * 3600));
+    editor.file("v", "kz-mod").await.unwrap();
+    desk.file("v", "az-mod").await.unwrap();
+    editor.filing().retract_record(ruling("visits/old")).await.unwrap();
+    let keep = Some(v1::trim_log_request::Keep::FromRevision(old + 1));
+    let trimmed = admin.log().trim_log(v1::TrimLogRequest { keep, dry_run: false }).await.unwrap().into_inner();
+    assert!(trimmed.revision > 0, "it is an entry");
+    let what = Some(v1::redact_request::What::Report("visits/v/reports/az-mod".into()));
+    let redact = v1::RedactRequest { what, reason: "by order".into(), dry_run: false };
+    admin.log().redact(redact).await.unwrap();
+    assert_eq!(editor.authors("visits/v").await, ["token:editor", "token:desk-az", "token:admin"]);
+    assert_eq!(editor.authors("visits/old").await, ["token:editor"], "its filing was trimmed");
+    server.stop().await;
+
+    // No record says of a trim.
+    let log = Alone::open(&files.path("store")).unwrap().entries(old, 100, usize::MAX).unwrap();
+    let headers = log.iter().map(|entry| entry.header().unwrap());
+    let told: Vec<_> = headers.map(|header| (header.kind(), header.principal)).collect();
+    let (days, asked): (Vec<_>, Vec<_>) = told.into_iter().partition(|(kind, _)| *kind == EntryKind::Day);
+    assert!(days.iter().all(|(_, principal)| principal == attache::clock::CLOCK), "{days:?}");
+    let (filing, editor, admin) = (EntryKind::Filing, "token:editor".to_owned(), "token:admin".to_owned());
+    assert_eq!(
+        asked,
+        [
+            (filing, editor.clone()),
+            (filing, "token:desk-az".to_owned()),
+            (filing, editor),
+            (EntryKind::Trim, admin.clone()),
+            (EntryKind::Redact, admin),
+        ]
+    );
 }
 
 #[tokio::test]
