@@ -11,7 +11,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     os::{fd::AsRawFd as _, unix::net::UnixDatagram},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -114,7 +114,7 @@ fn a_socket_that_others_reach_is_refused_as_an_address_is() {
 }
 
 #[test]
-fn sighup_has_the_files_read_again() {
+fn sighup_has_the_files_read_again_and_the_log_says_what_came_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let socket = supervisor(folder.path());
     let write = |name: &str, text: &str| {
@@ -133,11 +133,18 @@ fn sighup_has_the_files_read_again() {
         Command::new(ATTACHE).args(["log", "--server", server]).output().unwrap().status.success()
     };
     assert!(asks());
+    let mut log = BufReader::new(server.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut said = |text: &str| log.find(|line| line.contains(text)).expect("it says so before it ends");
+    write("attache.toml", "[access]\n[[access.allow]]\nwho = \"everybody\"\nroles = [\"reader\"]\n");
+    server.signal("-HUP");
+    let line = said("are read again");
+    assert!(line.contains(config.to_str().unwrap()), "which changed: {line}");
+    let line = said("the rules of access could not be replaced, and what was in force before stays");
+    assert!(line.contains("access.allow[0] (\"everybody\")"), "and why: {line}");
+    assert!(asks());
     write("attache.toml", "[access]\n");
     server.signal("-HUP");
-    let log = BufReader::new(server.0.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let read = log.into_iter().find(|line| line.contains("the rules of access were read"));
-    assert!(read.is_some(), "it says so before it ends");
+    said("the rules of access were read");
     assert!(!asks(), "nobody is granted anything");
 }
 
@@ -162,20 +169,30 @@ fn certify(folder: &Path, authority: &Authority, year: i32) {
     fs::write(folder.join("server.key"), key).unwrap();
 }
 
+/// Runs a server with the certificate of a folder, which has its authority too; answers it once it hears signals, with its
+/// address.
+fn secured(folder: &Path, authority: &Authority) -> (Server, String) {
+    fs::write(folder.join("ca.crt"), &authority.pem).unwrap();
+    let mut command = serve(&["--listen", "127.0.0.1:0", "--log", "info"]);
+    command.arg("--tls-certificate").arg(folder.join("server.crt")).arg("--tls-key").arg(folder.join("server.key"));
+    let mut server = Server(command.stderr(Stdio::piped()).spawn().unwrap());
+    let address = server.first_line().replace("listening on https://127.0.0.1", "https://localhost");
+    let asked = ask(folder, &address);
+    assert!(asked.status.success(), "who answers hears signals: {asked:?}");
+    (server, address)
+}
+
+/// Asks a server as one who believes the authority of a folder alone.
+fn ask(folder: &Path, address: &str) -> Output {
+    Command::new(ATTACHE).args(["log", "--server", address, "--ca"]).arg(folder.join("ca.crt")).output().unwrap()
+}
+
 #[test]
 fn the_log_says_when_a_certificate_ends_that_was_read_and_whether_it_is_another() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
-    fs::write(folder.path().join("ca.crt"), &authority.pem).unwrap();
     certify(folder.path(), &authority, 2090);
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let (certificate, key) = (path("server.crt"), path("server.key"));
-    let mut command = serve(&["--listen", "127.0.0.1:0", "--log", "info"]);
-    command.args(["--tls-certificate", &certificate, "--tls-key", &key]).stderr(Stdio::piped());
-    let mut server = Server(command.spawn().unwrap());
-    let address = server.first_line().replace("listening on https://127.0.0.1", "https://localhost");
-    let asked = Command::new(ATTACHE).args(["log", "--server", &address, "--ca", &path("ca.crt")]).output().unwrap();
-    assert!(asked.status.success(), "who answers hears signals: {asked:?}");
+    let (mut server, _) = secured(folder.path(), &authority);
     let mut log = BufReader::new(server.0.stderr.take().unwrap()).lines().map_while(Result::ok);
     let mut said = || log.find(|line| line.contains("the certificate was read")).expect("it says so before it ends");
     server.signal("-HUP");
@@ -185,6 +202,25 @@ fn the_log_says_when_a_certificate_ends_that_was_read_and_whether_it_is_another(
     server.signal("-HUP");
     let line = said();
     assert!(line.contains("ends=2093-01-01T00:00:00Z") && line.contains("is_another=true"), "{line}");
+}
+
+#[test]
+fn the_log_says_why_a_pair_that_does_not_belong_together_was_refused_and_the_former_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    certify(folder.path(), &authority, 2090);
+    let (mut server, address) = secured(folder.path(), &authority);
+    let mut log = BufReader::new(server.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut said = |text: &str| log.find(|line| line.contains(text)).expect("it says so before it ends");
+    let (_, key) = authority.certify(&["localhost"], "another");
+    fs::write(folder.path().join("server.key"), key).unwrap();
+    server.signal("-HUP");
+    let line = said("are read again");
+    assert!(line.contains("server.key") && !line.contains("server.crt"), "which changed: {line}");
+    let line = said("the certificate could not be replaced, and what was in force before stays");
+    assert!(line.contains("certificate and key: "), "and why: {line}");
+    let asked = ask(folder.path(), &address);
+    assert!(asked.status.success(), "the former pair is good: {asked:?}");
 }
 
 // ---- without descriptors ----
