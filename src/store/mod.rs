@@ -87,6 +87,9 @@ pub enum StoreError {
     /// A migration failed; the file is as it was.
     #[error("the store could not be migrated: {0}")]
     Migration(String),
+    /// There was no room for a migration; the file is as it was.
+    #[error("there is no room for the migration of the store: the disk or its allowance is full; nothing happened")]
+    NoRoomToMigrate,
     /// The file is not what the log says.
     #[error("the store is damaged: {0}")]
     Damaged(String),
@@ -119,6 +122,7 @@ impl From<StoreError> for Error {
             StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Self::new(Reason::StorageFull, "the disk is full; nothing happened")
             }
+            full @ StoreError::NoRoomToMigrate => Self::new(Reason::StorageFull, full.to_string()),
             damaged @ StoreError::Damaged(_) => Self::new(Reason::EntryCorrupt, damaged.to_string()),
             other => Self::internal(other),
         }

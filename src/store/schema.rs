@@ -5,9 +5,9 @@
 use std::{io::ErrorKind, path::Path};
 
 use rusqlite::{Connection, Transaction};
-use rusqlite_migration::{HookResult, M, Migrations};
+use rusqlite_migration::{Error as MigrationError, HookResult, M, Migrations};
 
-use super::{StoreError, failing, pairs, search};
+use super::{StoreError, failing, is_full, pairs, search};
 
 /// The end of what still stands.
 pub const OPEN: i64 = i64::MAX;
@@ -70,7 +70,8 @@ fn fill_pairs(transaction: &Transaction<'_>) -> HookResult {
 ///
 /// # Errors
 ///
-/// If the file is of a newer version, or cannot be changed.
+/// If the file is of a newer version, or cannot be changed: [`StoreError::NoRoomToMigrate`] where that wants more room than
+/// there is.
 pub fn migrate(connection: &mut Connection, file: &Path) -> Result<(), StoreError> {
     migrate_by(MIGRATIONS, connection, file)
 }
@@ -98,7 +99,10 @@ fn migrate_by(migrations: &[Step], connection: &mut Connection, file: &Path) -> 
         keep_copy(connection, &file.with_extension(format!("schema-{found}.bak")))?;
     }
     let migrations = Migrations::new(migrations.iter().map(|step| step.migration()).collect());
-    migrations.to_latest(connection).map_err(|e| StoreError::Migration(e.to_string()))
+    migrations.to_latest(connection).map_err(|error| match error {
+        MigrationError::RusqliteError { err, .. } if is_full(&err) => StoreError::NoRoomToMigrate,
+        other => StoreError::Migration(other.to_string()),
+    })
 }
 
 fn keep_copy(connection: &Connection, copy: &Path) -> Result<(), StoreError> {
@@ -109,7 +113,8 @@ fn keep_copy(connection: &Connection, copy: &Path) -> Result<(), StoreError> {
         }
         _ => {}
     }
-    connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()])?;
+    let kept = connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()]);
+    kept.map_err(|error| if is_full(&error) { StoreError::NoRoomToMigrate } else { error.into() })?;
     tracing::info!(copy = %copy.display(), "kept a copy of the store before migrating it");
     Ok(())
 }
@@ -120,6 +125,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        domain::error::{Error, Reason},
         pb::v1,
         store::{coverage, scrub},
     };
@@ -159,6 +165,25 @@ mod tests {
         assert!(matches!(error, StoreError::Migration(_)), "{error}");
         assert_eq!(things(&connection).unwrap(), "kept");
         migrate_by(&[FIRST, SECOND], &mut connection, &file).unwrap();
+    }
+
+    #[test]
+    fn a_migration_that_has_no_room_says_both_and_leaves_the_file_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut connection, file) = open(&folder);
+        migrate_by(&[FIRST], &mut connection, &file).unwrap();
+        connection.pragma_update(None, "max_page_count", 8).unwrap();
+        let large = Step::sql("DROP TABLE things; CREATE TABLE large AS SELECT zeroblob(1000000)");
+        let filled = Step::filled("DROP TABLE things; CREATE TABLE large (x BLOB)", |transaction| {
+            transaction.execute("INSERT INTO large VALUES (zeroblob(1000000))", [])?;
+            Ok(())
+        });
+        for step in [large, filled] {
+            let error = Error::from(migrate_by(&[FIRST, step], &mut connection, &file).unwrap_err());
+            assert_eq!(error.reason, Reason::StorageFull, "{error}");
+            assert!(error.message.contains("migration") && error.message.contains("is full"), "{error}");
+            assert_eq!(things(&connection).unwrap(), "kept");
+        }
     }
 
     #[test]

@@ -166,5 +166,5 @@ fn an_allowance_that_holds_not_even_the_tables_is_refused() {
     let data = folder.path().join("data");
     let (code, said) = crate::process::refused(serve_at(&data).arg("--config").arg(file));
     assert_eq!(code, Some(1));
-    assert!(said.contains("full"), "{said}");
+    assert!(said.contains("no room for the migration") && said.contains("is full"), "{said}");
 }
