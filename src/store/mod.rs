@@ -14,6 +14,7 @@ mod hot;
 pub mod list;
 pub mod log;
 pub mod merges;
+mod options;
 pub mod packed;
 pub mod pairs;
 pub mod peek;
@@ -38,7 +39,14 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, ffi};
 use tokio::sync::watch;
 
-pub use self::{copy_back::Copier, head::Head, home::Home, schema::OPEN, usage::Cached};
+pub use self::{
+    copy_back::Copier,
+    head::Head,
+    home::Home,
+    options::{Options, Sync},
+    schema::OPEN,
+    usage::Cached,
+};
 use self::{copy_back::CopyBack, hot::Hot};
 use crate::{
     domain::{
@@ -169,42 +177,6 @@ fn written_over<T>(connection: &Connection, work: impl FnOnce() -> T) -> rusqlit
 #[must_use]
 pub fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
-}
-
-/// Whether commits are synced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sync {
-    /// `synchronous=FULL`: a commit survives loss of power.
-    Full,
-    /// `synchronous=OFF`: a temporary store.
-    Off,
-}
-
-impl Sync {
-    /// The value of `PRAGMA synchronous`.
-    fn pragma(self) -> &'static str {
-        match self {
-            Self::Full => "FULL",
-            Self::Off => "OFF",
-        }
-    }
-}
-
-/// How a store is opened.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Whether commits are synced.
-    pub sync: Sync,
-    /// The allowance of the file in bytes; `None` is the disk's.
-    pub max_bytes: Option<u64>,
-    /// Whose log it is to be the beginning of.
-    pub home: Home,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { sync: Sync::Full, max_bytes: None, home: Home::Own }
-    }
 }
 
 /// The readers' side of a store. Cheap to clone.
