@@ -113,8 +113,11 @@ fn keep_copy(connection: &Connection, copy: &Path) -> Result<(), StoreError> {
         }
         _ => {}
     }
-    let kept = connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()]);
-    kept.map_err(|error| if is_full(&error) { StoreError::NoRoomToMigrate } else { error.into() })?;
+    if let Err(error) = connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()]) {
+        // Half of a copy is of no use, and may be what fills the disk; the next attempt would remove it.
+        let _ = std::fs::remove_file(copy);
+        return Err(if is_full(&error) { StoreError::NoRoomToMigrate } else { error.into() });
+    }
     tracing::info!(copy = %copy.display(), "kept a copy of the store before migrating it");
     Ok(())
 }
