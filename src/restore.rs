@@ -208,6 +208,10 @@ impl Journal for Past {
         Settled::NotYet
     }
 
+    fn is_alone(&self) -> bool {
+        true
+    }
+
     fn head(&self) -> std::result::Result<Option<Position>, Trouble> {
         Ok(None)
     }

@@ -167,7 +167,12 @@ pub trait Journal: Send + Sync + 'static {
     /// Offers the same bytes for the same place again, after `Unknown`, and says who holds it.
     fn settle(&self, after: Position, batch: &[u8]) -> Settled;
 
-    /// The newest position; `None` if the store's own is, because nobody else writes.
+    /// Whether the store's own position is the newest, because nobody else writes. Known without asking anybody.
+    fn is_alone(&self) -> bool {
+        false
+    }
+
+    /// The newest position; `None` if the journal is alone.
     ///
     /// # Errors
     ///
@@ -234,6 +239,10 @@ impl Journal for Embedded {
     fn settle(&self, _after: Position, _batch: &[u8]) -> Settled {
         // An append at commit is never unknown to the journal; the writer reopens the store to learn it.
         Settled::NotYet
+    }
+
+    fn is_alone(&self) -> bool {
+        true
     }
 
     fn head(&self) -> Result<Option<Position>, Trouble> {

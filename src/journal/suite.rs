@@ -76,6 +76,7 @@ fn stores(depot: &dyn Depot) {
 fn at_commit(journal: &dyn Journal) {
     assert_eq!(journal.append(7, b"any"), Append::AtCommit, "the store's commit is always the answer");
     assert_eq!(journal.head().expect("reachable"), None, "the store's own head is the head");
+    assert!(journal.is_alone(), "and whoever asks knows it without asking the journal");
     assert_eq!(journal.follow(0, 10).expect("reachable"), [], "nobody else writes");
     assert!(journal.trim(1).is_ok(), "there is nothing to drop");
 }

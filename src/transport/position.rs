@@ -152,6 +152,9 @@ impl App {
 
     /// The newest position of the journal; `None` if the store's is.
     pub(super) async fn journal_head(self: &Arc<Self>) -> Result<Option<u64>> {
+        if self.journal.is_alone() {
+            return Ok(None);
+        }
         let app = Arc::clone(self);
         asking(move || app.journal.head().map_err(Error::from)).await
     }

@@ -182,7 +182,7 @@ impl Group {
                 }
             },
         };
-        if !prepared.appends && matches!(self.journal.head(), Ok(None)) {
+        if !prepared.appends && self.journal.is_alone() {
             // Nobody else writes: what appends nothing needs no place in the order.
             drop(transaction);
             return Ok(Tried::Done { answers: prepared.answers, taken: prepared.taken });
