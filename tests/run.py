@@ -281,9 +281,12 @@ def deploy():
     run("env", "SERVER_NAME=nats-a", tool("nats-server"), "-t", "-c", folder / "compose" / "nats.conf")
     missing = [name for name in ("kubectl", "systemd-analyze") if not shutil.which(name)]
     if "kubectl" not in missing:
-        for overlay in ("embedded", "clustered"):
+        for overlay in ("embedded", "clustered", "embedded-tls", "clustered-tls"):
             rendered = work / f"{overlay}.yaml"
             run("kubectl", "kustomize", folder / "kubernetes" / "overlays" / overlay, "-o", rendered)
+            # Probes by gRPC speak no TLS: such a pod would never become ready.
+            if overlay.endswith("-tls") and " grpc:\n" in rendered.read_text():
+                raise Failed(f"{overlay} speaks TLS, and has a probe by gRPC")
             # The oldest version that the manifests are for, and the newest that the tool knows.
             for version in ("1.30", "1.37"):
                 run(tool("kubernetes-validate"), "--strict", "--quiet", "-k", version, rendered)
