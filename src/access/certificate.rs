@@ -8,7 +8,7 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 /// What a certificate says of its owner, once TLS has verified it.
 #[derive(Debug, Clone)]
 pub struct Certificate {
-    /// The first URI of its alternative names, else the first DNS name, else the common name.
+    /// The first URI of its alternative names, else the first DNS name; of one without alternative names the common name.
     pub name: Arc<str>,
     /// The end of its validity, in microseconds since 1970.
     pub ends_at_us: i64,
@@ -31,6 +31,9 @@ pub fn identity(der: &[u8]) -> Option<Certificate> {
         _ => None,
     });
     let common = certificate.subject().iter_common_name().find_map(|name| name.as_str().ok());
+    // What an authority certifies are alternative names; a common name may be what its owner asked for. It counts for nothing
+    // beside those, and is nobody's URI, which would have a colon.
+    let common = common.filter(|name| alternatives.is_none() && !name.contains(':'));
     let name = uri.or(dns).or(common).filter(|name| !name.is_empty() && !name.chars().any(char::is_control))?;
     let ends_at_us = certificate.validity().not_after.timestamp().saturating_mul(1_000_000);
     Some(Certificate { name: name.into(), ends_at_us, disowned: CancellationToken::new() })
@@ -64,4 +67,33 @@ pub fn validity(der: &[u8]) -> Option<Validity> {
         begins_at_us: us(validity.not_before.timestamp()),
         ends_at_us: us(validity.not_after.timestamp()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+    use super::*;
+
+    /// As whom a certificate with this common name and these alternative names is known.
+    fn known_as(common: &str, alternatives: &[SanType]) -> Option<String> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, common);
+        params.subject_alt_names = alternatives.to_vec();
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        identity(certificate.der()).map(|certificate| certificate.name.to_string())
+    }
+
+    #[test]
+    fn a_common_name_counts_where_there_are_no_alternative_names_and_never_as_a_uri() {
+        assert_eq!(known_as("desk", &[]).as_deref(), Some("desk"));
+        for uri in ["spiffe://example/desk", "urn:example:desk"] {
+            assert_eq!(known_as(uri, &[]), None, "{uri}");
+            assert_eq!(known_as("desk", &[SanType::URI(uri.try_into().unwrap())]).as_deref(), Some(uri));
+        }
+        let dns = SanType::DnsName("other.example".try_into().unwrap());
+        assert_eq!(known_as("spiffe://example/desk", &[dns]).as_deref(), Some("other.example"));
+        let mail = SanType::Rfc822Name("somebody@other.example".try_into().unwrap());
+        assert_eq!(known_as("desk", &[mail]), None, "what was certified is a name that counts for nothing");
+    }
 }
