@@ -8,7 +8,7 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 /// What a certificate says of its owner, once TLS has verified it.
 #[derive(Debug, Clone)]
 pub struct Certificate {
-    /// The first URI of its alternative names, else the first DNS name; of one without alternative names the common name.
+    /// The first URI of its alternative names, else the first DNS name; of one that has neither the common name.
     pub name: Arc<str>,
     /// The end of its validity, in microseconds since 1970.
     pub ends_at_us: i64,
@@ -31,9 +31,8 @@ pub fn identity(der: &[u8]) -> Option<Certificate> {
         _ => None,
     });
     let common = certificate.subject().iter_common_name().find_map(|name| name.as_str().ok());
-    // What an authority certifies are alternative names; a common name may be what its owner asked for. It counts for nothing
-    // beside those, and is nobody's URI, which would have a colon.
-    let common = common.filter(|name| alternatives.is_none() && !name.contains(':'));
+    // A common name may be what its owner asked for: it is nobody's URI, which would have a colon.
+    let common = common.filter(|name| !name.contains(':'));
     let name = uri.or(dns).or(common).filter(|name| !name.is_empty() && !name.chars().any(char::is_control))?;
     let ends_at_us = certificate.validity().not_after.timestamp().saturating_mul(1_000_000);
     Some(Certificate { name: name.into(), ends_at_us, disowned: CancellationToken::new() })
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_common_name_counts_where_there_are_no_alternative_names_and_never_as_a_uri() {
+    fn a_common_name_counts_where_there_is_neither_uri_nor_dns_name_and_never_as_a_uri() {
         assert_eq!(known_as("desk", &[]).as_deref(), Some("desk"));
         for uri in ["spiffe://example/desk", "urn:example:desk"] {
             assert_eq!(known_as(uri, &[]), None, "{uri}");
@@ -94,6 +93,6 @@ mod tests {
         let dns = SanType::DnsName("other.example".try_into().unwrap());
         assert_eq!(known_as("spiffe://example/desk", &[dns]).as_deref(), Some("other.example"));
         let mail = SanType::Rfc822Name("somebody@other.example".try_into().unwrap());
-        assert_eq!(known_as("desk", &[mail]), None, "what was certified is a name that counts for nothing");
+        assert_eq!(known_as("desk", &[mail]).as_deref(), Some("desk"), "an address of mail names nobody here");
     }
 }
