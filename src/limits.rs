@@ -243,6 +243,8 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the requests of a connection that was told to go may take before it is cut.
 pub const GOODBYE: Duration = Duration::from_secs(60);
+/// How long before the cut a backup that is not done is told of it; half of the goodbye if that is less.
+pub const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How often a quiet connection is asked whether it still lives.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long it may take to answer: who is gone keeps a watch no longer than both.

@@ -12,6 +12,7 @@ use std::{
 };
 
 use attache::{
+    config::Config,
     pb::v1::{self, retract_reports_request::Selection},
     serve::Parts,
     store::{self, snapshot, verify},
@@ -419,6 +420,23 @@ async fn a_drain_ends_a_backup_and_does_not_wait_for_its_copy() {
     // Whatever has had the place since is done now.
     attache::tasks::copying(|| Ok(())).await.unwrap();
     assert!(!folder.path().join("backup").exists(), "nothing is left of it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_that_is_not_done_when_its_connection_is_about_to_be_cut_says_what_has_to_be_raised() {
+    let folder = tempfile::tempdir().unwrap();
+    let (age, goodbye) = (Duration::from_secs(1), Duration::from_secs(2));
+    let config = Config { max_connection_age: Some(age), goodbye, ..config_at(folder.path()) };
+    let parts = Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() };
+    let server = TestServer::with(config, parts).await;
+    let held = Held::hold().await;
+    let mut backup = server.log().backup(v1::BackupRequest::default()).await.unwrap().into_inner();
+    let told = patiently("the end of the backup", backup.message()).await.expect_err("it is not done");
+    assert_eq!((told.code(), reason(&told).as_str()), (tonic::Code::Unavailable, "DRAINING"));
+    assert!(told.message().contains("max_connection_age_seconds"), "{told:?}");
+    held.give_back().await;
+    drop(backup);
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

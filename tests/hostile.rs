@@ -507,6 +507,30 @@ async fn who_is_told_to_go_and_stays_is_cut_off_and_its_watches_were_told() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_whose_connection_is_told_to_go_ends_with_what_stands_and_goes_on_on_another() {
+    // Nobody waits until this connection is cut: an import that is not told is told nothing here.
+    let (age, goodbye) = (Duration::from_secs(2), Duration::from_secs(600));
+    let server = serve(Config { max_connection_age: Some(age), goodbye, ..config() }).await;
+    let (batches, sent) = mpsc::channel(1);
+    batches.send(batch_of("first")).await.unwrap();
+    let mut answers = server.filing().import_reports(ReceiverStream::new(sent)).await.unwrap().into_inner();
+    assert_eq!(answers.message().await.unwrap().unwrap().request_id, "first");
+    let told = patiently("the end of the import", answers.message()).await.expect_err("its next batch is not awaited");
+    assert_eq!(outcome(&told), (Code::Unavailable, "DRAINING".to_owned()));
+    assert!(told.message().contains("the connection is to be opened anew"), "it is no drain: {told:?}");
+    drop((batches, answers));
+
+    let elsewhere = server.narrow_channel();
+    assert_eq!(info_on(&elsewhere).await.unwrap().revision, 1, "what was answered stands");
+    let mut filing = v1::filing_service_client::FilingServiceClient::new(elsewhere);
+    let mut rest = filing.import_reports(tokio_stream::once(batch_of("second"))).await.unwrap().into_inner();
+    let next = rest.message().await.unwrap().unwrap();
+    assert_eq!((next.request_id.as_str(), next.revision), ("second", 2));
+    drop(rest);
+    server.stop().await;
+}
+
 // ---- HTTP/2 as it should not be spoken ----
 
 /// A frame (RFC 9113, 4.1).

@@ -32,7 +32,7 @@ pub(super) fn parts(app: &Arc<App>, caller: &Caller) -> Result<Parts> {
         .try_acquire_owned()
         .map_err(|_| Error::new(Reason::Overloaded, "another backup is under way; nothing happened"))?;
     let (parts, told) = mpsc::channel(BACKUP_PIECES);
-    let (backup, refused) = (Arc::clone(app), caller.refused());
+    let (backup, caller, refused) = (Arc::clone(app), caller.clone(), caller.refused());
     app.tasks.spawn("backup", async move {
         let made = tokio::select! {
             made = make(&backup, &parts) => made,
@@ -40,6 +40,11 @@ pub(super) fn parts(app: &Arc<App>, caller: &Caller) -> Result<Parts> {
             error = if_any(refused) => Err(error),
             () = backup.hub.draining().cancelled() => {
                 Err(Error::new(Reason::Draining, "the server is shutting down; ask another for a backup"))
+            }
+            () = caller.cut_soon() => {
+                let why = "the connection is about to be cut: a backup takes less than max_connection_age_seconds and a \
+                           minute, or that has to be raised";
+                Err(Error::new(Reason::Draining, why))
             }
         };
         if let Err(error) = made {

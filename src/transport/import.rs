@@ -7,6 +7,7 @@ use std::{collections::HashSet, pin::Pin, time::Duration};
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::filing::{Asking, Filing, check_request_id, may_file, parse_intent, parse_reason, too_many};
@@ -31,7 +32,7 @@ use crate::{
 /// The answers of an import, one for each batch; an error is the last.
 pub(super) type Answers = Pin<Box<dyn Stream<Item = std::result::Result<ImportReportsResponse, Status>> + Send>>;
 
-/// Answers each batch as it comes, until the client is done, its deadline passes, or the server drains.
+/// Answers each batch as it comes, until the client is done, its deadline passes, or its connection is to end.
 pub(super) fn answers(
     filing: Filing,
     batches: Streaming<ImportReportsRequest>,
@@ -56,7 +57,7 @@ async fn import(
     let began = clock::ticks();
     let left = || asking.deadline.map(|deadline| deadline.saturating_sub(began.elapsed()));
     loop {
-        let answered = match next(&filing, &mut batches, left()).await {
+        let answered = match next(&filing, &mut batches, asking.caller.leaving(), left()).await {
             Ok(None) => return,
             Ok(Some(batch)) => {
                 let asking = Asking { deadline: left(), ..asking.clone() };
@@ -77,17 +78,26 @@ async fn import(
 async fn next(
     filing: &Filing,
     batches: &mut Streaming<ImportReportsRequest>,
+    leaving: &CancellationToken,
     left: Option<Duration>,
 ) -> std::result::Result<Option<ImportReportsRequest>, Status> {
     tokio::select! {
         biased;
-        () = filing.0.hub.draining().cancelled() => {
-            let why = "the server is shutting down; what was answered stands, resume elsewhere with the next batch";
-            Err(Error::new(Reason::Draining, why).into())
-        }
+        // Between two batches: one that stays until its connection is cut is not told what stands.
+        () = leaving.cancelled() => Err(sent_away(filing.0.hub.draining().is_cancelled()).into()),
         batch = batches.message() => batch,
         () = if_any(left.map(tokio::time::sleep)) => Err(Error::new(Reason::Deadline, "the deadline passed before the next batch came").into()),
     }
+}
+
+/// Why an import ends before its client is done: a drain, or its connection alone.
+fn sent_away(draining: bool) -> Error {
+    let why = if draining {
+        "the server is shutting down; what was answered stands, resume elsewhere with the next batch"
+    } else {
+        "the connection is to be opened anew; what was answered stands, resume on another with the next batch"
+    };
+    Error::new(Reason::Draining, why)
 }
 
 async fn answer(filing: &Filing, batch: ImportReportsRequest, asking: Asking) -> Result<ImportReportsResponse> {

@@ -157,7 +157,9 @@ async fn connection(stream: TcpStream, routes: Routes, greeting: Greeting, leavi
             let (certificate, disowned) = proved.map(|of| (of.certificate, of.disowned)).unzip();
             let public = Places::new(MAX_PUBLIC_STREAMS_PER_CONNECTION);
             let seen = Seen::default();
-            let gate = Gate { access, certificate, seen, leaving, peer, calls, public, message_timeout, metrics };
+            let goodbye = stay.goodbye;
+            let gate =
+                Gate { access, certificate, seen, leaving, goodbye, peer, calls, public, message_timeout, metrics };
             speak(stream, routes, gate, stay, disowned).await;
             drop(open);
         }

@@ -26,7 +26,7 @@ use crate::{
     access::{self, Access, Certificate, Need, Principal, Role, Seen, Shown},
     clock,
     domain::error::{Error, Reason, word},
-    limits::{AUDIT, MAX_OPEN_REQUEST_BYTES, MAX_REQUEST_BYTES, MAX_WAY_BACK},
+    limits::{AUDIT, LAST_WORDS, MAX_OPEN_REQUEST_BYTES, MAX_REQUEST_BYTES, MAX_WAY_BACK},
     metrics::Metrics,
     trace::{self, Parent},
 };
@@ -66,6 +66,8 @@ pub(super) struct Gate {
     pub seen: Seen,
     /// Cancelled when the connection is to end, and with it its streams.
     pub leaving: CancellationToken,
+    /// How long it has from then on, unless the server drains.
+    pub goodbye: Duration,
     /// Where it comes from.
     pub peer: Option<SocketAddr>,
     /// The places of the whole server's calls.
@@ -210,6 +212,12 @@ impl Caller {
     /// Cancelled when their connection is to end.
     pub fn leaving(&self) -> &CancellationToken {
         &self.gate.leaving
+    }
+
+    /// Done when their connection was told to go and is about to be cut.
+    pub async fn cut_soon(&self) {
+        self.gate.leaving.cancelled().await;
+        tokio::time::sleep(self.gate.goodbye - LAST_WORDS.min(self.gate.goodbye / 2)).await;
     }
 }
 
