@@ -2,7 +2,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use std::{pin::pin, process::ExitCode};
+use std::{io, pin::pin, process::ExitCode};
 
 use attache::{
     cli::{self, Command, moves_args::Way, output, serve_args::ServeArgs},
@@ -18,7 +18,7 @@ use listenfd::ListenFd;
 use rustix::fs::Mode;
 use sd_notify::NotifyState;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
 };
 
@@ -90,6 +90,14 @@ fn writes_stores(command: &Command) -> bool {
 }
 
 async fn serve(args: &ServeArgs) -> ExitCode {
+    // First of all: who puts a certificate in its place may say so while a store is brought up to this version.
+    let mut signals = match Signals::heard() {
+        Ok(signals) => signals,
+        Err(error) => {
+            output::note(format!("signals cannot be heard: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
     let begun = Config::load(args).map_err(|e| e.to_string());
     let (config, traces) = match begun.and_then(|config| telemetry::serve(&config).map(|traces| (config, traces))) {
         Ok(begun) => begun,
@@ -107,17 +115,14 @@ async fn serve(args: &ServeArgs) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let server = match serve::build(&config, parts).await {
+    let server = match build(&config, parts, &mut signals).await {
         Ok(server) => server,
-        Err(error) => {
-            output::note(&error.message);
-            return if serve::is_told_wrong(&error) { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE };
-        }
+        Err(code) => return code,
     };
     announce(&server);
     tell_supervisor(&[NotifyState::Ready]);
     let (reloader, draining) = (server.reloader(), server.hub().draining().clone());
-    let mut running = pin!(server.run(asked_to_stop(reloader)));
+    let mut running = pin!(server.run(signals.to_stop(reloader)));
     // It may end by itself.
     let ended = tokio::select! {
         ended = &mut running => ended,
@@ -135,6 +140,22 @@ async fn serve(args: &ServeArgs) -> ExitCode {
             if serve::is_left_behind(&error) { ExitCode::from(EXIT_START_AGAIN) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// Builds the server; what to exit with if it cannot be, or is told to stop meanwhile.
+async fn build(config: &Config, parts: Parts, signals: &mut Signals) -> Result<Server, ExitCode> {
+    let built = tokio::select! {
+        built = serve::build(config, parts) => built,
+        () = signals.end() => {
+            // What is done to the store is a transaction, or is begun anew by the next start.
+            tracing::info!("told to stop before anything was served");
+            return Err(ExitCode::SUCCESS);
+        }
+    };
+    built.map_err(|error| {
+        output::note(&error.message);
+        if serve::is_told_wrong(&error) { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
+    })
 }
 
 /// Tells whoever supervises this process (`sd_notify(3)`), if anybody does.
@@ -172,19 +193,39 @@ fn announce(server: &Server) {
     let _ = output::text(lines.join("\n").as_bytes());
 }
 
-/// Done at the first SIGINT or SIGTERM. At SIGHUP the files of TLS and access are read again.
-async fn asked_to_stop(reloader: mpsc::Sender<()>) {
-    let [interrupt, terminate, hangup] =
-        [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
-    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (interrupt, terminate, hangup) else {
-        return std::future::pending().await;
-    };
-    loop {
+/// The signals that a server hears. From its making on none of them ends the process by itself.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn heard() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Done at the first SIGINT or SIGTERM.
+    async fn end(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => return,
-            _ = terminate.recv() => return,
-            // One that waits to be heard says the same.
-            Some(()) = hangup.recv() => drop(reloader.try_send(())),
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// The same. At SIGHUP, and for one that came before, the files of TLS and access are read again.
+    async fn to_stop(mut self, reloader: mpsc::Sender<()>) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                // One that waits to be heard says the same.
+                Some(()) = self.hangup.recv() => drop(reloader.try_send(())),
+            }
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Under a supervisor: the server says when it answers and when it drains, takes the socket that it is handed, and reads its
-//! files again at SIGHUP. What another start does not make right ends with an exit code of its own. Where descriptors are few,
+//! files again at SIGHUP; while it starts it hears signals too. What another start does not make right ends with an exit code of its own. Where descriptors are few,
 //! it waits for some.
 
 #[path = "common/authority.rs"]
 mod authority;
 
 use std::{
-    fs,
+    fs::{self, File, OpenOptions},
     io::{BufRead as _, BufReader, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     os::{fd::AsRawFd as _, unix::net::UnixDatagram},
@@ -169,17 +169,69 @@ fn certify(folder: &Path, authority: &Authority, year: i32) {
     fs::write(folder.join("server.key"), key).unwrap();
 }
 
-/// Runs a server with the certificate of a folder, which has its authority too; answers it once it hears signals, with its
+/// Runs a server with the certificate of a folder, which has its authority too; answers it once it answers, with its
 /// address.
 fn secured(folder: &Path, authority: &Authority) -> (Server, String) {
     fs::write(folder.join("ca.crt"), &authority.pem).unwrap();
+    let mut server = begun(folder);
+    let address = answers(folder, &mut server);
+    (server, address)
+}
+
+/// Starts a server with the certificate of a folder.
+fn begun(folder: &Path) -> Server {
     let mut command = serve(&["--listen", "127.0.0.1:0", "--log", "info"]);
     command.arg("--tls-certificate").arg(folder.join("server.crt")).arg("--tls-key").arg(folder.join("server.key"));
-    let mut server = Server(command.stderr(Stdio::piped()).spawn().unwrap());
+    Server(command.stderr(Stdio::piped()).spawn().unwrap())
+}
+
+/// Waits until a server answers those who believe the authority of a folder; its address.
+fn answers(folder: &Path, server: &mut Server) -> String {
     let address = server.first_line().replace("listening on https://127.0.0.1", "https://localhost");
     let asked = ask(folder, &address);
-    assert!(asked.status.success(), "who answers hears signals: {asked:?}");
-    (server, address)
+    assert!(asked.status.success(), "at {address:?}: {asked:?}");
+    address
+}
+
+/// Starts a server that waits for its key, in the middle of its start: until what this answers is closed, with the key
+/// written into it. Whoever reads the key's file later finds the key.
+fn held(folder: &Path, authority: &Authority) -> (Server, File) {
+    certify(folder, authority, 2090);
+    fs::write(folder.join("ca.crt"), &authority.pem).unwrap();
+    let (key, aside) = (folder.join("server.key"), folder.join("aside.key"));
+    fs::rename(&key, &aside).unwrap();
+    assert!(Command::new("mkfifo").arg(&key).status().unwrap().success());
+    let server = begun(folder);
+    let (told, opened) = mpsc::channel();
+    let pipe = key.clone();
+    // Such a file is open to whoever writes once somebody reads.
+    thread::spawn(move || told.send(OpenOptions::new().write(true).open(pipe)));
+    let pipe = opened.recv_timeout(PATIENCE).expect("it reads its key").unwrap();
+    fs::rename(aside, key).unwrap();
+    (server, pipe)
+}
+
+#[test]
+fn sighup_during_the_start_ends_nothing_and_has_the_files_read_again_once_it_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut server, mut pipe) = held(folder.path(), &Authority::new());
+    server.signal("-HUP");
+    pipe.write_all(&fs::read(folder.path().join("server.key")).unwrap()).unwrap();
+    drop(pipe);
+    answers(folder.path(), &mut server);
+    let mut log = BufReader::new(server.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let line = log.find(|line| line.contains("the certificate was read")).expect("it says so before it ends");
+    assert!(line.contains("is_another=false"), "nothing changed but that it was asked for: {line}");
+}
+
+#[test]
+fn sigterm_during_the_start_ends_it_in_good_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut server, pipe) = held(folder.path(), &Authority::new());
+    server.signal("-TERM");
+    let status = server.0.wait().unwrap();
+    assert!(status.success(), "it was not done with its start: {status}");
+    drop(pipe);
 }
 
 /// Asks a server as one who believes the authority of a folder alone.
