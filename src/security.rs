@@ -19,7 +19,7 @@ use crate::{
     limits::{MAX_SECURITY_FILE_BYTES, SECURITY_LOOK},
     metrics::Metrics,
     tasks::{blocking, if_any},
-    transport::{Material, Tls, not_good_now},
+    transport::{Material, Tls, not_good},
 };
 
 /// What is in force, and of which files it was made.
@@ -33,6 +33,10 @@ pub struct Security {
     seen: Seen,
     /// What they had when they were found to have changed.
     changed: Option<Seen>,
+    /// Why the certificate that they have is not in force, since it was read last.
+    refused: Option<String>,
+    /// Whether it is good now.
+    clock: Arc<dyn Clock>,
 }
 
 /// The files' contents, by digest; `None` could not be read.
@@ -50,7 +54,7 @@ impl Security {
             let material = material(files)?;
             let tls = Tls::new(&material).map_err(|why| format!("tls: {why}"))?;
             // It is served all the same: some clients look at the name alone, and a new one is taken when it comes.
-            if let Some(why) = not_good_now(&material)? {
+            if let Some(why) = not_good(&material, clock.now_us())? {
                 tracing::error!("no client will believe the certificate: {why}");
             }
             Ok::<_, String>(tls)
@@ -60,9 +64,11 @@ impl Security {
         Ok(Self {
             settings: settings.clone(),
             tls: tls.transpose()?.map(Arc::new),
-            access: access.map(|rules| Arc::new(Access::new(rules, allowance, clock))),
+            access: access.map(|rules| Arc::new(Access::new(rules, allowance, Arc::clone(&clock)))),
             seen,
             changed: None,
+            refused: None,
+            clock,
         })
     }
 
@@ -106,44 +112,58 @@ impl Security {
         let was_seen = self.changed.replace(seen.clone()).is_some_and(|changed| changed == seen);
         // Whoever writes them may be in the middle of it: what is found twice in a row is written.
         if !all && (seen == self.seen || !was_seen) {
+            // Of a certificate that begins later no file changes when it begins.
+            if seen == self.seen && self.refused.is_some() {
+                self.read_certificate(metrics);
+            }
             return self;
         }
         let changed: Vec<&Path> =
             seen.iter().filter(|(f, now)| self.seen.get(*f) != Some(*now)).map(|(f, _)| f.as_path()).collect();
         tracing::info!(files = ?changed, "the files of TLS and access are read again");
-        let refused = |what: &str, why: String| {
-            tracing::error!("{what} could not be replaced, and what was in force before stays: {why}");
-        };
-        if let (Some(files), Some(tls)) = (&self.settings.tls, &self.tls) {
-            match material(files).and_then(|material| tls.replace(&material)) {
-                Ok(is_another) => {
-                    // (A change of any file comes here; one that nobody replaced is the former.)
-                    tracing::info!(ends = %access::instant(tls.ends_at_us()), is_another, "the certificate was read");
-                    metrics.reloaded("certificate", true);
-                }
-                Err(why) => {
-                    refused("the certificate", why);
-                    metrics.reloaded("certificate", false);
-                }
-            }
-        }
-        if let Some(access) = &self.access {
-            match self.rules_again() {
-                Ok((settings, rules)) => {
-                    access.replace(rules);
-                    self.settings.access = settings;
-                    tracing::info!("the rules of access were read");
-                    metrics.reloaded("rules", true);
-                }
-                Err(why) => {
-                    refused("the rules of access", why);
-                    metrics.reloaded("rules", false);
-                }
-            }
-        }
+        // Whoever changed them, or asks, is told what comes of it.
+        self.refused = None;
+        self.read_certificate(metrics);
+        self.read_rules(metrics);
         // (What was read may be newer; then it is read once more.)
         self.seen = seen;
         self
+    }
+
+    /// Puts the certificate that the files have in force. Why that is refused is told and counted once.
+    fn read_certificate(&mut self, metrics: &Metrics) {
+        let (Some(files), Some(tls)) = (&self.settings.tls, &self.tls) else { return };
+        match material(files).and_then(|material| tls.replace(&material, self.clock.now_us())) {
+            Ok(is_another) => {
+                // (A change of any file comes here; one that nobody replaced is the former.)
+                tracing::info!(ends = %access::instant(tls.ends_at_us()), is_another, "the certificate was read");
+                metrics.reloaded("certificate", true);
+                self.refused = None;
+            }
+            Err(why) if self.refused.as_ref() == Some(&why) => {}
+            Err(why) => {
+                tell_of_refusal("the certificate", &why);
+                metrics.reloaded("certificate", false);
+                self.refused = Some(why);
+            }
+        }
+    }
+
+    /// Puts the rules of access in force that the files have.
+    fn read_rules(&mut self, metrics: &Metrics) {
+        let Some(access) = &self.access else { return };
+        match self.rules_again() {
+            Ok((settings, rules)) => {
+                access.replace(rules);
+                self.settings.access = settings;
+                tracing::info!("the rules of access were read");
+                metrics.reloaded("rules", true);
+            }
+            Err(why) => {
+                tell_of_refusal("the rules of access", &why);
+                metrics.reloaded("rules", false);
+            }
+        }
     }
 
     /// The rules as the configuration file says now; flags do not say any.
@@ -167,6 +187,10 @@ impl Security {
         let rules = rules(&said)?;
         Ok((Some(said), rules))
     }
+}
+
+fn tell_of_refusal(what: &str, why: &str) {
+    tracing::error!("{what} could not be replaced, and what was in force before stays: {why}");
 }
 
 fn look(settings: &Settings) -> Seen {
@@ -242,12 +266,23 @@ pub fn read(file: &Path) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::Pin,
+        sync::atomic::{AtomicI64, Ordering},
+    };
+
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
     use super::*;
     use crate::{
         access::{Allowance, Grant, Need, Policy, Role, Secret, Shown},
         clock::SystemClock,
         metrics::{Caching, Feeding, Writing},
     };
+
+    fn metrics() -> Metrics {
+        Metrics::new([], &Writing::default(), &Feeding::default(), &Caching::default())
+    }
 
     /// Whoever has a token may read.
     fn settings(tokens: &Path) -> Settings {
@@ -274,7 +309,7 @@ mod tests {
         let secrets = [(); 3].map(|()| Secret::new());
         let row = |name: &str, secret: &Secret| format!("[[token]]\nname = {name:?}\ndigest = {:?}\n", secret.digest);
         let [desk, fleet, new] = [("desk", 0), ("fleet", 1), ("new", 2)].map(|(name, n)| row(name, &secrets[n]));
-        let metrics = Metrics::new([], &Writing::default(), &Feeding::default(), &Caching::default());
+        let metrics = metrics();
         fs::write(&file, format!("{desk}{fleet}")).unwrap();
         let mut security = Security::open(&settings(&file), Arc::new(SystemClock)).unwrap();
         // The first half of what is written is a good file, and says that `fleet` is none any more.
@@ -291,6 +326,80 @@ mod tests {
             }
             security = security.follow(false, &metrics);
             assert_eq!(good(&security, &secrets), expected, "{look}");
+        }
+    }
+
+    /// A clock that stands at the beginning of a year.
+    #[derive(Debug)]
+    struct Standing(AtomicI64);
+
+    impl Standing {
+        fn at(year: i64) -> Self {
+            Self(AtomicI64::new(begin_of(year)))
+        }
+
+        fn put(&self, year: i64) {
+            self.0.store(begin_of(year), Ordering::SeqCst);
+        }
+    }
+
+    impl Clock for Standing {
+        fn now_us(&self) -> i64 {
+            self.0.load(Ordering::SeqCst)
+        }
+
+        fn wait_until(&self, _: i64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    /// In microseconds since 1970.
+    fn begin_of(year: i64) -> i64 {
+        format!("{year}-01-01T00:00:00Z").parse::<jiff::Timestamp>().unwrap().as_microsecond()
+    }
+
+    /// Puts a certificate into a folder that is good from one year until another, and its key.
+    fn certify(folder: &Path, [begins, ends]: [i32; 2]) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(begins, 1, 1), date_time_ymd(ends, 1, 1));
+        fs::write(folder.join("crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(folder.join("key"), key.serialize_pem()).unwrap();
+    }
+
+    /// How often certificates were refused.
+    fn refusals(metrics: &Metrics) -> u64 {
+        let name = "attache_reloads_total{what=\"certificate\",outcome=\"refused\"} ";
+        metrics.shown().lines().find_map(|line| line.strip_prefix(name)?.parse().ok()).unwrap()
+    }
+
+    #[test]
+    fn a_certificate_that_begins_later_is_refused_once_and_taken_when_it_begins_and_never_half_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let [certificate, key] = ["crt", "key"].map(|name| folder.path().join(name));
+        let files = TlsFiles { certificate, key, client_ca: None, require_client_certificate: false };
+        let settings = Settings { tls: Some(files), ..Settings::default() };
+        let (clock, metrics) = (Arc::new(Standing::at(2030)), metrics());
+        certify(folder.path(), [2020, 2040]);
+        let mut security = Security::open(&settings, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+        for (look, put, year, ends, refused) in [
+            ("a later one is written", Some([2035, 2045]), 2030, 2040, 0),
+            ("it is as before", None, 2030, 2040, 1),
+            ("it is looked at again", None, 2030, 2040, 1),
+            ("and again", None, 2034, 2040, 1),
+            ("it begins", None, 2035, 2045, 1),
+            ("one later still is written", Some([2036, 2050]), 2035, 2045, 1),
+            ("it is as before", None, 2035, 2045, 2),
+            ("another is written that is good, or half of it", Some([2030, 2060]), 2035, 2045, 2),
+            ("it is as before", None, 2035, 2060, 2),
+        ] {
+            if let Some(years) = put {
+                certify(folder.path(), years);
+            }
+            clock.put(year);
+            security = security.follow(false, &metrics);
+            assert_eq!(security.tls.as_ref().unwrap().ends_at_us(), begin_of(ends), "{look}");
+            assert_eq!(refusals(&metrics), refused, "{look}");
         }
     }
 }

@@ -27,7 +27,7 @@ pub use self::{
     page::PageToken,
     readiness::{Health, watch_over_lag},
     request::timeout,
-    tls::{Material, Tls, not_good_now, validities},
+    tls::{Material, Tls, not_good, validities},
 };
 use std::{sync::Arc, time::Duration};
 

@@ -74,15 +74,15 @@ impl Tls {
         self.own.load().ends_at_us
     }
 
-    /// Greets connections with other material from now on; clients that it does not prove any more are disowned. Answers
-    /// whether its certificate, or one behind it, is another than before.
+    /// Greets connections with other material from now on, if that is good at that time; clients that it does not prove any
+    /// more are disowned. Answers whether its certificate, or one behind it, is another than before.
     ///
     /// # Errors
     ///
     /// As of [`Tls::new`]; the former stays then.
-    pub fn replace(&self, material: &Material) -> Result<bool, String> {
+    pub fn replace(&self, material: &Material, now_us: i64) -> Result<bool, String> {
         // One that nobody believes is worse than the former.
-        if let Some(why) = not_good_now(material)? {
+        if let Some(why) = not_good(material, now_us)? {
             return Err(format!("certificate: {why}"));
         }
         let (own, verifier) = made_of(material)?;
@@ -134,17 +134,16 @@ impl Tls {
     }
 }
 
-/// Why clients would not believe the server's own certificate now, if its time is why.
+/// Why clients would not believe the server's own certificate at a time, if that is why.
 ///
 /// # Errors
 ///
 /// If it cannot be read.
-pub fn not_good_now(material: &Material) -> Result<Option<String>, String> {
+pub fn not_good(material: &Material, now_us: i64) -> Result<Option<String>, String> {
     let own = validities(&material.certificate).map_err(|why| format!("certificate: {why}"))?;
-    let now = SystemClock.now_us();
     Ok(own.first().and_then(|own| match own {
-        own if now >= own.ends_at_us => Some(format!("it ended at {}", instant(own.ends_at_us))),
-        own if now < own.begins_at_us => Some(format!("it is good from {} on", instant(own.begins_at_us))),
+        own if now_us >= own.ends_at_us => Some(format!("it ended at {}", instant(own.ends_at_us))),
+        own if now_us < own.begins_at_us => Some(format!("it is good from {} on", instant(own.begins_at_us))),
         _ => None,
     }))
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use attache::{limits::HANDSHAKE_TIMEOUT, pb::v1, serve::Parts};
-use rcgen::{DnType, SanType};
+use rcgen::{DnType, SanType, date_time_ymd};
 use rustls::{
     ClientConfig, DEFAULT_VERSIONS, ProtocolVersion, RootCertStore, SupportedProtocolVersion,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
@@ -236,6 +236,25 @@ async fn a_certificate_is_replaced_without_a_dropped_watch_and_a_broken_pair_is_
     });
     assert_eq!(ids(&events(&[told.await])), ids(&filed.events));
     drop(watch);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_was_put_there_before_it_begins_is_taken_when_it_does() {
+    const FAILED: &str = "attache_reload_failed{what=\"certificate\"}";
+    let (before, after) = (Authority::new(), Authority::new());
+    let files = files(&before, "");
+    let (server, clock) = files.serve().await;
+    // The day after the clock of tests begins.
+    let (certificate, key) = after.certify_with(&["localhost"], |params| params.not_before = date_time_ymd(2024, 1, 3));
+    files.write("server.crt", certificate);
+    files.write("server.key", key);
+    server.reload().await;
+    assert_eq!(server.number(FAILED).await, 1.0);
+    assert!(connect(&server, &before, None).await.is_ok(), "the former is believed until then");
+    clock.advance(Duration::from_secs(24 * 3600));
+    server.until_number(FAILED, 0.0).await;
+    assert!(connect(&server, &after, None).await.is_ok(), "nobody changed a file, or asked");
     server.stop().await;
 }
 
