@@ -30,8 +30,11 @@ pub const WRITES: &[&str] = &[
 ];
 
 /// Where the program may die on the way of a filing, besides.
-pub const STEPS: &[&str] =
-    &["writer.decided", "writer.appending", "writer.committed", "store.scrub", "store.cut", "writer.answered"];
+pub const STEPS: &[&str] = &["writer.decided", "writer.appending", "writer.committed", "writer.answered"];
+
+/// Where free pages are written over after a redaction, and the write-ahead log is emptied: it may fail, and nobody is
+/// refused anything for it, since it is made up for later.
+pub const ERASED: &[&str] = &["store.scrub", "store.cut"];
 
 /// Where a store may fail to be made, or to be brought up to this version, or the program die at it.
 pub const OPENING: &[&str] = &["store.schema", "store.home"];
@@ -48,7 +51,8 @@ pub const DEPOT: &[&str] = &["journal.put", "journal.was_put"];
 /// Before and after it is purged of what was trimmed or erased.
 pub const PURGE: &[&str] = &["journal.purge", "journal.purged"];
 
-/// On the way of a sweep after a trim: whether it waits first, and each portion before it is committed.
+/// On the way of a sweep after a trim: whether it waits first, and after a portion that failed; and each portion before it
+/// is committed.
 pub const SWEEP: &[&str] = &["sweep.grace", "store.sweep"];
 
 /// Arms the points that the environment names.

@@ -78,20 +78,25 @@ async fn follow(store: &Store, writer: &Writer, wait: &Wait) {
     loop {
         let Ok(floor) = heads.wait_for(|head| head.floor > swept).await.map(|head| head.floor) else { return };
         // Reads that began before the floor moved are over by then; longer ones look at the floor again and again.
-        if failpoints::at("sweep.grace").is_none() {
-            wait(SWEEP_GRACE).await;
-        }
+        grace(wait).await;
         loop {
             match writer.sweep(floor).await {
                 Ok(true) => wait(SWEEP_PAUSE).await,
                 Ok(false) => break,
                 Err(error) => {
                     tracing::warn!(%error, "what was trimmed keeps its room for now");
-                    wait(SWEEP_GRACE).await;
+                    grace(wait).await;
                 }
             }
         }
         tracing::info!(floor, "what was trimmed has given its room back");
         swept = floor;
+    }
+}
+
+/// Lets so much time pass, unless a test has none.
+async fn grace(wait: &Wait) {
+    if failpoints::at("sweep.grace").is_none() {
+        wait(SWEEP_GRACE).await;
     }
 }

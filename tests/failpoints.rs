@@ -14,18 +14,19 @@ mod requests;
 use std::{
     fs::{self, File},
     path::Path,
+    process::Command,
 };
 
 use attache::{
     failpoints,
     pb::v1::{
-        self, CommitCursorRequest, FileReportsRequest, ListEventsRequest, RedactRequest, RetractReportsRequest,
-        TrimLogRequest, list_events_request::Start, redact_request::What, retract_reports_request::Selection,
-        trim_log_request::Keep,
+        self, CommitCursorRequest, FileReportsRequest, ListEventsRequest, MergeRecordsRequest, RedactRequest,
+        RetractRecordRequest, RetractReportsRequest, TrimLogRequest, list_events_request::Start, redact_request::What,
+        retract_reports_request::Selection, trim_log_request::Keep,
     },
     store,
 };
-use common::{older::made_older, watching::patiently};
+use common::{older::made_older, scribe::ruling, watching::patiently};
 use process::Process;
 use requests::{agreement, reason, verified, with_id};
 use tonic::{Code, Status};
@@ -40,6 +41,8 @@ const SELDOM: [&str; 4] = ["store.erase", "store.cursor", "store.scrub", "store.
 enum Step {
     File(Box<FileReportsRequest>),
     Withdraw(RetractReportsRequest),
+    Retract(RetractRecordRequest),
+    Merge(MergeRecordsRequest),
     Redact(RedactRequest),
     Trim(TrimLogRequest),
     Keep,
@@ -55,6 +58,14 @@ fn steps() -> Vec<Step> {
         request_id: Some("withdraw".into()),
         ..Default::default()
     };
+    let retract = RetractRecordRequest { request_id: Some("retract".into()), ..ruling("agreements/a3") };
+    let merge = MergeRecordsRequest {
+        loser: "agreements/a4".into(),
+        survivor: "agreements/a1".into(),
+        source: retract.source.clone(),
+        request_id: Some("merge".into()),
+        ..Default::default()
+    };
     let what = Some(What::Report("visits/v/reports/leak".into()));
     let redact = RedactRequest { what, reason: "by order".into(), dry_run: false };
     vec![
@@ -66,6 +77,8 @@ fn steps() -> Vec<Step> {
         filed("a3", 3),
         filed("a4", 4),
         Step::Withdraw(withdraw),
+        Step::Retract(retract),
+        Step::Merge(merge),
         Step::Redact(redact),
         filed("a5", 5),
         filed("a6", 6),
@@ -77,6 +90,8 @@ impl Step {
         match self {
             Self::File(request) => server.filing().file_reports(request.as_ref().clone()).await.map(drop),
             Self::Withdraw(request) => server.filing().retract_reports(request.clone()).await.map(drop),
+            Self::Retract(request) => server.filing().retract_record(request.clone()).await.map(drop),
+            Self::Merge(request) => server.filing().merge_records(request.clone()).await.map(drop),
             Self::Redact(request) => match server.log().redact(request.clone()).await {
                 // It has no id: what was erased while nobody heard the answer is not there any more.
                 Err(status) if status.code() == Code::NotFound => Ok(()),
@@ -109,25 +124,36 @@ fn words(events: &[v1::Event]) -> Vec<(u64, u32, String, v1::EventType, String)>
     events.iter().map(word).collect()
 }
 
-/// Does the work on a store, while something happens once at a point; answers how often it was met, and what was told.
-async fn work(folder: &Path, armed: Option<&str>) -> (u32, Vec<(u64, u32, String, v1::EventType, String)>) {
+/// Whether a program says that something happened at a point: who asks does not see everything.
+fn is_met(said: &str, point: &str, word: &str) -> bool {
+    said.contains(&format!("the failpoint {point} is met: {word}"))
+}
+
+/// Has a program write its log into a file.
+fn logs<'a>(command: &'a mut Command, log: &Path) -> &'a mut Command {
+    command.stderr(File::create(log).expect("a file"))
+}
+
+/// Does the work on a store in a folder, while something happens once at a point; answers what the program logged that had
+/// it armed, and what was told.
+async fn work(folder: &Path, armed: Option<&str>) -> (String, Vec<(u64, u32, String, v1::EventType, String)>) {
+    let (data, log) = (folder.join("data"), folder.join("log"));
     // The store is there before: its making is another matter.
-    let mut server = Process::at(folder);
+    let mut server = Process::at(&data);
     server.kill();
-    let mut command = process::serve_at(folder);
-    command.env("ATTACHE_LOG", "off").envs(armed.map(|armed| ("FAILPOINTS", armed)));
-    server = Process::start(&mut command);
-    let (mut met, mut position) = (0, None);
+    let mut command = process::serve_at(&data);
+    server = Process::start(logs(&mut command, &log).envs(armed.map(|armed| ("FAILPOINTS", armed))));
+    let (mut failed, mut position) = (0, None);
     for (number, step) in steps().iter().enumerate() {
         let before = head(&server).await;
         while let Err(status) = step.ask(&server).await {
-            met += 1;
-            assert!(met < 4, "it happens once: {status:?}");
+            failed += 1;
+            assert!(failed < 4, "it happens once: {status:?}");
             match reason(&status).as_deref() {
                 // The program died; another is started.
                 None => {
                     drop(server);
-                    server = Process::at(folder);
+                    server = Process::at(&data);
                 }
                 Some("OUTCOME_UNKNOWN") => {}
                 Some("STORAGE_FULL" | "INTERNAL") => assert_eq!(head(&server).await, before, "{status:?}"),
@@ -145,27 +171,26 @@ async fn work(folder: &Path, armed: Option<&str>) -> (u32, Vec<(u64, u32, String
     let kept = server.feed().get_cursor(v1::GetCursorRequest { name: "desk".into() }).await;
     assert!(kept.expect("it was kept").into_inner().cursor.is_some_and(|cursor| !cursor.position.is_empty()));
     server.kill();
-    let sound = verified(folder);
+    let sound = verified(&data);
     let last = all.last().map_or(0, |event| event.revision);
     assert_eq!((sound.head.revision, sound.redacted), (last, 1), "every revision told of something");
-    (met, words(&all))
+    (fs::read_to_string(log).expect("what it said"), words(&all))
 }
 
 /// Tries every point with a word; answers the points that were not met.
 async fn cross(points: impl Iterator<Item = &'static str>, word: &str) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a folder");
-    let (met, undisturbed) = work(folder.path(), None).await;
-    assert_eq!(met, 0);
+    let (said, undisturbed) = work(folder.path(), None).await;
+    assert!(!said.contains("the failpoint"), "{said}");
     let mut unmet = Vec::new();
     for point in points {
         for passed in PASSED.into_iter().filter(|passed| *passed == 0 || !SELDOM.contains(&point)) {
             let before = if passed > 0 { format!("{passed}*off->") } else { String::new() };
             let armed = format!("{point}={before}1*return({word})");
             let folder = tempfile::tempdir().expect("a folder");
-            let (met, told) = work(folder.path(), Some(&armed)).await;
+            let (said, told) = work(folder.path(), Some(&armed)).await;
             assert_eq!(told, undisturbed, "{armed}: what was told is what would have been");
-            // (The log is emptied in the writer's own time: nobody is answered with that.)
-            if met == 0 && point != "store.cut" {
+            if !is_met(&said, point, word) {
                 unmet.push(armed);
             }
         }
@@ -175,23 +200,21 @@ async fn cross(points: impl Iterator<Item = &'static str>, word: &str) -> Vec<St
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_at_any_write_or_step_loses_nothing_and_doubles_nothing() {
-    let points = failpoints::WRITES.iter().chain(failpoints::STEPS).copied();
+    let points = failpoints::WRITES.iter().chain(failpoints::STEPS).chain(failpoints::ERASED).copied();
     assert_eq!(cross(points, "kill").await, Vec::<String>::new(), "points that nothing passes");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_error_at_any_write_is_said_and_what_is_in_doubt_is_known_after_asking_again() {
-    assert_eq!(
-        cross(failpoints::WRITES.iter().copied(), "io").await,
-        Vec::<String>::new(),
-        "points that nothing passes"
-    );
+    let points = failpoints::WRITES.iter().chain(failpoints::ERASED).copied();
+    assert_eq!(cross(points, "io").await, Vec::<String>::new(), "points that nothing passes");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_at_any_write_happens_to_nobodys_filing() {
     // After a commit the disk is not full: SQLite would have said so.
-    let points = failpoints::WRITES.iter().copied().filter(|point| *point != "store.committed");
+    let points = failpoints::WRITES.iter().filter(|point| **point != "store.committed");
+    let points = points.chain(failpoints::ERASED).copied();
     assert_eq!(cross(points, "full").await, Vec::<String>::new(), "points that nothing passes");
 }
 
@@ -199,8 +222,7 @@ async fn a_full_disk_at_any_write_happens_to_nobodys_filing() {
 async fn said_without_room(folder: &Path, log: &Path, step: &Step) -> String {
     let mut command = process::serve_at(folder);
     command.env("FAILPOINTS", "store.commit=return(full);store.cursor=return(full)");
-    command.stderr(File::create(log).expect("a file"));
-    let mut server = Process::start(&mut command);
+    let mut server = Process::start(logs(&mut command, log));
     let status = step.ask(&server).await.expect_err("there is no room");
     assert_eq!(reason(&status).as_deref(), Some("STORAGE_FULL"), "{status:?}");
     server.kill();
@@ -242,16 +264,10 @@ fn older(folder: &Path, revision: u64) -> u64 {
     connection.query_row(count, [revision], |row| row.get(0)).expect("it can be read")
 }
 
-/// A server that does not wait before it sweeps, perhaps with one more point armed.
-fn sweeper(folder: &Path, armed: Option<String>) -> Process {
-    let points: Vec<String> = std::iter::once(format!("{}=return(io)", failpoints::SWEEP[0])).chain(armed).collect();
-    Process::start(process::serve_at(folder).env("ATTACHE_LOG", "off").env("FAILPOINTS", points.join(";")))
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sweep_that_is_killed_halfway_leaves_a_sound_store_and_goes_on_after_a_restart() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let server = Process::at(folder.path());
+/// Files what is old, and what ends the history that is replayed, and has the old trimmed, whose rows are all there yet;
+/// answers what is told of the rest, and the log's floor.
+async fn trimmed(folder: &Path) -> (Vec<v1::Event>, u64) {
+    let server = Process::at(folder);
     for number in 0..OLD {
         let recorded =
             prost_types::Timestamp { seconds: 1_600_000_000 + i64::try_from(number).expect("small"), nanos: 0 };
@@ -264,28 +280,62 @@ async fn a_sweep_that_is_killed_halfway_leaves_a_sound_store_and_goes_on_after_a
     let request = TrimLogRequest { keep: Some(Keep::FromRevision(OLD)), dry_run: false };
     server.log().trim_log(request).await.expect("it is trimmed");
     drop(server);
-    let floor = verified(folder.path()).head.floor;
-    assert_eq!((floor, older(folder.path(), floor)), (OLD - 1, OLD - 2), "everything is there yet");
+    let floor = verified(folder).head.floor;
+    assert_eq!((floor, older(folder, floor)), (OLD - 1, OLD - 2), "everything is there yet");
+    (kept, floor)
+}
 
-    let dies = sweeper(folder.path(), Some(format!("{}=1*off->1*return(kill)", failpoints::SWEEP[1])));
-    let ended = tokio::task::spawn_blocking(move || dies.wait());
-    let status = patiently("the end of a sweeper", ended).await.expect("it is waited for");
-    assert!(!status.success(), "it was killed: {status}");
-    let left = older(folder.path(), floor);
-    assert!((1..OLD - 2).contains(&left), "{left} are left");
-    verified(folder.path());
+/// A server that does not wait before it sweeps, nor after a portion that failed; perhaps something happens at its second
+/// portion.
+fn sweeper(folder: &Path, word: Option<&str>) -> Process {
+    let [grace, portion] = failpoints::SWEEP else { panic!("{:?}", failpoints::SWEEP) };
+    let armed = word.map(|word| format!(";{portion}=1*off->1*return({word})")).unwrap_or_default();
+    let mut command = process::serve_at(&folder.join("data"));
+    command.env("FAILPOINTS", format!("{grace}=return(io){armed}"));
+    Process::start(logs(&mut command, &folder.join("log")))
+}
 
-    let mut server = sweeper(folder.path(), None);
+/// Waits until a sweeper has dropped all that is older than the floor, and demands that the rest is as it was.
+async fn swept(mut server: Process, data: &Path, floor: u64, kept: &[v1::Event]) {
     patiently("the rest of the sweep", async {
-        while older(folder.path(), floor) > 0 {
+        while older(data, floor) > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     })
     .await;
-    assert_eq!(words(&told(&server, None).await), words(&kept), "what is kept is told as before");
+    assert_eq!(words(&told(&server, None).await), words(kept), "what is kept is told as before");
+    server.filing().file_reports(agreement("more", 0)).await.expect("filings go on");
     server.kill();
-    let sound = verified(folder.path());
+    let sound = verified(data);
     assert_eq!(sound.entries, sound.head.revision - sound.head.floor, "what is older is gone");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_that_is_killed_halfway_leaves_a_sound_store_and_goes_on_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let (kept, floor) = trimmed(&data).await;
+    let dies = sweeper(folder.path(), Some("kill"));
+    let ended = tokio::task::spawn_blocking(move || dies.wait());
+    let status = patiently("the end of a sweeper", ended).await.expect("it is waited for");
+    assert!(!status.success(), "it was killed: {status}");
+    let left = older(&data, floor);
+    assert!((1..OLD - 2).contains(&left), "{left} are left");
+    verified(&data);
+    swept(sweeper(folder.path(), None), &data, floor, &kept).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_of_which_a_portion_fails_goes_on_while_the_server_does() {
+    for word in ["io", "full"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("data");
+        let (kept, floor) = trimmed(&data).await;
+        swept(sweeper(folder.path(), Some(word)), &data, floor, &kept).await;
+        let said = fs::read_to_string(folder.path().join("log")).expect("what it said");
+        assert!(is_met(&said, failpoints::SWEEP[1], word), "{said}");
+        assert!(said.contains("what was trimmed keeps its room for now"), "{said}");
+    }
 }
 
 /// Makes a store of one entry as the schema before the newest left it, which says of no home yet.
@@ -304,7 +354,7 @@ async fn opened_again(folder: &Path, point: &str, passed: u32, word: &str) -> u6
     let before = if passed > 0 { format!("{passed}*off->") } else { String::new() };
     let armed = format!("{point}={before}1*return({word})");
     let (code, said) = process::refused(process::serve_at(folder).env("FAILPOINTS", &armed));
-    assert!(said.contains(&format!("the failpoint {point} is met: {word}")), "{armed}: {said}");
+    assert!(is_met(&said, point, word), "{armed}: {said}");
     assert_eq!(code.is_none(), word == "kill", "{armed}: {said}");
     if (point, word) == ("store.schema", "full") {
         assert!(said.contains("no room for the migration of the store"), "{armed}: {said}");
