@@ -1,31 +1,12 @@
-//! The links between one replica and the servers: proxies that can be cut, frozen, deafened and roughened, and mended
-//! again.
+//! The links between one replica and the servers, which fail and are mended again.
 //!
 //! Servers that tell clients of each other (`connect_urls`) would lead a replica around them; those of these tests do
 //! not.
 
-use std::{
-    io,
-    net::{Ipv4Addr, SocketAddr},
-    ops::Range,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use attache::{journal::jetstream::Settings, pb::v1};
-use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{ReadHalf, WriteHalf},
-    },
-    sync::watch,
-    task::JoinSet,
-};
+use rand::{SeedableRng as _, rngs::StdRng};
 use tonic_health::pb::health_check_response::ServingStatus;
 
 use crate::{
@@ -37,17 +18,11 @@ use crate::{
         },
     },
     filers::{Filers, insist, standing},
+    link::{Link, State},
     nats::{Cluster, Sync},
     on, replica, seed, stop, timed, until_health,
 };
 
-/// What a link takes from one side before the other has it, in bytes; what is more waits in the system's buffers.
-const BUFFER_BYTES: usize = 16 * 1024;
-/// How late a rough link carries a chunk, in milliseconds. What is said meanwhile goes with the next one.
-const LATE_MS: Range<u64> = 1..80;
-/// Chunks that a rough link carries one way before it breaks the connection. (Their number is drawn, not a chance for
-/// each: so it is open when it breaks, and sure that it does.)
-const LIFE: Range<usize> = 1..80;
 /// Within what time a replica says that it hears nothing from the journal.
 const NOTICED: Duration = Duration::from_secs(20);
 
@@ -58,46 +33,6 @@ type Failure = fn(&Links, usize);
 pub struct Links {
     settings: Settings,
     links: Vec<Link>,
-    _listening: JoinSet<()>,
-}
-
-struct Link {
-    state: watch::Sender<State>,
-    tally: Arc<Tally>,
-}
-
-/// What a link counts.
-#[derive(Default)]
-struct Tally {
-    /// Connections that it carries.
-    carried: AtomicUsize,
-    /// Chunks that were late because it was rough.
-    late: AtomicUsize,
-    /// Connections that broke because it was rough.
-    broken: AtomicUsize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Open,
-    Cut,
-    Frozen,
-    Deaf,
-    Rough,
-}
-
-impl State {
-    /// Whether what a server says is heard, sooner or later.
-    fn is_heard(self) -> bool {
-        matches!(self, Self::Open | Self::Rough)
-    }
-}
-
-/// How a connection ended that was carried.
-enum Ended {
-    InOrder,
-    /// In the midst of what it carried.
-    Broken,
 }
 
 impl Links {
@@ -110,10 +45,14 @@ impl Links {
     /// another does not.
     pub fn seeded(cluster: &Cluster, seed: u64) -> Self {
         let settings = cluster.settings();
-        let (mut listening, mut rng) = (JoinSet::new(), StdRng::seed_from_u64(seed));
-        let link = |server: &String| Link::to(server, StdRng::from_rng(&mut rng), &mut listening);
-        let (links, servers) = settings.servers.iter().map(link).unzip();
-        Self { settings: Settings { servers, ..settings }, links, _listening: listening }
+        let mut rng = StdRng::seed_from_u64(seed);
+        let link = |server: &String| {
+            let server = server.strip_prefix("nats://").and_then(|address| address.parse().ok()).expect("an address");
+            Link::to(server, StdRng::from_rng(&mut rng))
+        };
+        let links: Vec<Link> = settings.servers.iter().map(link).collect();
+        let servers = links.iter().map(|link| format!("nats://{}", link.address)).collect();
+        Self { settings: Settings { servers, ..settings }, links }
     }
 
     /// Where the replica finds the servers: at the near ends of its links.
@@ -121,43 +60,39 @@ impl Links {
         self.settings.clone()
     }
 
-    /// Resets the connections to a server, and every new one at once.
+    /// Resets the connections to a server. (What each failure does, its [`State`] says.)
     pub fn cut(&self, server: usize) {
-        self.links[server].state.send_replace(State::Cut);
+        self.links[server].turn(State::Cut);
     }
 
-    /// Lets nothing through to a server, nor back: connections stay open, and new ones are accepted, into a black hole.
-    /// What is said meanwhile arrives when the link is mended.
+    /// Lets nothing through to a server, nor back.
     pub fn freeze(&self, server: usize) {
-        self.links[server].state.send_replace(State::Frozen);
+        self.links[server].turn(State::Frozen);
     }
 
-    /// Lets nothing through that a server says, though it hears everything. What it says meanwhile is lost, and with it
-    /// its connection, which is closed when the link is mended.
+    /// Lets nothing through that a server says.
     pub fn deafen(&self, server: usize) {
-        self.links[server].state.send_replace(State::Deaf);
+        self.links[server].turn(State::Deaf);
     }
 
-    /// Lets everything through in order but late, each chunk by another while, and breaks each connection sooner or
-    /// later in the midst of a chunk. That is what TCP makes of packets that are late or lost: it sends them again and
-    /// sorts them, or it gives up.
+    /// Lets everything through late, and breaks connections.
     pub fn roughen(&self, server: usize) {
-        self.links[server].state.send_replace(State::Rough);
+        self.links[server].turn(State::Rough);
     }
 
     /// Chunks that were late so far because links were rough.
     pub fn late(&self) -> usize {
-        self.links.iter().map(|link| link.tally.late.load(Ordering::SeqCst)).sum()
+        self.links.iter().map(Link::late).sum()
     }
 
     /// Connections that broke so far because links were rough.
     pub fn broken(&self) -> usize {
-        self.links.iter().map(|link| link.tally.broken.load(Ordering::SeqCst)).sum()
+        self.links.iter().map(Link::broken).sum()
     }
 
     /// Lets everything through again.
     pub fn mend(&self, server: usize) {
-        self.links[server].state.send_replace(State::Open);
+        self.links[server].turn(State::Open);
     }
 
     /// Does the same to all of them.
@@ -169,8 +104,7 @@ impl Links {
     async fn in_use(&self) -> usize {
         patiently("a link that is in use", async {
             loop {
-                let carries = |server: &usize| self.links[*server].tally.carried.load(Ordering::SeqCst) > 0;
-                let used: Vec<usize> = (0..self.links.len()).filter(carries).collect();
+                let used: Vec<usize> = (0..self.links.len()).filter(|server| self.links[*server].is_in_use()).collect();
                 if let [used] = used[..] {
                     return used;
                 }
@@ -188,173 +122,6 @@ impl Links {
             }
         })
         .await;
-    }
-}
-
-impl Link {
-    /// An open link to a server, and the address of its near end.
-    fn to(server: &str, rng: StdRng, listening: &mut JoinSet<()>) -> (Self, String) {
-        let server = server.strip_prefix("nats://").and_then(|address| address.parse().ok()).expect("an address");
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        listener.set_nonblocking(true).expect("it can wait elsewhere");
-        let listener = TcpListener::from_std(listener).expect("the runtime waits for it");
-        let address = listener.local_addr().expect("it is bound");
-        let (state, tally) = (watch::Sender::new(State::Open), Arc::<Tally>::default());
-        listening.spawn(listen(listener, server, state.subscribe(), rng, Arc::clone(&tally)));
-        (Self { state, tally }, format!("nats://{address}"))
-    }
-}
-
-/// A connection that is counted as long as it is carried.
-struct Carried(Arc<Tally>);
-
-impl Carried {
-    fn by(tally: &Arc<Tally>) -> Self {
-        tally.carried.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(tally))
-    }
-}
-
-impl Drop for Carried {
-    fn drop(&mut self) {
-        self.0.carried.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// What becomes of one way of a connection while its link is rough.
-struct Fate {
-    rng: StdRng,
-    /// Chunks that arrive whole before the next is torn.
-    whole: usize,
-    tally: Arc<Tally>,
-}
-
-impl Fate {
-    /// Has a generator of its own, so that it does not depend on what others carry meanwhile.
-    fn drawn(rng: &mut StdRng, tally: &Arc<Tally>) -> Self {
-        let mut rng = StdRng::from_rng(rng);
-        let whole = rng.random_range(LIFE);
-        Self { rng, whole, tally: Arc::clone(tally) }
-    }
-
-    /// Keeps a chunk of so many bytes back for a while: how many of them arrive if it is torn.
-    async fn keep_back(&mut self, bytes: usize) -> Option<usize> {
-        // Nothing is waited for: to be late is the fault itself.
-        tokio::time::sleep(Duration::from_millis(self.rng.random_range(LATE_MS))).await;
-        self.tally.late.fetch_add(1, Ordering::SeqCst);
-        let is_torn = self.whole == 0;
-        self.whole = self.whole.saturating_sub(1);
-        is_torn.then(|| self.rng.random_range(0..bytes))
-    }
-
-    fn fulfilled(&self) -> Ended {
-        self.tally.broken.fetch_add(1, Ordering::SeqCst);
-        Ended::Broken
-    }
-}
-
-async fn listen(
-    listener: TcpListener,
-    server: SocketAddr,
-    state: watch::Receiver<State>,
-    mut rng: StdRng,
-    tally: Arc<Tally>,
-) {
-    // Whatever is carried ends with this task.
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                let (replica, _) = accepted.expect("it accepts");
-                let fates = [Fate::drawn(&mut rng, &tally), Fate::drawn(&mut rng, &tally)];
-                connections.spawn(carry(replica, server, state.clone(), fates, Carried::by(&tally)));
-            }
-            Some(ended) = connections.join_next() => ended.expect("a link does not panic"),
-        }
-    }
-}
-
-/// Carries one connection until either side ends it, or it breaks, or the link is cut.
-async fn carry(
-    mut replica: TcpStream,
-    server: SocketAddr,
-    state: watch::Receiver<State>,
-    fates: [Fate; 2],
-    _carried: Carried,
-) {
-    let mut seen = state.clone();
-    let is_reset = tokio::select! {
-        biased;
-        _ = until(&mut seen, |state| state == State::Cut) => true,
-        ended = both_ways(&mut replica, server, state, fates) => matches!(ended, Ok(Ended::Broken)),
-    };
-    if is_reset {
-        // A reset instead of an end in good order; if the replica went first, there is nobody to be told.
-        let _ = replica.set_zero_linger();
-    }
-}
-
-async fn both_ways(
-    replica: &mut TcpStream,
-    server: SocketAddr,
-    mut state: watch::Receiver<State>,
-    [there, back]: [Fate; 2],
-) -> io::Result<Ended> {
-    let connected = TcpStream::connect(server).await;
-    if connected.is_err() {
-        // That nobody is there is not heard through a link that lets nothing back.
-        until(&mut state, State::is_heard).await;
-    }
-    let mut server = connected?;
-    replica.set_nodelay(true)?;
-    server.set_nodelay(true)?;
-    let (from_replica, to_replica) = replica.split();
-    let (from_server, to_server) = server.split();
-    tokio::select! {
-        ended = one_way(from_replica, to_server, state.clone(), |_| false, there) => ended,
-        ended = one_way(from_server, to_replica, state, |state| state == State::Deaf, back) => ended,
-    }
-}
-
-/// Passes on what one side says, in order, until it ends, or something that it says is lost.
-async fn one_way(
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
-    mut state: watch::Receiver<State>,
-    loses: fn(State) -> bool,
-    mut fate: Fate,
-) -> io::Result<Ended> {
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        let said = from.read(&mut buffer).await;
-        let is_rough = *state.borrow() == State::Rough;
-        let torn = match said {
-            Ok(bytes @ 1..) if is_rough => fate.keep_back(bytes).await,
-            _ => None,
-        };
-        if loses(until(&mut state, |state| state != State::Frozen).await) {
-            // No later byte may arrive without it. That it is over is not heard before the link is mended either.
-            until(&mut state, State::is_heard).await;
-            return Ok(Ended::InOrder);
-        }
-        match (said?, torn) {
-            (0, _) => return Ok(Ended::InOrder),
-            (bytes, None) => to.write_all(&buffer[..bytes]).await?,
-            (_, Some(bytes)) => {
-                to.write_all(&buffer[..bytes]).await?;
-                return Ok(fate.fulfilled());
-            }
-        }
-    }
-}
-
-/// Waits until a link is as it should be.
-async fn until(state: &mut watch::Receiver<State>, is_so: fn(State) -> bool) -> State {
-    let found = state.wait_for(|state| is_so(*state)).await.map(|state| *state);
-    match found {
-        Ok(state) => state,
-        // The links are gone, and with them, in a moment, whoever waits here.
-        Err(_) => std::future::pending().await,
     }
 }
 

@@ -11,6 +11,8 @@ mod common;
 mod failpoints;
 mod filers;
 mod guarded;
+#[path = "../common/link.rs"]
+mod link;
 mod links;
 mod moves;
 mod nats;
