@@ -1,6 +1,7 @@
 //! Filers who insist: each files one record after another, and offers the same request again until it is acknowledged.
 
 use std::{
+    error::Error as _,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -105,9 +106,15 @@ async fn until_acknowledged(
     }
 }
 
-/// What the catalogue says a retry with the same request id is for.
+/// What the catalogue says a retry with the same request id is for, and what a client finds out by itself when its
+/// connection breaks.
 fn may_be_offered_again(status: &Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::Aborted | Code::DeadlineExceeded | Code::Unknown)
+    match status.code() {
+        Code::Unavailable | Code::Aborted | Code::DeadlineExceeded | Code::Unknown => true,
+        // Such as a request that was not sent yet: what a server answers has no source.
+        Code::Cancelled => status.source().is_some(),
+        _ => false,
+    }
 }
 
 /// The records that were recorded, as events tell it, sorted: whoever is told twice is there twice.
