@@ -260,6 +260,8 @@ pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 
 /// The target of lines of the log that say who was refused, and who did what few may.
 pub const AUDIT: &str = "audit";
+/// The target of the span of each request, by which a line of the log says which call it is of.
+pub const REQUESTS: &str = "attache::request";
 /// A filter of the log, in bytes.
 pub const MAX_LOG_FILTER_BYTES: usize = 4096;
 /// What a file that TLS or access is made of may have, in bytes.

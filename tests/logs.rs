@@ -136,4 +136,7 @@ fn the_log_says_who_did_what_operators_alone_may() {
     assert_eq!(admitted[0]["level"], "INFO");
     assert_eq!(admitted[0]["principal"], "anonymous");
     assert!(admitted[0]["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{admitted:?}");
+    let span = &admitted[0]["span"];
+    assert_eq!(span["rpc"], "attache.v1.LogService/TrimLog", "{span}");
+    assert!(span["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{span}");
 }

@@ -13,7 +13,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::{
     config::{Config, LogFormat},
-    limits::AUDIT,
+    limits::{AUDIT, REQUESTS},
 };
 
 /// Puts another filter in force.
@@ -115,6 +115,7 @@ pub fn filter() -> String {
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, String> {
-    // Who was refused is told whatever else is not.
-    EnvFilter::try_new(format!("{filter},{AUDIT}=info")).map_err(|e| format!("log filter {filter:?}: {e}"))
+    // Who was refused is told whatever else is not, and so is, of every line that a request writes, of which call it is.
+    let with_ours = format!("{filter},{AUDIT}=info,{REQUESTS}=info");
+    EnvFilter::try_new(with_ours).map_err(|e| format!("log filter {filter:?}: {e}"))
 }

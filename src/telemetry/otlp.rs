@@ -43,7 +43,8 @@ use crate::{
     url,
 };
 
-/// The name of the span of a request (`transport::request`), with which every trace of ours begins.
+/// The name of the span of a request (`transport::request` makes it, of a target that is one of ours), with which every
+/// trace of ours begins.
 const REQUEST: &str = "request";
 
 /// Starts logging as [`super::init`] does, and traces beside it, with a filter of their own: what is logged does not decide

@@ -26,7 +26,7 @@ use crate::{
     access::{self, Access, Certificate, Need, Principal, Role, Seen, Shown},
     clock,
     domain::error::{Error, Reason, word},
-    limits::{AUDIT, LAST_WORDS, MAX_OPEN_REQUEST_BYTES, MAX_REQUEST_BYTES, MAX_WAY_BACK},
+    limits::{AUDIT, LAST_WORDS, MAX_OPEN_REQUEST_BYTES, MAX_REQUEST_BYTES, MAX_WAY_BACK, REQUESTS},
     metrics::Metrics,
     trace::{self, Parent},
 };
@@ -234,7 +234,9 @@ where
     let id = request_id(request.headers());
     let rpc = request.uri().path().trim_start_matches('/').to_owned();
     let trace_id = Parent::of(request.headers()).map(|parent| parent.trace_id);
+    // Of a target of its own: whatever is logged, its lines say whose they are (`telemetry` has it made).
     let span = tracing::info_span!(
+        target: REQUESTS,
         "request",
         request_id = %id.to_str().unwrap_or_default(),
         rpc,
