@@ -30,7 +30,8 @@ pub(super) fn parts(app: &Arc<App>, caller: &Caller) -> Result<Parts> {
     let own = (caller.open()?, caller.open_snapshot()?);
     let place = Arc::clone(&app.backups)
         .try_acquire_owned()
-        .map_err(|_| Error::new(Reason::Overloaded, "another backup is under way; nothing happened"))?;
+        .map_err(|_| Error::new(Reason::Overloaded, "another backup is under way; nothing happened"))
+        .inspect_err(|error| caller.noted(error))?;
     let (parts, told) = mpsc::channel(BACKUP_PIECES);
     let (backup, caller, refused) = (Arc::clone(app), caller.clone(), caller.refused());
     app.tasks.spawn("backup", async move {

@@ -57,13 +57,14 @@ impl FeedService for Feed {
     async fn watch_events(&self, request: Request<WatchEventsRequest>) -> Answered<Self::WatchEventsStream> {
         let (wait, caller) = (time_left(&request), Caller::of(&request)?);
         // Before anything is waited for: one that is being opened is one of them.
-        let places = (caller.open()?, self.0.hub.open()?);
+        let places = (caller.open()?, self.0.hub.open().inspect_err(|error| caller.noted(error))?);
         let (plan, acknowledged) = self.plan(request.into_inner(), wait).await?;
         let of_snapshot = matches!(plan.start, Start::Snapshot { .. }).then(|| caller.open_snapshot()).transpose()?;
         let of_snapshot = of_snapshot.flatten().map(|place| Box::new(place) as SnapshotPlace);
         let ends = Ends { leaving: caller.leaving().clone(), refused: caller.refused() };
         let App { hub, store, tasks, .. } = &*self.0;
-        let frames = feed::subscribe(hub, store, tasks, plan, acknowledged, ends, of_snapshot)?;
+        let frames = feed::subscribe(hub, store, tasks, plan, acknowledged, ends, of_snapshot)
+            .inspect_err(|error| caller.noted(error))?;
         // Its places go with the stream.
         let frames = frames.map(move |frame| {
             let _ = &places;
@@ -110,16 +111,19 @@ impl FeedService for Feed {
         let principal = caller.principal().name.to_string();
         if principal == ANONYMOUS {
             let why = "a cursor is somebody's: show a credential, or keep the position yourself";
-            return Err(Error::new(Reason::RoleRequired, why).with("principal", principal).into());
+            let error = Error::new(Reason::RoleRequired, why).with("principal", principal);
+            caller.noted(&error);
+            return Err(error.into());
         }
         let keep = KeepCursor { principal, name: name.clone(), row, expected_etag: request.expected_etag };
         let clock = Arc::clone(&self.0.clock);
-        let row = match Arc::clone(&self.0.journal).shelf() {
+        let kept = match Arc::clone(&self.0.journal).shelf() {
             // Of a log that is another: nobody else could go on from there.
             Some(_) if let Some(fault) = self.0.writer.fault() => return Err(fault.into()),
-            Some(shelf) => asking(move || cursors::keep_on_shelf(&*shelf, &*clock, &keep)).await?,
-            None => self.0.writer.keep_cursor(keep).await?,
+            Some(shelf) => asking(move || cursors::keep_on_shelf(&*shelf, &*clock, &keep)).await,
+            None => self.0.writer.keep_cursor(keep).await,
         };
+        let row = kept.inspect_err(|error| caller.noted(error))?;
         Ok(Response::new(CommitCursorResponse { cursor: Some(cursor(name, row)), token: self.0.now().token.encode() }))
     }
 }

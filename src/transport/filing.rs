@@ -77,7 +77,7 @@ impl Filing {
             validate_only,
             recorded_at_us: asking.recorded_at_us,
         };
-        self.0.writer.file(request, asking.deadline).await
+        self.0.writer.file(request, asking.deadline).await.inspect_err(|error| asking.caller.noted(error))
     }
 }
 
@@ -91,7 +91,8 @@ impl FilingService for Filing {
     ) -> Answered<Self::ImportReportsStream> {
         let asking = Asking::of(&request)?;
         let own = asking.caller.open()?;
-        let place = self.0.imports.take().map_err(|most| overloaded(most, "imports are under way"))?;
+        let place = self.0.imports.take().map_err(|most| overloaded(most, "imports are under way"));
+        let place = place.inspect_err(|error| asking.caller.noted(error))?;
         let place = (place, own);
         let filing = Self(Arc::clone(&self.0));
         Ok(Response::new(import::answers(filing, request.into_inner(), asking, place)))
@@ -242,7 +243,7 @@ fn check_sources(caller: &Caller, act: &Act) -> Result<()> {
         Act::Withdraw { selection: Selection::Publisher(_), .. } => principal.may_file_for("every source", "publisher"),
         _ => Ok(()),
     };
-    checked.inspect_err(|error| caller.denied(error))
+    checked.inspect_err(|error| caller.noted(error))
 }
 
 fn check_published(act: &Act, now_us: i64) -> Result<()> {

@@ -146,7 +146,7 @@ fn sort_out(batch: &ImportReportsRequest, caller: &Caller, now_us: i64) -> Resul
                 Step::File(report) => may_file(caller.principal(), report, "report"),
                 Step::Withdraw(name) => caller.principal().may_file_for(&name.source, "withdraw"),
             };
-            may.inspect_err(|error| caller.denied(error))?;
+            may.inspect_err(|error| caller.noted(error))?;
             if seen.insert(step.report_name().clone()) { Ok(step) } else { Err(twice(step.report_name())) }
         });
         match step {

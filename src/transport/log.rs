@@ -77,7 +77,8 @@ impl LogService for Log {
     async fn redact(&self, request: Request<RedactRequest>) -> Answered<RedactResponse> {
         let (deadline, caller) = (time_left(&request), Caller::of(&request)?);
         let principal = &caller.principal().name;
-        Ok(Response::new(redact::redact(&self.0, request.into_inner(), principal, deadline).await?))
+        let redacted = redact::redact(&self.0, request.into_inner(), principal, deadline).await;
+        Ok(Response::new(redacted.inspect_err(|error| caller.noted(error))?))
     }
 
     async fn trim_log(&self, request: Request<TrimLogRequest>) -> Answered<TrimLogResponse> {
@@ -88,7 +89,7 @@ impl LogService for Log {
         let act = Act::Trim { before: kept_after + 1 };
         let asked =
             writer::Request { validate_only: request.dry_run, ..writer::Request::of(act, &caller.principal().name) };
-        let answer = self.0.writer.file(asked, deadline).await?;
+        let answer = self.0.writer.file(asked, deadline).await.inspect_err(|error| caller.noted(error))?;
         // Whatever is older was dropped before.
         let is_done = answer.revision == 0 && !request.dry_run;
         let floor = if is_done { before.floor } else { kept_after.max(before.floor) };

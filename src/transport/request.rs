@@ -114,7 +114,7 @@ impl Gate {
     /// Counts and logs who was refused, and logs who may do what few may.
     fn audit(&self, need: Need, admitted: &Result<Principal, Error>) {
         match (admitted, need) {
-            (Err(error), _) => self.denied(error, None),
+            (Err(error), _) => self.noted(error, None),
             (Ok(principal), Need::Role(Role::Editor | Role::Operator)) if self.access.is_some() => {
                 tracing::info!(target: AUDIT, audit = "admitted", principal = %principal.name, peer = self.peer());
             }
@@ -122,8 +122,7 @@ impl Gate {
         }
     }
 
-    /// A place for a call, named `package.Service/Method`, if it takes one. Not a line of the log for each that finds none:
-    /// there are most of them when there is least time.
+    /// A place for a call, named `package.Service/Method`, if it takes one.
     fn place(&self, call: &str, principal: &Principal) -> Result<Option<Place>, Error> {
         let place = || {
             let Some(place) = self.calls.place(call, &self.public)? else { return Ok(None) };
@@ -133,14 +132,23 @@ impl Gate {
             };
             Ok(Some((place, own)))
         };
-        place().inspect_err(|error: &Error| self.metrics.refused(word(error.reason)))
+        place().inspect_err(|error: &Error| self.noted(error, Some(&principal.name)))
     }
 
-    /// Counts and logs a refusal, for want of a credential, a role or a share.
-    fn denied(&self, error: &Error, principal: Option<&str>) {
+    /// Counts an error that is a refusal, and logs it if it is for want of a credential or a role. Not a line for each that
+    /// finds no room: there are most of them when there is least time.
+    fn noted(&self, error: &Error, principal: Option<&str>) {
+        let is_denied = match error.reason {
+            Reason::CredentialMissing | Reason::CredentialExpired | Reason::RoleRequired => true,
+            Reason::QuotaExceeded | Reason::Overloaded => false,
+            // What was asked for is wrong, or cannot be done.
+            _ => return,
+        };
         self.metrics.refused(word(error.reason));
-        let principal = principal.or(error.metadata.get("principal").map(String::as_str));
-        tracing::warn!(target: AUDIT, audit = "denied", principal, peer = self.peer(), why = %error.message);
+        if is_denied {
+            let principal = principal.or(error.metadata.get("principal").map(String::as_str));
+            tracing::warn!(target: AUDIT, audit = "denied", principal, peer = self.peer(), why = %error.message);
+        }
     }
 
     fn peer(&self) -> String {
@@ -169,10 +177,11 @@ impl Caller {
 
     /// The same as the rules are now, if they still may: in the middle of a stream, on which this is another call.
     pub fn again(&self) -> Result<Self, Error> {
-        let Some(access) = &self.gate.access else { return Ok(self.clone()) };
-        let principal = access.recheck(&self.principal, self.need)?;
-        access.count(&principal)?;
-        Ok(Self { principal, ..self.clone() })
+        let now = self.by_rules(|access| {
+            let principal = access.recheck(&self.principal, self.need)?;
+            access.count(&principal).map(|()| principal)
+        })?;
+        Ok(now.map_or_else(|| self.clone(), |principal| Self { principal, ..self.clone() }))
     }
 
     /// Done when they may not any more, with the reason; `None` is never.
@@ -182,31 +191,34 @@ impl Caller {
         Some(Box::pin(async move {
             let name = Arc::clone(&principal.name);
             let error = access.ends(principal, need).await;
-            gate.denied(&error, Some(&name));
+            gate.noted(&error, Some(&name));
             error
         }))
     }
 
-    /// Notes that a service refused them for what is not granted.
-    pub fn denied(&self, error: &Error) {
-        if error.reason == Reason::RoleRequired {
-            self.gate.denied(error, Some(&self.principal.name));
-        }
+    /// Notes an error of a service if it is a refusal. (What this type itself refuses is noted already.)
+    pub fn noted(&self, error: &Error) {
+        self.gate.noted(error, Some(&self.principal.name));
     }
 
     /// Counts bytes of a filing of theirs.
     pub fn spend(&self, bytes: usize) -> Result<(), Error> {
-        self.gate.access.as_ref().map_or(Ok(()), |access| access.spend(&self.principal, bytes))
+        self.by_rules(|access| access.spend(&self.principal, bytes)).map(drop)
     }
 
     /// Counts a stream of theirs until its place is dropped.
     pub fn open(&self) -> Result<Option<access::Place>, Error> {
-        self.gate.access.as_ref().map(|access| access.open(&self.principal)).transpose()
+        self.by_rules(|access| access.open(&self.principal))
     }
 
     /// Counts a snapshot or backup that they are sent, until its place is dropped.
     pub fn open_snapshot(&self) -> Result<Option<access::Place>, Error> {
-        self.gate.access.as_ref().map(|access| access.open_snapshot(&self.principal)).transpose()
+        self.by_rules(|access| access.open_snapshot(&self.principal))
+    }
+
+    /// What the rules answer, if there are any; their refusal is noted.
+    fn by_rules<T>(&self, ask: impl FnOnce(&Access) -> Result<T, Error>) -> Result<Option<T>, Error> {
+        self.gate.access.as_deref().map(ask).transpose().inspect_err(|error| self.noted(error))
     }
 
     /// Cancelled when their connection is to end.

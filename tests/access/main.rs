@@ -23,6 +23,7 @@ use attache::{
     access::Secret,
     cli::{self, Command},
     config::{Config, DataDir},
+    feed,
     pb::{
         log::EntryKind,
         v1::{
@@ -254,27 +255,81 @@ async fn roles_are_what_the_policy_grants_and_no_more() {
     server.stop().await;
 }
 
-/// How many were refused for want of a credential, because it had ended, and for want of a role.
-async fn refusals(server: &TestServer) -> [f64; 3] {
+/// How many were refused for want of a credential, because it had ended, for want of a role, of a share, and of room.
+async fn refusals(server: &TestServer) -> [f64; 5] {
     let counted = async |reason: &str| server.number(&format!("attache_refusals_total{{reason=\"{reason}\"}}")).await;
-    [counted("CREDENTIAL_MISSING").await, counted("CREDENTIAL_EXPIRED").await, counted("ROLE_REQUIRED").await]
+    [
+        counted("CREDENTIAL_MISSING").await,
+        counted("CREDENTIAL_EXPIRED").await,
+        counted("ROLE_REQUIRED").await,
+        counted("QUOTA_EXCEEDED").await,
+        counted("OVERLOADED").await,
+    ]
 }
 
 #[tokio::test]
 async fn refusals_are_counted_by_their_reason() {
-    let files = Files::new(TOKENS);
+    let files = Files::new(&format!("{TOKENS}[access.limits]\nstreams = 1\n"));
     let (reader, short) = (files.token("reader", None), files.token("desk-az", Some("2024-01-02T01:00:00Z")));
     let (server, clock) = files.serve().await;
     let (reader, short) = (Caller::bearer(&server, &reader), Caller::bearer(&server, &short));
     assert!(reader.info().await.is_ok() && short.info().await.is_ok());
-    assert_eq!(refusals(&server).await, [0.0, 0.0, 0.0], "what is granted is no refusal");
+    assert_eq!(refusals(&server).await, [0.0; 5], "what is granted is no refusal");
     assert_eq!(refused(Caller::with(&server, None).info().await), missing());
-    assert_eq!(refusals(&server).await, [1.0, 0.0, 0.0]);
+    assert_eq!(refusals(&server).await, [1.0, 0.0, 0.0, 0.0, 0.0]);
     clock.advance(Duration::from_secs(3600));
     assert_eq!(refused(short.info().await), expired());
-    assert_eq!(refusals(&server).await, [1.0, 1.0, 0.0]);
+    assert_eq!(refusals(&server).await, [1.0, 1.0, 0.0, 0.0, 0.0]);
     assert_eq!(refused(reader.file("v", "az-mod").await), not_granted());
-    assert_eq!(refusals(&server).await, [1.0, 1.0, 1.0]);
+    assert_eq!(refusals(&server).await, [1.0, 1.0, 1.0, 0.0, 0.0]);
+    let watch = reader.watch().await;
+    assert_eq!(refused(reader.feed().watch_events(from_oldest()).await.map(drop)).1, "QUOTA_EXCEEDED");
+    assert_eq!(refusals(&server).await, [1.0, 1.0, 1.0, 1.0, 0.0], "one stream too many is one more");
+    drop(watch);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_refused_behind_the_gate_is_counted_as_well() {
+    let anonymous = "[[access.allow]]\nwho = \"anonymous\"\nroles = [\"reader\"]\n";
+    let files = Files::new(&format!("{TOKENS}{anonymous}"));
+    let desk = files.token("desk-az", None);
+    let of_one = feed::Settings { max_watches: 1, ..feed::Settings::default() };
+    let config = Config { max_imports: 1, feed: of_one, ..config_of(&files.path("attache.toml")) };
+    let (server, _) = serve(config).await;
+    let (desk, anybody) = (Caller::bearer(&server, &desk), Caller::with(&server, None));
+
+    let batch = |id: &str| v1::ImportReportsRequest {
+        request_id: id.into(),
+        items: vec![v1::ImportItem {
+            item: Some(v1::import_item::Item::Report(visit_report(id, "az-mod", "KZ", "AZ", "2023-05-01"))),
+        }],
+        ..Default::default()
+    };
+    let (batches, sent) = tokio::sync::mpsc::channel(1);
+    batches.send(batch("first")).await.unwrap();
+    let stream = tokio_stream::wrappers::ReceiverStream::new(sent);
+    let mut answers = desk.filing().import_reports(stream).await.unwrap().into_inner();
+    answers.message().await.unwrap().expect("it is answered");
+    let second = desk.filing().import_reports(tokio_stream::once(batch("second"))).await.map(drop);
+    assert_eq!(refused(second).1, "OVERLOADED");
+    assert_eq!(refusals(&server).await, [0.0, 0.0, 0.0, 0.0, 1.0], "an import more than the server has places for");
+
+    let watch = anybody.watch().await;
+    assert_eq!(refused(anybody.feed().watch_events(from_oldest()).await.map(drop)).1, "QUOTA_EXCEEDED");
+    assert_eq!(refusals(&server).await, [0.0, 0.0, 0.0, 1.0, 1.0], "a watch more than it has places for");
+
+    let position = anybody.info().await.unwrap().token;
+    let commit = v1::CommitCursorRequest { name: "c".into(), position, ..Default::default() };
+    assert_eq!(refused(anybody.feed().commit_cursor(commit).await), not_granted());
+    assert_eq!(refusals(&server).await, [0.0, 0.0, 1.0, 1.0, 1.0], "a cursor of nobody's");
+
+    files.write("tokens.toml", "");
+    server.reload().await;
+    batches.send(batch("third")).await.unwrap();
+    assert_eq!(refused(answers.message().await), expired());
+    assert_eq!(refusals(&server).await, [0.0, 1.0, 1.0, 1.0, 1.0], "a credential that ended between two batches");
+    drop((batches, answers, watch));
     server.stop().await;
 }
 
