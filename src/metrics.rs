@@ -51,6 +51,8 @@ pub struct Metrics {
     other: Call,
     /// Credentials that were not good, what was not granted, and what there was no room for, by reason.
     refusals: Family<Refusal, Counter>,
+    /// Lines of the log that would have said who was refused.
+    audit_lines_dropped: Counter,
     /// Requests that did not come as a whole.
     unfinished: Family<Unfinished, Counter>,
     /// How the files of TLS and access were read again.
@@ -360,6 +362,9 @@ impl Metrics {
         let help =
             "Requests whose credential was not good, to whose principal it was not granted, or that found no room";
         registry.register("refusals", help, refusals.clone());
+        let audit_lines_dropped = Counter::default();
+        let help = "Lines that would have said in the log who was refused; there were too many to be written";
+        registry.register("audit_lines_dropped", help, audit_lines_dropped.clone());
         let unfinished = Family::<Unfinished, Counter>::default();
         let help = "Requests that did not come as a whole: late, not in time; cut, ended, lost or given up before";
         registry.register("unfinished_requests", help, unfinished.clone());
@@ -387,7 +392,18 @@ impl Metrics {
         feeding.register(&mut registry);
         caching.register(&mut registry);
         let levels = Levels::registered(&mut registry);
-        Self { registry, calls, other, refusals, unfinished, reloads, reload_failed, connections, levels }
+        Self {
+            registry,
+            calls,
+            other,
+            refusals,
+            audit_lines_dropped,
+            unfinished,
+            reloads,
+            reload_failed,
+            connections,
+            levels,
+        }
     }
 
     /// Counts an answer to a call, named `package.Service/Method`.
@@ -415,6 +431,11 @@ impl Metrics {
     /// Counts a refusal by its word in the catalogue.
     pub fn refused(&self, reason: &'static str) {
         self.refusals.get_or_create(&Refusal { reason }).inc();
+    }
+
+    /// Counts a line of the log that would have said who was refused.
+    pub fn audit_line_dropped(&self) {
+        self.audit_lines_dropped.inc();
     }
 
     /// Counts a request that did not come as a whole: `late` or `cut`.

@@ -1,15 +1,32 @@
 //! What a line of the log says of its request: which one it was, and which trace it belongs to; what the first says of the
-//! server; which lines there are, as it is told while it runs; and who did what few may.
+//! server; which lines there are, as it is told while it runs; who did what few may; and who was refused, but for those of
+//! whom there are too many.
+
+#[path = "common/admin.rs"]
+mod admin;
 
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
-    process::{Child, ChildStdout, Command, Stdio},
+    path::Path,
+    process::{Child, ChildStderr, ChildStdout, Command, Stdio},
+    thread::{self, JoinHandle},
 };
+
+use attache::pb::v1::{self, log_service_client::LogServiceClient};
+use serde_json::Value;
+use tonic::{
+    Request,
+    transport::{Channel, Endpoint},
+};
+use tonic_types::StatusExt as _;
 
 const ATTACHE: &str = env!("CARGO_BIN_EXE_attache");
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+/// Rules by which anybody looks up, and nobody does more.
+const ANYBODY_READS: &str = "[access]\n[[access.allow]]\nwho = \"anonymous\"\nroles = [\"reader\"]\n";
 
 /// The server, killed at the end if nothing else ended it.
 struct Server(Child);
@@ -63,10 +80,62 @@ fn ask(address: &str, traceparent: &str) {
 }
 
 /// What a server logged, which is killed: each line is an object of JSON.
-fn logged(server: &mut Server) -> Vec<serde_json::Value> {
+fn logged(server: &mut Server) -> Vec<Value> {
     server.0.kill().unwrap();
-    let log = BufReader::new(server.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    lines(server.0.stderr.take().unwrap())
+}
+
+fn lines(log: ChildStderr) -> Vec<Value> {
+    let log = BufReader::new(log).lines().map_while(Result::ok);
     log.map(|line| serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+}
+
+/// A server that logs nothing but what is always logged, by rules of access.
+struct Ruled {
+    server: Server,
+    address: String,
+    /// Where its numbers are.
+    admin: std::net::SocketAddr,
+    /// Its log, which is read all the while: it may be more than a pipe holds.
+    log: JoinHandle<Vec<Value>>,
+}
+
+impl Ruled {
+    fn start(folder: &Path, rules: &str) -> Self {
+        let file = folder.join("attache.toml");
+        fs::write(&file, rules).unwrap();
+        let more = ["--admin", "127.0.0.1:0", "--config", file.to_str().unwrap()];
+        let (mut server, mut output) = serve_with("off", &more);
+        let address = said(&mut output, "listening on ");
+        said(&mut output, "store in ");
+        let metrics = said(&mut output, "metrics at http://");
+        let admin = metrics.strip_suffix("/metrics").unwrap().parse().unwrap();
+        let log = server.0.stderr.take().unwrap();
+        Self { server, address, admin, log: thread::spawn(move || lines(log)) }
+    }
+
+    async fn channel(&self) -> Channel {
+        Endpoint::from_shared(self.address.clone()).unwrap().connect().await.unwrap()
+    }
+
+    async fn number(&self, name: &str) -> f64 {
+        admin::number(self.admin, name).await
+    }
+
+    /// The lines that say who was refused, once it was killed.
+    fn denied(self) -> Vec<Value> {
+        // With it its log ends.
+        drop(self.server);
+        let log = self.log.join().unwrap();
+        log.into_iter().filter(|line| line["audit"] == "denied").collect()
+    }
+}
+
+/// A request with a credential that nobody knows.
+fn unknown<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", "Bearer nobodys".parse().unwrap());
+    request
 }
 
 #[test]
@@ -139,4 +208,57 @@ fn the_log_says_who_did_what_operators_alone_may() {
     let span = &admitted[0]["span"];
     assert_eq!(span["rpc"], "attache.v1.LogService/TrimLog", "{span}");
     assert!(span["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{span}");
+}
+
+#[tokio::test]
+async fn who_is_refused_again_and_again_does_not_fill_the_log_and_is_counted() {
+    const CALLS: u32 = 1000;
+    let folder = tempfile::tempdir().unwrap();
+    let server = Ruled::start(folder.path(), ANYBODY_READS);
+    let mut log = LogServiceClient::new(server.channel().await);
+    // Far more than fifty a second, however slow this machine is.
+    for _ in 0..CALLS {
+        log.get_log_info(unknown(v1::GetLogInfoRequest {})).await.expect_err("nobody knows it");
+    }
+    assert_eq!(server.number("attache_refusals_total{reason=\"CREDENTIAL_MISSING\"}").await, f64::from(CALLS));
+    let dropped = server.number("attache_audit_lines_dropped_total").await;
+    let written = u32::try_from(server.denied().len()).unwrap();
+    assert!(dropped >= 1.0 && written >= 50, "{written} lines, and {dropped} dropped");
+    assert_eq!(f64::from(written) + dropped, f64::from(CALLS));
+}
+
+#[tokio::test]
+async fn of_the_long_name_of_a_call_the_log_has_the_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Ruled::start(folder.path(), ANYBODY_READS);
+    let long = format!("attache.v1.{}/Ever", "Nothing".repeat(100));
+    let mut grpc = tonic::client::Grpc::new(server.channel().await);
+    grpc.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<v1::GetLogInfoRequest, v1::GetLogInfoResponse>::default();
+    let path = format!("/{long}").parse().unwrap();
+    grpc.unary(unknown(v1::GetLogInfoRequest {}), path, codec).await.expect_err("nobody answers");
+    let denied = server.denied();
+    assert_eq!(denied.len(), 1, "{denied:?}");
+    assert_eq!(denied[0]["span"]["rpc"], long[..128]);
+}
+
+#[tokio::test]
+async fn whoever_finds_no_room_is_counted_and_has_no_line_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = format!("{ANYBODY_READS}[access.limits]\nrequests_per_second = 1\n");
+    let server = Ruled::start(folder.path(), &rules);
+    let mut log = LogServiceClient::new(server.channel().await);
+    let mut refused = 0.0;
+    // Far more than one a second, however slow this machine is.
+    for _ in 0..50 {
+        if let Err(status) = log.get_log_info(v1::GetLogInfoRequest {}).await {
+            assert_eq!(status.get_details_error_info().map(|info| info.reason).as_deref(), Some("QUOTA_EXCEEDED"));
+            refused += 1.0;
+        }
+    }
+    assert!(refused >= 1.0);
+    assert_eq!(server.number("attache_refusals_total{reason=\"QUOTA_EXCEEDED\"}").await, refused);
+    assert_eq!(server.number("attache_audit_lines_dropped_total").await, 0.0, "none was to be written");
+    let denied = server.denied();
+    assert!(denied.is_empty(), "{denied:?}");
 }

@@ -5,12 +5,13 @@ use std::{
     future::Future,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::{Buf as _, Bytes};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,10 @@ use crate::{
     access::{self, Access, Certificate, Need, Principal, Role, Seen, Shown},
     clock,
     domain::error::{Error, Reason, word},
-    limits::{AUDIT, LAST_WORDS, MAX_OPEN_REQUEST_BYTES, MAX_REQUEST_BYTES, MAX_WAY_BACK, REQUESTS},
+    limits::{
+        AUDIT, DENIED_LINES_PER_SECOND, LAST_WORDS, MAX_LOGGED_RPC_BYTES, MAX_OPEN_REQUEST_BYTES, MAX_REQUEST_BYTES,
+        MAX_WAY_BACK, REQUESTS,
+    },
     metrics::Metrics,
     trace::{self, Parent},
 };
@@ -35,6 +39,10 @@ use crate::{
 const REQUEST_ID: &str = "x-request-id";
 /// The longest id that is taken over from a client.
 const MAX_REQUEST_ID: usize = 128;
+
+/// When the next line may be written of one who was refused: of all servers of the process, which have one log.
+static DENIED_LINES: LazyLock<DefaultDirectRateLimiter> =
+    LazyLock::new(|| RateLimiter::direct(Quota::per_second(DENIED_LINES_PER_SECOND)));
 
 /// How long the client waits, from the request's arrival, less the way back: its own clock would cut off an answer that
 /// leaves at the last moment, and with it the reason.
@@ -145,10 +153,19 @@ impl Gate {
             _ => return,
         };
         self.metrics.refused(word(error.reason));
-        if is_denied {
+        if is_denied && self.may_write() {
             let principal = principal.or(error.metadata.get("principal").map(String::as_str));
             tracing::warn!(target: AUDIT, audit = "denied", principal, peer = self.peer(), why = %error.message);
         }
+    }
+
+    /// Whether there is room in the log for a line that anybody can have written; it is counted if not.
+    fn may_write(&self) -> bool {
+        let may = DENIED_LINES.check().is_ok();
+        if !may {
+            self.metrics.audit_line_dropped();
+        }
+        may
     }
 
     fn peer(&self) -> String {
@@ -251,7 +268,7 @@ where
         target: REQUESTS,
         "request",
         request_id = %id.to_str().unwrap_or_default(),
-        rpc,
+        rpc = logged(&rpc),
         trace_id,
         own_trace_id = field::Empty
     );
@@ -302,6 +319,11 @@ where
     }
     .instrument(span)
     .await
+}
+
+/// As much of a call's name as the log has.
+fn logged(rpc: &str) -> &str {
+    &rpc[..rpc.floor_char_boundary(MAX_LOGGED_RPC_BYTES)]
 }
 
 fn request_id(headers: &HeaderMap) -> HeaderValue {
@@ -536,6 +558,17 @@ mod tests {
         };
         assert!(end(true, &[0, 0, 0, 0, 1, b'a']) && end(true, &[0, 0, 0, 0, 0]) && end(false, &[]));
         assert!(!end(true, &[]) && !end(false, &[0, 0]) && !end(true, &[0, 0, 0, 0, 2, b'a']));
+    }
+
+    #[test]
+    fn the_name_of_a_call_is_cut_in_the_log_and_not_within_a_character() {
+        for call in crate::transport::calls() {
+            let call = format!("attache.v1.{call}");
+            assert_eq!(logged(&call), call);
+        }
+        assert_eq!(logged(&"x".repeat(MAX_LOGGED_RPC_BYTES + 1)), "x".repeat(MAX_LOGGED_RPC_BYTES));
+        let wide = format!("x{}", "é".repeat(MAX_LOGGED_RPC_BYTES));
+        assert_eq!(logged(&wide).len(), MAX_LOGGED_RPC_BYTES - 1);
     }
 
     #[test]
