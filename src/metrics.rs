@@ -60,6 +60,8 @@ pub struct Metrics {
     /// Whether what was read last was refused: 1 or 0.
     reload_failed: Family<Held, Level>,
     connections: Level,
+    /// Connections that did not come so far as to be one of these.
+    handshakes: Counter,
     /// What is asked of the parts when the numbers are read.
     pub levels: Levels,
 }
@@ -388,6 +390,9 @@ impl Metrics {
         }
         let connections = Level::default();
         registry.register("connections", "Connections that are open", connections.clone());
+        let handshakes = Counter::default();
+        let help = "Connections that were turned away: TLS came to nothing, or no request began within ten seconds";
+        registry.register("handshakes_refused", help, handshakes.clone());
         writing.register(&mut registry);
         feeding.register(&mut registry);
         caching.register(&mut registry);
@@ -402,6 +407,7 @@ impl Metrics {
             reloads,
             reload_failed,
             connections,
+            handshakes,
             levels,
         }
     }
@@ -426,6 +432,11 @@ impl Metrics {
     pub fn connection(&self) -> Open {
         self.connections.inc();
         Open(self.connections.clone())
+    }
+
+    /// Counts a connection that was turned away before anything was asked on it.
+    pub fn handshake_refused(&self) {
+        self.handshakes.inc();
     }
 
     /// Counts a refusal by its word in the catalogue.

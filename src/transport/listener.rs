@@ -137,6 +137,10 @@ async fn connection(stream: TcpStream, routes: Routes, greeting: Greeting, leavi
     let Greeting { tls, access, stay, most: _, calls, message_timeout, metrics } = greeting;
     let peer = stream.peer_addr().ok();
     let greeted = async {
+        // Whoever looks whether the port is open says nothing, and hangs up.
+        if !matches!(stream.peek(&mut [0]).await, Ok(1..)) {
+            return Ok(None);
+        }
         let (stream, proved) = match tls {
             None => (Box::new(stream) as Box<dyn Stream>, None),
             Some(tls) => {
@@ -163,9 +167,16 @@ async fn connection(stream: TcpStream, routes: Routes, greeting: Greeting, leavi
             speak(stream, routes, gate, stay, disowned).await;
             drop(open);
         }
-        Ok(Err(error)) => tracing::debug!(%error, ?peer, "a connection was not greeted"),
-        // Whoever looks whether the port is open says nothing.
-        Ok(Ok(None)) | Err(_) => {}
+        Ok(Ok(None)) => {}
+        // Not a line for each at the usual level: whoever likes has them written.
+        Ok(Err(error)) => {
+            metrics.handshake_refused();
+            tracing::debug!(%error, ?peer, "a connection was not greeted");
+        }
+        Err(_) => {
+            metrics.handshake_refused();
+            tracing::debug!(?peer, "a connection did not begin in time");
+        }
     }
 }
 

@@ -21,6 +21,9 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 
 use super::{authority::Authority, *};
 
+/// Connections that were turned away before anything was asked on them.
+const TURNED_AWAY: &str = "attache_handshakes_refused_total";
+
 /// A folder with a server's certificate, and the configuration that names it.
 fn files(authority: &Authority, more: &str) -> Files {
     let files = Files::new(&format!("{more}\n[tls]\ncertificate = \"server.crt\"\nkey = \"server.key\"\n"));
@@ -190,13 +193,22 @@ async fn clients_without_a_certificate_are_turned_away_where_one_is_required() {
     files.write("attache.toml", format!("{text}client_ca = \"clients.crt\"\nrequire_client_certificate = true\n"));
     files.write("clients.crt", &clients.pem);
     let (server, _) = files.serve().await;
+    drop(reached(&server).await);
     let desk = connect(&server, &authority, Some(&clients.certify(&["desk.example"], "desk"))).await.unwrap();
     asks(&desk).await.unwrap();
+    assert_eq!(server.number(TURNED_AWAY).await, 0.0, "whoever looks whether the port is open is not turned away");
     let got_in = match connect(&server, &authority, None).await {
         Ok(channel) => asks(&channel).await.is_ok(),
         Err(_) => false,
     };
     assert!(!got_in);
+    // (Once for each time that its client tries.)
+    patiently("a number that says so", async {
+        while server.number(TURNED_AWAY).await == 0.0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     server.stop().await;
 }
 
@@ -369,6 +381,7 @@ async fn who_does_not_come_through_the_handshake_and_begin_within_ten_seconds_is
         hung_up("one that says half a hello", began, half),
         hung_up("one that says nothing after the handshake", began, greeted),
     );
+    server.until_number(TURNED_AWAY, 3.0).await;
     let channel = connect(&server, &authority, None).await.unwrap();
     asks(&channel).await.expect("nobody else notices");
     server.stop().await;
