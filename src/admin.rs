@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     journal::Durable,
-    limits::MAX_LOG_FILTER_BYTES,
+    limits::{MAX_LOG_FILTER_BYTES, NUMBERS_PATIENCE},
     store::snapshot,
-    tasks::blocking,
+    tasks::{blocking, looking},
     telemetry,
     transport::{App, Health, Tls},
 };
@@ -83,23 +83,15 @@ async fn set_log(ConnectInfo(peer): ConnectInfo<SocketAddr>, body: Bytes) -> (St
 impl Admin {
     /// Asks the parts what they know of themselves.
     async fn look(&self) {
+        self.measure().await;
+        self.read().await;
         let (head, levels) = (self.app.store.head(), &self.app.metrics.levels);
         let (revisions, bytes) = self.app.hub.ring();
-        let app = Arc::clone(&self.app);
-        let told = blocking(move || {
-            let (used, deadlines) = (app.store.used_bytes(), app.deadlines());
-            for error in [used.as_ref().err(), deadlines.as_ref().err()].into_iter().flatten() {
-                tracing::warn!(%error, "some of the numbers could not be read");
-            }
-            Ok((snapshot::sizes(app.store.folder()), used.ok(), deadlines.ok()))
-        });
-        let ((store, wal), used, deadlines) = told.await.unwrap_or_default();
         let lag = match self.app.journal.durable() {
             None => 0,
             Some(Durable::Unknown) => -1,
             Some(_) => self.app.journal_lag().map_or(-1, |lag| i64::try_from(lag).unwrap_or(i64::MAX)),
         };
-        let large = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let sized = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
         let cached = self.app.store.cached();
         for (level, now) in [
@@ -115,17 +107,8 @@ impl Admin {
             (&levels.records_bytes, large(cached.records)),
             (&levels.term_sets_bytes, large(cached.term_sets)),
             (&levels.sounds_bytes, large(cached.sounds)),
-            (&levels.store_bytes, large(store)),
-            (&levels.wal_bytes, large(wal)),
         ] {
             level.set(now);
-        }
-        if let Some(used) = used {
-            levels.store_used.set(large(used));
-        }
-        if let Some((overdue, next)) = deadlines {
-            levels.deadlines_overdue.set(large(overdue));
-            levels.next_deadline_day.set(next.map_or(-1, i64::from));
         }
         #[allow(clippy::cast_precision_loss, reason = "microseconds of this era fit")]
         levels.recorded_at.set(head.recorded_at_us as f64 / 1e6);
@@ -133,4 +116,46 @@ impl Admin {
             levels.certificate_ends.set(tls.ends_at_us().div_euclid(1_000_000));
         }
     }
+
+    /// How large the store's files are.
+    async fn measure(&self) {
+        let folder = self.app.store.folder().to_owned();
+        let levels = &self.app.metrics.levels;
+        match looking(move || Ok(snapshot::sizes(&folder))).await {
+            Ok((store, wal)) => {
+                levels.store_bytes.set(large(store));
+                levels.wal_bytes.set(large(wal));
+            }
+            Err(error) => tracing::warn!(%error, "the store's files could not be measured"),
+        }
+    }
+
+    /// What the store has to be read for. Lists that take long may have all places for reads: then it is as it was last.
+    async fn read(&self) {
+        let app = Arc::clone(&self.app);
+        let read = blocking(move || {
+            let (used, deadlines) = (app.store.used_bytes(), app.deadlines());
+            for error in [used.as_ref().err(), deadlines.as_ref().err()].into_iter().flatten() {
+                tracing::warn!(%error, "some of the numbers could not be read");
+            }
+            Ok((used.ok(), deadlines.ok()))
+        });
+        let Ok(read) = tokio::time::timeout(NUMBERS_PATIENCE, read).await else {
+            tracing::debug!("some of the numbers are as they were last: the store was not read in time");
+            return;
+        };
+        let (used, deadlines) = read.unwrap_or_default();
+        let levels = &self.app.metrics.levels;
+        if let Some(used) = used {
+            levels.store_used.set(large(used));
+        }
+        if let Some((overdue, next)) = deadlines {
+            levels.deadlines_overdue.set(large(overdue));
+            levels.next_deadline_day.set(next.map_or(-1, i64::from));
+        }
+    }
+}
+
+fn large(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -12,8 +12,8 @@ pub const MAX_ENTRY_BYTES: usize = 896 * 1024;
 pub const MAX_BATCH_BYTES: usize = 900 * 1024;
 /// Names that are merged into one record.
 pub const MAX_MERGED_NAMES: usize = 32;
-/// How long a process that has ended its work waits for copies, and for questions to the journal, that nobody waits for. Reads
-/// it does not wait for.
+/// How long a process that has ended its work waits for copies, questions to the journal and looks at files that nobody waits
+/// for. Reads it does not wait for.
 pub const LEFT_BEHIND: Duration = Duration::from_secs(1);
 /// Imports at the same time in the whole server.
 pub const MAX_IMPORTS: usize = 1024;
@@ -167,6 +167,8 @@ pub const BACKUP_PIECES: usize = 4;
 pub const SNAPSHOT_CHUNK_SILENCE: Duration = Duration::from_secs(20);
 /// Questions to the journal at the same time; each takes a thread while it waits.
 pub const JOURNAL_QUESTIONS: usize = 32;
+/// Looks at small files at the same time, beside all reads of the store.
+pub const FILE_LOOKS: usize = 2;
 /// Rows of a table that are dropped in one transaction after a trim.
 pub const SWEEP_ROWS: usize = 32;
 /// The pause between two of them, and between two portions of free pages: filings go on.
@@ -322,6 +324,9 @@ pub const JOURNAL_YIELD: Duration = Duration::from_millis(5);
 pub const JOURNAL_OFFERS: u32 = 500;
 /// How long a question to the admin port that is under way at the end of a drain is waited for.
 pub const ADMIN_GOODBYE: Duration = Duration::from_secs(1);
+/// How long the numbers wait for what the store has to be read for; they tell what it said last then. Prometheus itself
+/// waits for ten seconds.
+pub const NUMBERS_PATIENCE: Duration = Duration::from_secs(1);
 /// Records that the clock should have looked at and has not: so many are counted when the numbers are read.
 pub const MAX_OVERDUE_COUNTED: usize = 10_000;
 /// How often a replica looks how far it is behind the journal.

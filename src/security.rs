@@ -18,7 +18,7 @@ use crate::{
     config::{AccessRules, Config, JwtRules, Security as Settings, TlsFiles},
     limits::{MAX_SECURITY_FILE_BYTES, SECURITY_LOOK},
     metrics::Metrics,
-    tasks::{blocking, if_any},
+    tasks::{if_any, looking},
     transport::{Material, Tls, not_good},
 };
 
@@ -95,7 +95,7 @@ impl Security {
                 };
                 // (What panicked is in the log; the rest goes on with what was in force.)
                 let metrics = Arc::clone(&metrics);
-                let Ok(looked) = blocking(move || Ok(security.follow(all, &metrics))).await else { return };
+                let Ok(looked) = looking(move || Ok(security.follow(all, &metrics))).await else { return };
                 security = looked;
             }
         };

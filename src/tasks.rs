@@ -12,7 +12,7 @@ use tracing::Instrument as _;
 
 use crate::{
     domain::error::{Error, Result},
-    limits::{JOURNAL_QUESTIONS, READ_CONNECTIONS},
+    limits::{FILE_LOOKS, JOURNAL_QUESTIONS, READ_CONNECTIONS},
 };
 
 /// The tasks of a server; a drained server has none.
@@ -79,6 +79,18 @@ static QUESTIONS: Semaphore = Semaphore::const_new(JOURNAL_QUESTIONS);
 /// What the question answers, or INTERNAL if it panicked.
 pub async fn asking<T: Send + 'static>(question: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     within(&QUESTIONS, &Handle::current(), question).await
+}
+
+/// Small files are not looked at in turn with reads: lists that take long may have all places of these.
+static FILES: Semaphore = Semaphore::const_new(FILE_LOOKS);
+
+/// Looks at small files off the async threads, whatever is read of the store meanwhile.
+///
+/// # Errors
+///
+/// What the look answers, or INTERNAL if it panicked.
+pub async fn looking<T: Send + 'static>(look: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    within(&FILES, &Handle::current(), look).await
 }
 
 /// Copies of whole stores take long: one at a time, beside everything else.
