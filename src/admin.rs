@@ -74,7 +74,7 @@ async fn set_log(ConnectInfo(peer): ConnectInfo<SocketAddr>, body: Bytes) -> (St
     if filter.trim().is_empty() {
         return (StatusCode::BAD_REQUEST, "the filter is empty; say off to log nothing\n".to_owned());
     }
-    match telemetry::change(filter.trim()) {
+    match telemetry::change(filter.trim(), peer) {
         Ok(()) => (StatusCode::OK, format!("{}\n", telemetry::filter())),
         Err(why) => (StatusCode::BAD_REQUEST, format!("{why}\n")),
     }

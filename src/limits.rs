@@ -262,9 +262,9 @@ pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 
 /// The target of lines of the log that say who was refused, and who did what few may.
 pub const AUDIT: &str = "audit";
-/// Lines of the log a second, and as many at once, that say who was refused: whoever likes has them written, and they are not
-/// to take the disk, nor the room of other lines. An operator sees by fewer who it is; the others are counted.
-pub const DENIED_LINES_PER_SECOND: NonZeroU32 = NonZeroU32::new(50).expect("it is not 0");
+/// Lines of the log a second, and as many at once, that anybody can have written, such as those that say who was refused: they
+/// are not to take the disk, nor the room of other lines. An operator sees by fewer who it is; the others are counted.
+pub const STRANGERS_LINES_PER_SECOND: NonZeroU32 = NonZeroU32::new(50).expect("it is not 0");
 /// What the log says of a call's name, in bytes: those of the contract are shorter, and whoever likes sends a longer one.
 pub const MAX_LOGGED_RPC_BYTES: usize = 128;
 /// The target of the span of each request, by which a line of the log says which call it is of.

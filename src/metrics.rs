@@ -51,7 +51,7 @@ pub struct Metrics {
     other: Call,
     /// Credentials that were not good, what was not granted, and what there was no room for, by reason.
     refusals: Family<Refusal, Counter>,
-    /// Lines of the log that would have said who was refused.
+    /// Lines of the log that anybody can have written, and that were too many.
     audit_lines_dropped: Counter,
     /// Requests that did not come as a whole.
     unfinished: Family<Unfinished, Counter>,
@@ -365,7 +365,7 @@ impl Metrics {
             "Requests whose credential was not good, to whose principal it was not granted, or that found no room";
         registry.register("refusals", help, refusals.clone());
         let audit_lines_dropped = Counter::default();
-        let help = "Lines that would have said in the log who was refused; there were too many to be written";
+        let help = "Lines that would have said in the log who was refused, or that anybody did what few may; too many";
         registry.register("audit_lines_dropped", help, audit_lines_dropped.clone());
         let unfinished = Family::<Unfinished, Counter>::default();
         let help = "Requests that did not come as a whole: late, not in time; cut, ended, lost or given up before";
@@ -444,7 +444,7 @@ impl Metrics {
         self.refusals.get_or_create(&Refusal { reason }).inc();
     }
 
-    /// Counts a line of the log that would have said who was refused.
+    /// Counts a line of the log that anybody can have written, and that is one too many.
     pub fn audit_line_dropped(&self) {
         self.audit_lines_dropped.inc();
     }

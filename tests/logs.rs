@@ -185,6 +185,17 @@ fn what_is_logged_is_changed_while_the_server_runs() {
     let answered: Vec<_> = log.iter().filter(|line| line["message"] == "answered").collect();
     assert!(!answered.is_empty(), "{log:?}");
     assert!(answered.iter().all(|line| line["span"]["trace_id"] == TRACE), "{answered:?}");
+    // By that filter it would be none of the lines.
+    let changed: Vec<_> = log.iter().filter(|line| line["message"] == "what is logged was changed").collect();
+    assert_eq!(changed.len(), 1, "{log:?}");
+    assert_eq!(changed[0]["audit"], "admitted");
+    assert_eq!(changed[0]["filter"], "warn,attache::transport=debug");
+    assert!(changed[0]["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{changed:?}");
+}
+
+/// Does what operators alone may, whatever comes of it.
+fn trim(address: &str) {
+    Command::new(ATTACHE).args(["trim", "--before", "1", "--dry-run", "--server", address]).output().unwrap();
 }
 
 #[test]
@@ -195,10 +206,9 @@ fn the_log_says_who_did_what_operators_alone_may() {
     // Whatever else is not logged.
     let (mut server, mut output) = serve_with("off", &["--admin", "none", "--config", file.to_str().unwrap()]);
     let address = said(&mut output, "listening on ");
-    // A lookup, which is nobody's business, and then what an operator does, whatever comes of it.
+    // A lookup, which is nobody's business, and then what an operator does.
     ask(&address, &format!("00-{TRACE}-00f067aa0ba902b7-01"));
-    let trims = ["trim", "--before", "1", "--dry-run", "--server", &address];
-    Command::new(ATTACHE).args(trims).output().unwrap();
+    trim(&address);
     let log = logged(&mut server);
     let admitted: Vec<_> = log.iter().filter(|line| line["audit"] == "admitted").collect();
     assert_eq!(admitted.len(), 1, "{admitted:?}");
@@ -208,6 +218,19 @@ fn the_log_says_who_did_what_operators_alone_may() {
     let span = &admitted[0]["span"];
     assert_eq!(span["rpc"], "attache.v1.LogService/TrimLog", "{span}");
     assert!(span["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{span}");
+}
+
+#[test]
+fn the_log_says_who_did_what_operators_may_also_where_everybody_may() {
+    let (mut server, address) = serve("off");
+    ask(&address, &format!("00-{TRACE}-00f067aa0ba902b7-01"));
+    trim(&address);
+    let log = logged(&mut server);
+    let admitted: Vec<_> = log.iter().filter(|line| line["audit"] == "admitted").collect();
+    assert_eq!(admitted.len(), 1, "{admitted:?}");
+    assert_eq!(admitted[0]["principal"], "local");
+    assert_eq!(admitted[0]["span"]["rpc"], "attache.v1.LogService/TrimLog");
+    assert!(admitted[0]["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{admitted:?}");
 }
 
 #[tokio::test]

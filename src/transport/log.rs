@@ -36,7 +36,6 @@ impl LogService for Log {
 
     async fn backup(&self, request: Request<BackupRequest>) -> Answered<Self::BackupStream> {
         let caller = Caller::of(&request)?;
-        tracing::info!(principal = %caller.principal().name, "a backup was asked for");
         Ok(Response::new(backup::parts(&self.0, &caller)?))
     }
 

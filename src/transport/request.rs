@@ -28,8 +28,8 @@ use crate::{
     clock,
     domain::error::{Error, Reason, word},
     limits::{
-        AUDIT, DENIED_LINES_PER_SECOND, LAST_WORDS, MAX_LOGGED_RPC_BYTES, MAX_OPEN_REQUEST_BYTES, MAX_REQUEST_BYTES,
-        MAX_WAY_BACK, REQUESTS,
+        AUDIT, LAST_WORDS, MAX_LOGGED_RPC_BYTES, MAX_OPEN_REQUEST_BYTES, MAX_REQUEST_BYTES, MAX_WAY_BACK, REQUESTS,
+        STRANGERS_LINES_PER_SECOND,
     },
     metrics::Metrics,
     trace::{self, Parent},
@@ -40,9 +40,9 @@ const REQUEST_ID: &str = "x-request-id";
 /// The longest id that is taken over from a client.
 const MAX_REQUEST_ID: usize = 128;
 
-/// When the next line may be written of one who was refused: of all servers of the process, which have one log.
-static DENIED_LINES: LazyLock<DefaultDirectRateLimiter> =
-    LazyLock::new(|| RateLimiter::direct(Quota::per_second(DENIED_LINES_PER_SECOND)));
+/// When the next line may be written that anybody can have written: of all servers of the process, which have one log.
+static STRANGERS_LINES: LazyLock<DefaultDirectRateLimiter> =
+    LazyLock::new(|| RateLimiter::direct(Quota::per_second(STRANGERS_LINES_PER_SECOND)));
 
 /// How long the client waits, from the request's arrival, less the way back: its own clock would cut off an answer that
 /// leaves at the last moment, and with it the reason.
@@ -119,11 +119,16 @@ impl Gate {
         access.admit(need, shown)
     }
 
-    /// Counts and logs who was refused, and logs who may do what few may.
+    /// Counts and logs who was refused, and logs who may do what few may. Where that is anybody there is no more room for
+    /// their lines than for those who are refused.
     fn audit(&self, need: Need, admitted: &Result<Principal, Error>) {
         match (admitted, need) {
             (Err(error), _) => self.noted(error, None),
-            (Ok(principal), Need::Role(Role::Editor | Role::Operator)) if self.access.is_some() => {
+            (Ok(principal), Need::Role(Role::Editor | Role::Operator)) => {
+                let is_somebody = self.access.is_some() && principal.is_known();
+                if !is_somebody && !self.may_write() {
+                    return;
+                }
                 tracing::info!(target: AUDIT, audit = "admitted", principal = %principal.name, peer = self.peer());
             }
             _ => {}
@@ -161,7 +166,7 @@ impl Gate {
 
     /// Whether there is room in the log for a line that anybody can have written; it is counted if not.
     fn may_write(&self) -> bool {
-        let may = DENIED_LINES.check().is_ok();
+        let may = STRANGERS_LINES.check().is_ok();
         if !may {
             self.metrics.audit_line_dropped();
         }
