@@ -14,7 +14,10 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use attache::pb::v1::{self, log_service_client::LogServiceClient};
+use attache::{
+    access::Secret,
+    pb::v1::{self, filing_service_client::FilingServiceClient, log_service_client::LogServiceClient},
+};
 use serde_json::Value;
 use tonic::{
     Request,
@@ -231,6 +234,33 @@ fn the_log_says_who_did_what_operators_may_also_where_everybody_may() {
     assert_eq!(admitted[0]["principal"], "local");
     assert_eq!(admitted[0]["span"]["rpc"], "attache.v1.LogService/TrimLog");
     assert!(admitted[0]["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{admitted:?}");
+}
+
+#[tokio::test]
+async fn the_log_says_who_was_refused_which_call_from_where_and_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let Secret { token, digest } = Secret::new();
+    let tokens = format!("[[token]]\nname = \"reader\"\ndigest = {digest:?}\n");
+    fs::write(folder.path().join("tokens.toml"), tokens).unwrap();
+    let rules = "[access]\ntokens = \"tokens.toml\"\n[[access.allow]]\nwho = \"token:*\"\nroles = [\"reader\"]\n";
+    let server = Ruled::start(folder.path(), rules);
+    let channel = server.channel().await;
+    let (mut log, mut filing) = (LogServiceClient::new(channel.clone()), FilingServiceClient::new(channel));
+    log.get_log_info(v1::GetLogInfoRequest {}).await.expect_err("it shows no credential");
+    let mut files = Request::new(v1::FileReportsRequest::default());
+    files.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    filing.file_reports(files).await.expect_err("it reads alone");
+
+    let denied = server.denied();
+    let said = |field: &str| denied.iter().map(|line| line[field].as_str()).collect::<Vec<_>>();
+    assert_eq!(said("level"), [Some("WARN"); 2], "{denied:?}");
+    assert_eq!(said("principal"), [None, Some("token:reader")], "the first showed nobody");
+    assert!(said("peer").iter().all(|peer| peer.is_some_and(|peer| peer.starts_with("127.0.0.1:"))), "{denied:?}");
+    let why = said("why");
+    assert!(why[0].is_some_and(|why| why.contains("there is no credential")), "{why:?}");
+    assert!(why[1].is_some_and(|why| why.contains("token:reader is not granted the role filer")), "{why:?}");
+    let calls: Vec<_> = denied.iter().map(|line| line["span"]["rpc"].as_str()).collect();
+    assert_eq!(calls, [Some("attache.v1.LogService/GetLogInfo"), Some("attache.v1.FilingService/FileReports")]);
 }
 
 #[tokio::test]
