@@ -102,6 +102,7 @@ impl Admin {
             (&levels.day, head.day.map_or(-1, i64::from)),
             (&levels.filing, i64::from(self.health.told().1)),
             (&levels.watches, sized(self.app.hub.subscribers())),
+            (&levels.watch_lag, large(self.app.hub.furthest_behind())),
             (&levels.ring_revisions, sized(revisions)),
             (&levels.ring_bytes, sized(bytes)),
             (&levels.records_bytes, large(cached.records)),

@@ -284,6 +284,8 @@ pub struct Levels {
     pub filing: Level,
     /// Watches that are open.
     pub watches: Level,
+    /// How many revisions the furthest of them has yet to look through.
+    pub watch_lag: Level,
     /// Revisions in the ring, and their bytes.
     pub ring_revisions: Level,
     /// See `ring_revisions`.
@@ -521,6 +523,8 @@ impl Levels {
         level("next_deadline_day", help, &levels.next_deadline_day);
         level("filing", "Whether filings are taken, 1, or refused altogether, 0", &levels.filing);
         level("watches", "Watches that are open", &levels.watches);
+        let help = "Revisions that the watch has yet to look through that is furthest behind; none while in a snapshot";
+        level("watch_lag_revisions", help, &levels.watch_lag);
         level("ring_revisions", "Revisions in the feed's ring", &levels.ring_revisions);
         level("ring_bytes", "Bytes of the feed's ring", &levels.ring_bytes);
         level("records_bytes", "Bytes of the records in memory that are asked for often", &levels.records_bytes);

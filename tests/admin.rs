@@ -46,6 +46,8 @@ const RULES_REFUSED: &str = "attache_reloads_total{what=\"rules\",outcome=\"refu
 const IN_SNAPSHOT: &str = "attache_watches_by_phase{phase=\"snapshot\"}";
 const IN_REPLAY: &str = "attache_watches_by_phase{phase=\"replay\"}";
 const LIVE: &str = "attache_watches_by_phase{phase=\"live\"}";
+/// How far the furthest of them is behind.
+const WATCH_LAG: &str = "attache_watch_lag_revisions";
 
 /// A server with an admin port on a port the system picks.
 struct Observed {
@@ -480,6 +482,31 @@ async fn a_watch_is_woken_for_what_may_match_and_for_nothing_else() {
     }
     drop(watch);
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_far_the_furthest_watch_is_behind_is_told_and_what_does_not_match_puts_none_behind() {
+    for feed in [feed::Settings::default(), without_ring()] {
+        let server = watched(feed).await;
+        let live = server.watch(taciturn(filtered(from_now(), guests(&["UZ"])))).await;
+        server.until_number(LIVE, 1.0).await;
+        flood(&server).await;
+        assert_eq!(server.number(WATCH_LAG).await, 0.0, "nothing of it is what it wants");
+        let stalled = unread(&server, from_oldest()).await;
+        patiently("a lag", async {
+            while server.number(WATCH_LAG).await == 0.0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        // Its client takes too little for it to come to the end.
+        let lag = server.number(WATCH_LAG).await;
+        assert!(0.0 < lag && lag <= server.number("attache_revision").await, "{lag}");
+        drop(stalled);
+        server.until_number(WATCH_LAG, 0.0).await;
+        drop(live);
+        server.stop().await;
+    }
 }
 
 // ---- a journal ----

@@ -56,6 +56,9 @@ struct Standing {
     wake: Arc<Notify>,
     /// Whether something that may match was published since the subscriber last took all there was.
     dirty: bool,
+    /// The revision after which it has yet to look through the log, as of when it last asked; `None` if there is nothing
+    /// that may match, or it has not asked yet.
+    behind: Option<u64>,
 }
 
 /// What a subscriber finds at its position.
@@ -108,6 +111,7 @@ impl Hub {
             let wake = |standing: &mut Standing| {
                 if !standing.dirty {
                     standing.dirty = true;
+                    standing.behind = standing.behind.or(Some(revision.number.saturating_sub(1)));
                     standing.wake.notify_one();
                     self.counts.wakes.inc();
                 }
@@ -150,6 +154,15 @@ impl Hub {
     #[must_use]
     pub fn subscribers(&self) -> usize {
         self.lock().subscribers.len()
+    }
+
+    /// How many revisions the furthest subscriber has yet to look through. All are walked over, as for a redaction, and
+    /// publishing waits meanwhile: for whoever asks now and then.
+    #[must_use]
+    pub fn furthest_behind(&self) -> u64 {
+        let inner = self.lock();
+        let furthest = inner.subscribers.values().filter_map(|standing| standing.behind).min();
+        furthest.map_or(0, |after| inner.head.revision.saturating_sub(after))
     }
 
     /// How many revisions the ring has, and their bytes.
@@ -227,7 +240,7 @@ impl Hub {
         let id = inner.next_id;
         inner.next_id += 1;
         let wake = Arc::new(Notify::new());
-        inner.subscribers.insert(id, Standing { wake: Arc::clone(&wake), dirty: true });
+        inner.subscribers.insert(id, Standing { wake: Arc::clone(&wake), dirty: true, behind: None });
         inner.interest.add(id, &filters, &types);
         Ok(Subscriber { hub: Arc::clone(self), id, wake, filters, types })
     }
@@ -278,9 +291,10 @@ impl Subscriber {
         let floor = head.revision - u64::try_from(inner.ring.len()).unwrap_or(u64::MAX);
         let Some(standing) = inner.subscribers.get_mut(&self.id) else { return Polled::Quiet(head) };
         if !standing.dirty || after >= head.revision {
-            standing.dirty = false;
+            (standing.dirty, standing.behind) = (false, None);
             return Polled::Quiet(head);
         }
+        standing.behind = Some(after);
         if after < floor {
             self.hub.counts.ring_misses.inc();
             return Polled::Behind;
