@@ -122,7 +122,7 @@ async fn serve(args: &ServeArgs) -> ExitCode {
     announce(&server);
     tell_supervisor(&[NotifyState::Ready]);
     let (reloader, draining) = (server.reloader(), server.hub().draining().clone());
-    let mut running = pin!(server.run(signals.to_stop(reloader)));
+    let mut running = pin!(server.run(signals.until_asked_to_stop(reloader)));
     // It may end by itself.
     let ended = tokio::select! {
         ended = &mut running => ended,
@@ -218,7 +218,7 @@ impl Signals {
     }
 
     /// The same. At SIGHUP, and for one that came before, the files of TLS and access are read again.
-    async fn to_stop(mut self, reloader: mpsc::Sender<()>) {
+    async fn until_asked_to_stop(mut self, reloader: mpsc::Sender<()>) {
         loop {
             tokio::select! {
                 _ = self.interrupt.recv() => return,
