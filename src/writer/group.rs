@@ -38,6 +38,9 @@ use crate::{
 
 /// Batches read from the journal at once.
 const FOLLOW_BATCHES: usize = 64;
+/// Bytes of batches that are applied in one transaction, unless one alone has more: a replica that is behind saves syncs and
+/// segments of the search index, and its watchers do not wait for all that it has to catch up with.
+const TOGETHER_BYTES: usize = 256 * 1024;
 /// The longest pause between two questions for an unknown outcome.
 const MAX_SETTLE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -46,6 +49,16 @@ fn commit(transaction: Transaction<'_>) -> rusqlite::Result<()> {
     store::failing("store.commit")?;
     debug_span!("commit").in_scope(|| transaction.commit())?;
     store::failing("store.committed")
+}
+
+/// How many of these batches are applied in one transaction: the first, and what follows it as long as that is little.
+fn together(batches: &[(Position, Vec<u8>)]) -> usize {
+    let mut bytes = 0;
+    let few = batches.iter().take_while(|(_, batch)| {
+        bytes += batch.len();
+        bytes <= TOGETHER_BYTES
+    });
+    few.count().max(1)
 }
 
 /// The state of the writer's task.
@@ -244,7 +257,7 @@ impl Group {
             match self.journal.settle(after, &prepared.batch) {
                 Settled::Ours => {
                     // It is in the log, whatever keeps this store from applying it now.
-                    self.apply_batch(after + 1, &prepared.batch).map_err(|_| unknown())?;
+                    self.apply(&[(after + 1, &prepared.batch)]).map_err(|_| unknown())?;
                     return Ok(Tried::Done { answers: prepared.answers, taken: prepared.taken });
                 }
                 Settled::Theirs => return Ok(Tried::Conflict),
@@ -303,9 +316,12 @@ impl Group {
             if batches.is_empty() {
                 return Ok(());
             }
-            for (position, bytes) in batches {
-                self.apply_batch(position, &bytes)?;
+            let mut rest = batches.as_slice();
+            while !rest.is_empty() {
+                let (next, later) = rest.split_at(together(rest));
+                self.apply(next)?;
                 self.store.shorten_log();
+                rest = later;
             }
         }
     }
@@ -347,12 +363,16 @@ impl Group {
         error
     }
 
-    fn apply_batch(&mut self, position: Position, bytes: &[u8]) -> Result<()> {
-        let applied = self.try_apply(position, bytes);
-        if let Err(error) = &applied
-            && matches!(error.reason, Reason::LogDiverged | Reason::EntryCorrupt)
-        {
-            self.fail(error.clone());
+    /// Applies batches that follow each other, all in one transaction if they can be.
+    fn apply(&mut self, batches: &[(Position, impl AsRef<[u8]>)]) -> Result<()> {
+        let applied = self.try_apply(batches);
+        match &applied {
+            // What is wrong with one of them keeps none of those before it from being applied.
+            Err(_) if batches.len() > 1 => return batches.chunks(1).try_for_each(|batch| self.apply(batch)),
+            Err(error) if matches!(error.reason, Reason::LogDiverged | Reason::EntryCorrupt) => {
+                self.fail(error.clone());
+            }
+            _ => {}
         }
         let (head, revisions) = applied?;
         self.store.advance(head, &revisions);
@@ -360,15 +380,17 @@ impl Group {
         Ok(())
     }
 
-    fn try_apply(&self, position: Position, bytes: &[u8]) -> Result<(Head, Vec<Revision>)> {
-        let before = self.store.head();
-        let batch = read_batch(bytes, position)?;
-        let mut head = check_batch(&batch, position, before)?;
+    fn try_apply(&self, batches: &[(Position, impl AsRef<[u8]>)]) -> Result<(Head, Vec<Revision>)> {
         let transaction = Transaction::new_unchecked(&self.store.connection, TransactionBehavior::Immediate)
             .map_err(|e| from_sqlite(&e))?;
-        let mut applier = Applier::new(&transaction);
-        let entries = batch.entries.iter();
-        let revisions = entries.map(|e| append_entry(&mut applier, &mut head, e)).collect::<Result<Vec<_>>>()?;
+        let (mut head, mut revisions, mut applier) = (self.store.head(), Vec::new(), Applier::new(&transaction));
+        for (position, bytes) in batches {
+            let batch = read_batch(bytes.as_ref(), *position)?;
+            head = check_batch(&batch, *position, head)?;
+            for entry in &batch.entries {
+                revisions.push(append_entry(&mut applier, &mut head, entry)?);
+            }
+        }
         applier.finish().map_err(|e| from_sqlite(&e))?;
         apply::write_head(&transaction, &head).map_err(|e| from_sqlite(&e))?;
         store::failing("writer.following").map_err(|e| from_sqlite(&e))?;
