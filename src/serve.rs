@@ -116,7 +116,12 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
             (temporary.path().to_owned(), Some(temporary))
         }
     };
-    let sync = if config.in_memory { Sync::Off } else { Sync::Full };
+    let sync = match &config.journal {
+        _ if config.in_memory => Sync::Off,
+        // A stream that may lose what it has acknowledged is refused then: what the store loses is read there again.
+        Some(settings) if !settings.accept_lax => Sync::ByJournal,
+        _ => Sync::Full,
+    };
     let home = Home::served(config.journal.as_ref().map(|settings| settings.stream.as_str()));
     let options = Options { sync, max_bytes: config.max_store_bytes, home };
     let opened = folder.clone();

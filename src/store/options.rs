@@ -7,6 +7,9 @@ use super::Home;
 pub enum Sync {
     /// `synchronous=FULL`: a commit survives loss of power.
     Full,
+    /// `synchronous=NORMAL`: a commit survives a killed process; loss of power may take the last ones, and leaves the store
+    /// as it was before them. For a store whose journal has synced what it commits.
+    ByJournal,
     /// `synchronous=OFF`: a temporary store.
     Off,
 }
@@ -16,6 +19,7 @@ impl Sync {
     pub(super) fn pragma(self) -> &'static str {
         match self {
             Self::Full => "FULL",
+            Self::ByJournal => "NORMAL",
             Self::Off => "OFF",
         }
     }

@@ -46,7 +46,7 @@ impl LogService for Log {
             (Some(Durable::Synced), _) | (None, Sync::Full) => Durability::Synced,
             (Some(Durable::Copied), _) => Durability::Copied,
             (Some(Durable::Unknown), _) => Durability::Unspecified,
-            (None, Sync::Off) => Durability::Unsynced,
+            (None, Sync::ByJournal | Sync::Off) => Durability::Unsynced,
         };
         let feed = self.0.hub.settings();
         let own = [

@@ -7,6 +7,10 @@
 mod authority;
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(target_os = "linux")]
+#[path = "../recovery/disk.rs"]
+#[allow(dead_code, reason = "the tests of recovery use more of it")]
+mod disk;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod filers;
@@ -48,7 +52,6 @@ use rand::Rng as _;
 use tonic::transport::Channel;
 use tonic_health::pb::health_check_response::ServingStatus;
 
-/// On a journal, as the rest of the configuration says.
 /// `attache serve` on a folder, as a replica.
 fn serve_on(settings: &Settings, folder: &Path) -> std::process::Command {
     let mut command = process::serve_at(folder);
@@ -57,6 +60,7 @@ fn serve_on(settings: &Settings, folder: &Path) -> std::process::Command {
     command
 }
 
+/// On a journal, as the rest of the configuration says.
 async fn on(journal: Settings, config: Config) -> TestServer {
     let config = Config { journal: Some(journal), ..config };
     TestServer::with(config, Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() }).await

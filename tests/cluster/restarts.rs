@@ -24,6 +24,8 @@ use tempfile::TempDir;
 use tonic::Status;
 use tonic_health::pb::health_check_response::ServingStatus;
 
+#[cfg(target_os = "linux")]
+use crate::disk::Disk;
 use crate::{
     agree, at,
     common::{
@@ -35,7 +37,7 @@ use crate::{
     links::Links,
     nats::{Cluster, Sync},
     process::Process,
-    serve_on,
+    replica_at, serve_on,
     snapshots::Snapshots,
     until_health, until_health_at,
 };
@@ -369,4 +371,27 @@ async fn a_replica_that_is_left_behind_without_a_snapshot_runs_on_to_be_read_unt
     let away = replicas.start("away").await;
     let all = ["one", "three", "two"].map(|id| format!("visits/{id}"));
     assert_eq!(standing(&agree(&[steady, away]).await), all, "each once");
+}
+
+/// Its commits are not synced one by one: the stream has synced what they hold.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_loss_of_power_takes_from_a_replicas_store_is_read_from_the_stream_again() {
+    let (cluster, disk) = (Cluster::start(Sync::Always), Disk::new());
+    let data = disk.folder().join("data");
+    let mut replica = Process::start(disk.under(&mut serve_on(&cluster.settings(), &data)));
+    let mut acknowledged = Vec::new();
+    for id in ["five", "four", "one", "three", "two"] {
+        patiently("a filing", replica.filing().file_reports(request(id))).await.expect("it is filed");
+        acknowledged.push(format!("visits/{id}"));
+    }
+    replica.kill();
+    let left = disk.after_power_loss(&data);
+    let kept = snapshot::stands_at(left.path()).map_or(0, |head| head.revision);
+    assert!(kept < snapshot::stands_at(&data).expect("a store").revision, "it kept all {kept}: nothing is shown");
+    let servers = [replica_at(&cluster, left.path()).await, replica_at(&cluster, &data).await];
+    assert_eq!(standing(&agree(&servers).await), acknowledged, "each once");
+    let [first, second] = servers;
+    first.stop().await;
+    second.stop().await;
 }

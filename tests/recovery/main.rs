@@ -7,6 +7,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod deadline;
+#[cfg(target_os = "linux")]
+mod disk;
 mod drain;
 mod full;
 mod group;

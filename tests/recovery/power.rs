@@ -1,17 +1,13 @@
 //! Loss of power and broken disks: the server runs on a disk that can be watched and made to fail (`power.c`).
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fs, process::Stdio, time::Duration};
 
 use attache::pb::v1::{BatchGetRecordsRequest, FileReportsRequest, GetLogInfoRequest, WatchEventsRequest};
 use tokio::task::JoinSet;
 use tonic::{Code, Status};
 
 use crate::{
+    disk::Disk,
     process::{Process, serve, serve_at},
     requests::{self, agreement, assert_refused, long_agreement, verified},
 };
@@ -19,60 +15,8 @@ use crate::{
 /// Long enough that a server which did not wait would have answered.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-/// A folder on the disk that is watched, what that disk would hold without power, and the shim between them.
-struct Disk {
-    root: tempfile::TempDir,
-}
-
-impl Disk {
-    fn new() -> Self {
-        let root = tempfile::tempdir().unwrap();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recovery/power.c");
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-o"]).arg(root.path().join("power.so")).arg(source);
-        assert!(compiler.status().expect("a C compiler").success());
-        fs::create_dir(root.path().join("disk")).unwrap();
-        Self { root }
-    }
-
-    /// What programs see.
-    fn folder(&self) -> PathBuf {
-        self.root.path().canonicalize().unwrap().join("disk")
-    }
-
-    /// Has a command work on this disk.
-    fn under<'c>(&self, command: &'c mut Command) -> &'c mut Command {
-        command
-            .env("LD_PRELOAD", self.root.path().join("power.so"))
-            .env("POWER_SRC", self.folder())
-            .env("POWER_DST", self.root.path().join("synced"))
-            .env("POWER_FAULT", self.root.path().join("fault"))
-    }
-
-    fn start(&self) -> Process {
-        Process::start(self.under(&mut serve_at(&self.folder().join("data"))))
-    }
-
-    fn misbehave(&self, how: &str) {
-        // Whole at once: the shim may look at any moment.
-        fs::write(self.root.path().join("fault.new"), how).unwrap();
-        fs::rename(self.root.path().join("fault.new"), self.root.path().join("fault")).unwrap();
-    }
-
-    fn recover(&self) {
-        fs::remove_file(self.root.path().join("fault")).unwrap();
-    }
-
-    /// What a store holds after loss of power: a copy, so that it can be opened again and again.
-    fn after_power_loss(&self, store: &Path) -> tempfile::TempDir {
-        let copy = tempfile::tempdir().unwrap();
-        let below = store.strip_prefix(self.folder()).unwrap();
-        for file in fs::read_dir(self.root.path().join("synced").join(below)).into_iter().flatten() {
-            let file = file.unwrap();
-            fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
-        }
-        copy
-    }
+fn start(disk: &Disk) -> Process {
+    Process::start(disk.under(&mut serve_at(&disk.folder().join("data"))))
 }
 
 /// Files one after the other, then many at once; every one is acknowledged.
@@ -106,7 +50,7 @@ async fn revision(server: &Process) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guarantee_9_durable_an_acknowledged_filing_survives_loss_of_power() {
     let disk = Disk::new();
-    let mut server = disk.start();
+    let mut server = start(&disk);
     let filed = file_all(&server, (0..24).map(|n| agreement(&format!("a{n}"), n))).await;
     server.kill();
     let left = disk.after_power_loss(&disk.folder().join("data"));
@@ -119,7 +63,7 @@ async fn guarantee_9_durable_an_acknowledged_filing_survives_loss_of_power() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn loss_of_power_around_a_checkpoint_loses_nothing() {
     let disk = Disk::new();
-    let mut server = disk.start();
+    let mut server = start(&disk);
     let data = disk.folder().join("data");
     let filed = file_all(&server, (0..24).map(|n| long_agreement(&format!("long{n}"), 40, 4000))).await;
     server.kill();
@@ -153,7 +97,7 @@ async fn without_syncs_loss_of_power_loses_acknowledged_filings() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_acknowledgement_leaves_and_no_reader_sees_a_filing_before_its_sync() {
     let disk = Disk::new();
-    let mut server = disk.start();
+    let mut server = start(&disk);
     let kept = agreement("kept", 1);
     server.filing().file_reports(kept.clone()).await.expect("it is taken");
     let mut watch = server.feed().watch_events(WatchEventsRequest::default()).await.unwrap().into_inner();
@@ -185,7 +129,7 @@ async fn no_acknowledgement_leaves_and_no_reader_sees_a_filing_before_its_sync()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_fills_at_commit_refuses_filings_and_nothing_else() {
     let disk = Disk::new();
-    let mut server = disk.start();
+    let mut server = start(&disk);
     let before = agreement("before", 1);
     server.filing().file_reports(before.clone()).await.expect("it is taken");
     disk.misbehave("full");
@@ -210,7 +154,7 @@ async fn a_disk_that_fills_at_commit_refuses_filings_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sync_that_fails_is_an_unknown_outcome_that_a_retry_settles() {
     let disk = Disk::new();
-    let mut server = disk.start();
+    let mut server = start(&disk);
     let before = agreement("before", 1);
     server.filing().file_reports(before.clone()).await.expect("it is taken");
     disk.misbehave("error");
@@ -238,7 +182,7 @@ async fn a_sync_that_fails_is_an_unknown_outcome_that_a_retry_settles() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_filing_of_unknown_outcome_stands_once_after_a_kill_and_a_retry() {
     let disk = Disk::new();
-    let mut server = disk.start();
+    let mut server = start(&disk);
     disk.misbehave("error");
     let unknown = agreement("unknown", 1);
     assert_refused(&server.filing().file_reports(unknown.clone()).await, Code::Unknown, "OUTCOME_UNKNOWN");
