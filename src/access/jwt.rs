@@ -23,8 +23,8 @@ pub(super) const UNKNOWN_KEY: &str = "unknown_key";
 /// The issuer whose JWTs are taken.
 #[derive(Debug)]
 pub struct Issuer {
-    issuer: String,
-    audience: String,
+    issuer: Arc<str>,
+    audience: Arc<str>,
     /// How far clocks may be apart, in microseconds.
     leeway_us: i64,
     keys: KeySet,
@@ -36,15 +36,20 @@ pub(super) struct Proved {
     pub subject: Arc<str>,
     pub ends_at_us: i64,
     begins_at_us: i64,
-    /// Who signed it.
-    pub key: Signer,
+    /// By what it was found good.
+    pub proof: Proof,
 }
 
-/// A key as it was when it verified something: another may be published under its id.
+/// By what a JWT was found good: later another key may be published under that id, or another issuer or audience be asked
+/// for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Signer {
+pub(super) struct Proof {
+    issuer: Arc<str>,
+    audience: Arc<str>,
     id: Arc<str>,
     key: Arc<Jwk>,
+    /// As it says itself: how far clocks may be apart is the rules' to say.
+    ends_at_us: i64,
 }
 
 /// The claims that count (RFC 7519, 4.1); issuer and audience are checked where the token is read.
@@ -86,10 +91,6 @@ impl KeySet {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-
-    pub(super) fn has(&self, signer: &Signer) -> bool {
-        self.0.get(&signer.id) == Some(&signer.key)
-    }
 }
 
 /// The one algorithm that a key is for: which one a token names decides nothing (RFC 8725, 3.1).
@@ -114,14 +115,14 @@ impl Issuer {
         // Whoever verified first has set it.
         let _ = RING.install_default();
         let leeway_us = i64::from(leeway_seconds) * 1_000_000;
-        Self { issuer, audience, leeway_us, keys: KeySet::default() }
+        Self { issuer: issuer.into(), audience: audience.into(), leeway_us, keys: KeySet::default() }
     }
 
     /// The same with other keys.
     #[must_use]
     pub fn with_keys(&self, keys: KeySet) -> Self {
-        let (issuer, audience, leeway_us) = (self.issuer.clone(), self.audience.clone(), self.leeway_us);
-        Self { issuer, audience, leeway_us, keys }
+        let (issuer, audience) = (Arc::clone(&self.issuer), Arc::clone(&self.audience));
+        Self { issuer, audience, leeway_us: self.leeway_us, keys }
     }
 
     /// Its keys.
@@ -132,6 +133,13 @@ impl Issuer {
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
         (&self.issuer, &self.audience) == (&other.issuer, &other.audience)
+    }
+
+    /// When a token ends that was found good before; `None` if it is not good any more.
+    pub(super) fn end_of(&self, proof: &Proof) -> Option<i64> {
+        let is_same = (&self.issuer, &self.audience) == (&proof.issuer, &proof.audience);
+        let stands = is_same && self.keys.0.get(&proof.id) == Some(&proof.key);
+        stands.then(|| proof.ends_at_us.saturating_add(self.leeway_us))
     }
 
     /// What a token proves now.
@@ -168,11 +176,18 @@ impl Issuer {
         if claims.sub.is_empty() || claims.sub.len() > 256 || claims.sub.chars().any(char::is_control) {
             return Err(missing("the JWT's subject is no name"));
         }
+        let ends_at_us = micros(claims.exp);
         Ok(Proved {
             subject: claims.sub.into(),
-            ends_at_us: micros(claims.exp).saturating_add(self.leeway_us),
+            ends_at_us: ends_at_us.saturating_add(self.leeway_us),
             begins_at_us: claims.nbf.map_or(i64::MIN, |nbf| micros(nbf).saturating_sub(self.leeway_us)),
-            key: Signer { id: Arc::clone(id), key: Arc::clone(key) },
+            proof: Proof {
+                issuer: Arc::clone(&self.issuer),
+                audience: Arc::clone(&self.audience),
+                id: Arc::clone(id),
+                key: Arc::clone(key),
+                ends_at_us,
+            },
         })
     }
 }

@@ -59,6 +59,22 @@ impl Rules {
     pub fn new(policy: Policy, tokens: Tokens, issuer: Option<Issuer>) -> Self {
         Self { policy, tokens, issuer, known: Cache::new(KNOWN_BEARERS) }
     }
+
+    /// When the credential of a principal who was admitted ends by these rules: files may say another end by now.
+    fn end_of(&self, principal: &Principal) -> Result<Option<i64>> {
+        let as_admitted = |stands: bool| stands.then_some(principal.ends_at_us);
+        let end = match &principal.credential {
+            Credential::Local => as_admitted(true),
+            Credential::None => as_admitted(self.policy.names(ANONYMOUS)),
+            Credential::Token(digest) => {
+                let name = principal.name.strip_prefix("token:");
+                self.tokens.find(digest).filter(|token| name == Some(token.name.as_str())).map(|token| token.ends_at_us)
+            }
+            Credential::Jwt(proof) => self.issuer.as_ref().and_then(|issuer| issuer.end_of(proof)).map(Some),
+            Credential::Certificate(disowned) => as_admitted(!disowned.is_cancelled()),
+        };
+        end.ok_or_else(|| expired("the credential was revoked"))
+    }
 }
 
 /// What a request shows of itself.
@@ -91,8 +107,8 @@ enum Credential {
     Local,
     None,
     Token(blake3::Hash),
-    /// By this key.
-    Jwt(jwt::Signer),
+    /// By what it proved.
+    Jwt(jwt::Proof),
     /// As long as its authority is believed.
     Certificate(CancellationToken),
 }
@@ -328,7 +344,7 @@ impl Access {
                 }
             })?;
             let name = format!("jwt:{}", proved.subject);
-            self.granted(rules, name, Some(proved.ends_at_us), Credential::Jwt(proved.key))?
+            self.granted(rules, name, Some(proved.ends_at_us), Credential::Jwt(proved.proof))?
         };
         rules.known.insert(*digest.as_bytes(), principal.clone());
         Ok(principal)
@@ -360,31 +376,24 @@ impl Access {
     ///
     /// `CREDENTIAL_EXPIRED` if the credential is not good any more, `ROLE_REQUIRED` if less is granted now.
     pub fn recheck(&self, principal: &Principal, need: Need) -> Result<Principal> {
-        self.check_end(principal.ends_at_us)?;
         let rules = self.rules.load();
-        let stands = match &principal.credential {
-            Credential::Local => true,
-            Credential::None => rules.policy.names(ANONYMOUS),
-            Credential::Token(digest) => rules.tokens.has(digest, &principal.name),
-            Credential::Jwt(signer) => rules.issuer.as_ref().is_some_and(|issuer| issuer.keys().has(signer)),
-            Credential::Certificate(disowned) => !disowned.is_cancelled(),
-        };
-        if !stands {
-            return Err(expired("the credential was revoked"));
-        }
-        let now = Principal { grants: rules.policy.grants(&principal.name), ..principal.clone() };
+        let ends_at_us = rules.end_of(principal)?;
+        self.check_end(ends_at_us)?;
+        let now = Principal { grants: rules.policy.grants(&principal.name), ends_at_us, ..principal.clone() };
         now.may(need)?;
         Ok(now)
     }
 
     /// Done when a principal may not any more, with the reason.
-    pub async fn ends(self: Arc<Self>, principal: Principal, need: Need) -> Error {
+    pub async fn ends(self: Arc<Self>, mut principal: Principal, need: Need) -> Error {
         let mut changes = self.changes.subscribe();
         loop {
             changes.mark_unchanged();
-            if let Err(error) = self.recheck(&principal, need) {
-                return error;
-            }
+            // From here on by the end that the rules of now say.
+            principal = match self.recheck(&principal, need) {
+                Ok(now) => now,
+                Err(error) => return error,
+            };
             let end = async {
                 match principal.ends_at_us {
                     Some(end) => self.clock.wait_until(end).await,

@@ -108,11 +108,6 @@ impl Tokens {
         // (Compared once more, in constant time.)
         (blake3::Hash::from_bytes(*found) == *digest).then_some(token)
     }
-
-    /// Whether a digest is still that of a principal's token.
-    pub(super) fn has(&self, digest: &blake3::Hash, principal: &str) -> bool {
-        self.0.get(digest.as_bytes()).is_some_and(|token| principal.strip_prefix("token:") == Some(&token.name))
-    }
 }
 
 #[cfg(test)]
@@ -129,7 +124,6 @@ mod tests {
         let digest = blake3::hash(one.token.as_bytes());
         let found = tokens.find(&digest).unwrap();
         assert_eq!((found.name.as_str(), found.ends_at_us), ("desk", Some(1_798_761_600_000_000)));
-        assert!(tokens.has(&digest, "token:desk") && !tokens.has(&digest, "token:other"));
         assert_eq!(tokens.names(1_798_761_599_999_999), ["desk"].into());
         assert!(tokens.names(1_798_761_600_000_000).is_empty(), "it has ended");
         assert!(tokens.find(&blake3::hash(other.token.as_bytes())).is_none());

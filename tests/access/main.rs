@@ -6,6 +6,7 @@ mod authority;
 #[path = "../common/mod.rs"]
 mod common;
 mod issuer;
+mod revoked;
 mod shares;
 mod tls;
 
