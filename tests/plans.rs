@@ -68,6 +68,7 @@ impl Filed {
         let request = Request {
             act,
             principal: "tester".into(),
+            may_rule: true,
             request_id: uuid::Uuid::now_v7().to_string(),
             digest: [0; 32],
             validate_only: false,

@@ -91,6 +91,7 @@ pub async fn load(writer: &Writer, today: Day) -> Result<Loaded> {
         let filing = Request {
             act,
             principal: "sample".to_owned(),
+            may_rule: true,
             request_id: format!("sample-{name}"),
             digest: *blake3::hash(&request.encode_to_vec()).as_bytes(),
             validate_only: false,

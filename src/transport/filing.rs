@@ -72,6 +72,7 @@ impl Filing {
         let request = writer::Request {
             act,
             principal: asking.caller.principal().name.to_string(),
+            may_rule: asking.caller.principal().grants.has(Role::Editor),
             request_id: request_id.cloned().unwrap_or_default(),
             digest: *blake3::hash(&request.encode_to_vec()).as_bytes(),
             validate_only,
@@ -237,10 +238,15 @@ fn check_sources(caller: &Caller, act: &Act) -> Result<()> {
             let mut sources = reports.iter().enumerate();
             sources.try_for_each(|(index, report)| may_file(principal, report, &path_in_request(index)))
         }
-        Act::Withdraw { selection: Selection::Report(name), .. } => principal.may_file_for(&name.source, "report"),
-        Act::Withdraw { selection: Selection::Source(source), .. } => principal.may_file_for(source, "source"),
-        // Whose reports these are is known when they are looked for: a limited filer names sources.
-        Act::Withdraw { selection: Selection::Publisher(_), .. } => principal.may_file_for("every source", "publisher"),
+        Act::Withdraw { selection, .. } => {
+            let source: &str = match selection {
+                Selection::Report(name) => &name.source,
+                Selection::Source(source) => source,
+                // Whose reports these are is known when they are looked for: a limited filer names sources.
+                Selection::Publisher(_) => "every source",
+            };
+            principal.may_file_for(source, selection.field())
+        }
         _ => Ok(()),
     };
     checked.inspect_err(|error| caller.noted(error))

@@ -114,7 +114,10 @@ async fn answer(filing: &Filing, batch: ImportReportsRequest, asking: Asking) ->
         let act = Act::Import { steps, intent, reason };
         let asking = Asking { recorded_at_us, ..asking };
         let answer = filing.file(act, &batch, Some(&batch.request_id), batch.validate_only, &asking).await?;
-        results.extend(places.into_iter().zip(answer.results).map(|(index, result)| told(index, result)));
+        for (step, (index, result)) in (0_u32..).zip(places.into_iter().zip(answer.results)) {
+            let is_granted = !answer.not_granted.contains(&step);
+            results.push(if is_granted { told(index, result) } else { denied(index, &result, &batch, &asking.caller) });
+        }
         events = u32::try_from(answer.events.len()).unwrap_or(u32::MAX);
         (revision, head) = (answer.revision, answer.head);
     }
@@ -190,6 +193,15 @@ fn refusal(error: &Error) -> ImportRefusal {
     };
     let fields = error.violations.iter().map(field).filter(|f| !f.is_empty()).collect();
     ImportRefusal { reason: error.reason.into(), message, fields }
+}
+
+/// What became of a step that would have undone a ruling of others.
+fn denied(index: u32, result: &FilingResult, batch: &ImportReportsRequest, caller: &Caller) -> ImportResult {
+    let item = batch.items.get(index as usize).and_then(|item| item.item.as_ref());
+    let field = if matches!(item, Some(Item::Withdraw(_))) { "withdraw" } else { "report" };
+    let error = Error::field(Reason::RoleRequired, field, result.warnings.join("; "));
+    caller.noted(&error);
+    ImportResult { index, outcome: Some(Outcome::Refusal(refusal(&error))) }
 }
 
 /// What became of a step. One without an outcome was left out by the writer: its record has no room for it.

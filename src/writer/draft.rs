@@ -17,7 +17,7 @@ use crate::{
         decide::Cause,
         error::{Error, Reason, Result},
         name::{RecordName, ReportName},
-        report::Report,
+        report::{Report, path_in_request},
         resolve::Resolved,
     },
     limits::{MAX_IMPORT_ROUNDS, MAX_REPORTS_PER_FILING},
@@ -36,6 +36,8 @@ pub(super) struct Drafting<'a> {
     /// When the entry is recorded.
     pub now_us: i64,
     pub principal: &'a str,
+    /// Whether whoever asks may make rulings, and so undo them.
+    pub may_rule: bool,
     /// What the records that the entry changes resolved to, by name: applying it asks for what was computed of that.
     pub resolved: RefCell<Resolved>,
 }
@@ -45,6 +47,9 @@ impl Drafting<'_> {
     pub fn draft(&self, request: &Request) -> Result<EntryPayload> {
         match &request.act {
             Act::File { reports, preconditions, intent } => {
+                for (index, report) in reports.iter().enumerate() {
+                    self.may_undo(&report.name, || path_in_request(index))?;
+                }
                 self.check_preconditions(preconditions)?;
                 let steps: Vec<Step> = reports.iter().cloned().map(Box::new).map(Step::File).collect();
                 self.steps(steps.iter(), *intent, RetractionReason::Unspecified)
@@ -96,9 +101,10 @@ impl Drafting<'_> {
         Ok(payload)
     }
 
-    /// As far as it can be: what its record, or the entry, has no room for is left out, and its result says so.
+    /// As far as it can be: what its record, or the entry, has no room for is left out, and so is what would undo a ruling
+    /// of others; its result says so.
     fn import(&self, steps: &[Step], intent: Intent, reason: RetractionReason) -> Result<EntryPayload> {
-        let mut refused: BTreeMap<usize, Error> = BTreeMap::new();
+        let mut refused: BTreeMap<usize, Error> = self.undoing(steps)?;
         for _ in 0..MAX_IMPORT_ROUNDS {
             let kept: Vec<usize> = (0..steps.len()).filter(|i| !refused.contains_key(i)).collect();
             let error = match self.steps(kept.iter().map(|i| &steps[*i]), intent, reason) {
@@ -111,9 +117,7 @@ impl Drafting<'_> {
                     continue;
                 }
                 Ok(mut payload) => {
-                    for (index, error) in &refused {
-                        payload.results.insert((*index).min(payload.results.len()), left_out(&steps[*index], error));
-                    }
+                    leave_out(&mut payload, steps, &refused);
                     return Ok(payload);
                 }
             };
@@ -206,39 +210,41 @@ impl Drafting<'_> {
     }
 
     fn withdraw(&self, selection: &Selection, reason: RetractionReason) -> Result<EntryPayload> {
-        let (mut names, count) = match selection {
-            Selection::Report(name) => {
-                if read::active_report(self.connection, name)?.is_none() {
-                    return Err(Error::not_found(&name.to_string()));
-                }
-                (vec![name.to_string()], 1)
+        let (names, count) = self.selected(selection)?;
+        let parse = |name: &String| name.parse().map(Step::Withdraw).map_err(|e| Error::internal(format!("{e}")));
+        let mut steps = names.iter().map(parse).collect::<Result<Vec<_>>>()?;
+        for step in &steps {
+            self.may_undo(step.report_name(), || selection.field().to_owned())?;
+        }
+        loop {
+            let mut payload = self.steps(steps.iter(), Intent::Unspecified, reason)?;
+            payload.remaining = i32::try_from(count - steps.len()).unwrap_or(i32::MAX);
+            // As many as fit one entry.
+            if steps.len() < 2 || prost::Message::encoded_len(&payload) <= super::MAX_PAYLOAD_BYTES {
+                return Ok(payload);
             }
+            steps.truncate(steps.len() / 2);
+        }
+    }
+
+    /// The names of the reports that are meant, as many as one filing withdraws, and how many there are.
+    fn selected(&self, selection: &Selection) -> Result<(Vec<String>, usize)> {
+        match selection {
+            Selection::Report(name) => match read::active_report(self.connection, name)? {
+                None => Err(Error::not_found(&name.to_string())),
+                Some(_) => Ok((vec![name.to_string()], 1)),
+            },
             Selection::Source(name) => {
                 let found = read::active_of(self.connection, read::Whose::Source(name), MAX_REPORTS_PER_FILING)?;
                 if found.1 == 0 && read::source_at(self.connection, name, self.head.revision)?.is_none() {
                     return Err(Error::not_found(name));
                 }
-                found
+                Ok(found)
             }
             Selection::Publisher(key) => {
-                read::active_of(self.connection, read::Whose::Publisher(key), MAX_REPORTS_PER_FILING)?
+                read::active_of(self.connection, read::Whose::Publisher(key), MAX_REPORTS_PER_FILING)
             }
-        };
-        loop {
-            let mut payload = self.withdraw_these(&names, reason)?;
-            payload.remaining = i32::try_from(count - names.len()).unwrap_or(i32::MAX);
-            // As many as fit one entry.
-            if names.len() < 2 || prost::Message::encoded_len(&payload) <= super::MAX_PAYLOAD_BYTES {
-                return Ok(payload);
-            }
-            names.truncate(names.len() / 2);
         }
-    }
-
-    fn withdraw_these(&self, names: &[String], reason: RetractionReason) -> Result<EntryPayload> {
-        let parse = |name: &String| name.parse().map(Step::Withdraw).map_err(|e| Error::internal(format!("{e}")));
-        let steps = names.iter().map(parse).collect::<Result<Vec<_>>>()?;
-        self.steps(steps.iter(), Intent::Unspecified, reason)
     }
 
     fn retract(&self, name: &RecordName, ruling: &Ruling) -> Result<EntryPayload> {
@@ -316,6 +322,17 @@ impl Drafting<'_> {
         let rows = read::active_reports_of(self.connection, &family, self.head.revision)?;
         let active = rows.into_iter().map(|row| Report::from_stored(row.report)).collect::<Result<_>>()?;
         Ok(Place::of(family, active, cause))
+    }
+}
+
+/// Puts the results of steps that were left out among the others, each in its place.
+fn leave_out(payload: &mut EntryPayload, steps: &[Step], refused: &BTreeMap<usize, Error>) {
+    for (index, error) in refused {
+        let place = (*index).min(payload.results.len());
+        payload.results.insert(place, left_out(&steps[*index], error));
+        if error.reason == Reason::RoleRequired {
+            payload.not_granted.push(u32::try_from(place).unwrap_or(u32::MAX));
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Request {
     pub act: Act,
     /// Who asks.
     pub principal: String,
+    /// Whether they may make rulings: who may not undoes none.
+    pub may_rule: bool,
     /// Makes a retry safe; empty is none.
     pub request_id: String,
     /// BLAKE3 of the request's body.
@@ -46,12 +48,13 @@ impl Request {
         Self { recorded_at_us, ..Self::of(Act::Day { to }, CLOCK) }
     }
 
-    /// An act that is not told apart from another by an id.
+    /// An act that is not told apart from another by an id, of somebody who may do whatever it takes.
     #[must_use]
     pub fn of(act: Act, principal: &str) -> Self {
         Self {
             act,
             principal: principal.to_owned(),
+            may_rule: true,
             request_id: String::new(),
             digest: [0; 32],
             validate_only: false,
@@ -166,11 +169,25 @@ pub enum Selection {
     Publisher(String),
 }
 
+impl Selection {
+    /// The field of the request that says so.
+    #[must_use]
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::Report(_) => "report",
+            Self::Source(_) => "source",
+            Self::Publisher(_) => "publisher",
+        }
+    }
+}
+
 /// What became of a filing.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// One result for each report.
     pub results: Vec<v1::FilingResult>,
+    /// Of imports: which of these were left out for want of a role, by index.
+    pub not_granted: Vec<u32>,
     /// The events of the revision.
     pub events: Vec<v1::Event>,
     /// Of withdrawals and redactions: how many reports are left.

@@ -15,6 +15,7 @@ pub mod job;
 mod merge;
 mod prepare;
 mod redact;
+mod rulings;
 mod trim;
 mod trouble;
 mod warn;

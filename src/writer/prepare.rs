@@ -182,8 +182,8 @@ fn decide_one(connection: &Connection, head: &Head, now_us: i64, request: &Reque
         return Ok(Decided::Nothing(Box::new(answer)));
     }
     let recorded_at_us = recorded_at(head, now_us, request)?;
-    let (principal, resolved) = (request.principal.as_str(), RefCell::default());
-    let drafting = Drafting { connection, head: *head, now_us: recorded_at_us, principal, resolved };
+    let (principal, may_rule, resolved) = (request.principal.as_str(), request.may_rule, RefCell::default());
+    let drafting = Drafting { connection, head: *head, now_us: recorded_at_us, principal, may_rule, resolved };
     let payload = drafting.draft(request)?;
     let kind = match (&payload.day, &payload.trim, &payload.redact) {
         (Some(_), ..) => EntryKind::Day,
@@ -255,6 +255,7 @@ fn replay(connection: &Connection, head: &Head, request: &Request) -> Result<Opt
 fn answer(payload: &EntryPayload, revision: u64, head: Head) -> Answer {
     Answer {
         results: payload.results.clone(),
+        not_granted: payload.not_granted.clone(),
         events: payload.events.iter().filter_map(|e| e.event.clone()).collect(),
         remaining: payload.remaining,
         redacted: payload.redact.clone().map(Box::new),

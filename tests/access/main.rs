@@ -7,6 +7,7 @@ mod authority;
 mod common;
 mod issuer;
 mod revoked;
+mod rulings;
 mod shares;
 mod tls;
 

@@ -110,6 +110,7 @@ impl Registry {
         let request = Request {
             act,
             principal: principal.into(),
+            may_rule: true,
             request_id: String::new(),
             digest: [0; 32],
             validate_only: false,
