@@ -233,6 +233,17 @@ fn an_issuers_address_is_told_without_what_is_secret_in_it() {
 }
 
 #[test]
+fn an_issuer_without_keys_is_warned_of() {
+    let files = Files::new();
+    files.certify(2999);
+    fs::write(files.path("keys.json"), "{\"keys\": []}").unwrap();
+    let jwt = "[access.jwt]\nissuer = \"i\"\naudience = \"a\"\nkeys = \"keys.json\"\n";
+    files.configure(&format!("{}{jwt}", sound(&files)));
+    let ended = files.examined();
+    assert!(ended.line("warning", "access.jwt.keys in ").contains("keys.json has no keys"), "{}", ended.out);
+}
+
+#[test]
 fn a_store_that_every_user_may_read_is_told_of() {
     // (Where everybody comes, unlike the folders of tests.)
     let files = Files(tempfile::tempdir_in("/tmp").unwrap());

@@ -27,7 +27,8 @@ pub struct Issuer {
     audience: Arc<str>,
     /// How far clocks may be apart, in microseconds.
     leeway_us: i64,
-    keys: KeySet,
+    /// `None` before they were read: none at all are keys too, by which nothing is good.
+    keys: Option<KeySet>,
 }
 
 /// What a JWT proves.
@@ -66,13 +67,16 @@ pub struct KeySet(BTreeMap<Arc<str>, Arc<Jwk>>);
 
 impl KeySet {
     /// Reads a JWK set. Keys that are of no use here are passed over: those without an id, for encryption, or of another
-    /// algorithm.
+    /// algorithm. One without any key is taken at its word: whoever withdrew the last means that.
     ///
     /// # Errors
     ///
-    /// If it is none, or has no key of use, or too many.
+    /// If it is none, or has keys and none of use, or too many.
     pub fn parse(text: &[u8]) -> std::result::Result<Self, String> {
         let set: JwkSet = serde_json::from_slice(text).map_err(|e| format!("is no JWK set: {e}"))?;
+        if set.keys.is_empty() {
+            return Ok(Self::default());
+        }
         let of_use = |key: &Jwk| algorithm(key).is_some() && DecodingKey::from_jwk(key).is_ok();
         let of_use: Vec<Jwk> = set.keys.into_iter().filter(of_use).collect();
         let has_nameless = of_use.iter().any(|key| key.common.key_id.is_none());
@@ -115,30 +119,39 @@ impl Issuer {
         // Whoever verified first has set it.
         let _ = RING.install_default();
         let leeway_us = i64::from(leeway_seconds) * 1_000_000;
-        Self { issuer: issuer.into(), audience: audience.into(), leeway_us, keys: KeySet::default() }
+        Self { issuer: issuer.into(), audience: audience.into(), leeway_us, keys: None }
     }
 
     /// The same with other keys.
     #[must_use]
     pub fn with_keys(&self, keys: KeySet) -> Self {
         let (issuer, audience) = (Arc::clone(&self.issuer), Arc::clone(&self.audience));
-        Self { issuer, audience, leeway_us: self.leeway_us, keys }
+        Self { issuer, audience, leeway_us: self.leeway_us, keys: Some(keys) }
     }
 
-    /// Its keys.
+    /// Its keys, if they are known.
     #[must_use]
-    pub fn keys(&self) -> &KeySet {
-        &self.keys
+    pub fn keys(&self) -> Option<&KeySet> {
+        self.keys.as_ref()
     }
 
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        (&self.issuer, &self.audience) == (&other.issuer, &other.audience)
+    /// Takes over what keys another had, if its own are not known and it is the same issuer.
+    pub(super) fn take_over(&mut self, other: &Self) {
+        let is_same = (&self.issuer, &self.audience) == (&other.issuer, &other.audience);
+        if is_same && self.keys.is_none() {
+            self.keys.clone_from(&other.keys);
+        }
+    }
+
+    /// A key by its id.
+    fn key(&self, id: &str) -> Option<(&Arc<str>, &Arc<Jwk>)> {
+        self.keys.as_ref()?.0.get_key_value(id)
     }
 
     /// When a token ends that was found good before; `None` if it is not good any more.
     pub(super) fn end_of(&self, proof: &Proof) -> Option<i64> {
         let is_same = (&self.issuer, &self.audience) == (&proof.issuer, &proof.audience);
-        let stands = is_same && self.keys.0.get(&proof.id) == Some(&proof.key);
+        let stands = is_same && self.key(&proof.id).is_some_and(|(_, key)| *key == proof.key);
         stands.then(|| proof.ends_at_us.saturating_add(self.leeway_us))
     }
 
@@ -163,7 +176,7 @@ impl Issuer {
         }
         let Some(id) = header.kid else { return Err(missing("the JWT does not name its key (kid)")) };
         let unknown = || missing("the JWT is signed by a key that its issuer does not publish").with(UNKNOWN_KEY, &id);
-        let (id, key) = self.keys.0.get_key_value(id.as_str()).ok_or_else(unknown)?;
+        let (id, key) = self.key(&id).ok_or_else(unknown)?;
         let algorithm = algorithm(key).ok_or_else(|| missing("the JWT's key is of no use"))?;
         let mut validation = Validation::new(algorithm);
         validation.set_issuer(&[&self.issuer]);
@@ -279,7 +292,17 @@ mod tests {
         assert!(set(r#","kid":"k""#).is_ok());
         let why = set("").unwrap_err();
         assert!(why.starts_with("has ") && why.contains("none with an id (kid)"), "{why}");
-        assert!(KeySet::parse(br#"{"keys":[]}"#).unwrap_err().contains("no key with an id"));
+    }
+
+    #[test]
+    fn a_set_without_keys_is_none_and_one_whose_keys_are_of_no_use_is_refused() {
+        assert!(KeySet::parse(br#"{"keys":[]}"#).unwrap().is_empty());
+        let x = BASE64_URL_SAFE_NO_PAD.encode([7; 32]);
+        let encrypts = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"k","use":"enc","x":"{x}"}}]}}"#);
+        assert!(KeySet::parse(encrypts.as_bytes()).unwrap_err().contains("no key with an id"));
+        for none in ["{}", "[]", "", "<html></html>"] {
+            assert!(KeySet::parse(none.as_bytes()).unwrap_err().starts_with("is no JWK set"), "{none}");
+        }
     }
 
     #[test]

@@ -208,15 +208,12 @@ impl Access {
     }
 
     /// Puts other rules in force; those who are in the middle of something are looked at again. The issuer's keys stay, as
-    /// long as it is the same issuer.
+    /// long as it is the same issuer and the rules do not say which it has.
     pub fn replace(&self, mut rules: Rules) {
         let _one = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.rules.load();
-        if let (Some(old), Some(new)) = (&before.issuer, &mut rules.issuer)
-            && old.is_same(new)
-            && new.keys().is_empty()
-        {
-            *new = new.with_keys(old.keys().clone());
+        if let (Some(old), Some(new)) = (&before.issuer, &mut rules.issuer) {
+            new.take_over(old);
         }
         self.rules.store(Arc::new(rules));
         self.changes.send_modify(|n| *n += 1);
@@ -227,7 +224,7 @@ impl Access {
         let _one = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.rules.load();
         let Some(issuer) = &before.issuer else { return };
-        if *issuer.keys() == keys {
+        if issuer.keys() == Some(&keys) {
             return;
         }
         let issuer = Some(issuer.with_keys(keys));

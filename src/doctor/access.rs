@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Finding, place::Places, tls::open_to_all};
 use crate::{
-    access::{self, ANONYMOUS, Grant, KeyPlace, Role, Tokens},
+    access::{self, ANONYMOUS, Grant, KeyPlace, KeySet, Role, Tokens},
     config::{AccessRules, Config},
     security, url,
 };
@@ -34,8 +34,9 @@ pub(super) fn look(rules: &AccessRules, config: &Config, places: &Places, now_us
             (Err(why), _) => {
                 found.push(Finding::fault(&about, why, "name a JWK set (RFC 7517) that the issuer publishes"));
             }
-            (Ok(_), KeyPlace::File(file)) => {
-                found.push(Finding::ok(&about, format!("{} can be read", file.display())));
+            (Ok(issuer), KeyPlace::File(file)) => {
+                let (is_empty, place) = (issuer.keys().is_some_and(KeySet::is_empty), file.display().to_string());
+                found.push(of_keys(&about, is_empty, &place, "can be read"));
             }
             // That is asked afterwards.
             (Ok(_), KeyPlace::Url(_)) => {}
@@ -43,6 +44,15 @@ pub(super) fn look(rules: &AccessRules, config: &Config, places: &Places, now_us
     }
     found.extend(policy(rules, config, tokens.as_ref(), &places.key("access.allow"), now_us));
     found
+}
+
+/// What is said of a set of keys: a server takes one without any, and nobody's JWT then.
+fn of_keys(about: &str, is_empty: bool, place: &str, good: &str) -> Finding {
+    if is_empty {
+        let remedy = "if the issuer did not withdraw its last key, have it publish those that it signs with";
+        return Finding::warning(about, format!("{place} has no keys: every JWT is refused"), remedy);
+    }
+    Finding::ok(about, format!("{place} {good}"))
 }
 
 /// Whom the policy leaves out, and whom it lets in. Without tokens it is not known whose there are.
@@ -98,7 +108,7 @@ pub(super) async fn fetch(rules: &AccessRules, places: &Places) -> Option<Findin
     let KeyPlace::Url(uri) = &rules.jwt.as_ref()?.keys else { return None };
     let (about, shown) = (places.key("access.jwt.keys"), url::shown(&uri.to_string()));
     Some(match access::fetch_keys(uri).await {
-        Ok(_) => Finding::ok(&about, format!("{shown} answers with keys")),
+        Ok(keys) => of_keys(&about, keys.is_empty(), &shown, "answers with keys"),
         Err(why) => {
             let remedy = "a server starts and asks again, and refuses every JWT until then: look at the address, the \
                           network, and the authorities that this machine believes";

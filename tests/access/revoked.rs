@@ -99,3 +99,54 @@ async fn a_jwt_ends_when_another_issuer_or_audience_is_asked_for_with_the_same_k
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn an_issuer_that_withdraws_its_last_key_in_a_file_has_no_good_token_left() {
+    let key = Key::ed25519("ed");
+    let files = Files::new(&jwt_config("keys.json"));
+    files.write("keys.json", issuer::set(&[&key]));
+    let (server, _) = files.serve().await;
+    let caller = Caller::bearer(&server, &key.token(&claims("desk@az")));
+    let watch = caller.watch().await;
+    files.write("keys.json", issuer::set(&[]));
+    server.reload().await;
+    ends_with_its_credential(watch, "its key was the last").await;
+    assert_eq!(refused(caller.info().await), missing());
+    // Neither another change of the rules brings them back, nor a file that is no set.
+    files.write("attache.toml", format!("{}\n", jwt_config("keys.json")));
+    server.reload().await;
+    assert_eq!(refused(caller.info().await), missing());
+    files.write("keys.json", "");
+    server.reload().await;
+    assert_eq!(refused(caller.info().await), missing());
+    files.write("keys.json", issuer::set(&[&key]));
+    server.reload().await;
+    assert!(caller.info().await.is_ok(), "it is published again");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_issuer_that_publishes_no_key_any_more_has_no_good_token_left() {
+    let (key, unknown) = (Key::ed25519("ed"), Key::ed25519("unknown"));
+    let publisher = Publisher::of(&[&key]);
+    let files = Files::new(&jwt_config(&publisher.start().await));
+    let (server, _) = files.serve().await;
+    let caller = taken(Caller::bearer(&server, &key.token(&claims("desk@az")))).await;
+    let watch = caller.watch().await;
+    publisher.publishes(Some(&[]));
+    // A key that is unknown has the issuer asked.
+    let stranger = Caller::bearer(&server, &unknown.token(&claims("desk@az")));
+    patiently("the set without keys", async {
+        while caller.info().await.is_ok() {
+            assert_eq!(refused(stranger.info().await), missing());
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(refused(caller.info().await), missing());
+    ends_with_its_credential(watch, "its key was the last").await;
+    // What is fetched is not lost when other rules are put in force.
+    server.reload().await;
+    assert_eq!(refused(caller.info().await), missing());
+    server.stop().await;
+}
