@@ -55,7 +55,7 @@ pub struct Metrics {
     audit_lines_dropped: Counter,
     /// Requests that did not come as a whole.
     unfinished: Family<Unfinished, Counter>,
-    /// How the files of TLS and access were read again.
+    /// How the files of TLS and access were read again, and an issuer's keys fetched.
     reloads: Family<Reload, Counter>,
     /// Whether what was read last was refused: 1 or 0.
     reload_failed: Family<Held, Level>,
@@ -120,7 +120,7 @@ struct Unfinished {
 /// Labels of a reload.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reload {
-    /// `certificate` or `rules`.
+    /// `certificate`, `rules` or `keys`, those of an issuer that are fetched.
     what: &'static str,
     /// `read` or `refused`.
     outcome: &'static str,
@@ -129,7 +129,7 @@ struct Reload {
 /// Labels of what is read again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Held {
-    /// `certificate` or `rules`.
+    /// `certificate`, `rules` or `keys`, those of an issuer that are fetched.
     what: &'static str,
 }
 
@@ -373,9 +373,11 @@ impl Metrics {
         let help = "Requests that did not come as a whole: late, not in time; cut, ended, lost or given up before";
         registry.register("unfinished_requests", help, unfinished.clone());
         let reloads = Family::<Reload, Counter>::default();
-        registry.register("reloads", "How files of TLS and access were read again", reloads.clone());
+        let help = "How files of TLS and access were read again, and an issuer's keys fetched";
+        registry.register("reloads", help, reloads.clone());
         let reload_failed = Family::<Held, Level>::default();
-        let help = "Whether what was read last of files of TLS and access was refused, 1, or not, 0";
+        let help =
+            "Whether what was read last of files of TLS and access, or fetched of keys, was refused, 1, or not, 0";
         registry.register("reload_failed", help, reload_failed.clone());
         // What has not happened yet is told as nothing: an alarm sees the first time.
         for reason in ["CREDENTIAL_MISSING", "CREDENTIAL_EXPIRED", "ROLE_REQUIRED", "QUOTA_EXCEEDED", "OVERLOADED"] {
@@ -384,7 +386,7 @@ impl Metrics {
         for how in ["late", "cut"] {
             drop(unfinished.get_or_create(&Unfinished { how }));
         }
-        for what in ["certificate", "rules"] {
+        for what in ["certificate", "rules", "keys"] {
             for outcome in ["read", "refused"] {
                 drop(reloads.get_or_create(&Reload { what, outcome }));
             }

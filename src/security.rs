@@ -82,8 +82,10 @@ impl Security {
 
     /// Keeps it true to its files until it is stopped; `asked` says now and then that all are to be read again.
     pub async fn run(self, metrics: Arc<Metrics>, mut asked: mpsc::Receiver<()>, stop: CancellationToken) {
+        let counts = Arc::clone(&metrics);
+        let fetched = move |is_taken| counts.reloaded("keys", is_taken);
         let keys = match (&self.access, self.keys_at()) {
-            (Some(access), Some(uri)) => Some(access::keep_keys(Arc::clone(access), uri)),
+            (Some(access), Some(uri)) => Some(access::keep_keys(Arc::clone(access), uri, fetched)),
             _ => None,
         };
         let mut security = self;

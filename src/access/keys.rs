@@ -45,15 +45,18 @@ impl KeyPlace {
     }
 }
 
-/// Fetches the keys now, and again for as long as it is not dropped. What was fetched before stays in force while the
-/// issuer does not answer.
-pub async fn run(access: Arc<Access>, uri: Uri) {
+/// Fetches the keys now, and again for as long as it is not dropped; `told` hears each time whether there were any to take.
+/// What was fetched before stays in force while the issuer does not answer.
+pub async fn run(access: Arc<Access>, uri: Uri, told: impl Fn(bool) + Send) {
     let shown = url::shown(&uri.to_string());
     loop {
-        match fetch(&uri).await {
+        let fetched = fetch(&uri).await;
+        let is_taken = fetched.is_ok();
+        match fetched {
             Ok(keys) => access.replace_keys(keys),
             Err(why) => tracing::warn!("the issuer's keys at {shown} could not be fetched: {why}"),
         }
+        told(is_taken);
         tokio::time::sleep(KEYS_MIN_PAUSE).await;
         tokio::select! {
             () = tokio::time::sleep(KEYS_INTERVAL) => {}

@@ -18,7 +18,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use attache::{
@@ -26,6 +26,7 @@ use attache::{
     cli::{self, Command},
     config::{Config, DataDir},
     feed,
+    limits::KEYS_MIN_PAUSE,
     pb::{
         log::EntryKind,
         v1::{
@@ -785,12 +786,23 @@ async fn keys_that_were_fetched_stay_in_force_while_the_issuer_does_not_answer()
     .await;
     let filed = old.file("v", "az").await;
     assert!(filed.is_ok(), "what was fetched is in force: {filed:?}");
+    // (The last of them may not have been given up yet.)
+    assert!(server.number(KEYS_REFUSED).await >= 2.0, "each is counted");
+    assert!(server.number(KEYS_FAILED).await > 0.0, "and an alarm goes by the last");
     // And what is published when it answers again is fetched.
     publisher.publishes(Some(&[&second]));
     taken(new).await;
     assert_eq!(refused(old.info().await), missing(), "the key was withdrawn");
+    server.until_number(KEYS_FAILED, 0.0).await;
+    // Whoever made up tokens asked far more often.
+    let pauses = publisher.pauses();
+    assert!(pauses.len() >= 4 && pauses.iter().all(|pause| *pause >= KEYS_MIN_PAUSE), "{pauses:?}");
     server.stop().await;
 }
+
+/// How often an issuer's keys were asked for in vain, and whether they were the last time.
+const KEYS_REFUSED: &str = "attache_reloads_total{what=\"keys\",outcome=\"refused\"}";
+const KEYS_FAILED: &str = "attache_reload_failed{what=\"keys\"}";
 
 /// Where an issuer publishes its keys.
 #[derive(Clone, Default)]
@@ -798,6 +810,8 @@ struct Publisher {
     /// The set; `None` is no answer.
     set: Arc<Mutex<Option<String>>>,
     unanswered: Arc<AtomicUsize>,
+    /// When it was asked.
+    asked: Arc<Mutex<Vec<Instant>>>,
 }
 
 impl Publisher {
@@ -817,6 +831,11 @@ impl Publisher {
         self.unanswered.load(Ordering::SeqCst)
     }
 
+    /// How long it was from each question to the next.
+    fn pauses(&self) -> Vec<Duration> {
+        self.asked.lock().unwrap().windows(2).map(|two| two[1] - two[0]).collect()
+    }
+
     /// Publishes the set as it is when it is asked for, at the address that is answered here.
     async fn start(&self) -> String {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -825,6 +844,7 @@ impl Publisher {
         let publisher = self.clone();
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
+                publisher.asked.lock().unwrap().push(Instant::now());
                 let mut asked = [0; 1024];
                 let _ = stream.read(&mut asked).await;
                 let set = publisher.set.lock().unwrap().clone();
