@@ -28,6 +28,16 @@ pub fn shown_in(text: &str) -> String {
     text.split_inclusive(ends_address).map(shown_word).collect()
 }
 
+/// What is wrong with a text of TOML, and in which line, without the line itself: what stands there may be a secret that
+/// somebody put in the wrong place. Of addresses in the words nothing is shown that may be secret.
+#[must_use]
+pub fn shown_fault(text: &str, fault: &toml::de::Error) -> String {
+    let why = shown_in(fault.message());
+    let Some(span) = fault.span() else { return why };
+    let before = text.bytes().take(span.start).filter(|byte| *byte == b'\n').count();
+    format!("line {}: {why}", before + 1)
+}
+
 /// A word, and perhaps what ends it.
 fn shown_word(word: &str) -> String {
     let names_a_user = word.split_once('@').is_some_and(|(user, _)| user.contains(':'));

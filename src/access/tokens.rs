@@ -5,6 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::Deserialize;
 
+use crate::url;
+
 /// How every token begins: whoever finds one somewhere sees what it is.
 const MARK: &str = "attache_";
 /// Random bytes of a token: nobody guesses them, so a fast digest will do.
@@ -41,6 +43,17 @@ pub(super) fn is_one(text: &str) -> bool {
     text.starts_with(MARK)
 }
 
+/// A text with the mark alone of each token in it.
+fn without_tokens(text: &str) -> String {
+    let is_of_one = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    let mut parts = text.split(MARK);
+    let mut told = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        told.extend([MARK, "…", part.trim_start_matches(is_of_one)]);
+    }
+    told
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -75,9 +88,14 @@ impl Tokens {
     ///
     /// # Errors
     ///
-    /// If it is not TOML with rows of name, digest and perhaps expires, or one is there twice.
+    /// If it is not TOML with rows of name, digest and perhaps expires, or one is there twice. The error has no token that was
+    /// put in the place of something else: it goes to the log.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
+        Self::read(text).map_err(|why| without_tokens(&why))
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
+        let file: File = toml::from_str(text).map_err(|e| url::shown_fault(text, &e))?;
         let mut tokens = HashMap::new();
         for Row { name, digest, expires } in file.token {
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.@".contains(&b);
@@ -140,5 +158,24 @@ mod tests {
         assert!(Tokens::parse(&twice).unwrap_err().contains("twice"));
         assert!(Tokens::parse("[[tokens]]").is_err());
         assert_eq!(Tokens::parse("").unwrap(), Tokens::default());
+    }
+
+    #[test]
+    fn a_token_that_was_put_in_the_wrong_place_is_not_told_with_what_is_wrong() {
+        let Secret { token, digest } = Secret::new();
+        let secret = token.strip_prefix(MARK).unwrap();
+        let row = |name: &str, digest: &str| format!("[[token]]\nname = \"{name}\"\ndigest = {digest}\n");
+        for (slip, line) in [
+            (row("a", &token), "line 3: "),
+            (row("a", &format!("\"{token}")), "line 3: "),
+            (row("a", &format!("\"{token}\"")), "the digest of a "),
+            (row(&format!("a {token} {token}"), &format!("\"{digest}\"")), "no name"),
+            (format!("{}expires = \"{token}\"\n", row("a", &format!("\"{digest}\""))), ""),
+            (format!("\ntoken = \"{token}\"\n"), "line 2: "),
+            (format!("{token} = \"{digest}\"\n"), "line 1: "),
+        ] {
+            let why = Tokens::parse(&slip).unwrap_err();
+            assert!(why.contains(line) && !why.contains(secret), "{slip}{why}");
+        }
     }
 }

@@ -357,8 +357,7 @@ fn beside_of(args: &ServeArgs) -> &Path {
 
 fn read_file(path: &Path) -> Result<File, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|e| ConfigError(format!("{}: {e}", path.display())))?;
-    // It repeats the line that is wrong, and what stands there.
-    toml::from_str(&text).map_err(|e| ConfigError(format!("{}: {}", path.display(), url::shown_in(&e.to_string()))))
+    toml::from_str(&text).map_err(|e| ConfigError(format!("{}: {}", path.display(), url::shown_fault(&text, &e))))
 }
 
 /// At least a second: what is sent takes some time.
@@ -469,13 +468,19 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_wrong_is_repeated_without_what_is_secret_in_its_addresses() {
+    fn a_line_that_is_wrong_is_told_by_its_number_without_what_is_secret_in_it() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("attache.toml");
-        for line in ["journal_monitors = \"http://user:hush@a:8222\"", "jornal = \"nats://user:hush@a:4222\""] {
-            std::fs::write(&file, line).unwrap();
+        for (line, named) in [
+            ("journal_monitors = \"http://user:hush@a:8222\"", "http://a:8222"),
+            ("jornal = \"nats://user:hush@a:4222\"", "jornal"),
+            // Where the address ends is not known.
+            ("journal = \"nats://user:hush hush@a:4222", ""),
+            ("journal = nats://user:hush hush@a:4222", ""),
+        ] {
+            std::fs::write(&file, format!("sample = false\n{line}\n")).unwrap();
             let told = read_file(&file).unwrap_err().0;
-            assert!(told.contains("://a:") && !told.contains("hush"), "{told}");
+            assert!(told.contains("line 2: ") && told.contains(named) && !told.contains("hush"), "{told}");
         }
     }
 
