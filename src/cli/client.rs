@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use clap::Args;
+use http::Uri;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -171,6 +172,8 @@ impl ServerArgs {
     /// [`CliError::Usage`] if the URL makes no sense, [`CliError::Unreachable`] if nobody answers.
     pub async fn connect(&self) -> Result<Connection, CliError> {
         let url = url(&self.server)?;
+        let endpoint = Endpoint::from_shared(url.clone())
+            .map_err(|e| CliError::Usage(format!("--server {}: {}", self.server, chain(&e))))?;
         let token = self.credential.token()?;
         if token.is_some() && !self.credential.token_in_the_clear && !may_be_told(&url) {
             return Err(CliError::Usage(format!(
@@ -178,8 +181,7 @@ impl ServerArgs {
             )));
         }
         let along = Along::of(token)?;
-        let endpoint = Endpoint::from_shared(url.clone())
-            .map_err(|e| CliError::Usage(format!("--server {}: {}", self.server, chain(&e))))?
+        let endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
@@ -274,20 +276,24 @@ impl Connection {
 
 /// A bare `host` or `host:port` is taken as plain HTTP/2, at the port where servers listen unless told otherwise.
 pub(super) fn url(server: &str) -> Result<String, CliError> {
+    let wrong = |why: &str| Err(CliError::Usage(format!("--server {}: {why}", crate::url::shown(server))));
     match server.split_once("://") {
+        // What stands before the @ may be taken for the host, and nobody here asks for a user.
+        _ if server.contains('@') => wrong("it names a user; who asks is said by --token-file or --certificate"),
         None if has_port(server) => Ok(format!("http://{server}")),
         None => Ok(format!("http://{server}:{DEFAULT_PORT}")),
         Some(("http" | "https", _)) => Ok(server.to_owned()),
-        Some((scheme, _)) => Err(CliError::Usage(format!("--server {server}: {scheme} is neither http nor https"))),
+        Some((scheme, _)) => wrong(&format!("{scheme} is neither http nor https")),
     }
 }
 
-/// Whether nobody on the way hears what is said to a server.
+/// Whether nobody on the way hears what is said to a server: the host is the one that is connected to.
 fn may_be_told(url: &str) -> bool {
-    let Some(authority) = url.strip_prefix("http://").and_then(|rest| rest.split('/').next()) else { return true };
-    let host = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(authority, |(host, _)| host);
-    let host = host.trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    let Ok(uri) = url.parse::<Uri>() else { return false };
+    let names_a_user = uri.authority().is_none_or(|authority| authority.as_str().contains('@'));
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    !names_a_user && (is_here || uri.scheme_str() == Some("https"))
 }
 
 /// The colons of an IPv6 address stand in brackets.
@@ -318,11 +324,23 @@ mod tests {
     }
 
     #[test]
+    fn an_address_with_a_user_is_refused_and_not_repeated() {
+        for server in ["http://localhost:hush@evil.example", "https://me:hush@desk", "localhost:hush@evil.example:7"] {
+            let Err(CliError::Usage(why)) = url(server) else { panic!("{server} is taken") };
+            assert!(why.contains("names a user") && !why.contains("hush"), "{why}");
+        }
+    }
+
+    #[test]
     fn a_token_is_not_told_to_other_machines_without_tls() {
         for url in ["http://127.0.0.1:1", "http://[::1]:7", "http://localhost", "https://desk:1"] {
             assert!(may_be_told(url), "{url}");
         }
         for url in ["http://desk:50051", "http://10.0.0.1", "http://localhost.example:1", "http://[2001:db8::1]:7"] {
+            assert!(!may_be_told(url), "{url}");
+        }
+        // These are no addresses of this machine, however they begin.
+        for url in ["http://localhost:x@evil.example", "http://127.0.0.1:1@evil.example", "http://localhost@evil:1"] {
             assert!(!may_be_told(url), "{url}");
         }
     }
