@@ -45,7 +45,7 @@ COUNT_SLACK = 2
 JUDGED_SECONDS, JUDGED_RATE = 1800, 50
 # A round of an hour's run; shorter runs have shorter ones, so that every quarter has one.
 ROUND_SECONDS = 60
-# Of a round, the share under load and the share without. The rest is for filings to be withdrawn.
+# Of a round, the share under load and the share without, at least. The rest is for filings to be withdrawn.
 LOAD_SHARE, LULL_SHARE = 0.6, 0.25
 # What the lookups, lists and searches of the first round find.
 RECORDS = 5000
@@ -132,13 +132,15 @@ def load(server, clients, seconds, rate):
     staying = threading.Thread(target=watch_on, args=(clients, stay), daemon=True)
     with watched:
         staying.start()
+        began = time.monotonic()
         try:
             for number in range(rounds):
                 watched.quarter = number * 4 // rounds
                 load_round(clients, max(1, int(length * LOAD_SHARE)), rate)
                 clients.check()
                 watched.lull = True
-                watched.wait(length * LULL_SHARE)
+                # Longer if the round was done before its time: an hour is one.
+                watched.wait(max(length * LULL_SHARE, began + (number + 1) * length - time.monotonic()))
                 watched.lull = False
         finally:
             stay.set()
