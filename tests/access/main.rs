@@ -773,9 +773,11 @@ async fn keys_that_were_fetched_stay_in_force_while_the_issuer_does_not_answer()
     let publisher = Publisher::of(&[&first]);
     let files = Files::new(&jwt_config(&publisher.start().await));
     let (server, _) = files.serve().await;
-    let old = taken(Caller::bearer(&server, &first.token(&claims("desk@az")))).await;
+    // (The clock moves with each question.)
+    let lasting = with(claims("desk@az"), "exp", json!(NOW + 1_000_000_000));
+    let old = taken(Caller::bearer(&server, &first.token(&lasting))).await;
     publisher.publishes(None);
-    let new = Caller::bearer(&server, &second.token(&claims("desk@az")));
+    let new = Caller::bearer(&server, &second.token(&lasting));
     // A key that is unknown has the issuer asked. The next question comes when the one before it has come to nothing.
     patiently("questions without an answer", async {
         while publisher.unanswered() < 3 {

@@ -92,18 +92,20 @@ async fn calls_under_way_beyond_a_principals_number_are_refused_until_one_ends()
     let (server, _) = files.serve().await;
     let (greedy, modest) = (Caller::bearer(&server, &token), Caller::bearer(&server, &modest));
     assert!(greedy.info().await.is_ok() && greedy.info().await.is_ok(), "one after the other");
-    // One whose message does not come is under way.
+    // One whose message does not come is under way: of two, whichever is there first.
     let bearer = format!("Bearer {token}");
     let list = "attache.v1.RegistryService/ListVisits";
-    let half = common::raw::begin(&server.channel, list, &[("authorization", &bearer)]).await;
-    let mut refusal = None;
-    patiently("a refusal", async {
-        while refusal.is_none() {
-            refusal = greedy.info().await.err();
+    let begin = || common::raw::begin(&server.channel, list, &[("authorization", &bearer)]);
+    let (mut one, mut other) = (begin().await, begin().await);
+    let (refused, half) = patiently("a refusal", async {
+        tokio::select! {
+            answer = one.answered() => (answer, other),
+            answer = other.answered() => (answer, one),
         }
     })
     .await;
-    let refusal = refusal.expect("a refusal");
+    assert_eq!((refused.status.code(), reason(&refused.status)), exceeded());
+    let refusal = greedy.info().await.expect_err("as long as that is under way");
     assert_eq!((refusal.code(), reason(&refusal)), exceeded());
     assert!(modest.info().await.is_ok(), "another principal");
     let _watch = greedy.watch().await;

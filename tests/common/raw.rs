@@ -70,6 +70,11 @@ impl Begun {
         self.early_answer().await
     }
 
+    /// The same as [`Self::early_answer`], if nothing else is waited for that comes first.
+    pub async fn answered(&mut self) -> Answer {
+        (&mut self.answer).await.expect("an answer")
+    }
+
     /// Waits for the answer while the body is open.
     pub async fn early_answer(self) -> Answer {
         let answer = self.answer.await.expect("an answer");
