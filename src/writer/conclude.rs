@@ -1,7 +1,7 @@
 //! Deciding every record that an entry touches, and those that depend on them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -122,13 +122,14 @@ impl Drafting<'_> {
     /// Decides the places in their order, then the agreements whose status depends on theirs.
     pub fn conclude(&self, payload: &mut EntryPayload, places: Vec<Place>, plan: &Plan) -> Result<()> {
         let mut resolved: Vec<(Place, Option<Arc<Resolution>>)> = Vec::with_capacity(places.len());
+        let results = Results::of(payload);
         for place in places {
             if place.holds_any() {
                 // Decided for its bound alone: what is stored now must not be too large to count again later.
                 self.decide(payload, &place, place.resolve_those(|_| true), plan, &Overlay::new())?;
             }
             if place.family.is_ruled() && !place.ruling {
-                share(payload, &place, FilingOutcome::Stored, None);
+                results.share(payload, &place, FilingOutcome::Stored, None);
             } else {
                 let resolution = place.resolve();
                 resolved.push((place, resolution));
@@ -143,7 +144,7 @@ impl Drafting<'_> {
         for (place, resolution) in resolved {
             let decision = self.decide(payload, &place, resolution.clone(), plan, &overlay)?;
             let outcome = decision.outcome;
-            share(payload, &place, outcome, Some(&decision));
+            results.share(payload, &place, outcome, Some(&decision));
             let changed = resolution.filter(|_| decision.change.is_some());
             self.resolved.borrow_mut().extend(changed.map(|r| (place.name().to_string(), r)));
             append(payload, decision);
@@ -272,24 +273,47 @@ impl Drafting<'_> {
     }
 }
 
-/// Tells the results that share a record what became of it.
-fn share(payload: &mut EntryPayload, place: &Place, outcome: FilingOutcome, decision: Option<&Decision>) {
-    let changed: HashSet<&str> = place.changed.iter().map(String::as_str).collect();
-    // A ruling has one result of each record, without a report.
-    let is_ruling = |r: &v1::FilingResult| r.report.is_empty() && r.record == place.name().as_str();
-    let filed_under = |report: &str| report.parse::<ReportName>().map(|r| r.record).ok();
-    for result in &mut payload.results {
-        if changed.contains(result.report.as_str())
-            && filed_under(&result.report).is_some_and(|name| place.family.holds(&name))
-        {
-            result.outcome = FilingOutcome::Stored.into();
-        } else if changed.contains(result.report.as_str()) || is_ruling(result) {
-            result.outcome = outcome.into();
-            if let Some(decision) = decision {
-                result.disputed.clone_from(&decision.disputed);
-                result.settled.clone_from(&decision.settled);
+/// Where the results of an entry are: an import has a thousand, and as many records that ask for theirs.
+struct Results {
+    /// By the report that they are of.
+    reports: HashMap<String, Vec<usize>>,
+    /// By record, where there is none: a ruling has one result of each.
+    rulings: HashMap<String, Vec<usize>>,
+}
+
+impl Results {
+    fn of(payload: &EntryPayload) -> Self {
+        let (mut reports, mut rulings) = (HashMap::<String, Vec<usize>>::new(), HashMap::<String, Vec<usize>>::new());
+        for (index, result) in payload.results.iter().enumerate() {
+            let (map, name) =
+                if result.report.is_empty() { (&mut rulings, &result.record) } else { (&mut reports, &result.report) };
+            map.entry(name.clone()).or_default().push(index);
+        }
+        Self { reports, rulings }
+    }
+
+    /// Tells those that share a record what became of it.
+    fn share(&self, payload: &mut EntryPayload, place: &Place, outcome: FilingOutcome, decision: Option<&Decision>) {
+        let filed_under = |report: &str| report.parse::<ReportName>().map(|r| r.record).ok();
+        for report in &place.changed {
+            // What a ruling holds is stored, and makes no difference.
+            let is_held = filed_under(report).is_some_and(|name| place.family.holds(&name));
+            for index in self.reports.get(report).into_iter().flatten() {
+                let result = &mut payload.results[*index];
+                if is_held { result.outcome = FilingOutcome::Stored.into() } else { tell(result, outcome, decision) }
             }
         }
+        for index in self.rulings.get(place.name().as_str()).into_iter().flatten() {
+            tell(&mut payload.results[*index], outcome, decision);
+        }
+    }
+}
+
+fn tell(result: &mut v1::FilingResult, outcome: FilingOutcome, decision: Option<&Decision>) {
+    result.outcome = outcome.into();
+    if let Some(decision) = decision {
+        result.disputed.clone_from(&decision.disputed);
+        result.settled.clone_from(&decision.settled);
     }
 }
 
