@@ -90,6 +90,10 @@ fn of_file(packed: &Path, error: StoreError) -> Error {
         StoreError::Damaged(why) => {
             Error::new(Reason::EntryCorrupt, format!("{}: damaged or incomplete: {why}", packed.display()))
         }
+        StoreError::Sqlite(full) if store::is_full(&full) => StoreError::Sqlite(full).into(),
+        other @ (StoreError::Sqlite(_) | StoreError::Migration(_) | StoreError::Newer { .. }) => {
+            Error::internal(format!("{}: {other}", packed.display()))
+        }
         other => other.into(),
     }
 }

@@ -14,12 +14,17 @@ use std::{
 use attache::{
     config::Config,
     pb::v1::{self, retract_reports_request::Selection},
+    restore::{self, To},
     serve::Parts,
     store::{self, snapshot, verify},
 };
 use common::{FakeClock, TestServer, config_at, older::made_older, visit_report, visit_report_of, watching::*};
 
 const ATTACHE: &str = env!("CARGO_BIN_EXE_attache");
+/// Bytes of a backup of which a bit is flipped, one after the other.
+const FLIPS: usize = 200;
+/// Bytes that end a backup: a frame that zstd skips, with a digest.
+const SEAL: usize = 40;
 
 /// A server on a folder, with a clock that is told when to move.
 async fn serve(folder: &Path) -> (TestServer, Arc<FakeClock>) {
@@ -53,6 +58,19 @@ async fn restore(backup: &Path, folder: &Path, to: Option<&str>) -> Output {
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), output.stderr.as_slice()].concat()).into_owned()
+}
+
+/// A packed file with the seal that one of these bytes ends with.
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let digest = blake3::hash(&bytes);
+    bytes.extend([0x5e, 0x2a, 0x4d, 0x18, 32, 0, 0, 0]);
+    bytes.extend(digest.as_bytes());
+    bytes
+}
+
+/// What lies in a folder.
+fn names(folder: &Path) -> Vec<String> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 /// Every event, but for what names the log it is told from.
@@ -142,7 +160,8 @@ async fn a_backup_of_the_schema_before_is_restored_as_it_was_and_as_it_was_earli
     let (plain, older) = (files.path().join("older.db"), files.path().join("older.db.zst"));
     zstd::stream::copy_decode(fs::File::open(copy).unwrap(), fs::File::create(&plain).unwrap()).unwrap();
     made_older(&plain);
-    zstd::stream::copy_encode(fs::File::open(&plain).unwrap(), fs::File::create(&older).unwrap(), 1).unwrap();
+    let packed = zstd::stream::encode_all(fs::File::open(&plain).unwrap(), 1).unwrap();
+    fs::write(&older, sealed(packed)).unwrap();
     for (to, kept) in [(None, all.as_slice()), (Some(first.token.as_str()), &all[..first.events.len()])] {
         let other = tempfile::tempdir().unwrap();
         let restored = restore(&older, other.path(), to).await;
@@ -289,6 +308,64 @@ async fn what_cannot_be_restored_leaves_no_store() {
     assert!(said(&refused).contains("can be restored as it is"), "{refused:?}");
     assert!(restore(&copy, again.path(), None).await.status.success());
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_is_refused_before_it_is_unpacked_whatever_of_it_was_changed() {
+    let (folder, files, again) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (server, _) = serve(folder.path()).await;
+    file(&server, "a", "2023-05-01").await;
+    let copy = backup(&server, files.path()).await;
+    server.stop().await;
+    let whole = fs::read(&copy).unwrap();
+    let broken = files.path().join("broken.db.zst");
+    let refused = |bytes: &[u8], what: &str| {
+        fs::write(&broken, bytes).unwrap();
+        let error = restore::restore(&broken, again.path(), &To::End, |_| {}).expect_err(what);
+        // (zstd and SQLite say it in other words.)
+        assert!(error.message.contains("broken.db.zst: damaged or incomplete: it"), "{what}: {error}");
+        assert_eq!(names(again.path()), ["attache.lock"], "{what}");
+    };
+    for flip in 0..FLIPS {
+        let at = flip * (whole.len() - 1) / (FLIPS - 1);
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1_u8 << (flip % 8);
+        refused(&flipped, &format!("a bit of byte {at}"));
+    }
+    for length in [0, 1, SEAL - 1, SEAL, whole.len() / 2, whole.len() - SEAL, whole.len() - 1] {
+        refused(&whole[..length], &format!("its first {length} bytes"));
+    }
+    refused(&[whole.as_slice(), whole.as_slice()].concat(), "it twice");
+    refused(&[whole.as_slice(), &[0]].concat(), "a byte more");
+    restore::restore(&copy, again.path(), &To::End, |_| {}).expect("it is whole itself");
+    verify::folder(again.path()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_zstd_makes_of_a_backup_is_the_file_of_the_store() {
+    let (folder, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (server, _) = serve(folder.path()).await;
+    let filed = file(&server, "a", "2023-05-01").await;
+    let copy = backup(&server, files.path()).await;
+    server.stop().await;
+    let whole = fs::read(&copy).unwrap();
+    let (packed, _) = whole.split_at(whole.len() - SEAL);
+    assert_eq!(sealed(packed.to_vec()), whole, "it ends with its digest");
+    let unpacked = tempfile::tempdir().unwrap();
+    fs::write(unpacked.path().join(store::FILE), zstd::stream::decode_all(whole.as_slice()).unwrap()).unwrap();
+    assert_eq!(verify::folder(unpacked.path()).unwrap().head.revision, filed.revision);
+}
+
+#[test]
+fn what_is_whole_and_no_store_is_told_by_the_name_of_its_file() {
+    let (files, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let other = files.path().join("other.zst");
+    let words = "no store, and long enough to be taken for one by its size alone. ".repeat(20);
+    fs::write(&other, sealed(zstd::stream::encode_all(words.as_bytes(), 1).unwrap())).unwrap();
+    let error = restore::restore(&other, again.path(), &To::End, |_| {}).expect_err("it is none");
+    assert!(error.message.contains("other.zst: "), "{error}");
+    assert_eq!(names(again.path()), ["attache.lock"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

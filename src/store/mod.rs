@@ -21,6 +21,7 @@ pub mod peek;
 pub mod read;
 mod schema;
 pub mod scrub;
+mod seal;
 pub mod search;
 pub mod snapshot;
 pub mod trim;

@@ -1,4 +1,5 @@
-//! A store's file packed into one: copied and verified beside whoever has it open, unpacked where there is none.
+//! A store's file packed into one: copied and verified beside whoever has it open, unpacked where there is none. It ends with a
+//! seal, without which nothing is unpacked.
 
 use std::{
     fs::{self, File},
@@ -8,7 +9,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{FILE, Head, StoreError, lock, snapshot, verify};
+use super::{FILE, Head, StoreError, lock, seal, snapshot, verify};
 use crate::limits::{COPY_LOOK_STEPS, SNAPSHOT_COMPRESSION};
 
 /// Where a server makes backups.
@@ -85,7 +86,9 @@ impl Work {
         whole(&file)?;
         let pack = || {
             let from = Wanted { file: File::open(&file)?, given_up };
-            zstd::stream::copy_encode(from, File::create(&packed)?, SNAPSHOT_COMPRESSION)
+            let mut sealed = seal::Sealed::begin(File::create(&packed)?);
+            zstd::stream::copy_encode(from, &mut sealed, SNAPSHOT_COMPRESSION)?;
+            sealed.end()
         };
         pack().map_err(unusable(&packed))?;
         Ok(packed)
@@ -97,15 +100,15 @@ impl Work {
         self.0.join(PACKED)
     }
 
-    /// Unpacks a store into it.
+    /// Unpacks a store into it, once all of the packed file was found to be what its seal says.
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or there is no room.
+    /// If it cannot be read, or is not whole, or there is no room.
     pub fn unpack(&self, packed: &Path) -> Result<(), StoreError> {
-        let from = File::open(packed).map_err(unusable(packed))?;
         let to = self.0.join(FILE);
         let unpack = || {
+            let from = seal::checked(File::open(packed)?)?;
             let file = File::create(&to)?;
             zstd::stream::copy_decode(from, &file)?;
             file.sync_all()
