@@ -13,7 +13,7 @@ use std::{
 use attache::{
     access::Secret,
     limits::CERTIFICATE_ENDS_SOON,
-    store::{self, Options},
+    store::{self, Options, packed},
 };
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use serde_json::Value;
@@ -168,6 +168,25 @@ fn a_store_that_was_put_aside_is_told_of_until_it_is_gone() {
     assert!(line.contains("attache-behind-38") && line.contains("delete it"), "{line}");
     fs::remove_dir_all(files.path("store/attache-behind-38")).unwrap();
     assert!(files.examined().out.ends_with("no fault, no warning\n"));
+}
+
+#[test]
+fn a_restore_that_did_not_end_is_a_fault_until_there_is_a_store() {
+    let files = Files::new();
+    files.certify(2999);
+    files.configure(&sound(&files));
+    let left = files.path("store").join(packed::RESTORE);
+    fs::create_dir_all(&left).unwrap();
+    let ended = files.examined();
+    assert_eq!(ended.code, 1, "{}{}", ended.out, ended.err);
+    let line = ended.line("fault", "data_dir in ");
+    assert!(line.contains("what a restore left") && line.contains("restore again"), "{line}");
+    assert!(left.exists(), "it is left as it was");
+    fs::remove_dir(&left).unwrap();
+    assert_eq!(files.examined().code, 0);
+    drop(store::open(&files.path("store"), &Options::default()).unwrap());
+    fs::create_dir(&left).unwrap();
+    assert_eq!(files.examined().code, 0, "whoever serves the store removes it");
 }
 
 #[test]

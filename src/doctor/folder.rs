@@ -1,6 +1,9 @@
 //! The store's folder: whether it can be used or made, has room, and has a store that this version may serve.
 
-use std::{os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use rustix::fs::Access;
 
@@ -9,7 +12,7 @@ use crate::{
     config::{Config, DataDir},
     limits::COMMIT_RESERVE_BYTES,
     store::{
-        self, Head, Home, StoreError, aside,
+        self, Head, Home, StoreError, aside, packed,
         peek::{self, Peek},
         snapshot,
     },
@@ -62,6 +65,9 @@ pub(super) fn look(config: &Config, knows_log: bool, places: &Places) -> Folder 
     let is_there = snapshot::is_there(folder);
     let peeked = if is_there { store_in(folder, config, knows_log, about, &mut looked) } else { None };
     looked.position = peeked.as_ref().map_or(0, |peek| peek.position);
+    // (Whoever has the folder may be restoring.)
+    let left = if looked.held { None } else { packed::unrestored(folder) };
+    looked.found.extend(left.map(|left| unrestored(left, about)));
     looked.found.extend(open_to_all(folder, about));
     looked.found.extend(aside::there(folder).iter().map(|aside| put_aside(aside, about)));
     looked.found.extend(room(&there, folder, peeked.as_ref(), config, about));
@@ -131,6 +137,12 @@ fn store_in(folder: &Path, config: &Config, knows_log: bool, about: &str, looked
         fits => looked.head = fits.ok().and(peek.head),
     }
     Some(peek)
+}
+
+/// A restore that ended before there was a store.
+fn unrestored(left: PathBuf, about: &str) -> Finding {
+    let remedy = "restore again, see \"Back up and restore\" in deploy/RUNBOOK.md; delete it if a new log is meant";
+    Finding::fault(about, StoreError::Unrestored(left), remedy)
 }
 
 /// A store that gave way to a snapshot.

@@ -113,6 +113,9 @@ pub enum StoreError {
     /// Its file may not be written.
     #[error("{0} cannot be written: give it, and its folder, to the user that serves it")]
     ReadOnly(PathBuf),
+    /// A restore was to make the store that is not there.
+    #[error("{0} is what a restore left that did not end, and there is no store: restore again, or delete it first")]
+    Unrestored(PathBuf),
     /// Nobody waits for it any more.
     #[error("it was given up")]
     GivenUp,
@@ -133,6 +136,7 @@ impl From<StoreError> for Error {
             }
             full @ StoreError::NoRoomToMigrate => Self::new(Reason::StorageFull, full.to_string()),
             damaged @ StoreError::Damaged(_) => Self::new(Reason::EntryCorrupt, damaged.to_string()),
+            unrestored @ StoreError::Unrestored(_) => Self::new(Reason::FieldInvalid, unrestored.to_string()),
             other => Self::internal(other),
         }
     }

@@ -180,8 +180,11 @@ fn whole(file: &Path) -> Result<(), StoreError> {
 ///
 /// # Errors
 ///
-/// If it does not go.
+/// If it does not go; [`StoreError::Unrestored`] before anything does.
 pub fn sweep(folder: &Path) -> Result<(), StoreError> {
+    if let Some(left) = unrestored(folder) {
+        return Err(StoreError::Unrestored(left));
+    }
     [BACKUP, SNAPSHOT, TRIAL, RESTORE, AGAIN].iter().try_for_each(|name| remove(&folder.join(name)))?;
     let verified = folder.join(VERIFY);
     if !verified.exists() {
@@ -192,6 +195,16 @@ pub fn sweep(folder: &Path) -> Result<(), StoreError> {
         Err(StoreError::InUse(_)) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// What a restore left in a folder that ended before there was a store: whoever served that would begin a new log, in place of
+/// the one that was to be restored.
+#[must_use]
+pub fn unrestored(folder: &Path) -> Option<PathBuf> {
+    if snapshot::is_there(folder) {
+        return None;
+    }
+    [RESTORE, AGAIN].iter().map(|name| folder.join(name)).find(|left| left.exists())
 }
 
 fn remove(work: &Path) -> Result<(), StoreError> {
