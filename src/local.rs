@@ -121,7 +121,9 @@ pub async fn verify(args: &VerifyArgs) -> ExitCode {
             return Err(Error::new(Reason::RecordNotFound, format!("there is no store in {}", folder.display())));
         }
         if quick {
-            return Ok(verify::folder(&folder)?);
+            let verified = verify::folder(&folder)?;
+            verify::layout(&folder)?;
+            return Ok(verified);
         }
         Ok(verify::all(&folder, move |revision| shown.set_position(revision))?)
     });

@@ -17,6 +17,7 @@ use attache::{
 };
 use common::{
     FakeClock, TestServer, agreement_report, config_at, date,
+    older::made_older,
     scribe::{Scribe, ruling},
     side, source, visit_report_of,
 };
@@ -212,6 +213,58 @@ async fn an_index_that_lacks_what_its_table_has_is_found() {
     sound(folder.path());
 }
 
+/// What is done to the layout of a store's file, and what is said of it.
+const ALTERED: &[(&str, &str)] = &[
+    ("DROP INDEX versions_newest", "index versions_newest is missing"),
+    (
+        "DROP INDEX versions_newest;
+         CREATE INDEX versions_newer ON versions (kind, newest_first, name, oldest_first)",
+        "index versions_newer is not of this schema",
+    ),
+    (
+        "DROP INDEX versions_newest; CREATE INDEX versions_newest ON versions (kind, newest_first)",
+        "index versions_newest is another",
+    ),
+    ("ALTER TABLE reports RENAME COLUMN etag TO tag", "table reports is another"),
+    ("UPDATE search_config SET v = 4 WHERE k = 'usermerge'", "setting usermerge of the index of words is another"),
+    (
+        "INSERT INTO search (search, rank) VALUES ('pgsz', 1000)",
+        "setting pgsz of the index of words is not of this schema",
+    ),
+    ("PRAGMA user_version = 11", "setting automerge of the index of words is not of this schema"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_indexes_and_settings_that_are_not_those_of_the_schema_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, _) = serve(folder.path()).await;
+    server.file(vec![visit("a", "ministry")]).await;
+    server.stop().await;
+    for (sql, named) in ALTERED {
+        let altered = copy(folder.path());
+        Connection::open(altered.path().join(FILE)).expect("the file").execute_batch(sql).expect("it is altered");
+        let found = fault(altered.path(), sql);
+        let named = format!("schema: {named}");
+        assert!(found.lines().any(|line| line == named), "{sql}: {found}");
+        match verify::layout(altered.path()) {
+            Err(StoreError::Damaged(quick)) => assert_eq!(quick, found),
+            other => panic!("{sql}: {other:?}"),
+        }
+    }
+    verify::layout(folder.path()).expect("nothing was altered here");
+    sound(folder.path());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_of_the_schema_before_is_laid_out_as_that_one_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, _) = serve(folder.path()).await;
+    server.file(vec![visit("a", "ministry")]).await;
+    server.stop().await;
+    made_older(&folder.path().join(FILE));
+    sound(folder.path());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trimmed_store_is_sound_before_and_after_its_rows_go_and_what_its_log_still_makes_is_compared() {
     let folder = lived(true).await;
@@ -255,4 +308,10 @@ async fn verify_ends_with_4_and_names_the_row_and_quick_says_that_it_did_not_loo
     assert!(said(&damaged).contains(named), "{damaged:?}");
     let quick = attache(&["verify", "--quick", "--data-dir", place]).await;
     assert!(quick.status.success() && said(&quick).contains("were not compared"), "{quick:?}");
+    let file = Connection::open(folder.path().join(FILE)).expect("the file");
+    file.execute_batch("DROP INDEX versions_newest").expect("it is dropped");
+    drop(file);
+    let altered = attache(&["verify", "--quick", "--data-dir", place]).await;
+    assert_eq!(altered.status.code(), Some(4), "{altered:?}");
+    assert!(said(&altered).contains("schema: index versions_newest is missing"), "{altered:?}");
 }

@@ -85,6 +85,22 @@ pub fn version(connection: &Connection) -> Result<usize, StoreError> {
     version_by(MIGRATIONS, connection)
 }
 
+/// A file of a version in which nothing was kept yet, in memory.
+///
+/// # Errors
+///
+/// If SQLite refuses.
+pub fn fresh(version: usize) -> rusqlite::Result<Connection> {
+    let mut connection = Connection::open_in_memory()?;
+    let transaction = connection.transaction()?;
+    // (What else a step fills in, it makes of what was kept.)
+    for step in MIGRATIONS.iter().take(version) {
+        transaction.execute_batch(step.sql)?;
+    }
+    transaction.commit()?;
+    Ok(connection)
+}
+
 fn version_by(migrations: &[Step], connection: &Connection) -> Result<usize, StoreError> {
     let found: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found > migrations.len() {

@@ -1,11 +1,12 @@
 //! Verifying a store: every entry follows the one before it and says what was chained, the store stands where its log
-//! ends, and its rows and indexes are what its entries make of them.
+//! ends, its rows and indexes are what its entries make of them, and its file is laid out as the schemas make one.
 //!
 //! The log is read in one snapshot, which changes nothing and may go beside a server. Rows are compared in a copy, with
 //! those of a store that is made again from the log: that takes as long as an import, and nobody waits for it.
 
 mod anew;
 mod compare;
+mod layout;
 
 use std::{collections::BTreeMap, io, path::Path};
 
@@ -51,8 +52,17 @@ pub fn folder(folder: &Path) -> Result<Verified, StoreError> {
     self::connection(&snapshot::open_beside(folder)?)
 }
 
-/// Verifies the store in a folder as a whole, whoever has it open: its log, its indexes, and each row against what the
-/// entries make of it. Of a log that was trimmed the rows at its floor are taken as they are. It tells as far as which
+/// Compares the tables, indexes and settings of the store's file in a folder with those that the schemas of its version make.
+///
+/// # Errors
+///
+/// [`StoreError::Damaged`] names those that differ; others if it cannot be read, or is newer than this version.
+pub fn layout(folder: &Path) -> Result<(), StoreError> {
+    layout::check(&snapshot::open_beside(folder)?)
+}
+
+/// Verifies the store in a folder as a whole, whoever has it open: its layout, its log, its indexes, and each row against
+/// what the entries make of it. Of a log that was trimmed the rows at its floor are taken as they are. It tells as far as which
 /// revision it has come.
 ///
 /// It takes twice the store's room in a folder beside it, which goes with it, and as long as an import.
@@ -68,6 +78,7 @@ pub fn all(folder: &Path, told: impl FnMut(u64)) -> Result<Verified, StoreError>
     snapshot::copy(folder, copy.path(), &CancellationToken::new())?;
     let mut copied = anew::open(copy.path())?;
     check_file(&copied, THOROUGH)?;
+    layout::check(&copied)?;
     schema::migrate(&mut copied, &copy.path().join(FILE))?;
     let verified = read_log(&copied)?;
     anew::make(&copied, &verified.head, copy.path(), again.path(), told)?;
