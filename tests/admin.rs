@@ -2,7 +2,14 @@
 
 mod common;
 
-use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use attache::{
     access::{Allowance, Policy},
@@ -608,16 +615,24 @@ async fn alarms_and_dashboards_ask_for_numbers_that_there_are() {
 }
 
 #[test]
-fn every_alarm_names_a_section_of_the_runbook_that_is_there() {
+fn every_alarm_is_named_in_the_section_of_the_runbook_that_it_names() {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     let rules = fs::read_to_string(deploy.join("prometheus/rules.yaml")).unwrap();
     let runbook = fs::read_to_string(deploy.join("RUNBOOK.md")).unwrap();
-    let anchor = |title: &str| title.to_lowercase().replace(' ', "-").replace(',', "");
-    let sections: Vec<String> = runbook.lines().filter_map(|l| l.strip_prefix("## ")).map(anchor).collect();
-    let named: Vec<&str> = rules.lines().filter_map(|l| l.trim().strip_prefix("runbook: RUNBOOK.md#")).collect();
-    assert_eq!(named.len(), rules.matches("- alert: ").count(), "each names one");
-    for section in named {
-        assert!(sections.iter().any(|s| s == section), "{section} is not among {sections:?}");
+    let anchor = |title: &str| title.to_lowercase().replace(' ', "-").replace([',', '\''], "");
+    let sections: BTreeMap<String, &str> = runbook
+        .split("\n## ")
+        .filter_map(|section| section.split_once('\n'))
+        .map(|(title, text)| (anchor(title), text))
+        .collect();
+    let alarms: Vec<&str> = rules.split("- alert: ").skip(1).collect();
+    assert!(!alarms.is_empty());
+    for rule in alarms {
+        let alarm = rule.lines().next().expect("its name");
+        let named = rule.lines().find_map(|line| line.trim().strip_prefix("runbook: RUNBOOK.md#"));
+        let named = named.unwrap_or_else(|| panic!("{alarm} names no section"));
+        let text = sections.get(named).unwrap_or_else(|| panic!("{named} is not among {:?}", sections.keys()));
+        assert!(text.contains(&format!("`{alarm}`")), "{named} does not know {alarm}");
     }
 }
 
