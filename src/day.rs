@@ -13,7 +13,7 @@ use crate::{
         date::{self, Day},
         error::Result,
     },
-    limits::MAX_DAY_JUMP,
+    limits::{MAX_DAY_AHEAD, MAX_DAY_JUMP},
     store::{Head, Store},
     writer::{Request, Writer},
 };
@@ -33,7 +33,8 @@ pub async fn run(store: Store, writer: Writer, clock: Arc<dyn Clock>, any_jump: 
 
 async fn follow(store: &Store, writer: &Writer, clock: &dyn Clock, any_jump: bool) {
     let mut heads = store.follow_head();
-    let mut refused = None;
+    // The day of the clock on which it was last told that the two are apart.
+    let mut told = None;
     loop {
         // An empty log has no day, and one that is replayed has its own.
         let live = |head: &Head| head.day.is_some() && !head.replaying;
@@ -42,7 +43,7 @@ async fn follow(store: &Store, writer: &Writer, clock: &dyn Clock, any_jump: boo
         let midnight = (i64::from(today) + 1) * DAY_US;
         let days = head.day.map_or(0, |day| today.saturating_sub(day));
         if head.pending.is_none() && days > MAX_DAY_JUMP && !any_jump {
-            if refused.replace(today) != Some(today) {
+            if told.replace(today) != Some(today) {
                 let day = head.day.map(date::show).unwrap_or_default();
                 tracing::error!(
                     registry = day,
@@ -59,6 +60,14 @@ async fn follow(store: &Store, writer: &Writer, clock: &dyn Clock, any_jump: boo
                 tokio::time::sleep(RETRY).await;
             }
             continue;
+        } else if days < -MAX_DAY_AHEAD && told.replace(today) != Some(today) {
+            let day = head.day.map(date::show).unwrap_or_default();
+            tracing::warn!(
+                registry = day,
+                clock = date::show(today),
+                "the registry's day is {} days ahead of the clock, and stands still until that has come up to it",
+                days.unsigned_abs()
+            );
         }
         clock.wait_until(midnight).await;
     }

@@ -133,6 +133,9 @@ pub const DAY_PART_RECORDS: usize = 1000;
 pub const DAY_PART_BYTES: usize = 384 * 1024;
 /// Days that the clock moves the registry's day at once without being told that it may.
 pub const MAX_DAY_JUMP: i32 = 40;
+/// Days that the registry's day may be ahead of a clock before that is told: clocks of two replicas are not alike at
+/// midnight.
+pub const MAX_DAY_AHEAD: i32 = 1;
 /// How often a filing is decided again after other replicas won, before CONTENTION: one of three who try alike loses so
 /// often never.
 pub const MAX_CONFLICTS: usize = 64;

@@ -4,6 +4,7 @@ mod common;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
     sync::Arc,
 };
 
@@ -351,6 +352,34 @@ async fn a_jump_of_more_than_forty_days_waits_for_a_correction_or_an_operator() 
     until_day(&server, "2024-08-01").await;
     let told: Vec<_> = milestones(&everything(&server).await, filed).into_iter().map(|t| (t.1, t.2)).collect();
     assert_eq!(told, falls_due().into_iter().map(|t| (t.1, t.2)).collect::<Vec<_>>());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_day_that_is_ahead_of_the_clock_is_told_at_the_start_and_once_a_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, log) = (folder.path().join("store"), folder.path().join("log"));
+    // (All that looks at the clock is on this thread.)
+    let to_file = Arc::new(File::create(&log).unwrap());
+    let logger = tracing_subscriber::fmt().with_ansi(false).with_writer(to_file).finish();
+    let _logging = tracing::subscriber::set_default(logger);
+    let told = || fs::read_to_string(&log).unwrap().matches("days ahead of the clock").count();
+    let clock = Arc::new(FakeClock::on("2024-03-02"));
+    let server = start(config_at(&store), &clock).await;
+    server.file(half_a_year()).await;
+    clock.jump_in_vain("2024-03-01").await;
+    assert_eq!(told(), 0, "one day: another replica's midnight may come first");
+    clock.jump_in_vain("2024-02-01").await;
+    assert_eq!(told(), 1);
+    clock.jump_in_vain("2024-02-01").await;
+    assert_eq!(told(), 1, "once a day");
+    clock.jump_in_vain("2024-02-02").await;
+    assert_eq!(told(), 2);
+    server.stop().await;
+    let server = start(config_at(&store), &clock).await;
+    clock.jump_in_vain("2024-02-02").await;
+    assert_eq!(told(), 3, "at a start");
+    assert_eq!(info(&server).await.day, "2024-03-02");
     server.stop().await;
 }
 

@@ -190,6 +190,24 @@ fn a_restore_that_did_not_end_is_a_fault_until_there_is_a_store() {
 }
 
 #[test]
+fn a_registry_whose_day_is_ahead_of_the_clock_is_told_of() {
+    let files = Files::new();
+    files.certify(2999);
+    files.configure(&sound(&files));
+    drop(store::open(&files.path("store"), &Options::default()).unwrap());
+    let today = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400;
+    let move_to = |day: u64| changed(&files, &format!("UPDATE log_state SET day = {day}"));
+    move_to(today + 60);
+    let ended = files.examined();
+    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+    let line = ended.line("warning", "data_dir in ");
+    assert!(line.contains("days ahead of this machine's clock") && line.contains("RUNBOOK.md"), "{line}");
+    // As that of another replica whose midnight came first.
+    move_to(today + 1);
+    assert!(!files.examined().out.contains("ahead of this machine's clock"));
+}
+
+#[test]
 fn a_limit_that_is_nearly_reached_is_told_before_filings_are_refused() {
     let files = Files::new();
     files.certify(2999);

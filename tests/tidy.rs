@@ -104,6 +104,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
         &[
             "access",
             "cli",
+            "clock",
             "config",
             "domain",
             "journal",

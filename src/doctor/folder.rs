@@ -9,8 +9,10 @@ use rustix::fs::Access;
 
 use super::{Finding, place::Places};
 use crate::{
+    clock,
     config::{Config, DataDir},
-    limits::COMMIT_RESERVE_BYTES,
+    domain::date,
+    limits::{COMMIT_RESERVE_BYTES, MAX_DAY_AHEAD},
     store::{
         self, Head, Home, StoreError, aside, packed,
         peek::{self, Peek},
@@ -33,8 +35,8 @@ pub(super) struct Folder {
 /// How much more than the store's own bytes its disk has to have free, in their number.
 const COPIES_OF_A_REPLICA: u64 = 3;
 
-/// Looks; `knows_log` says whether it is known whose log is to be served.
-pub(super) fn look(config: &Config, knows_log: bool, places: &Places) -> Folder {
+/// Looks, at a time in microseconds since 1970; `knows_log` says whether it is known whose log is to be served.
+pub(super) fn look(config: &Config, knows_log: bool, places: &Places, now_us: i64) -> Folder {
     let about = &places.data_dir();
     let mut looked = Folder::default();
     let folder = match &config.data_dir {
@@ -68,6 +70,7 @@ pub(super) fn look(config: &Config, knows_log: bool, places: &Places) -> Folder 
     // (Whoever has the folder may be restoring.)
     let left = if looked.held { None } else { packed::unrestored(folder) };
     looked.found.extend(left.map(|left| unrestored(left, about)));
+    looked.found.extend(peeked.as_ref().and_then(|peek| day_ahead(peek, now_us, about)));
     looked.found.extend(open_to_all(folder, about));
     looked.found.extend(aside::there(folder).iter().map(|aside| put_aside(aside, about)));
     looked.found.extend(room(&there, folder, peeked.as_ref(), config, about));
@@ -143,6 +146,15 @@ fn store_in(folder: &Path, config: &Config, knows_log: bool, about: &str, looked
 fn unrestored(left: PathBuf, about: &str) -> Finding {
     let remedy = "restore again, see \"Back up and restore\" in deploy/RUNBOOK.md; delete it if a new log is meant";
     Finding::fault(about, StoreError::Unrestored(left), remedy)
+}
+
+/// A registry whose day this machine's clock has yet to come to.
+fn day_ahead(peek: &Peek, now_us: i64, about: &str) -> Option<Finding> {
+    let day = peek.head?.today();
+    let days = day.saturating_sub(clock::day(now_us));
+    let remedy = "correct the clock, or see \"The registry's day is ahead\" in deploy/RUNBOOK.md";
+    let what = format!("the registry's day, {}, is {days} days ahead of this machine's clock", date::show(day));
+    (days > MAX_DAY_AHEAD).then(|| Finding::warning(about, what, remedy))
 }
 
 /// A store that gave way to a snapshot.

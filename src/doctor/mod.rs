@@ -110,7 +110,7 @@ pub async fn examine(args: &ServeArgs, now_us: i64) -> Vec<Finding> {
         }
     };
     let mut found = said(&config, &faults, &places);
-    let Folder { found: of_folder, held, position, head } = of_folder(&config, &faults, &places).await;
+    let Folder { found: of_folder, held, position, head } = of_folder(&config, &faults, &places, now_us).await;
     found.extend(address::look(&config, &faults, &places, held).await);
     found.extend(of_files(&config, &places, now_us).await);
     if let Some(rules) = &config.security.access {
@@ -142,12 +142,12 @@ fn said(config: &Config, faults: &Faults, places: &Places) -> Vec<Finding> {
 }
 
 /// The store's folder, off the async threads.
-async fn of_folder(config: &Config, faults: &Faults, places: &Places) -> Folder {
+async fn of_folder(config: &Config, faults: &Faults, places: &Places, now_us: i64) -> Folder {
     if faults.has(Part::DataDir) {
         return Folder::default();
     }
     let (config, places, knows_log) = (config.clone(), places.clone(), !faults.has(Part::Journal));
-    let looked = blocking(move || Ok(folder::look(&config, knows_log, &places))).await;
+    let looked = blocking(move || Ok(folder::look(&config, knows_log, &places, now_us))).await;
     looked.unwrap_or_else(|error| Folder { found: vec![broken(&error.message)], ..Folder::default() })
 }
 
