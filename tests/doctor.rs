@@ -126,6 +126,17 @@ fn sound(files: &Files) -> String {
     SOUND.replace("DIR", files.path("store").to_str().unwrap())
 }
 
+/// A certificate of X.509's first version, good from 2020 until 2999.
+const OLD_CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBETCBuAIBATAKBggqhkjOPQQDAjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwIBcN\n\
+MjAwMTAxMDAwMDAwWhgPMjk5OTAxMDEwMDAwMDBaMBQxEjAQBgNVBAMMCWxvY2Fs\n\
+aG9zdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABMmKxu6zVRJOyzmStCs+FtXA\n\
+iEyHqg7r1NBekjVgOJbHndYQ8GWjJhOQTrvXRZUZOfubD6G8pbaLZRMbSL3P6TUw\n\
+CgYIKoZIzj0EAwIDSAAwRQIgIIH3nXjqrl2Z1ox2ji6ZkdFZ3KN0MmolNpVGM9iy\n\
+sT0CIQDhs3e2T9f+zqzgz8Lvl6oMGxVNaO2+dk+vnWhIF8nc1Q==\n\
+-----END CERTIFICATE-----\n";
+
 #[test]
 fn a_sound_configuration_has_no_fault_and_nothing_is_made() {
     let files = Files::new();
@@ -278,6 +289,67 @@ fn an_issuer_without_keys_is_warned_of() {
     files.configure(&format!("{}{jwt}", sound(&files)));
     let ended = files.examined();
     assert!(ended.line("warning", "access.jwt.keys in ").contains("keys.json has no keys"), "{}", ended.out);
+}
+
+#[test]
+fn a_key_of_the_issuer_that_no_token_can_name_is_warned_of() {
+    let files = Files::new();
+    files.certify(2999);
+    let key = r#""kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo""#;
+    fs::write(files.path("keys.json"), format!("{{\"keys\":[{{\"kid\":\"k\",{key}}},{{{key}}}]}}")).unwrap();
+    let jwt = "[access.jwt]\nissuer = \"i\"\naudience = \"a\"\nkeys = \"keys.json\"\n";
+    files.configure(&format!("{}{jwt}", sound(&files)));
+    let ended = files.examined();
+    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+    let line = ended.line("warning", "access.jwt.keys in ");
+    assert!(line.contains("2 keys, of which 1 without an id"), "{line}");
+}
+
+#[test]
+fn a_key_with_a_passphrase_is_told_as_one() {
+    let files = Files::new();
+    files.certify(2999);
+    files.configure(&sound(&files));
+    let locked = ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED"];
+    for begins in locked {
+        files.write("server.key", format!("{begins}\nAAAA\n"));
+        let ended = files.examined();
+        assert_eq!(ended.code, 1, "{}{}", ended.out, ended.err);
+        let line = ended.line("fault", "tls.key in ");
+        assert!(line.contains("is encrypted: it must not be") && line.contains("passphrase"), "{line}");
+    }
+}
+
+#[test]
+fn a_certificate_that_clients_cannot_go_by_is_told_before_they_try() {
+    let files = Files::new();
+    files.configure(&sound(&files));
+    files.certified(|params| {
+        params.not_after = date_time_ymd(2999, 1, 1);
+        params.subject_alt_names.clear();
+    });
+    let ended = files.examined();
+    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+    assert!(ended.line("warning", "tls.certificate in ").contains("no alternative names"), "{}", ended.out);
+    // One without extensions, of version 1.
+    files.write("server.crt", OLD_CERTIFICATE);
+    let ended = files.examined();
+    assert_eq!(ended.code, 1, "{}{}", ended.out, ended.err);
+    let line = ended.line("fault", "tls.certificate in ");
+    assert!(line.contains("not of version 3") && line.contains("with extensions"), "{line}");
+}
+
+#[test]
+fn a_token_that_is_there_twice_is_to_be_taken_out() {
+    let files = Files::new();
+    files.certify(2999);
+    files.configure(&sound(&files));
+    let twice = fs::read_to_string(files.path("tokens.toml")).unwrap().repeat(2);
+    files.write("tokens.toml", twice);
+    let ended = files.examined();
+    assert_eq!(ended.code, 1, "{}{}", ended.out, ended.err);
+    let line = ended.line("fault", "access.tokens in ");
+    assert!(line.contains("is there twice") && line.contains("take one of the two"), "{line}");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::{Finding, place::Places, tls::open_to_all};
 use crate::{
     access::{self, ANONYMOUS, Grant, KeyPlace, KeySet, Role, Tokens},
@@ -22,8 +24,14 @@ pub(super) fn look(rules: &AccessRules, config: &Config, places: &Places, now_us
                 tokens = Some(read);
             }
             Err(why) => {
-                let remedy = "name a file that the user who runs the server may read; \
-                              `attache token new NAME --add-to FILE` adds rows to one";
+                let remedy = match security::read(file) {
+                    Ok(_) if why.contains("is there twice") => "take one of the two blocks [[token]] out",
+                    Ok(_) => "correct it; `attache token new NAME --add-to FILE` adds rows as they should be",
+                    Err(_) => {
+                        "name a file that the user who runs the server may read; \
+                         `attache token new NAME --add-to FILE` adds rows to one"
+                    }
+                };
                 found.push(Finding::fault(&about, why, remedy));
             }
         }
@@ -37,6 +45,7 @@ pub(super) fn look(rules: &AccessRules, config: &Config, places: &Places, now_us
             (Ok(issuer), KeyPlace::File(file)) => {
                 let (is_empty, place) = (issuer.keys().is_some_and(KeySet::is_empty), file.display().to_string());
                 found.push(of_keys(&about, is_empty, &place, "can be read"));
+                found.extend(nameless(file, &about));
             }
             // That is asked afterwards.
             (Ok(_), KeyPlace::Url(_)) => {}
@@ -53,6 +62,16 @@ fn of_keys(about: &str, is_empty: bool, place: &str, good: &str) -> Finding {
         return Finding::warning(about, format!("{place} has no keys: every JWT is refused"), remedy);
     }
     Finding::ok(about, format!("{place} {good}"))
+}
+
+/// Keys of a set that no JWT can name. (One without any named key is refused as a whole.)
+fn nameless(file: &Path, about: &str) -> Option<Finding> {
+    let set: Value = serde_json::from_slice(&security::read(file).ok()?).ok()?;
+    let keys = set.get("keys")?.as_array()?;
+    let nameless = keys.iter().filter(|key| key.get("kid").and_then(Value::as_str).is_none()).count();
+    let what = format!("{} has {} keys, of which {nameless} without an id (kid)", file.display(), keys.len());
+    let remedy = "give each an id, by which JWTs name it: a key without one is passed over";
+    (nameless > 0).then(|| Finding::warning(about, what, remedy))
 }
 
 /// Whom the policy leaves out, and whom it lets in. Without tokens it is not known whose there are.

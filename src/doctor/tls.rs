@@ -2,6 +2,9 @@
 
 use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
 use super::{Finding, place::Places};
 use crate::{
     access::{Validity, instant},
@@ -21,6 +24,11 @@ pub(super) fn look(files: &TlsFiles, places: &Places, now_us: i64) -> Vec<Findin
     if secret.is_some() {
         found.extend(open_to_all(&files.key, &key));
     }
+    if secret.as_deref().is_some_and(is_locked) {
+        let what = format!("{} is encrypted: it must not be", files.key.display());
+        found.push(Finding::fault(&key, what, "take its passphrase off, as `openssl pkey -in FILE -out NEW` does"));
+    }
+    let secret = secret.filter(|pem| !is_locked(pem));
     let is_chain = chain.as_ref().is_some_and(|pem| {
         let bad = "replace it by one that is good now: it is read again when it changes";
         good(pem, &files.certificate, &certificate, now_us, |about, what| Finding::fault(about, what, bad), &mut found)
@@ -33,11 +41,22 @@ pub(super) fn look(files: &TlsFiles, places: &Places, now_us: i64) -> Vec<Findin
     let (Some(chain), Some(secret), true) = (chain, secret, is_chain) else { return found };
     let own = Material { certificate: chain, key: secret, client_ca: None, require_client_certificate: false };
     if let Err(why) = Tls::new(&own) {
+        // A word of the library that reads it.
+        if why.contains("UnsupportedCertVersion") {
+            let remedy = "have it made anew with extensions, such as alternative names: those are of version 3";
+            found.push(Finding::fault(&certificate, format!("{why}: it is not of version 3"), remedy));
+            return found;
+        }
         let remedy = "name the key that the certificate was made for, in PEM and without a passphrase";
         found.push(Finding::fault(&key, why, remedy));
         return found;
     }
     found.push(Finding::ok(&key, "it belongs to the certificate"));
+    if !has_names(&own.certificate) {
+        let what = format!("{} has no alternative names: clients go by those", files.certificate.display());
+        let remedy = "have it made anew with the names (subjectAltName) by which clients reach the server";
+        found.push(Finding::warning(&certificate, what, remedy));
+    }
     let require_client_certificate = files.require_client_certificate;
     if is_ca && let Err(why) = Tls::new(&Material { client_ca, require_client_certificate, ..own }) {
         found.push(Finding::fault(&places.client_ca(), why, "name certificates of authorities, in PEM"));
@@ -84,6 +103,20 @@ fn good(
         });
     }
     true
+}
+
+/// Whether a key in PEM is encrypted, as of RFC 5958 or in the way of before.
+fn is_locked(pem: &[u8]) -> bool {
+    let pem = String::from_utf8_lossy(pem);
+    pem.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || pem.contains("Proc-Type: 4,ENCRYPTED")
+}
+
+/// Whether the first certificate, the server's own, has alternative names.
+fn has_names(pem: &[u8]) -> bool {
+    let Ok(der) = CertificateDer::from_pem_slice(pem) else { return false };
+    let Ok((_, own)) = X509Certificate::from_der(&der) else { return false };
+    let names = own.subject_alternative_name().ok().flatten();
+    names.is_some_and(|names| !names.value.general_names.is_empty())
 }
 
 /// A file that is to be its owner's, and is everybody's.
