@@ -1,7 +1,7 @@
 //! Deciding every record that an entry touches, and those that depend on them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
