@@ -127,6 +127,9 @@ impl Security {
         self.refused = None;
         self.read_certificate(metrics);
         self.read_rules(metrics);
+        if all && let Some(access) = &self.access {
+            access.want_keys();
+        }
         // (What was read may be newer; then it is read once more.)
         self.seen = seen;
         self

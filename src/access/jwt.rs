@@ -148,6 +148,15 @@ impl Issuer {
         self.keys.as_ref()?.0.get_key_value(id)
     }
 
+    /// Why a key is none of those that are known.
+    fn why_unknown(&self) -> &'static str {
+        match self.keys {
+            // That is nothing that the token's owner could mend.
+            None => "the JWT cannot be verified: no keys of its issuer are known here yet",
+            Some(_) => "the JWT is signed by a key that its issuer does not publish",
+        }
+    }
+
     /// When a token ends that was found good before; `None` if it is not good any more.
     pub(super) fn end_of(&self, proof: &Proof) -> Option<i64> {
         let is_same = (&self.issuer, &self.audience) == (&proof.issuer, &proof.audience);
@@ -175,8 +184,7 @@ impl Issuer {
             return Err(missing("the JWT demands extensions (crit), and none are understood here"));
         }
         let Some(id) = header.kid else { return Err(missing("the JWT does not name its key (kid)")) };
-        let unknown = || missing("the JWT is signed by a key that its issuer does not publish").with(UNKNOWN_KEY, &id);
-        let (id, key) = self.key(&id).ok_or_else(unknown)?;
+        let (id, key) = self.key(&id).ok_or_else(|| missing(self.why_unknown()).with(UNKNOWN_KEY, &id))?;
         let algorithm = algorithm(key).ok_or_else(|| missing("the JWT's key is of no use"))?;
         let mut validation = Validation::new(algorithm);
         validation.set_issuer(&[&self.issuer]);
@@ -307,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_jwt_that_demands_extensions_is_refused_whatever_they_are() {
-        let issuer = Issuer::new("i".to_owned(), "a".to_owned(), 0);
+        let issuer = Issuer::new("i".to_owned(), "a".to_owned(), 0).with_keys(KeySet::default());
         let refusal = |more: &str| {
             let header = BASE64_URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"EdDSA","kid":"k"{more}}}"#));
             issuer.verify(&format!("{header}.e30.AAAA"), 0).unwrap_err().message

@@ -18,7 +18,7 @@ use crate::{
 pub enum KeyPlace {
     /// In a file, which is read again when it changes.
     File(std::path::PathBuf),
-    /// At an address, which is asked again now and then, and when a token names a key that is unknown.
+    /// At an address, which is asked again now and then, when a token names a key that is unknown, and when that is asked for.
     Url(Uri),
 }
 
@@ -53,14 +53,19 @@ pub async fn run(access: Arc<Access>, uri: Uri, told: impl Fn(bool) + Send) {
         let fetched = fetch(&uri).await;
         let is_taken = fetched.is_ok();
         match fetched {
-            Ok(keys) => access.replace_keys(keys),
+            Ok(keys) => {
+                // Not each time: mostly nothing changed.
+                if access.replace_keys(keys) {
+                    tracing::info!("the issuer's keys were read");
+                }
+            }
             Err(why) => tracing::warn!("the issuer's keys at {shown} could not be fetched: {why}"),
         }
         told(is_taken);
         tokio::time::sleep(KEYS_MIN_PAUSE).await;
         tokio::select! {
             () = tokio::time::sleep(KEYS_INTERVAL) => {}
-            () = access.unknown_key.notified() => {}
+            () = access.wanted_keys.notified() => {}
         }
     }
 }

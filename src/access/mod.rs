@@ -179,8 +179,8 @@ pub struct Access {
     /// Counts how often they were replaced.
     changes: watch::Sender<u64>,
     clock: Arc<dyn Clock>,
-    /// Asks for the issuer's keys again, because one is unknown.
-    unknown_key: tokio::sync::Notify,
+    /// Asks for the issuer's keys again, because one is unknown, or somebody wants that.
+    wanted_keys: tokio::sync::Notify,
     /// One replacement at a time: each takes over what the others did not change.
     replacing: Mutex<()>,
     /// What each principal asks for.
@@ -201,7 +201,7 @@ impl Access {
             rules: ArcSwap::from_pointee(rules),
             changes: watch::Sender::new(0),
             clock,
-            unknown_key: tokio::sync::Notify::new(),
+            wanted_keys: tokio::sync::Notify::new(),
             replacing: Mutex::new(()),
             shares: Arc::new(shares::Shares::new(allowance)),
         }
@@ -219,18 +219,25 @@ impl Access {
         self.changes.send_modify(|n| *n += 1);
     }
 
-    /// Puts other keys of the issuer in force.
-    pub fn replace_keys(&self, keys: KeySet) {
+    /// Has the issuer's keys fetched again, if they are at an address: at once, unless they were fetched a moment ago.
+    pub fn want_keys(&self) {
+        self.wanted_keys.notify_one();
+    }
+
+    /// Puts keys of the issuer in force; whether they are others than before.
+    #[must_use]
+    pub fn replace_keys(&self, keys: KeySet) -> bool {
         let _one = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.rules.load();
-        let Some(issuer) = &before.issuer else { return };
+        let Some(issuer) = &before.issuer else { return false };
         if issuer.keys() == Some(&keys) {
-            return;
+            return false;
         }
         let issuer = Some(issuer.with_keys(keys));
         let rules = Rules::new(before.policy.clone(), before.tokens.clone(), issuer);
         self.rules.store(Arc::new(rules));
         self.changes.send_modify(|n| *n += 1);
+        true
     }
 
     /// Who asks, if they may.
@@ -337,7 +344,7 @@ impl Access {
             let issuer = rules.issuer.as_ref().ok_or_else(unknown)?;
             let proved = issuer.verify(bearer, self.clock.now_us()).inspect_err(|error| {
                 if error.metadata.contains_key(jwt::UNKNOWN_KEY) {
-                    self.unknown_key.notify_one();
+                    self.want_keys();
                 }
             })?;
             let name = format!("jwt:{}", proved.subject);

@@ -6,6 +6,7 @@ mod authority;
 #[path = "../common/mod.rs"]
 mod common;
 mod issuer;
+mod keys;
 mod revoked;
 mod rulings;
 mod shares;
