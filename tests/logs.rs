@@ -1,6 +1,6 @@
 //! What a line of the log says of its request: which one it was, and which trace it belongs to; what the first says of the
-//! server; which lines there are, as it is told while it runs; who did what few may; and who was refused, but for those of
-//! whom there are too many.
+//! server; which lines there are, as it is told while it runs; who did what few may, and what came of it; and who was
+//! refused, but for those of whom there are too many.
 
 #[path = "common/admin.rs"]
 mod admin;
@@ -234,6 +234,44 @@ fn the_log_says_who_did_what_operators_may_also_where_everybody_may() {
     assert_eq!(admitted[0]["principal"], "local");
     assert_eq!(admitted[0]["span"]["rpc"], "attache.v1.LogService/TrimLog");
     assert!(admitted[0]["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{admitted:?}");
+}
+
+#[test]
+fn the_log_says_what_was_erased_trimmed_and_backed_up_and_what_came_of_it() {
+    const REPORT: &str = "visits/kz-mod-az-2023-10/reports/azernews-215764";
+    let folder = tempfile::tempdir().unwrap();
+    let (mut server, mut output) = serve_with("off", &["--admin", "none", "--sample"]);
+    let address = said(&mut output, "listening on ");
+    let copy = folder.path().join("copy");
+    let redact = ["redact", REPORT, "--reason", "by order"];
+    for line in [
+        &[&redact[..], &["--dry-run"]].concat()[..],
+        &redact,
+        &["trim", "--before", "1", "--dry-run"],
+        &["backup", copy.to_str().unwrap()],
+    ] {
+        let ended = Command::new(ATTACHE).args(line).args(["--server", &address]).output().unwrap();
+        assert!(ended.status.success(), "{line:?}: {}", String::from_utf8_lossy(&ended.stderr));
+    }
+    // In good order: the last line may be written after its client has gone.
+    assert!(Command::new("kill").arg(server.0.id().to_string()).status().unwrap().success());
+    let log = lines(server.0.stderr.take().unwrap());
+    let done: Vec<_> = log.iter().filter(|line| line["audit"] == "done").collect();
+    assert_eq!(done.len(), 4, "{log:?}");
+    for line in &done {
+        assert_eq!(line["principal"], "local", "{line}");
+        assert_eq!(line["outcome"], "OK", "{line}");
+    }
+    let [dry, erased, trimmed, copied] = done[..] else { panic!("{done:?}") };
+    for redaction in [dry, erased] {
+        assert_eq!(redaction["report"], REPORT, "{redaction}");
+        assert_eq!(redaction["reason"], "by order", "{redaction}");
+    }
+    assert!(dry["dry_run"] == true && erased["dry_run"] == false, "which of them erased something: {done:?}");
+    assert!(erased["revision"].as_u64().is_some_and(|revision| revision > 0), "{erased}");
+    assert!(trimmed["kept_from"] == 1 && trimmed["dry_run"] == true, "{trimmed}");
+    assert_eq!(copied["bytes"].as_u64(), Some(fs::metadata(&copy).unwrap().len()), "{copied}");
+    assert_eq!(copied["revision"], erased["revision"], "nothing happened since");
 }
 
 #[tokio::test]

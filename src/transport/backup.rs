@@ -8,7 +8,7 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::{App, request::Caller};
+use super::{App, audit, request::Caller};
 use crate::{
     domain::error::{Error, Reason, Result},
     limits::{BACKUP_PIECE_BYTES, BACKUP_PIECES, GOODBYE, STALL_TIMEOUT},
@@ -37,7 +37,7 @@ pub(super) fn parts(app: &Arc<App>, caller: &Caller) -> Result<Parts> {
     app.tasks.spawn("backup", async move {
         let made = tokio::select! {
             made = make(&backup, &parts) => made,
-            () = parts.closed() => Ok(()),
+            () = parts.closed() => Ok(None),
             error = if_any(refused) => Err(error),
             () = backup.hub.draining().cancelled() => {
                 Err(Error::new(Reason::Draining, "the server is shutting down; ask another for a backup"))
@@ -48,6 +48,7 @@ pub(super) fn parts(app: &Arc<App>, caller: &Caller) -> Result<Parts> {
                 Err(Error::new(Reason::Draining, why))
             }
         };
+        note(&caller, &made);
         if let Err(error) = made {
             // Who has gone, or does not read, does not want to know.
             let _ = tokio::time::timeout(GOODBYE, parts.send(Err(error.into()))).await;
@@ -57,7 +58,23 @@ pub(super) fn parts(app: &Arc<App>, caller: &Caller) -> Result<Parts> {
     Ok(Box::pin(ReceiverStream::new(told)))
 }
 
-async fn make(app: &Arc<App>, parts: &Sender) -> Result<()> {
+/// A backup that was sent to its end.
+struct Sent {
+    revision: u64,
+    bytes: u64,
+}
+
+/// Has the log say what came of it. Of one whose reader went away it is known that they were admitted, and no more.
+fn note(caller: &Caller, made: &Result<Option<Sent>>) {
+    let (bytes, came) = match made {
+        Ok(None) => return,
+        Ok(Some(sent)) => (Some(sent.bytes), Ok(sent.revision)),
+        Err(error) => (None, Err(error)),
+    };
+    audit::done(caller, &audit::Act { bytes, ..audit::Act::default() }, came);
+}
+
+async fn make(app: &Arc<App>, parts: &Sender) -> Result<Option<Sent>> {
     let folder = app.store.folder().to_owned();
     let given_up = CancellationToken::new();
     // With this future: a drain, or whoever goes away, does not leave a thread that copies on.
@@ -72,8 +89,8 @@ async fn make(app: &Arc<App>, parts: &Sender) -> Result<()> {
     send(&work.packed(), head, parts).await
 }
 
-/// Sends a packed store; nothing if its reader goes away.
-async fn send(packed: &Path, head: Head, parts: &Sender) -> Result<()> {
+/// Sends a packed store; `None` if its reader goes away before it has ended.
+async fn send(packed: &Path, head: Head, parts: &Sender) -> Result<Option<Sent>> {
     let unreadable = |error: std::io::Error| Error::internal(format!("{}: {error}", packed.display()));
     let mut file = File::open(packed).await.map_err(unreadable)?;
     let size = file.metadata().await.map_err(unreadable)?.len();
@@ -86,8 +103,9 @@ async fn send(packed: &Path, head: Head, parts: &Sender) -> Result<()> {
         let message = BackupResponse { part: Some(part), token: token.clone() };
         let sent = tokio::time::timeout(STALL_TIMEOUT, parts.send(Ok(message)));
         match sent.await {
-            Ok(Ok(())) if !is_end => {}
-            Ok(_) => return Ok(()),
+            Ok(Ok(())) if is_end => return Ok(Some(Sent { revision: head.revision, bytes: size })),
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Ok(None),
             // Others wait for its place.
             Err(_) => return Err(Error::new(Reason::Overloaded, "the transport accepted nothing for too long")),
         }
@@ -100,5 +118,5 @@ async fn send(packed: &Path, head: Head, parts: &Sender) -> Result<()> {
             _ => Part::Piece(Bytes::from(piece).into()),
         });
     }
-    Ok(())
+    Ok(None)
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tonic::{Request, Response, Status};
 
 use super::{
-    App, backup, redact,
+    App, audit, backup, redact,
     request::{Caller, time_left},
 };
 use crate::{
@@ -75,8 +75,7 @@ impl LogService for Log {
 
     async fn redact(&self, request: Request<RedactRequest>) -> Answered<RedactResponse> {
         let (deadline, caller) = (time_left(&request), Caller::of(&request)?);
-        let principal = &caller.principal().name;
-        let redacted = redact::redact(&self.0, request.into_inner(), principal, deadline).await;
+        let redacted = redact::redact(&self.0, request.into_inner(), &caller, deadline).await;
         Ok(Response::new(redacted.inspect_err(|error| caller.noted(error))?))
     }
 
@@ -88,7 +87,11 @@ impl LogService for Log {
         let act = Act::Trim { before: kept_after + 1 };
         let asked =
             writer::Request { validate_only: request.dry_run, ..writer::Request::of(act, &caller.principal().name) };
-        let answer = self.0.writer.file(asked, deadline).await.inspect_err(|error| caller.noted(error))?;
+        let answer = self.0.writer.file(asked, deadline).await;
+        let (kept_from, dry_run) = (Some(kept_after + 1), Some(request.dry_run));
+        let said = audit::Act { kept_from, dry_run, ..audit::Act::default() };
+        audit::done(&caller, &said, answer.as_ref().map(|answer| answer.revision));
+        let answer = answer.inspect_err(|error| caller.noted(error))?;
         // Whatever is older was dropped before.
         let is_done = answer.revision == 0 && !request.dry_run;
         let floor = if is_done { before.floor } else { kept_after.max(before.floor) };

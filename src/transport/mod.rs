@@ -1,5 +1,6 @@
 //! gRPC: one file per service, and the only places that know its codes and its wire.
 
+mod audit;
 mod backup;
 mod calls;
 pub mod codec;

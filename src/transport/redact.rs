@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::App;
+use super::{App, audit, request::Caller};
 use crate::{
     clock,
     domain::{
@@ -69,14 +69,42 @@ fn parse(request: &RedactRequest) -> Result<Asked> {
     }
 }
 
-/// Erases, or says what would be erased.
+impl Asked {
+    /// As the log says it: the names that were given, and none of what is erased.
+    fn said(&self, request: &RedactRequest) -> audit::Act {
+        let (reason, dry_run) = (Some(request.reason.clone()), Some(request.dry_run));
+        let act = audit::Act { reason, dry_run, ..audit::Act::default() };
+        match self {
+            Self::Report(report) => audit::Act { report: Some(report.to_string()), ..act },
+            Self::About { source, person } => {
+                audit::Act { source: Some(source.clone()), person: Some(person.to_string()), ..act }
+            }
+        }
+    }
+}
+
+/// Erases, or says what would be erased; the log says what came of it.
 pub(super) async fn redact(
     app: &Arc<App>,
+    request: RedactRequest,
+    caller: &Caller,
+    deadline: Option<Duration>,
+) -> Result<RedactResponse> {
+    let asked = parse(&request)?;
+    let said = asked.said(&request);
+    let redacted = erase(app, asked, request, &caller.principal().name, deadline).await;
+    audit::done(caller, &said, redacted.as_ref().map(|redacted| redacted.revision));
+    redacted
+}
+
+async fn erase(
+    app: &Arc<App>,
+    asked: Asked,
     request: RedactRequest,
     principal: &str,
     deadline: Option<Duration>,
 ) -> Result<RedactResponse> {
-    let (reports, left) = match parse(&request)? {
+    let (reports, left) = match asked {
         Asked::Report(report) => (vec![report], 0),
         Asked::About { source, person } => named(app, source, person).await?,
     };

@@ -125,8 +125,7 @@ impl Gate {
         match (admitted, need) {
             (Err(error), _) => self.noted(error, None),
             (Ok(principal), Need::Role(Role::Editor | Role::Operator)) => {
-                let is_somebody = self.access.is_some() && principal.is_known();
-                if !is_somebody && !self.may_write() {
+                if !self.may_write_of(principal) {
                     return;
                 }
                 tracing::info!(target: AUDIT, audit = "admitted", principal = %principal.name, peer = self.peer());
@@ -164,6 +163,12 @@ impl Gate {
         }
     }
 
+    /// Whether there is room in the log for a line of what somebody did.
+    fn may_write_of(&self, principal: &Principal) -> bool {
+        let is_somebody = self.access.is_some() && principal.is_known();
+        is_somebody || self.may_write()
+    }
+
     /// Whether there is room in the log for a line that anybody can have written; it is counted if not.
     fn may_write(&self) -> bool {
         let may = STRANGERS_LINES.check().is_ok();
@@ -195,6 +200,11 @@ impl Caller {
     /// Who it is.
     pub fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// Whether there is room in the log for a line of what they did; it is counted if not.
+    pub fn may_be_written(&self) -> bool {
+        self.gate.may_write_of(&self.principal)
     }
 
     /// The same as the rules are now, if they still may: in the middle of a stream, on which this is another call.
