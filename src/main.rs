@@ -2,7 +2,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use std::{io, pin::pin, process::ExitCode};
+use std::{io, net::TcpListener, pin::pin, process::ExitCode};
 
 use attache::{
     cli::{self, Command, moves_args::Way, output, serve_args::ServeArgs},
@@ -106,12 +106,10 @@ async fn serve(args: &ServeArgs) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    // A socket that whoever started this has bound (`systemd.socket`) is taken in place of the configuration's.
-    let parts = ListenFd::from_env().take_tcp_listener(0).map(|listener| Parts { listener, ..Parts::default() });
-    let parts = match parts {
-        Ok(parts) => parts,
-        Err(error) => {
-            output::note(format!("the socket that was handed over cannot be listened on: {error}"));
+    let parts = match handed_over() {
+        Ok(listener) => Parts { listener, ..Parts::default() },
+        Err(why) => {
+            output::note(why);
             return ExitCode::from(EXIT_USAGE);
         }
     };
@@ -140,6 +138,21 @@ async fn serve(args: &ServeArgs) -> ExitCode {
             if serve::is_left_behind(&error) { ExitCode::from(EXIT_START_AGAIN) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// The socket that whoever started this has bound (`systemd.socket`), which is taken in place of the configuration's.
+fn handed_over() -> Result<Option<TcpListener>, String> {
+    let mut sockets = ListenFd::from_env();
+    // Who connects to another would wait for ever.
+    if sockets.len() > 1 {
+        let came = sockets.len();
+        return Err(format!(
+            "one socket is served; {came} were handed over: leave one ListenStream= of the socket's unit (an empty one in a \
+             drop-in takes back those before it)"
+        ));
+    }
+    let listener = sockets.take_tcp_listener(0);
+    listener.map_err(|error| format!("the socket that was handed over cannot be listened on: {error}"))
 }
 
 /// Builds the server; what to exit with if it cannot be, or is told to stop meanwhile.

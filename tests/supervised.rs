@@ -7,7 +7,7 @@ mod authority;
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     os::{fd::AsRawFd as _, unix::net::UnixDatagram},
     path::Path,
@@ -83,9 +83,14 @@ fn a_supervisor_hears_when_it_answers_and_when_it_drains() {
     assert!(server.0.wait().unwrap().success());
 }
 
-/// Runs a server as whoever hands over sockets does: the first is descriptor 3.
+/// Runs a server as whoever hands over a socket does: it is descriptor 3.
 fn activated(listener: &TcpListener, more: &[&str]) -> Server {
-    let (from, shell) = (listener.as_raw_fd(), "exec 3<&$0; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$@\"");
+    activated_by(listener, "exec 3<&$0; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$@\"", more)
+}
+
+/// The same, as a script of the shell does it.
+fn activated_by(listener: &TcpListener, shell: &str, more: &[&str]) -> Server {
+    let from = listener.as_raw_fd();
     let line = serve(more);
     let mut command = Command::new("sh");
     // `dup` of the test's own descriptor, which the shell inherits under its number.
@@ -101,6 +106,18 @@ fn a_socket_that_is_handed_over_is_listened_on() {
     let address = listener.local_addr().unwrap();
     let mut server = activated(&listener, &["--listen", "127.0.0.1:1"]);
     assert_eq!(server.first_line(), format!("listening on http://{address}"));
+}
+
+#[test]
+fn a_second_socket_that_is_handed_over_is_refused_and_not_left_without_an_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // (The same once more: how many there are is what counts.)
+    let shell = "exec 3<&$0 4<&$0; export LISTEN_FDS=2 LISTEN_PID=$$; exec \"$@\"";
+    let mut server = activated_by(&listener, shell, &[]);
+    let mut said = String::new();
+    server.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(server.0.wait().unwrap().code(), Some(64), "{said}");
+    assert!(said.contains("one socket is served; 2 were handed over"), "{said}");
 }
 
 #[test]
