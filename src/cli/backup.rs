@@ -47,9 +47,12 @@ pub async fn run(args: &BackupArgs) -> Result<(), CliError> {
         fs::rename(&part, &args.file).and_then(|()| sync_folder(&args.file)).map_err(|e| unwritten(&args.file, &e))?;
         Ok(begin)
     });
-    if written.is_err() {
+    if let Err(error) = &written {
         // (What went wrong before matters more.)
         let _ = fs::remove_file(&part);
+        if matches!(error, CliError::Refused(_)) {
+            output::note(format!("{}: nothing was written", args.file.display()));
+        }
     }
     let (token, BackupBegin { revision, size_bytes }) = written?;
     let mut out = Out::new(args.client.output.output);

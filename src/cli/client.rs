@@ -4,6 +4,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use clap::Args;
 use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -29,6 +30,7 @@ pub const DEFAULT_SERVER: &str = "http://127.0.0.1:50051";
 
 const DEFAULT_PORT: u16 = 50051;
 
+/// How long it may take until there is a connection, with the handshake of TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -171,6 +173,10 @@ impl ServerArgs {
     ///
     /// [`CliError::Usage`] if the URL makes no sense, [`CliError::Unreachable`] if nobody answers.
     pub async fn connect(&self) -> Result<Connection, CliError> {
+        self.connect_within(CONNECT_TIMEOUT).await
+    }
+
+    async fn connect_within(&self, patience: Duration) -> Result<Connection, CliError> {
         let url = url(&self.server)?;
         let endpoint = Endpoint::from_shared(url.clone())
             .map_err(|e| CliError::Usage(format!("--server {}: {}", self.server, chain(&e))))?;
@@ -182,7 +188,7 @@ impl ServerArgs {
         }
         let along = Along::of(token)?;
         let endpoint = endpoint
-            .connect_timeout(CONNECT_TIMEOUT)
+            .connect_timeout(patience)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true)
@@ -194,11 +200,28 @@ impl ServerArgs {
                 .tls_config(self.credential.tls()?)
                 .map_err(|e| CliError::Usage(format!("--ca, --certificate or --key: {}", chain(&e))))?,
         };
-        match endpoint.connect().await {
+        match endpoint.connect_with_connector(tcp(patience)).await {
             Ok(channel) => Ok(Connection { wire: InterceptedService::new(channel, along) }),
-            Err(error) => Err(CliError::Unreachable { server: url, cause: chain(&error) }),
+            Err(error) => Err(CliError::Unreachable { server: url, cause: no_connection(&error, patience) }),
         }
     }
+}
+
+/// Connects as an endpoint does by itself. Of one that it is given it bounds TLS too, and so of each connection that comes
+/// in the place of one that broke; of its own the TCP alone, and whoever accepts and is silent is waited for.
+fn tcp(patience: Duration) -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    // Divided among the addresses of a name.
+    tcp.set_connect_timeout(Some(patience));
+    tcp
+}
+
+/// Why there is no connection.
+fn no_connection(error: &tonic::transport::Error, patience: Duration) -> String {
+    // (What the runtime says of a deadline does not say which.)
+    chain(error).replace("deadline has elapsed", &format!("no answer within {patience:?}"))
 }
 
 impl ClientArgs {
@@ -303,7 +326,36 @@ fn has_port(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        net::{SocketAddr, TcpListener},
+        path::Path,
+    };
+
+    use rcgen::{CertificateParams, KeyPair};
+
     use super::*;
+
+    /// Somebody who believes one authority, and asks a server at this address by TLS.
+    fn by_tls(address: SocketAddr, folder: &Path) -> ServerArgs {
+        let key = KeyPair::generate().unwrap();
+        let authority = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let ca = folder.join("ca.crt");
+        fs::write(&ca, authority.pem()).unwrap();
+        let credential = CredentialArgs { ca: Some(ca), ..CredentialArgs::default() };
+        ServerArgs { server: format!("https://{address}"), credential }
+    }
+
+    #[tokio::test]
+    async fn whoever_accepts_a_connection_and_is_silent_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        // The system accepts for it.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = by_tls(silent.local_addr().unwrap(), folder.path());
+        let connecting = server.connect_within(Duration::from_millis(100));
+        let ended = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.expect("it is not waited for");
+        let Err(CliError::Unreachable { cause, .. }) = ended else { panic!("nobody answers: {ended:?}") };
+        assert!(cause.contains("no answer within 100ms"), "{cause}");
+    }
 
     #[test]
     fn a_bare_host_gets_scheme_and_port() {

@@ -153,6 +153,16 @@ fn is_local(status: &Status) -> bool {
     status.source().is_some()
 }
 
+/// What is at the bottom of an error of the transport, in short: each that wraps it says its own, and TLS where to read on.
+fn root(status: &Status) -> String {
+    let mut cause: &dyn std::error::Error = status;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    let words = cause.to_string();
+    words.split(": https://").next().unwrap_or_default().to_owned()
+}
+
 /// An error with all that it is caused by, in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -174,7 +184,7 @@ fn describe(status: &Status) -> String {
     let mut text = match violations.first() {
         // The server's message repeats the first violations.
         Some((field, _)) if status.message().starts_with(field) => format!("{word}: the request is wrong here:"),
-        _ if is_local(status) => format!("{word}: {}", chain(status)),
+        _ if is_local(status) => format!("the connection to the server broke: {}", root(status)),
         _ => format!("{word}: {}", status.message()),
     };
     for (field, description) in &violations {
@@ -315,6 +325,17 @@ mod tests {
         assert!(!other.contains("--before"), "{other}");
         let credential = text(Error::new(Reason::CredentialMissing, "no credential"));
         assert!(credential.contains("--token-file") && credential.contains("ATTACHE_TOKEN"), "{credential}");
+    }
+
+    #[test]
+    fn a_connection_that_broke_is_said_to_be_and_not_in_the_words_of_every_layer() {
+        let words = "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/unexpected-eof";
+        let eof = io::Error::new(io::ErrorKind::UnexpectedEof, words);
+        let text = CliError::from(Status::from_error(Box::new(eof))).to_string();
+        let said = "the connection to the server broke: peer closed connection without sending TLS close_notify";
+        assert_eq!(text, said);
+        let told = CliError::from(Status::unknown("because")).to_string();
+        assert!(told.contains("because") && !told.contains("connection"), "a server that answers: {told}");
     }
 
     #[test]
