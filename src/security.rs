@@ -25,6 +25,8 @@ use crate::{
 /// What is in force, and of which files it was made.
 pub struct Security {
     settings: Settings,
+    /// The table of access at the start: of it, some is in force until the end.
+    begun: Option<AccessRules>,
     /// How connections are greeted.
     pub tls: Option<Arc<Tls>>,
     /// Who may do what.
@@ -63,6 +65,7 @@ impl Security {
         let allowance = settings.access.as_ref().map(|access| access.allowance).unwrap_or_default();
         Ok(Self {
             settings: settings.clone(),
+            begun: settings.access.clone(),
             tls: tls.transpose()?.map(Arc::new),
             access: access.map(|rules| Arc::new(Access::new(rules, allowance, Arc::clone(&clock)))),
             seen,
@@ -179,19 +182,27 @@ impl Security {
         };
         // Whoever takes the table away does not mean everybody.
         let said = said.ok_or("the configuration has no [access] any more: restart without it, if that is meant")?;
-        let before = self.settings.access.as_ref();
         // The rest is in force all the same: a token that was taken out is out.
-        if before.is_some_and(|before| before.allowance != said.allowance) {
-            tracing::warn!("access.limits hold as they were until a restart");
-        }
-        let address = |rules: &AccessRules| rules.jwt.as_ref().map(|jwt| jwt.keys.clone());
-        let (then, now) = (before.and_then(address), address(&said));
-        if then != now && matches!((&then, &now), (Some(KeyPlace::Url(_)), _) | (_, Some(KeyPlace::Url(_)))) {
-            tracing::warn!("the issuer's keys are asked for where they were until a restart");
+        for what in self.begun.iter().flat_map(|begun| until_restart(begun, &said)) {
+            tracing::warn!("{what} until a restart");
         }
         let rules = rules(&said)?;
         Ok((Some(said), rules))
     }
+}
+
+/// What of a table of access is not taken, because it is in force as it was at the start. What was put back since is.
+fn until_restart(begun: &AccessRules, said: &AccessRules) -> Vec<&'static str> {
+    let mut held = Vec::new();
+    if begun.allowance != said.allowance {
+        held.push("access.limits hold as they were");
+    }
+    let place = |rules: &AccessRules| rules.jwt.as_ref().map(|jwt| jwt.keys.clone());
+    let (then, now) = (place(begun), place(said));
+    if then != now && matches!((&then, &now), (Some(KeyPlace::Url(_)), _) | (_, Some(KeyPlace::Url(_)))) {
+        held.push("the issuer's keys are asked for where they were");
+    }
+    held
 }
 
 fn tell_of_refusal(what: &str, why: &str) {
@@ -332,6 +343,24 @@ mod tests {
             security = security.follow(false, &metrics);
             assert_eq!(good(&security, &secrets), expected, "{look}");
         }
+    }
+
+    #[test]
+    fn limits_and_addresses_of_keys_that_were_put_back_are_said_to_hold_no_more() {
+        let begun = settings(Path::new("tokens.toml")).access.unwrap();
+        let of = |keys: &str| {
+            let (issuer, audience) = ("i".to_owned(), "a".to_owned());
+            let jwt = JwtRules { issuer, audience, leeway_seconds: 0, keys: KeyPlace::parse(keys).unwrap() };
+            AccessRules { jwt: Some(jwt), ..begun.clone() }
+        };
+        let streams = std::num::NonZeroU32::new(1);
+        let narrow = AccessRules { allowance: Allowance { streams, ..Allowance::default() }, ..begun.clone() };
+        assert_eq!(until_restart(&begun, &narrow), ["access.limits hold as they were"]);
+        assert!(until_restart(&narrow, &narrow).is_empty() && until_restart(&begun, &begun).is_empty());
+        let [there, elsewhere] = ["https://a.example/keys", "https://b.example/keys"].map(of);
+        assert_eq!(until_restart(&there, &elsewhere), ["the issuer's keys are asked for where they were"]);
+        assert!(until_restart(&there, &there).is_empty());
+        assert!(until_restart(&of("a.json"), &of("b.json")).is_empty(), "files are read where they are");
     }
 
     /// A clock that stands at the beginning of a year.
