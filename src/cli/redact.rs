@@ -24,10 +24,10 @@ pub struct RedactArgs {
     /// The report, such as visits/az-kz-2023/reports/mod-kz, standing or withdrawn
     #[arg(value_name = "REPORT", required_unless_present = "source", conflicts_with_all = ["source", "person"])]
     report: Option<String>,
-    /// In place of one report: those of this source, sources/…
+    /// In place of one report, with --person: those of this source, sources/…
     #[arg(long, value_name = "NAME", requires = "person")]
     source: Option<String>,
-    /// And of these, those that name this person, persons/…
+    /// With --source: of its reports those that name this person, persons/…
     #[arg(long, value_name = "NAME", requires = "source")]
     person: Option<String>,
     /// Why, in words; it is kept, so it must not repeat what is erased
@@ -97,9 +97,9 @@ fn erased(answer: &RedactResponse, dry_run: bool) -> String {
     let RedactResponse { reports, revisions, remaining, journal_until, journal_keeps, .. } = answer;
     let left = answer.remaining_revisions;
     let mut lines = vec![match (dry_run, left) {
-        (true, _) => format!("would erase in {} revisions:", revisions + left),
-        (false, 0) => format!("erased in {revisions} revisions:"),
-        (false, _) => format!("erased in {revisions} revisions, the oldest, and {left} are left:"),
+        (true, _) => format!("would erase in {}:", counted(revisions + left)),
+        (false, 0) => format!("erased in {}:", counted(*revisions)),
+        (false, _) => format!("erased in {}, the oldest, and {left} are left:"),
     }];
     lines.extend(reports.iter().map(|report| format!("  {report}")));
     // (One that is erased in part was named.)
@@ -121,6 +121,10 @@ fn erased(answer: &RedactResponse, dry_run: bool) -> String {
     lines.join("\n")
 }
 
+fn counted(revisions: u64) -> String {
+    format!("{revisions} revision{}", if revisions == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +135,14 @@ mod tests {
         let answer = RedactResponse { reports, revisions: 3, remaining: 2, ..RedactResponse::default() };
         assert_eq!(text(&answer, true), "would erase in 3 revisions:\n  visits/a/reports/b\n  and 2 more");
         assert_eq!(text(&answer, false), "erased in 3 revisions:\n  visits/a/reports/b");
+    }
+
+    #[test]
+    fn one_revision_is_one() {
+        let reports = vec!["visits/a/reports/b".to_owned()];
+        let answer = RedactResponse { reports, revisions: 1, remaining: 1, ..RedactResponse::default() };
+        assert_eq!(text(&answer, true), "would erase in 1 revision:\n  visits/a/reports/b\n  and 1 more");
+        assert_eq!(text(&answer, false), "erased in 1 revision:\n  visits/a/reports/b");
     }
 
     #[test]
