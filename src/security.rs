@@ -3,7 +3,7 @@
 //! What cannot be read is refused, and what was in force before stays.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -27,6 +27,10 @@ pub struct Security {
     settings: Settings,
     /// The table of access at the start: of it, some is in force until the end.
     begun: Option<AccessRules>,
+    /// What the configuration's file said at the start.
+    said: BTreeMap<String, String>,
+    /// The keys of which it was told that they say something else since.
+    told: BTreeSet<String>,
     /// How connections are greeted.
     pub tls: Option<Arc<Tls>>,
     /// Who may do what.
@@ -66,6 +70,8 @@ impl Security {
         Ok(Self {
             settings: settings.clone(),
             begun: settings.access.clone(),
+            said: settings.file.as_deref().and_then(Config::keys_of).unwrap_or_default(),
+            told: BTreeSet::new(),
             tls: tls.transpose()?.map(Arc::new),
             access: access.map(|rules| Arc::new(Access::new(rules, allowance, Arc::clone(&clock)))),
             seen,
@@ -130,6 +136,7 @@ impl Security {
         self.refused = None;
         self.read_certificate(metrics);
         self.read_rules(metrics);
+        self.tell_of_the_rest();
         if all && let Some(access) = &self.access {
             access.want_keys();
         }
@@ -174,6 +181,17 @@ impl Security {
         }
     }
 
+    /// Tells once of each key of the configuration's file that changed and is not read again.
+    fn tell_of_the_rest(&mut self) {
+        let Some(now) = self.settings.file.as_deref().and_then(Config::keys_of) else { return };
+        let changed = changed(&self.said, &now);
+        let keys: Vec<&String> = changed.difference(&self.told).collect();
+        if !keys.is_empty() {
+            tracing::warn!(?keys, "the configuration file changed, and this of it holds from the next start");
+        }
+        self.told = changed;
+    }
+
     /// The rules as the configuration file says now; flags do not say any.
     fn rules_again(&self) -> Result<(Option<AccessRules>, Rules), String> {
         let said = match &self.settings.file {
@@ -189,6 +207,14 @@ impl Security {
         let rules = rules(&said)?;
         Ok((Some(said), rules))
     }
+}
+
+/// The keys of a configuration file that say something else than at the start, but for the table that is read again.
+fn changed(begun: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> BTreeSet<String> {
+    // (Where there was none there is nothing that it could replace.)
+    let is_read_again = |name: &str| name == "access" && begun.contains_key(name);
+    let names = begun.keys().chain(now.keys());
+    names.filter(|name| !is_read_again(name) && begun.get(*name) != now.get(*name)).cloned().collect()
 }
 
 /// What of a table of access is not taken, because it is in force as it was at the start. What was put back since is.
@@ -361,6 +387,31 @@ mod tests {
         assert_eq!(until_restart(&there, &elsewhere), ["the issuer's keys are asked for where they were"]);
         assert!(until_restart(&there, &there).is_empty());
         assert!(until_restart(&of("a.json"), &of("b.json")).is_empty(), "files are read where they are");
+    }
+
+    #[test]
+    fn keys_of_the_configuration_that_changed_and_are_not_read_again_are_told_of_until_they_are_put_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("attache.toml");
+        let begun = "listen = \"127.0.0.1:1\"\nretain_days = 5\n";
+        fs::write(&file, begun).unwrap();
+        let settings = Settings { file: Some(file.clone()), ..Settings::default() };
+        let metrics = metrics();
+        let mut security = Security::open(&settings, Arc::new(SystemClock)).unwrap();
+        let with_access = format!("{begun}[access]\n");
+        for (text, expected) in [
+            (begun, ""),
+            ("retain_days = 7\n", "listen, retain_days"),
+            ("this is no such file", "listen, retain_days"),
+            ("listen = \"127.0.0.1:1\"\nretain_days = 7\n", "retain_days"),
+            (begun, ""),
+            (with_access.as_str(), "access"),
+        ] {
+            fs::write(&file, text).unwrap();
+            security = security.follow(true, &metrics);
+            let told: Vec<String> = security.told.iter().cloned().collect();
+            assert_eq!(told.join(", "), expected, "{text}");
+        }
     }
 
     /// A clock that stands at the beginning of a year.

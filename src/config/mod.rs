@@ -5,6 +5,7 @@ mod otlp;
 mod security;
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -321,6 +322,14 @@ impl Config {
     /// If it cannot be read, or makes no sense.
     pub fn access_of(file: &Path) -> Result<Option<AccessRules>, ConfigError> {
         read_file(file)?.access.map(|table| security::access(table, beside(file))).transpose()
+    }
+
+    /// The keys of a configuration file with what they say, to see which changed; `None` if it cannot be read.
+    #[must_use]
+    pub fn keys_of(file: &Path) -> Option<BTreeMap<String, String>> {
+        let text = std::fs::read_to_string(file).ok()?;
+        let table: toml::Table = toml::from_str(&text).ok()?;
+        Some(table.into_iter().map(|(name, value)| (name, value.to_string())).collect())
     }
 }
 
