@@ -99,7 +99,7 @@ fn erased(answer: &RedactResponse, dry_run: bool) -> String {
     let mut lines = vec![match (dry_run, left) {
         (true, _) => format!("would erase in {}:", counted(revisions + left)),
         (false, 0) => format!("erased in {}:", counted(*revisions)),
-        (false, _) => format!("erased in {}, the oldest, and {left} are left:"),
+        (false, _) => format!("erased in {}, the oldest, and {left} are left:", counted(*revisions)),
     }];
     lines.extend(reports.iter().map(|report| format!("  {report}")));
     // (One that is erased in part was named.)

@@ -95,7 +95,7 @@ async fn calls_under_way_beyond_a_principals_number_are_refused_until_one_ends()
     // One whose message does not come is under way: of two, whichever is there first.
     let bearer = format!("Bearer {token}");
     let list = "attache.v1.RegistryService/ListVisits";
-    let begin = || common::raw::begin(&server.channel, list, &[("authorization", &bearer)]);
+    let begin = async || common::raw::begin(&server.channel, list, &[("authorization", &bearer)]).await;
     let (mut one, mut other) = (begin().await, begin().await);
     let (refused, half) = patiently("a refusal", async {
         tokio::select! {
