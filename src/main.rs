@@ -123,11 +123,16 @@ async fn serve(args: &ServeArgs) -> ExitCode {
     let mut running = pin!(server.run(signals.until_asked_to_stop(reloader)));
     // It may end by itself.
     let ended = tokio::select! {
-        ended = &mut running => ended,
-        () = draining.cancelled() => {
-            tell_supervisor(&[NotifyState::Stopping]);
-            running.await
-        }
+        ended = &mut running => Some(ended),
+        () = draining.cancelled() => None,
+    };
+    // (With nobody to wait for, a drain may have begun and ended at once.)
+    if draining.is_cancelled() {
+        tell_supervisor(&[NotifyState::Stopping]);
+    }
+    let ended = match ended {
+        Some(ended) => ended,
+        None => running.await,
     };
     // Nothing else runs any more that it would hold up.
     traces.end();
