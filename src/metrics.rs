@@ -364,7 +364,7 @@ impl Metrics {
         let other = call("other");
         let refusals = Family::<Refusal, Counter>::default();
         let help =
-            "Requests whose credential was not good, to whose principal it was not granted, or that found no room";
+            "Requests, and items of imports, not granted or without a good credential, and requests that found no room";
         registry.register("refusals", help, refusals.clone());
         let audit_lines_dropped = Counter::default();
         let help = "Lines that would have said in the log who was refused, or that anybody did what few may; too many";

@@ -199,10 +199,15 @@ impl Security {
             None => self.settings.access.clone(),
         };
         // Whoever takes the table away does not mean everybody.
-        let said = said.ok_or("the configuration has no [access] any more: restart without it, if that is meant")?;
+        let mut said = said.ok_or("the configuration has no [access] any more: restart without it, if that is meant")?;
         // The rest is in force all the same: a token that was taken out is out.
         for what in self.begun.iter().flat_map(|begun| until_restart(begun, &said)) {
             tracing::warn!("{what} until a restart");
+        }
+        if let Some(begun) = self.begun.as_ref().filter(|begun| place_is_held(begun, &said))
+            && let (Some(now), Some(then)) = (&mut said.jwt, &begun.jwt)
+        {
+            now.keys = then.keys.clone();
         }
         let rules = rules(&said)?;
         Ok((Some(said), rules))
@@ -223,15 +228,21 @@ fn until_restart(begun: &AccessRules, said: &AccessRules) -> Vec<&'static str> {
     if begun.allowance != said.allowance {
         held.push("access.limits hold as they were");
     }
-    let place = |rules: &AccessRules| rules.jwt.as_ref().map(|jwt| jwt.keys.clone());
-    let (then, now) = (place(begun), place(said));
-    if then != now && matches!((&then, &now), (Some(KeyPlace::Url(_)), _) | (_, Some(KeyPlace::Url(_)))) {
+    if place_is_held(begun, said) {
         held.push("the issuer's keys are asked for where they were");
     }
     held
 }
 
+/// Whether an issuer's keys stay where they were at the start: whoever fetches them was told then where to.
+fn place_is_held(begun: &AccessRules, said: &AccessRules) -> bool {
+    let place = |rules: &AccessRules| rules.jwt.as_ref().map(|jwt| jwt.keys.clone());
+    let (then, now) = (place(begun), place(said));
+    then != now && matches!((&then, &now), (Some(KeyPlace::Url(_)), _) | (_, Some(KeyPlace::Url(_))))
+}
+
 fn tell_of_refusal(what: &str, why: &str) {
+    let why = access::without_tokens(why);
     tracing::error!("{what} could not be replaced, and what was in force before stays: {why}");
 }
 

@@ -12,6 +12,7 @@ use std::{
     path::Path,
     process::{Child, ChildStderr, ChildStdout, Command, Stdio},
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 use attache::{
@@ -307,14 +308,16 @@ async fn who_is_refused_again_and_again_does_not_fill_the_log_and_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let server = Ruled::start(folder.path(), ANYBODY_READS);
     let mut log = LogServiceClient::new(server.channel().await);
-    // Far more than fifty a second, however slow this machine is.
+    let began = Instant::now();
     for _ in 0..CALLS {
         log.get_log_info(unknown(v1::GetLogInfoRequest {})).await.expect_err("nobody knows it");
     }
+    // As many at once, and so many a second.
+    let room = 51.0 + 50.0 * began.elapsed().as_secs_f64();
     assert_eq!(server.number("attache_refusals_total{reason=\"CREDENTIAL_MISSING\"}").await, f64::from(CALLS));
     let dropped = server.number("attache_audit_lines_dropped_total").await;
     let written = u32::try_from(server.denied().len()).unwrap();
-    assert!(dropped >= 1.0 && written >= 50, "{written} lines, and {dropped} dropped");
+    assert!(written >= 50 && f64::from(written) <= room, "{written} lines, with room for {room}, and {dropped} dropped");
     assert_eq!(f64::from(written) + dropped, f64::from(CALLS));
 }
 

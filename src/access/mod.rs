@@ -30,7 +30,7 @@ pub use self::{
     policy::{Grant, Grants, Policy, Role, SourceLimit},
     seen::Seen,
     shares::{Allowance, Place},
-    tokens::{Secret, Tokens},
+    tokens::{Secret, Tokens, without_tokens},
 };
 use crate::{
     clock::Clock,

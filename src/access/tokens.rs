@@ -43,8 +43,9 @@ pub(super) fn is_one(text: &str) -> bool {
     text.starts_with(MARK)
 }
 
-/// A text with the mark alone of each token in it.
-fn without_tokens(text: &str) -> String {
+/// A text with the mark alone of each token in it: of a file in which one may stand where it does not belong.
+#[must_use]
+pub fn without_tokens(text: &str) -> String {
     let is_of_one = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     let mut parts = text.split(MARK);
     let mut told = parts.next().unwrap_or_default().to_owned();

@@ -2,7 +2,7 @@
 
 use super::request::Caller;
 use crate::{
-    domain::error::{Error, word},
+    domain::error::{Error, Reason, word},
     limits::AUDIT,
 };
 
@@ -50,4 +50,33 @@ pub(super) fn done(caller: &Caller, act: &Act, came: Result<u64, &Error>) {
         revision,
         outcome
     );
+}
+
+/// What is under way. Whoever asked may go away meanwhile, and it may stand all the same: then the line says that nobody
+/// knows.
+pub(super) struct Pending<'a> {
+    caller: &'a Caller,
+    act: Option<Act>,
+}
+
+impl<'a> Pending<'a> {
+    /// Made before it is waited for.
+    pub fn of(caller: &'a Caller, act: Act) -> Self {
+        Self { caller, act: Some(act) }
+    }
+
+    /// What came of it, as [`done`] says it.
+    pub fn came(mut self, came: Result<u64, &Error>) {
+        if let Some(act) = self.act.take() {
+            done(self.caller, &act, came);
+        }
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if let Some(act) = self.act.take() {
+            done(self.caller, &act, Err(&Error::new(Reason::OutcomeUnknown, "nobody waits for it any more")));
+        }
+    }
 }

@@ -2,7 +2,11 @@
 //!
 //! The next batch is read when the last is answered: a client that sends faster waits in its own flow-control window.
 
-use std::{collections::HashSet, pin::Pin, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    pin::Pin,
+    time::Duration,
+};
 
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -108,15 +112,23 @@ async fn answer(filing: &Filing, batch: ImportReportsRequest, asking: Asking) ->
     let reason = reason_of(&batch)?;
     let recorded_at_us = batch.recorded_at.as_ref().map(|t| filing.0.past(t, "recorded_at")).transpose()?;
     let (steps, mut results) = sort_out(&batch, &asking.caller, filing.0.clock.now_us())?;
-    let (places, steps): (Vec<u32>, Vec<Step>) = steps.into_iter().unzip();
+    let places: Vec<(u32, String)> = steps.iter().map(|(index, step)| (*index, step.report_name().to_string())).collect();
+    let steps: Vec<Step> = steps.into_iter().map(|(_, step)| step).collect();
     let (mut events, mut revision, mut head) = (0, 0, filing.0.store.head());
     if !steps.is_empty() {
         let act = Act::Import { steps, intent, reason };
         let asking = Asking { recorded_at_us, ..asking };
         let answer = filing.file(act, &batch, Some(&batch.request_id), batch.validate_only, &asking).await?;
-        for (step, (index, result)) in (0_u32..).zip(places.into_iter().zip(answer.results)) {
-            let is_granted = !answer.not_granted.contains(&step);
-            results.push(if is_granted { told(index, result) } else { denied(index, &result, &batch, &asking.caller) });
+        let not_granted: HashSet<u32> = answer.not_granted.into_iter().collect();
+        // By name: of a batch that came before, other items may have been good then than are now.
+        let came = (0_u32..).zip(answer.results).map(|(step, result)| (result.report.clone(), (step, result)));
+        let mut came: HashMap<String, (u32, FilingResult)> = came.collect();
+        for (index, name) in places {
+            results.push(match came.remove(&name) {
+                Some((step, result)) if not_granted.contains(&step) => denied(index, &result, &batch, &asking.caller),
+                Some((_, result)) => told(index, result),
+                None => refused_before(index),
+            });
         }
         events = u32::try_from(answer.events.len()).unwrap_or(u32::MAX);
         (revision, head) = (answer.revision, answer.head);
@@ -195,11 +207,21 @@ fn refusal(error: &Error) -> ImportRefusal {
     ImportRefusal { reason: error.reason.into(), message, fields }
 }
 
+/// What is good now and was not when the same batch came first, whose answer is given again.
+fn refused_before(index: u32) -> ImportResult {
+    let why = "was refused when this batch came first: send it in a batch of its own";
+    let error = Error::field(Reason::FieldInvalid, "", why);
+    ImportResult { index, outcome: Some(Outcome::Refusal(refusal(&error))) }
+}
+
 /// What became of a step that would have undone a ruling of others.
 fn denied(index: u32, result: &FilingResult, batch: &ImportReportsRequest, caller: &Caller) -> ImportResult {
     let item = batch.items.get(index as usize).and_then(|item| item.item.as_ref());
     let field = if matches!(item, Some(Item::Withdraw(_))) { "withdraw" } else { "report" };
-    let error = Error::field(Reason::RoleRequired, field, result.warnings.join("; "));
+    // (A redaction erases the words of a result.)
+    let words = result.warnings.join("; ");
+    let why = if words.is_empty() { "is a ruling, which editors alone undo" } else { &words };
+    let error = Error::field(Reason::RoleRequired, field, why);
     caller.noted(&error);
     ImportResult { index, outcome: Some(Outcome::Refusal(refusal(&error))) }
 }

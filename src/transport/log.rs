@@ -87,10 +87,11 @@ impl LogService for Log {
         let act = Act::Trim { before: kept_after + 1 };
         let asked =
             writer::Request { validate_only: request.dry_run, ..writer::Request::of(act, &caller.principal().name) };
-        let answer = self.0.writer.file(asked, deadline).await;
         let (kept_from, dry_run) = (Some(kept_after + 1), Some(request.dry_run));
         let said = audit::Act { kept_from, dry_run, ..audit::Act::default() };
-        audit::done(&caller, &said, answer.as_ref().map(|answer| answer.revision));
+        let pending = audit::Pending::of(&caller, said);
+        let answer = self.0.writer.file(asked, deadline).await;
+        pending.came(answer.as_ref().map(|answer| answer.revision));
         let answer = answer.inspect_err(|error| caller.noted(error))?;
         // Whatever is older was dropped before.
         let is_done = answer.revision == 0 && !request.dry_run;

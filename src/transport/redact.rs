@@ -91,9 +91,9 @@ pub(super) async fn redact(
     deadline: Option<Duration>,
 ) -> Result<RedactResponse> {
     let asked = parse(&request)?;
-    let said = asked.said(&request);
+    let pending = audit::Pending::of(caller, asked.said(&request));
     let redacted = erase(app, asked, request, &caller.principal().name, deadline).await;
-    audit::done(caller, &said, redacted.as_ref().map(|redacted| redacted.revision));
+    pending.came(redacted.as_ref().map(|redacted| redacted.revision));
     redacted
 }
 

@@ -24,7 +24,7 @@ use super::{
     status,
 };
 use crate::{
-    access::{self, Access, Certificate, Need, Principal, Role, Seen, Shown},
+    access::{self, ANONYMOUS, Access, Certificate, Need, Principal, Role, Seen, Shown},
     clock,
     domain::error::{Error, Reason, word},
     limits::{
@@ -41,8 +41,13 @@ const REQUEST_ID: &str = "x-request-id";
 const MAX_REQUEST_ID: usize = 128;
 
 /// When the next line may be written that anybody can have written: of all servers of the process, which have one log.
-static STRANGERS_LINES: LazyLock<DefaultDirectRateLimiter> =
-    LazyLock::new(|| RateLimiter::direct(Quota::per_second(STRANGERS_LINES_PER_SECOND)));
+static STRANGERS_LINES: LazyLock<DefaultDirectRateLimiter> = LazyLock::new(lines);
+/// The same of who is refused though they are known: strangers do not hide what an insider tries.
+static KNOWN_LINES: LazyLock<DefaultDirectRateLimiter> = LazyLock::new(lines);
+
+fn lines() -> DefaultDirectRateLimiter {
+    RateLimiter::direct(Quota::per_second(STRANGERS_LINES_PER_SECOND))
+}
 
 /// How long the client waits, from the request's arrival, less the way back: its own clock would cut off an answer that
 /// leaves at the last moment, and with it the reason.
@@ -157,8 +162,9 @@ impl Gate {
             _ => return,
         };
         self.metrics.refused(word(error.reason));
-        if is_denied && self.may_write() {
-            let principal = principal.or(error.metadata.get("principal").map(String::as_str));
+        let principal = principal.or(error.metadata.get("principal").map(String::as_str));
+        let is_known = self.access.is_some() && principal.is_some_and(|name| name != ANONYMOUS);
+        if is_denied && self.may_write(if is_known { &KNOWN_LINES } else { &STRANGERS_LINES }) {
             tracing::warn!(target: AUDIT, audit = "denied", principal, peer = self.peer(), why = %error.message);
         }
     }
@@ -166,12 +172,12 @@ impl Gate {
     /// Whether there is room in the log for a line of what somebody did.
     fn may_write_of(&self, principal: &Principal) -> bool {
         let is_somebody = self.access.is_some() && principal.is_known();
-        is_somebody || self.may_write()
+        is_somebody || self.may_write(&STRANGERS_LINES)
     }
 
-    /// Whether there is room in the log for a line that anybody can have written; it is counted if not.
-    fn may_write(&self) -> bool {
-        let may = STRANGERS_LINES.check().is_ok();
+    /// Whether there is room in the log for a line of a kind of which there may be very many; it is counted if not.
+    fn may_write(&self, lines: &DefaultDirectRateLimiter) -> bool {
+        let may = lines.check().is_ok();
         if !may {
             self.metrics.audit_line_dropped();
         }
@@ -265,6 +271,13 @@ impl Caller {
     }
 }
 
+/// Whether a call may write, and so may stand though nobody waits for it any more.
+fn is_written(rpc: &str) -> bool {
+    const OTHERS: [&str; 3] =
+        ["attache.v1.FeedService/CommitCursor", "attache.v1.LogService/Redact", "attache.v1.LogService/TrimLog"];
+    rpc.starts_with("attache.v1.FilingService/") || OTHERS.contains(&rpc)
+}
+
 /// Answers one request.
 pub(super) async fn handle<B>(
     mut routes: Routes,
@@ -304,10 +317,9 @@ where
     if let Some(deadline) = deadline {
         request.extensions_mut().insert(deadline);
     }
-    // The writer knows whether a filing was admitted when its deadline passed, so it keeps that itself; a cursor that
-    // waits for it lands all the same.
-    let waits = deadline
-        .filter(|_| !rpc.starts_with("attache.v1.FilingService/") && rpc != "attache.v1.FeedService/CommitCursor");
+    // The writer knows whether what it decides was admitted when its deadline passed, so it keeps that itself; a cursor
+    // that waits for it lands all the same.
+    let waits = deadline.filter(|_| !is_written(&rpc));
     async move {
         let metrics = Arc::clone(&gate.metrics);
         let answered = async {

@@ -110,15 +110,16 @@ impl Drafting<'_> {
             let error = match self.steps(kept.iter().map(|i| &steps[*i]), intent, reason) {
                 Err(error) if error.reason == Reason::TooLarge => error,
                 Err(error) => return Err(error),
-                Ok(payload) if payload.encoded_len() > super::MAX_PAYLOAD_BYTES && kept.len() > 1 => {
+                Ok(mut payload) => {
+                    // (What was left out has results too.)
+                    leave_out(&mut payload, steps, &refused);
+                    if payload.encoded_len() <= super::MAX_PAYLOAD_BYTES || kept.len() <= 1 {
+                        return Ok(payload);
+                    }
                     let why = "does not fit into one revision with what stands before it: send it in the next batch";
                     let rest = kept[kept.len() / 2..].iter().map(|i| (*i, Error::new(Reason::TooLarge, why)));
                     refused.extend(rest);
                     continue;
-                }
-                Ok(mut payload) => {
-                    leave_out(&mut payload, steps, &refused);
-                    return Ok(payload);
                 }
             };
             let about = |i: &usize| error.resource.as_deref() == Some(steps[*i].report_name().record.as_str());

@@ -756,7 +756,9 @@ async fn an_issuers_keys_are_fetched_and_fetched_again() {
     let publisher = Publisher::of(&[&first]);
     let files = Files::new(&jwt_config(&publisher.start().await));
     let (server, _) = files.serve().await;
-    let (old, new) = (first.token(&claims("desk@az")), second.token(&claims("desk@az")));
+    // (The clock moves with each question.)
+    let lasting = with(claims("desk@az"), "exp", json!(NOW + 1_000_000_000));
+    let (old, new) = (first.token(&lasting), second.token(&lasting));
     let (old, new) = (Caller::bearer(&server, &old), Caller::bearer(&server, &new));
     let old = taken(old).await;
     let watch = old.watch().await;

@@ -131,11 +131,13 @@ async fn an_issuer_that_publishes_no_key_any_more_has_no_good_token_left() {
     let publisher = Publisher::of(&[&key]);
     let files = Files::new(&jwt_config(&publisher.start().await));
     let (server, _) = files.serve().await;
-    let caller = taken(Caller::bearer(&server, &key.token(&claims("desk@az")))).await;
+    // (The clock moves with each question.)
+    let lasting = with(claims("desk@az"), "exp", json!(NOW + 1_000_000_000));
+    let caller = taken(Caller::bearer(&server, &key.token(&lasting))).await;
     let watch = caller.watch().await;
     publisher.publishes(Some(&[]));
     // A key that is unknown has the issuer asked.
-    let stranger = Caller::bearer(&server, &unknown.token(&claims("desk@az")));
+    let stranger = Caller::bearer(&server, &unknown.token(&lasting));
     patiently("the set without keys", async {
         while caller.info().await.is_ok() {
             assert_eq!(refused(stranger.info().await), missing());

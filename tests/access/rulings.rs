@@ -6,7 +6,11 @@ use super::*;
 
 /// A policy in which somebody files for every source, and makes no rulings.
 fn rules() -> Files {
-    Files::new(&format!("{TOKENS}[[access.allow]]\nwho = \"token:filer\"\nroles = [\"filer\"]\n"))
+    Files::new(&granting(r#"["filer"]"#))
+}
+
+fn granting(roles: &str) -> String {
+    format!("{TOKENS}[[access.allow]]\nwho = \"token:filer\"\nroles = {roles}\n")
 }
 
 /// What an editor says of a visit: of the same source there are other reports, too.
@@ -135,5 +139,37 @@ async fn a_filing_that_comes_again_is_answered_as_the_first_time_though_a_ruling
     let again = filer.files(request).await.unwrap();
     assert_eq!((&again.results, again.revision), (&first.results, first.revision));
     denied(filer.files(filing(vec![plain("v", "2023-05-01")])).await, "reports[0]");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_comes_again_has_the_outcomes_of_its_own_items_though_more_is_granted_by_then() {
+    let files = rules();
+    let filer = files.token("filer", None);
+    let (server, _) = files.serve().await;
+    let filer = Caller::bearer(&server, &filer);
+    let items = [ruled("v"), plain("x", "2023-05-01"), plain("y", "2023-05-02")];
+    let batch = v1::ImportReportsRequest {
+        request_id: "batch".into(),
+        items: items.into_iter().map(|report| v1::ImportItem { item: Some(Item::Report(report)) }).collect(),
+        ..Default::default()
+    };
+    let first = filer.imports(&batch).await;
+    let reports = |answer: &v1::ImportReportsResponse| {
+        let of = |result: &v1::ImportResult| match result.outcome.as_ref().unwrap() {
+            Outcome::Result(result) => result.report.clone(),
+            Outcome::Refusal(refusal) => refusal.reason().as_str_name().to_owned(),
+        };
+        answer.results.iter().map(of).collect::<Vec<_>>()
+    };
+    let [x, y] = ["x", "y"].map(|id| format!("visits/{id}/reports/az-mod"));
+    let refused = |reason: v1::ErrorReason| reason.as_str_name().to_owned();
+    assert_eq!(reports(&first), [refused(v1::ErrorReason::RoleRequired), x.clone(), y.clone()]);
+
+    files.write("attache.toml", granting(r#"["filer", "editor"]"#));
+    server.reload().await;
+    let again = filer.imports(&batch).await;
+    assert_eq!(reports(&again), [refused(v1::ErrorReason::FieldInvalid), x, y], "it was refused, and is not filed now");
+    assert_eq!((&again.results[1..], again.revision), (&first.results[1..], first.revision));
     server.stop().await;
 }
