@@ -199,7 +199,8 @@ impl Security {
             None => self.settings.access.clone(),
         };
         // Whoever takes the table away does not mean everybody.
-        let mut said = said.ok_or("the configuration has no [access] any more: restart without it, if that is meant")?;
+        let mut said =
+            said.ok_or("the configuration has no [access] any more: restart without it, if that is meant")?;
         // The rest is in force all the same: a token that was taken out is out.
         for what in self.begun.iter().flat_map(|begun| until_restart(begun, &said)) {
             tracing::warn!("{what} until a restart");

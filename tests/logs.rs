@@ -317,7 +317,10 @@ async fn who_is_refused_again_and_again_does_not_fill_the_log_and_is_counted() {
     assert_eq!(server.number("attache_refusals_total{reason=\"CREDENTIAL_MISSING\"}").await, f64::from(CALLS));
     let dropped = server.number("attache_audit_lines_dropped_total").await;
     let written = u32::try_from(server.denied().len()).unwrap();
-    assert!(written >= 50 && f64::from(written) <= room, "{written} lines, with room for {room}, and {dropped} dropped");
+    assert!(
+        written >= 50 && f64::from(written) <= room,
+        "{written} lines, with room for {room}, and {dropped} dropped"
+    );
     assert_eq!(f64::from(written) + dropped, f64::from(CALLS));
 }
 

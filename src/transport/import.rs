@@ -112,7 +112,8 @@ async fn answer(filing: &Filing, batch: ImportReportsRequest, asking: Asking) ->
     let reason = reason_of(&batch)?;
     let recorded_at_us = batch.recorded_at.as_ref().map(|t| filing.0.past(t, "recorded_at")).transpose()?;
     let (steps, mut results) = sort_out(&batch, &asking.caller, filing.0.clock.now_us())?;
-    let places: Vec<(u32, String)> = steps.iter().map(|(index, step)| (*index, step.report_name().to_string())).collect();
+    let places: Vec<(u32, String)> =
+        steps.iter().map(|(index, step)| (*index, step.report_name().to_string())).collect();
     let steps: Vec<Step> = steps.into_iter().map(|(_, step)| step).collect();
     let (mut events, mut revision, mut head) = (0, 0, filing.0.store.head());
     if !steps.is_empty() {
