@@ -75,7 +75,8 @@ pub fn restore(packed: &Path, folder: &Path, to: &To, mut told: impl FnMut(u64) 
         work.settle(folder)?;
         return Ok(Restored { backup, head });
     }
-    let again = Work::begin(folder, packed::AGAIN)?;
+    // (It goes with the other, and is dropped before it.)
+    let again = Work::begin(work.path(), packed::AGAIN)?;
     make_again(source, revision, again.path(), told)?;
     let made = Alone::open(again.path())?;
     made.verify()?;

@@ -449,7 +449,7 @@ fn fetch(depot: &dyn Depot, journal: &Arc<dyn Journal>, name: &str, work: &Work)
     let packed = work.packed();
     depot.fetch(name, &packed)?;
     work.unpack(&packed)?;
-    // It may be of an older version of this program; one of a newer version is refused.
+    // It may be of an older version of this program, as far as that ended it with its digest; one of a newer is refused.
     let head = Alone::open(work.path())?.head();
     if self::name(head.revision) != name {
         return Err(Error::internal(format!("it stands at revision {}", head.revision)));

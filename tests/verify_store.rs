@@ -240,6 +240,9 @@ async fn tables_indexes_and_settings_that_are_not_those_of_the_schema_are_named(
     let (server, _) = serve(folder.path()).await;
     server.file(vec![visit("a", "ministry")]).await;
     server.stop().await;
+    let newest = Connection::open(folder.path().join(FILE)).expect("the file");
+    let newest: usize = newest.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a version");
+    assert_eq!(newest, 12, "the last of them says of a file that it is of the schema before");
     for (sql, named) in ALTERED {
         let altered = copy(folder.path());
         Connection::open(altered.path().join(FILE)).expect("the file").execute_batch(sql).expect("it is altered");

@@ -31,7 +31,7 @@ pub fn of_section(name: &str, section: &Section) -> String {
     let Section { date, commit, machine, rounds, setting, rows } = section;
     let times = rows.iter().any(|row| row.p50_ms.is_some());
     let mut text = format!(
-        "## {}\n\n{date}, commit {commit}; {machine}; {rounds} round{}; stores with `synchronous=FULL` on one disk. \
+        "## {}\n\n{date}, commit {commit}; {machine}; {rounds} round{}; stores synced as a server does by itself, on one disk. \
          {setting}\n\n",
         sections::about(name),
         if *rounds == 1 { "" } else { "s" },

@@ -185,7 +185,7 @@ pub fn sweep(folder: &Path) -> Result<(), StoreError> {
     if let Some(left) = unrestored(folder) {
         return Err(StoreError::Unrestored(left));
     }
-    [BACKUP, SNAPSHOT, TRIAL, RESTORE, AGAIN].iter().try_for_each(|name| remove(&folder.join(name)))?;
+    [BACKUP, SNAPSHOT, TRIAL, RESTORE].iter().try_for_each(|name| remove(&folder.join(name)))?;
     let verified = folder.join(VERIFY);
     if !verified.exists() {
         return Ok(());
@@ -201,10 +201,8 @@ pub fn sweep(folder: &Path) -> Result<(), StoreError> {
 /// the one that was to be restored.
 #[must_use]
 pub fn unrestored(folder: &Path) -> Option<PathBuf> {
-    if snapshot::is_there(folder) {
-        return None;
-    }
-    [RESTORE, AGAIN].iter().map(|name| folder.join(name)).find(|left| left.exists())
+    let left = folder.join(RESTORE);
+    (!snapshot::is_there(folder) && left.exists()).then_some(left)
 }
 
 fn remove(work: &Path) -> Result<(), StoreError> {

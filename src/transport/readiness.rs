@@ -14,7 +14,7 @@ use tonic_health::{
 use super::{App, SERVICES};
 use crate::{
     domain::error::Result,
-    journal::Position,
+    journal::{Durable, Position},
     limits::{MAX_READY_LAG, READINESS_INTERVAL},
 };
 
@@ -136,7 +136,9 @@ pub async fn watch_over_lag(app: &Arc<App>, health: &Health) {
                 stood = behind.then_some(position);
                 let reads = if end > position + MAX_READY_LAG { NotServing } else { Serving };
                 // A journal that ends before the store has lost something, or will say soon that it has not.
-                Ready { reads, filings: if stuck || end < position { NotServing } else { reads } }
+                // Until every server has said whether it syncs, nothing is sent to it.
+                let unassured = matches!(app.journal.durable(), Some(Durable::Unknown));
+                Ready { reads, filings: if unassured || stuck || end < position { NotServing } else { reads } }
             }
             // It may be as far behind as it was; an empty one has nothing to answer from.
             Err(_) => {

@@ -435,3 +435,19 @@ impl Group {
         Ok(row)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_batches_are_applied_together_and_a_large_one_alone() {
+        let of = |sizes: &[usize]| -> Vec<(Position, Vec<u8>)> {
+            sizes.iter().enumerate().map(|(at, bytes)| (at as Position + 1, vec![0; *bytes])).collect()
+        };
+        let half = TOGETHER_BYTES / 2;
+        assert_eq!(together(&of(&[half, half, 1])), 2, "as many as have room");
+        assert_eq!(together(&of(&[1, TOGETHER_BYTES, 1])), 1, "what is large waits for the next");
+        assert_eq!(together(&of(&[TOGETHER_BYTES + 1, 1])), 1, "and is applied all the same");
+    }
+}

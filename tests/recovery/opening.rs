@@ -58,26 +58,25 @@ fn killed_restore(folder: &Path, name: &str) {
 
 #[tokio::test]
 async fn no_log_is_begun_where_a_restore_did_not_end_until_that_is_deleted() {
-    for name in [packed::RESTORE, packed::AGAIN] {
-        let folder = tempfile::tempdir().unwrap();
-        killed_restore(folder.path(), name);
-        for _ in 0..2 {
-            let (code, said) = refused(&mut serve_at(folder.path()));
-            assert_eq!(code, Some(64), "{said}");
-            let left = format!("{} is what a restore left", folder.path().join(name).display());
-            assert!(said.contains(&left), "{said}");
-            assert!(!folder.path().join(FILE).exists(), "nothing was begun");
-        }
-        std::fs::remove_dir_all(folder.path().join(name)).unwrap();
-        let mut server = Process::at(folder.path());
-        server.filing().file_reports(agreement("a", 0)).await.expect("a new log is begun");
-        server.kill();
-        // Beside a store it is no more than what is left.
-        killed_restore(folder.path(), name);
-        let again = Process::at(folder.path());
-        again.filing().file_reports(agreement("b", 1)).await.expect("the log goes on");
-        assert!(!folder.path().join(name).exists(), "and it is gone");
+    let name = packed::RESTORE;
+    let folder = tempfile::tempdir().unwrap();
+    killed_restore(folder.path(), name);
+    for _ in 0..2 {
+        let (code, said) = refused(&mut serve_at(folder.path()));
+        assert_eq!(code, Some(64), "{said}");
+        let left = format!("{} is what a restore left", folder.path().join(name).display());
+        assert!(said.contains(&left), "{said}");
+        assert!(!folder.path().join(FILE).exists(), "nothing was begun");
     }
+    std::fs::remove_dir_all(folder.path().join(name)).unwrap();
+    let mut server = Process::at(folder.path());
+    server.filing().file_reports(agreement("a", 0)).await.expect("a new log is begun");
+    server.kill();
+    // Beside a store it is no more than what is left.
+    killed_restore(folder.path(), name);
+    let again = Process::at(folder.path());
+    again.filing().file_reports(agreement("b", 1)).await.expect("the log goes on");
+    assert!(!folder.path().join(name).exists(), "and it is gone");
 }
 
 #[tokio::test]

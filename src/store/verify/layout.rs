@@ -7,13 +7,15 @@ use rusqlite::Connection;
 
 use crate::store::{StoreError, schema};
 
-/// Each part of a file, and how it is made. (What SQLite keeps for its planner comes and goes.)
-const PARTS: &str = "SELECT type || ' ' || name, 'of ' || tbl_name || ': ' || ifnull(sql, '')
+/// Each part of a file, and how it is made: those that the index of words keeps beside itself as another SQLite may word them.
+/// (What SQLite keeps for its planner comes and goes.)
+const PARTS: &str = "SELECT type || ' ' || name, 'of ' || tbl_name || ': ' || iif(name IN ('search_data', 'search_idx',
+                            'search_content', 'search_docsize', 'search_config'), '', ifnull(sql, ''))
                      FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%' ORDER BY type, name";
-/// Where the index of words keeps its settings, and what they are.
+/// Where the index of words keeps its settings, and what they are, but for SQLite's own.
 const SETTINGS_TABLE: &str = "search_config";
 const SETTINGS: &str = "SELECT 'setting ' || k || ' of the index of words', ifnull(CAST(v AS TEXT), '')
-                        FROM search_config ORDER BY k";
+                        FROM search_config WHERE k <> 'version' ORDER BY k";
 
 type Parts = BTreeMap<String, String>;
 
