@@ -454,7 +454,9 @@ async fn a_server_does_not_start_on_a_log_that_diverges() {
         let (log, next) = a_log_and_its_next_batch().await;
         log.smuggle(forge(next));
         let folder = tempfile::tempdir().unwrap();
-        let Err(error) = serve::build(&config_at(folder.path()), parts(log)).await else { panic!("{about}: it starts") };
+        let Err(error) = serve::build(&config_at(folder.path()), parts(log)).await else {
+            panic!("{about}: it starts")
+        };
         assert_eq!(attache::domain::error::word(error.reason), expected, "{about}");
         let kept = attache::store::snapshot::stands_at(folder.path()).unwrap();
         assert_eq!((kept.revision, kept.position), (1, 1), "{about}: what comes before it is applied");
