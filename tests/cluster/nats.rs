@@ -75,6 +75,7 @@ impl Cluster {
         servers.iter_mut().for_each(Server::start);
         let cluster = Self { servers, _folder: folder };
         (0..SERVERS).for_each(|index| cluster.wait_until_ready(index));
+        cluster.wait_until_all_are_known();
         cluster
     }
 
@@ -163,6 +164,23 @@ impl Cluster {
             assert!(began.elapsed() < PATIENCE, "server {index} is not ready\n{}", self.logs());
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Before that its leader finds no place for a stream of three copies: "no suitable peers for placement, peer offline".
+    fn wait_until_all_are_known(&self) {
+        let began = Instant::now();
+        while !(0..SERVERS).any(|index| self.knows_all(index)) {
+            assert!(began.elapsed() < PATIENCE, "no leader has heard of all\n{}", self.logs());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Whether a server leads the others, and has heard of each.
+    fn knows_all(&self, index: usize) -> bool {
+        let jsz = self.servers[index].ask("/jsz").unwrap_or_default();
+        let others = jsz["meta_cluster"]["replicas"].as_array().map_or(&[][..], Vec::as_slice);
+        let is_heard = |other: &Value| other["current"] == true && other["offline"] != true;
+        others.len() == SERVERS - 1 && others.iter().all(is_heard)
     }
 
     fn has_meta_leader(&self, index: usize) -> bool {
