@@ -90,7 +90,7 @@ impl Admin {
         let lag = match self.app.journal.durable() {
             None => 0,
             Some(Durable::Unknown) => -1,
-            Some(_) => self.app.journal_lag().map_or(-1, |lag| i64::try_from(lag).unwrap_or(i64::MAX)),
+            Some(_) => self.app.journal_lag().map_or(-1, large),
         };
         let sized = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
         let cached = self.app.store.cached();

@@ -50,33 +50,32 @@ async fn a_store_that_another_process_uses_is_refused_and_goes_on_there() {
 }
 
 /// Leaves what a restore has when it is killed.
-fn killed_restore(folder: &Path, name: &str) {
-    let work = Work::begin(folder, name).expect("a folder");
+fn killed_restore(folder: &Path) {
+    let work = Work::begin(folder, packed::RESTORE).expect("a folder");
     std::fs::write(work.path().join(FILE), "half of a store").expect("a file");
     std::mem::forget(work);
 }
 
 #[tokio::test]
 async fn no_log_is_begun_where_a_restore_did_not_end_until_that_is_deleted() {
-    let name = packed::RESTORE;
     let folder = tempfile::tempdir().unwrap();
-    killed_restore(folder.path(), name);
+    let left = folder.path().join(packed::RESTORE);
+    killed_restore(folder.path());
     for _ in 0..2 {
         let (code, said) = refused(&mut serve_at(folder.path()));
         assert_eq!(code, Some(64), "{said}");
-        let left = format!("{} is what a restore left", folder.path().join(name).display());
-        assert!(said.contains(&left), "{said}");
+        assert!(said.contains(&format!("{} is what a restore left", left.display())), "{said}");
         assert!(!folder.path().join(FILE).exists(), "nothing was begun");
     }
-    std::fs::remove_dir_all(folder.path().join(name)).unwrap();
+    std::fs::remove_dir_all(&left).unwrap();
     let mut server = Process::at(folder.path());
     server.filing().file_reports(agreement("a", 0)).await.expect("a new log is begun");
     server.kill();
     // Beside a store it is no more than what is left.
-    killed_restore(folder.path(), name);
+    killed_restore(folder.path());
     let again = Process::at(folder.path());
     again.filing().file_reports(agreement("b", 1)).await.expect("the log goes on");
-    assert!(!folder.path().join(name).exists(), "and it is gone");
+    assert!(!left.exists(), "and it is gone");
 }
 
 #[tokio::test]
