@@ -39,6 +39,12 @@ pub const ERASED: &[&str] = &["store.scrub", "store.cut"];
 /// Where a store may fail to be made, or to be brought up to this version, or the program die at it.
 pub const OPENING: &[&str] = &["store.schema", "store.home"];
 
+/// On the way of a store into one file: before a part of it is copied, and before the copy is packed.
+pub const PACKING: &[&str] = &["store.copy", "store.pack"];
+
+/// On the way out of it: before it is unpacked, and before it is moved to where it is opened from.
+pub const UNPACKING: &[&str] = &["store.unpack", "store.settle"];
+
 /// Where a journal on JetStream may fail, or the program die at it.
 pub const JOURNAL: &[&str] = &["journal.publish", "journal.published", "writer.following"];
 

@@ -17,7 +17,7 @@ use attache::{
     feed,
     journal::{Embedded, Journal},
     limits::{CERTIFICATE_ENDS_SOON, MAX_READY_LAG},
-    pb::v1::{self, feed_service_client::FeedServiceClient},
+    pb::v1::{self, feed_service_client::FeedServiceClient, watch_events_response::Frame},
     serve::{self, Parts},
 };
 use common::{
@@ -35,6 +35,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 /// Told where there is a certificate alone.
 const CERTIFICATE_ENDS: &str = "attache_certificate_expires_timestamp_seconds";
@@ -313,7 +314,10 @@ async fn until_a_drain_has_ended_nothing_is_ready_and_the_numbers_say_what_is_le
     let parts = Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() };
     let mut server = TestServer::with(observed(config), parts).await;
     flood(&server).await;
-    let left = unread(&server, from_oldest()).await;
+    let mut left = unread(&server, from_oldest()).await;
+    // A watch looks whether it is to go before each page that it reads of the log. This one is amid its first, which is more
+    // than fits on the way to whoever does not read: told to go any earlier, it would have gone.
+    left.up_to(|frame| matches!(frame.frame, Some(Frame::Batch(_)))).await;
     assert_eq!(server.admin("GET", "/ready", "").await.0, 200);
     server.drain();
     assert_eq!(until_ready_is(&server, 503).await, "reads: not ready\nfilings: not ready\n");
@@ -566,6 +570,36 @@ async fn a_replica_that_lags_says_by_how_much_and_is_not_ready_if_that_is_too_mu
     behind.until_number(LAG, 0.0).await;
     behind.stop().await;
     ahead.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_takes_no_filings_until_its_journal_says_what_they_survive_while_reads_go_on() {
+    let journal = Lagging::like_a_stream(&SharedLog::default());
+    journal.keep_unassured(true);
+    let server = on(journal.clone()).await;
+    let ready = until_ready_is(&server, 200).await;
+    assert_eq!(ready, "reads: ready\nfilings: not ready\n");
+    let mut health = HealthClient::new(server.channel.clone());
+    let mut status = async |service: &str| {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        health.check(request).await.expect("health answers").into_inner().status()
+    };
+    for (service, expected) in [
+        ("attache.v1.FilingService", ServingStatus::NotServing),
+        ("attache.v1.RegistryService", ServingStatus::Serving),
+        ("attache.v1.FeedService", ServingStatus::Serving),
+    ] {
+        assert_eq!(status(service).await, expected, "{service}");
+    }
+    journal.keep_unassured(false);
+    patiently("that filings are taken", async {
+        while status("attache.v1.FilingService").await != ServingStatus::Serving {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(server.admin("GET", "/ready", "").await, (200, "reads: ready\nfilings: ready\n".to_owned()));
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

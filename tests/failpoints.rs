@@ -14,7 +14,7 @@ mod requests;
 use std::{
     fs::{self, File},
     path::Path,
-    process::Command,
+    process::{Command, ExitStatus},
 };
 
 use attache::{
@@ -24,7 +24,7 @@ use attache::{
         RetractRecordRequest, RetractReportsRequest, TrimLogRequest, list_events_request::Start, redact_request::What,
         retract_reports_request::Selection, trim_log_request::Keep,
     },
-    store,
+    store::{self, packed},
 };
 use common::{older::made_older, scribe::ruling, watching::patiently};
 use process::Process;
@@ -377,6 +377,91 @@ async fn a_store_whose_opening_dies_or_fails_at_any_step_is_opened_after_it_with
             let older = tempfile::tempdir().expect("a folder");
             of_the_schema_before(older.path()).await;
             assert_eq!(opened_again(older.path(), point, 0, word).await, 2, "{point} with {word}");
+        }
+    }
+}
+
+/// A command of the program, to which something happens at a point: how it ended, and what it said.
+fn ended(arguments: &[&str], armed: Option<&str>) -> (ExitStatus, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_attache"));
+    let output = command.args(arguments).envs(armed.map(|armed| ("FAILPOINTS", armed))).output().expect("it ends");
+    (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn backup(server: &Process, to: &Path) -> (ExitStatus, String) {
+    let address = format!("http://{}", server.address());
+    ended(&["backup", to.to_str().expect("text"), "--server", &address], None)
+}
+
+/// What lies in a folder.
+fn names(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("a name").file_name());
+    names.map(|name| name.into_string().expect("text")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_that_dies_or_fails_at_any_step_leaves_nothing_behind_and_the_next_one_is_whole() {
+    for point in failpoints::PACKING {
+        for word in ["kill", "io", "full"] {
+            let armed = format!("{point}=1*return({word})");
+            let (folder, files) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+            let (data, log) = (folder.path().join("data"), folder.path().join("log"));
+            let to = files.path().join("backup.db.zst");
+            let mut command = process::serve_at(&data);
+            let mut server = Process::start(logs(&mut command, &log).env("FAILPOINTS", &armed));
+            server.filing().file_reports(agreement("a1", 1)).await.expect("it is filed");
+            let (status, said) = backup(&server, &to);
+            assert!(!status.success(), "{armed}: {said}");
+            assert_eq!(said.contains("STORAGE_FULL"), word == "full", "{armed}: {said}");
+            assert_eq!(names(files.path()), Vec::<String>::new(), "{armed}: nothing that could be taken for a backup");
+            if word == "kill" {
+                drop(server);
+                server = Process::at(&data);
+            }
+            assert!(!data.join(packed::BACKUP).exists(), "{armed}: what was begun goes");
+            server.filing().file_reports(agreement("a2", 2)).await.expect("filings go on");
+            let (status, said) = backup(&server, &to);
+            assert!(status.success(), "{armed}: {said}");
+            let restored = folder.path().join("restored");
+            let paths = [&to, &restored].map(|path| path.to_str().expect("text"));
+            let (status, said) = ended(&["restore-backup", paths[0], "--data-dir", paths[1]], None);
+            assert!(status.success(), "{armed}: {said}");
+            assert_eq!(verified(&restored).head.revision, 2);
+            assert!(is_met(&fs::read_to_string(log).expect("what it said"), point, word), "{armed}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_that_dies_or_fails_at_any_step_leaves_no_store_and_is_made_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let packed = folder.path().join("backup.db.zst");
+    let server = Process::at(&folder.path().join("data"));
+    server.filing().file_reports(agreement("a1", 1)).await.expect("it is filed");
+    let earlier = head(&server).await;
+    server.filing().file_reports(agreement("a2", 2)).await.expect("it is filed");
+    let (status, said) = backup(&server, &packed);
+    assert!(status.success(), "{said}");
+    for point in failpoints::UNPACKING {
+        for (word, to) in ["kill", "io", "full"].into_iter().flat_map(|word| [(word, None), (word, Some(&earlier))]) {
+            let armed = format!("{point}=1*return({word})");
+            let data = tempfile::tempdir().expect("a folder");
+            let mut arguments = vec!["restore-backup", packed.to_str().expect("text")];
+            arguments.extend(["--data-dir", data.path().to_str().expect("text")]);
+            arguments.extend(to.iter().flat_map(|to| ["--to", to.as_str()]));
+            let (status, said) = ended(&arguments, Some(&armed));
+            assert!(!status.success(), "{armed}: {said}");
+            assert_eq!(status.code().is_none(), word == "kill", "{armed}: {said}");
+            assert_eq!(said.contains("disk is full"), word == "full", "{armed}: {said}");
+            assert!(!data.path().join(store::FILE).exists(), "{armed}: there is no store");
+            assert_eq!(data.path().join(packed::RESTORE).exists(), word == "kill", "{armed}: what was begun goes");
+            if word == "kill" {
+                let (code, said) = process::refused(&mut process::serve_at(data.path()));
+                assert_eq!(code, Some(64), "{armed}: an empty registry is not what was to be restored: {said}");
+            }
+            let (status, said) = ended(&arguments, None);
+            assert!(status.success(), "{armed}: {said}");
+            assert_eq!(verified(data.path()).head.revision, if to.is_some() { 1 } else { 2 });
         }
     }
 }

@@ -7,10 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::io::Errno;
 use tokio_util::sync::CancellationToken;
 
 use super::{FILE, Head, StoreError, lock, seal, snapshot, verify};
-use crate::limits::{COPY_LOOK_STEPS, SNAPSHOT_COMPRESSION};
+use crate::{
+    failpoints::{self, Fault},
+    limits::{COPY_LOOK_STEPS, SNAPSHOT_COMPRESSION},
+};
 
 /// Where a server makes backups.
 pub const BACKUP: &str = "backup";
@@ -85,6 +89,7 @@ impl Work {
         let (file, packed) = (self.0.join(FILE), self.packed());
         whole(&file)?;
         let pack = || {
+            failing("store.pack")?;
             let from = Wanted { file: File::open(&file)?, given_up };
             let mut sealed = seal::Sealed::begin(File::create(&packed)?);
             zstd::stream::copy_encode(from, &mut sealed, SNAPSHOT_COMPRESSION)?;
@@ -108,6 +113,7 @@ impl Work {
     pub fn unpack(&self, packed: &Path) -> Result<(), StoreError> {
         let to = self.0.join(FILE);
         let unpack = || {
+            failing("store.unpack")?;
             let from = seal::checked(File::open(packed)?)?;
             let file = File::create(&to)?;
             zstd::stream::copy_decode(from, &file)?;
@@ -133,8 +139,13 @@ impl Work {
         // What this one has there yet would be left behind; what another left there would be taken for this one's.
         whole(&from)?;
         whole(&to)?;
-        let moved = File::open(&from).and_then(|file| file.sync_all()).and_then(|()| fs::rename(&from, &to));
-        moved.and_then(|()| File::open(folder)?.sync_all()).map_err(unusable(&to))
+        let settle = || {
+            File::open(&from)?.sync_all()?;
+            failing("store.settle")?;
+            fs::rename(&from, &to)?;
+            File::open(folder)?.sync_all()
+        };
+        settle().map_err(unusable(&to))
     }
 }
 
@@ -158,6 +169,15 @@ impl Read for Wanted<'_> {
             true => Err(io::Error::other(StoreError::GivenUp)),
             false => self.file.read(into),
         }
+    }
+}
+
+/// A point at which tests have a file fail as the system would.
+fn failing(point: &str) -> io::Result<()> {
+    match failpoints::at(point) {
+        None => Ok(()),
+        Some(Fault::Full) => Err(Errno::NOSPC.into()),
+        Some(Fault::Io) => Err(Errno::IO.into()),
     }
 }
 

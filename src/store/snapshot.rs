@@ -9,7 +9,7 @@ use rusqlite::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{FILE, Head, StoreError, find_head, verify_head};
+use super::{FILE, Head, StoreError, failing, find_head, verify_head};
 use crate::limits::{BUSY_TIMEOUT, COPY_STEP_PAGES};
 
 /// Copies the store in a folder into another, as it stands at one commit, whoever has it open.
@@ -33,6 +33,7 @@ fn copy_until(folder: &Path, into: &Path, mut is_given_up: impl FnMut() -> bool)
     copy.pragma_update(None, "journal_mode", "OFF")?;
     let backup = Backup::new(&from, &mut copy)?;
     loop {
+        failing("store.copy")?;
         match backup.step(COPY_STEP_PAGES)? {
             StepResult::Done => return Ok(()),
             StepResult::More if is_given_up() => return Err(StoreError::GivenUp),

@@ -170,6 +170,7 @@ pub struct Lagging {
     log: SharedLog,
     held: Arc<AtomicBool>,
     is_cut: Arc<AtomicBool>,
+    is_unassured: Arc<AtomicBool>,
     is_deaf: bool,
     says_what_survives: bool,
     wakes: Arc<Mutex<Vec<Wake>>>,
@@ -209,6 +210,11 @@ impl Lagging {
         self.is_cut.store(is_cut, Ordering::SeqCst);
     }
 
+    /// From now on nobody says whether what is acknowledged is synced, or the other way.
+    pub fn keep_unassured(&self, is_unassured: bool) {
+        self.is_unassured.store(is_unassured, Ordering::SeqCst);
+    }
+
     /// How often somebody asked how far the log is.
     pub fn asked(&self) -> u32 {
         self.asked.load(Ordering::SeqCst)
@@ -243,7 +249,8 @@ impl Journal for Lagging {
     }
 
     fn durable(&self) -> Option<Durable> {
-        self.says_what_survives.then_some(Durable::Synced)
+        let is_unassured = self.is_unassured.load(Ordering::SeqCst);
+        self.says_what_survives.then_some(if is_unassured { Durable::Unknown } else { Durable::Synced })
     }
 
     fn on_arrival(&self, wake: Wake) {
