@@ -26,6 +26,8 @@ pub const BATCH_BYTES: usize = 64 * 1024;
 /// They have elected each other, or made up what they missed, by then.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
+/// A message that is not acknowledged within this is offered again: whoever had it may be gone.
+const OFFER: Duration = Duration::from_millis(250);
 /// Made and deleted to see that they are ready.
 const PROBE: &str = "PROBE";
 
@@ -81,6 +83,23 @@ impl Cluster {
         let rate = batches as f64 / began.elapsed().as_secs_f64();
         context.delete_stream(stream).await?;
         Ok(rate)
+    }
+
+    /// Offers one message after the other to a stream of its own for so long, whose leader is killed after a while and started
+    /// again; the longest time without an acknowledgement.
+    pub async fn outlast(&mut self, stream: &str, before: Duration, lasting: Duration) -> Outcome<Duration> {
+        let context = self.context().await?;
+        context.create_stream(config(stream)).await?;
+        let payload = Bytes::from_static(b"7");
+        self.until("take nothing", async || offer(&context, stream, &payload, None).await.map(drop)).await?;
+        let killed = async {
+            tokio::time::sleep(before).await;
+            self.kill_leader(stream).await
+        };
+        let (waited, killed) = tokio::join!(insist(&context, stream, &payload, lasting), killed);
+        self.restart(killed?).await?;
+        context.delete_stream(stream).await?;
+        Ok(waited)
     }
 
     /// Ends the one that leads a stream with SIGKILL, and says which.
@@ -146,6 +165,21 @@ async fn offer(context: &Context, stream: &str, payload: &Bytes, after: Option<u
         None => message,
     };
     Ok(context.send_publish(subject(stream), message).await?.await?.sequence)
+}
+
+/// Offers messages for so long, each until it is acknowledged; the longest wait.
+async fn insist(context: &Context, stream: &str, payload: &Bytes, lasting: Duration) -> Duration {
+    let (began, mut acknowledged, mut longest) = (Instant::now(), Instant::now(), Duration::ZERO);
+    while began.elapsed() < lasting {
+        let offered = tokio::time::timeout(OFFER, offer(context, stream, payload, None)).await;
+        longest = longest.max(acknowledged.elapsed());
+        match offered {
+            Ok(Ok(_)) => acknowledged = Instant::now(),
+            Ok(Err(_)) => tokio::time::sleep(LOOK).await,
+            Err(_) => {}
+        }
+    }
+    longest
 }
 
 fn subject(stream: &str) -> String {
