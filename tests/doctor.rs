@@ -2,11 +2,12 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -276,7 +277,9 @@ fn an_issuers_address_is_told_without_what_is_secret_in_it() {
     files.configure(&format!("{}{jwt}", sound(&files)));
     let ended = files.examined();
     assert_eq!(ended.code, 1, "{}{}", ended.out, ended.err);
-    assert!(ended.line("fault", "access.jwt.keys in ").contains(&format!("http://{address}/keys.json: ")));
+    let line = ended.line("fault", "access.jwt.keys in ");
+    assert!(line.contains(&format!("http://{address}/keys.json: ")), "{line}");
+    assert!(line.contains("Connection refused"), "it says why: {line}");
     assert!(!ended.out.contains("hush") && !ended.err.contains("hush"), "{}{}", ended.out, ended.err);
 }
 
@@ -296,13 +299,31 @@ fn a_key_of_the_issuer_that_no_token_can_name_is_warned_of() {
     let files = Files::new();
     files.certify(2999);
     let key = r#""kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo""#;
-    fs::write(files.path("keys.json"), format!("{{\"keys\":[{{\"kid\":\"k\",{key}}},{{{key}}}]}}")).unwrap();
-    let jwt = "[access.jwt]\nissuer = \"i\"\naudience = \"a\"\nkeys = \"keys.json\"\n";
-    files.configure(&format!("{}{jwt}", sound(&files)));
-    let ended = files.examined();
-    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
-    let line = ended.line("warning", "access.jwt.keys in ");
-    assert!(line.contains("2 keys, of which 1 without an id"), "{line}");
+    let set = format!("{{\"keys\":[{{\"kid\":\"k\",{key}}},{{{key}}}]}}");
+    fs::write(files.path("keys.json"), &set).unwrap();
+    for keys in ["keys.json".to_owned(), published(set)] {
+        let jwt = format!("[access.jwt]\nissuer = \"i\"\naudience = \"a\"\nkeys = \"{keys}\"\n");
+        files.configure(&format!("{}{jwt}", sound(&files)));
+        let ended = files.examined();
+        assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+        assert!(ended.line("ok", "access.jwt.keys in ").contains(&keys), "the other is one: {}", ended.out);
+        let line = ended.line("warning", "access.jwt.keys in ");
+        assert!(line.contains(&format!("{keys} has 2 keys for JWTs, of which 1 without an id")), "{line}");
+    }
+}
+
+/// Answers with a text, once, at the address that is answered here.
+fn published(text: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // (Whoever hangs up on what was not read resets the connection.)
+        assert!(BufReader::new(&stream).lines().map_while(Result::ok).any(|line| line.is_empty()));
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", text.len());
+        stream.write_all(format!("{head}{text}").as_bytes()).unwrap();
+    });
+    format!("http://{address}/keys.json")
 }
 
 #[test]

@@ -63,7 +63,11 @@ struct Claims {
 
 /// The keys of an issuer, by id.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct KeySet(BTreeMap<Arc<str>, Arc<Jwk>>);
+pub struct KeySet {
+    by_id: BTreeMap<Arc<str>, Arc<Jwk>>,
+    /// How many others would verify JWTs, if these could name them.
+    nameless: usize,
+}
 
 impl KeySet {
     /// Reads a JWK set. Keys that are of no use here are passed over: those without an id, for encryption, or of another
@@ -79,13 +83,13 @@ impl KeySet {
         }
         let of_use = |key: &Jwk| algorithm(key).is_some() && DecodingKey::from_jwk(key).is_ok();
         let of_use: Vec<Jwk> = set.keys.into_iter().filter(of_use).collect();
-        let has_nameless = of_use.iter().any(|key| key.common.key_id.is_none());
-        let keys: BTreeMap<Arc<str>, Arc<Jwk>> =
+        let nameless = of_use.iter().filter(|key| key.common.key_id.is_none()).count();
+        let by_id: BTreeMap<Arc<str>, Arc<Jwk>> =
             of_use.into_iter().filter_map(|key| Some((key.common.key_id.as_deref()?.into(), Arc::new(key)))).collect();
-        match keys.len() {
-            0 if has_nameless => Err("has keys, but none with an id (kid), by which a JWT names its key".to_owned()),
+        match by_id.len() {
+            0 if nameless > 0 => Err("has keys, but none with an id (kid), by which a JWT names its key".to_owned()),
             0 => Err("has no key with an id (kid) for EdDSA, ES256 or RS256".to_owned()),
-            1..=MAX_KEYS => Ok(Self(keys)),
+            1..=MAX_KEYS => Ok(Self { by_id, nameless }),
             more => Err(format!("has {more} keys; {MAX_KEYS} are looked at")),
         }
     }
@@ -93,7 +97,19 @@ impl KeySet {
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_id.is_empty()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// How many were passed over for want of an id alone.
+    #[must_use]
+    pub fn nameless(&self) -> usize {
+        self.nameless
     }
 }
 
@@ -145,7 +161,7 @@ impl Issuer {
 
     /// A key by its id.
     fn key(&self, id: &str) -> Option<(&Arc<str>, &Arc<Jwk>)> {
-        self.keys.as_ref()?.0.get_key_value(id)
+        self.keys.as_ref()?.by_id.get_key_value(id)
     }
 
     /// Why a key is none of those that are known.
@@ -300,6 +316,15 @@ mod tests {
         assert!(set(r#","kid":"k""#).is_ok());
         let why = set("").unwrap_err();
         assert!(why.starts_with("has ") && why.contains("none with an id (kid)"), "{why}");
+    }
+
+    #[test]
+    fn keys_that_no_jwt_can_name_are_passed_over_and_counted() {
+        let x = BASE64_URL_SAFE_NO_PAD.encode([7; 32]);
+        let keys = [r#","kid":"k""#, "", r#","use":"enc""#];
+        let keys = keys.map(|more| format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}"{more}}}"#)).join(",");
+        let set = KeySet::parse(format!(r#"{{"keys":[{keys}]}}"#).as_bytes()).unwrap();
+        assert_eq!((set.len(), set.nameless()), (1, 1), "one for encryption would verify nothing with an id either");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 
 use super::{Access, KeySet};
 use crate::{
+    domain::error::chain,
     limits::{KEYS_FETCH_TIMEOUT, KEYS_INTERVAL, KEYS_MIN_PAUSE, MAX_KEYS_BYTES},
     url,
 };
@@ -84,11 +85,11 @@ pub async fn fetch(uri: &Uri) -> Result<KeySet, String> {
             .enable_http1()
             .build();
         let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
-        let response = client.get(uri.clone()).await.map_err(|e| e.to_string())?;
+        let response = client.get(uri.clone()).await.map_err(|e| chain(&e))?;
         if !response.status().is_success() {
             return Err(format!("it answers {}", response.status()));
         }
-        let body = Limited::new(response.into_body(), MAX_KEYS_BYTES).collect().await.map_err(|e| e.to_string())?;
+        let body = Limited::new(response.into_body(), MAX_KEYS_BYTES).collect().await.map_err(|e| chain(&*e))?;
         KeySet::parse(&body.to_bytes()).map_err(|why| format!("what it answers {why}"))
     };
     let late = |_| format!("no answer within {KEYS_FETCH_TIMEOUT:?}");

@@ -14,10 +14,11 @@ use tonic::{
 use tonic_health::pb::health_client::HealthClient;
 
 use super::{
-    error::{CliError, chain},
+    error::CliError,
     output::{Format, OutputArgs},
 };
 use crate::{
+    domain::error::chain,
     pb::v1::{
         feed_service_client::FeedServiceClient, filing_service_client::FilingServiceClient,
         log_service_client::LogServiceClient, registry_service_client::RegistryServiceClient,

@@ -5,6 +5,8 @@ use std::{error::Error as _, fmt::Write as _, io, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorInfo, StatusExt as _};
 
+use crate::domain::error::chain;
+
 /// Done.
 pub const EXIT_OK: u8 = 0;
 /// The server refused, or answered with an error that waiting does not cure.
@@ -161,20 +163,6 @@ fn root(status: &Status) -> String {
     }
     let words = cause.to_string();
     words.split(": https://").next().unwrap_or_default().to_owned()
-}
-
-/// An error with all that it is caused by, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let words = inner.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 fn describe(status: &Status) -> String {

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use serde_json::Value;
-
 use super::{Finding, place::Places, tls::open_to_all};
 use crate::{
     access::{self, ANONYMOUS, Grant, KeyPlace, KeySet, Role, Tokens},
@@ -43,9 +41,8 @@ pub(super) fn look(rules: &AccessRules, config: &Config, places: &Places, now_us
                 found.push(Finding::fault(&about, why, "name a JWK set (RFC 7517) that the issuer publishes"));
             }
             (Ok(issuer), KeyPlace::File(file)) => {
-                let (is_empty, place) = (issuer.keys().is_some_and(KeySet::is_empty), file.display().to_string());
-                found.push(of_keys(&about, is_empty, &place, "can be read"));
-                found.extend(nameless(file, &about));
+                let place = file.display().to_string();
+                found.extend(issuer.keys().into_iter().flat_map(|keys| of_keys(&about, keys, &place, "can be read")));
             }
             // That is asked afterwards.
             (Ok(_), KeyPlace::Url(_)) => {}
@@ -55,21 +52,21 @@ pub(super) fn look(rules: &AccessRules, config: &Config, places: &Places, now_us
     found
 }
 
-/// What is said of a set of keys: a server takes one without any, and nobody's JWT then.
-fn of_keys(about: &str, is_empty: bool, place: &str, good: &str) -> Finding {
-    if is_empty {
+/// What is said of a set of keys, wherever it is: a server takes one without any, and nobody's JWT then.
+fn of_keys(about: &str, keys: &KeySet, place: &str, good: &str) -> Vec<Finding> {
+    if keys.is_empty() {
         let remedy = "if the issuer did not withdraw its last key, have it publish those that it signs with";
-        return Finding::warning(about, format!("{place} has no keys: every JWT is refused"), remedy);
+        return vec![Finding::warning(about, format!("{place} has no keys: every JWT is refused"), remedy)];
     }
-    Finding::ok(about, format!("{place} {good}"))
+    let mut found = vec![Finding::ok(about, format!("{place} {good}"))];
+    found.extend(nameless(about, keys, place));
+    found
 }
 
 /// Keys of a set that no JWT can name. (One without any named key is refused as a whole.)
-fn nameless(file: &Path, about: &str) -> Option<Finding> {
-    let set: Value = serde_json::from_slice(&security::read(file).ok()?).ok()?;
-    let keys = set.get("keys")?.as_array()?;
-    let nameless = keys.iter().filter(|key| key.get("kid").and_then(Value::as_str).is_none()).count();
-    let what = format!("{} has {} keys, of which {nameless} without an id (kid)", file.display(), keys.len());
+fn nameless(about: &str, keys: &KeySet, place: &str) -> Option<Finding> {
+    let nameless = keys.nameless();
+    let what = format!("{place} has {} keys for JWTs, of which {nameless} without an id (kid)", keys.len() + nameless);
     let remedy = "give each an id, by which JWTs name it: a key without one is passed over";
     (nameless > 0).then(|| Finding::warning(about, what, remedy))
 }
@@ -123,15 +120,15 @@ fn policy(rules: &AccessRules, config: &Config, tokens: Option<&Tokens>, about: 
 }
 
 /// Asks for the issuer's keys as a server would, if they are at an address.
-pub(super) async fn fetch(rules: &AccessRules, places: &Places) -> Option<Finding> {
-    let KeyPlace::Url(uri) = &rules.jwt.as_ref()?.keys else { return None };
+pub(super) async fn fetch(rules: &AccessRules, places: &Places) -> Vec<Finding> {
+    let Some(KeyPlace::Url(uri)) = rules.jwt.as_ref().map(|jwt| &jwt.keys) else { return Vec::new() };
     let (about, shown) = (places.key("access.jwt.keys"), url::shown(&uri.to_string()));
-    Some(match access::fetch_keys(uri).await {
-        Ok(keys) => of_keys(&about, keys.is_empty(), &shown, "answers with keys"),
+    match access::fetch_keys(uri).await {
+        Ok(keys) => of_keys(&about, &keys, &shown, "answers with keys"),
         Err(why) => {
             let remedy = "a server starts and asks again, and refuses every JWT until then: look at the address, the \
                           network, and the authorities that this machine believes";
-            Finding::fault(&about, format!("{shown}: {why}"), remedy)
+            vec![Finding::fault(&about, format!("{shown}: {why}"), remedy)]
         }
-    })
+    }
 }

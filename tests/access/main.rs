@@ -5,8 +5,12 @@
 mod authority;
 #[path = "../common/mod.rs"]
 mod common;
+mod https;
 mod issuer;
 mod keys;
+#[path = "../recovery/process.rs"]
+#[allow(dead_code, reason = "the tests of recovery use more of it")]
+mod process;
 mod revoked;
 mod rulings;
 mod shares;
@@ -68,8 +72,13 @@ type As = InterceptedService<Channel, Shows>;
 struct Caller(As);
 
 impl Caller {
+    /// Whoever asks on this connection.
+    fn on(channel: Channel, header: Option<String>) -> Self {
+        Self(InterceptedService::new(channel, Shows(header)))
+    }
+
     fn with(server: &TestServer, header: Option<String>) -> Self {
-        Self(InterceptedService::new(server.channel.clone(), Shows(header)))
+        Self::on(server.channel.clone(), header)
     }
 
     fn bearer(server: &TestServer, token: &str) -> Self {
@@ -843,24 +852,31 @@ impl Publisher {
 
     /// Publishes the set as it is when it is asked for, at the address that is answered here.
     async fn start(&self) -> String {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let publisher = self.clone();
         tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                publisher.asked.lock().unwrap().push(Instant::now());
-                let mut asked = [0; 1024];
-                let _ = stream.read(&mut asked).await;
-                let set = publisher.set.lock().unwrap().clone();
-                let Some(body) = set else {
-                    publisher.unanswered.fetch_add(1, Ordering::SeqCst);
-                    continue;
-                };
-                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-                let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+            while let Ok((stream, _)) = listener.accept().await {
+                publisher.answer(stream).await;
             }
         });
         format!("http://{address}/jwks.json")
+    }
+
+    /// Answers the one who asks on a connection.
+    async fn answer(&self, mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        self.asked.lock().unwrap().push(Instant::now());
+        let mut asked = [0; 1024];
+        let _ = stream.read(&mut asked).await;
+        let set = self.set.lock().unwrap().clone();
+        let Some(body) = set else {
+            self.unanswered.fetch_add(1, Ordering::SeqCst);
+            return;
+        };
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+        let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+        // (TLS holds back what is not flushed, and says where it ends.)
+        let _ = stream.shutdown().await;
     }
 }

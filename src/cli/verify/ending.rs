@@ -4,7 +4,7 @@ use tonic::Status;
 use tonic_types::StatusExt as _;
 
 use super::history::{Ending, Stream};
-use crate::cli::error::chain;
+use crate::domain::error::chain;
 
 /// The domain of the catalogue's errors.
 const DOMAIN: &str = "attache";
