@@ -432,7 +432,7 @@ async fn a_store_from_before_the_search_is_searched_as_if_it_had_always_been() {
              ALTER TABLE log_state DROP COLUMN floor_hash;
              ALTER TABLE log_state DROP COLUMN redacted; ALTER TABLE versions DROP COLUMN erased_by; DROP TABLE erasing;
              DROP TABLE scrub;
-             DROP TABLE search; DROP TABLE search_trigrams; DROP TABLE search_words; DROP TABLE pairs;
+             DROP TABLE search; DROP TABLE search_words; DROP TABLE pairs;
              DROP INDEX versions_long_newest; DROP INDEX versions_long_oldest;
              CREATE TABLE history (record); CREATE INDEX versions_name ON versions (kind, name);
              CREATE INDEX versions_all_names ON versions (name); CREATE INDEX reports_active ON reports (name);

@@ -169,7 +169,7 @@ const DAMAGES: &[(&str, &str, &str)] = &[
         "index of words: xxx in names ",
         "is not of the log",
     ),
-    ("DELETE FROM search_trigrams", "trigrams: ", "is missing"),
+    ("DELETE FROM search_words", "sounds: ", "is missing"),
     ("DELETE FROM pairs", "pairs: ", "is missing"),
     ("UPDATE entries SET events_so_far = 0 WHERE revision = 2", "entries: revision 2 ", "another events_so_far"),
 ];

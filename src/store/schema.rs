@@ -26,6 +26,7 @@ const MIGRATIONS: &[Step] = &[
     Step::sql(include_str!("schema/010_erasing.sql")),
     Step::sql(include_str!("schema/011_scrub.sql")),
     Step::sql(include_str!("schema/012_merge.sql")),
+    Step::sql(include_str!("schema/013_sounds.sql")),
 ];
 
 /// The version of files that this program makes.

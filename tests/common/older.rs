@@ -3,9 +3,15 @@
 use std::path::Path;
 
 /// The schema that [`BEFORE`] undoes: whoever adds another undoes that there instead.
-const UNDONE: usize = 12;
+const UNDONE: usize = 13;
 /// What the newest schema changed, undone.
-const BEFORE: &str = "DELETE FROM search_config WHERE k IN ('automerge', 'usermerge', 'crisismerge')";
+const BEFORE: &str = "CREATE TABLE search_trigrams (
+    trigram TEXT NOT NULL,
+    length INTEGER NOT NULL,
+    word INTEGER NOT NULL REFERENCES search_words (id),
+    PRIMARY KEY (trigram, length, word)
+) STRICT, WITHOUT ROWID;
+INSERT INTO search_trigrams SELECT substr(sound, 1, 3), length(sound), id FROM search_words";
 
 /// Makes a file, which nobody has open, one as the schema before the newest left it; answers which that is.
 pub fn made_older(file: &Path) -> usize {

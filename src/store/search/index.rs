@@ -74,22 +74,11 @@ fn words<'a>(
     seen: &mut HashSet<&'a str>,
 ) -> rusqlite::Result<()> {
     let mut known = connection.prepare_cached("SELECT 1 FROM search_words WHERE sound = ?1")?;
-    for sound in indexed.sounds().into_iter().filter(|s| similar::has_trigrams(s)) {
+    for sound in indexed.sounds().into_iter().filter(|s| similar::may_have_errors(s)) {
         if seen.insert(sound) && !known.exists([sound])? {
-            word(connection, sound, revision)?;
+            let sql = "INSERT INTO search_words (sound, from_revision) VALUES (?1, ?2)";
+            connection.prepare_cached(sql)?.execute(params![sound, revision])?;
         }
-    }
-    Ok(())
-}
-
-fn word(connection: &Connection, sound: &str, revision: u64) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO search_words (sound, from_revision) VALUES (?1, ?2)";
-    connection.prepare_cached(sql)?.execute(params![sound, revision])?;
-    let word = connection.last_insert_rowid();
-    let sql = "INSERT INTO search_trigrams (trigram, length, word) VALUES (?1, ?2, ?3)";
-    let mut insert = connection.prepare_cached(sql)?;
-    for trigram in similar::trigrams(sound) {
-        insert.execute(params![trigram, sound.len(), word])?;
     }
     Ok(())
 }

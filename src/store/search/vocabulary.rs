@@ -1,7 +1,7 @@
 //! The sounds that any version has or had, in memory: a search for typing errors looks at all of them.
 //!
 //! They are some ten thousands even in a store of a million records, and are never taken back, so that a copy only has to
-//! be made longer. What does not fit into its budget is found by groups of three letters, from the store.
+//! be made longer. What does not fit into its budget is read from the store for each search.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -13,7 +13,7 @@ use crate::{
         search::{rank::Term, similar, words::errors_forgiven},
     },
     limits::VOCABULARY_BYTES,
-    store::read::{row, rows},
+    store::read::rows,
 };
 
 /// The sounds, as far as they are known and fit. Filled by whoever searches.
@@ -56,7 +56,7 @@ impl Sounds {
 
     fn push(&mut self, id: i64, sound: &str) {
         self.last = id;
-        if similar::has_trigrams(sound) {
+        if similar::may_have_errors(sound) {
             self.text.push_str(sound);
             self.entries.push(Sound { id, end: self.text.len(), letters: letters(sound) });
         }
@@ -105,7 +105,7 @@ impl Vocabulary {
     ///
     /// If the store cannot be read.
     pub fn near(&self, connection: &Connection, term: &Term, last: i64) -> Result<Vec<String>> {
-        if errors_forgiven(term.spelling.len()) == 0 || !similar::has_trigrams(&term.sound) {
+        if errors_forgiven(term.spelling.len()) == 0 || !similar::may_have_errors(&term.sound) {
             return Ok(Vec::new());
         }
         self.read_up_to(connection, last)?;
@@ -126,9 +126,7 @@ impl Vocabulary {
         }
         let mut sounds = self.sounds.write().unwrap_or_else(PoisonError::into_inner);
         while !is_enough(&sounds) {
-            let sql = "SELECT id, sound FROM search_words WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT 1024";
-            let new: Vec<(i64, String)> =
-                rows(connection, sql, params![sounds.last, last], |r| Ok((r.get(0)?, r.get(1)?)))?;
+            let new = page(connection, sounds.last, last)?;
             if new.is_empty() {
                 sounds.last = last;
             }
@@ -142,25 +140,26 @@ impl Vocabulary {
     }
 }
 
+/// Some of the sounds numbered after `after` and up to `last`, in their order; none if there are no more.
+fn page(connection: &Connection, after: i64, last: i64) -> Result<Vec<(i64, String)>> {
+    let sql = "SELECT id, sound FROM search_words WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT 1024";
+    rows(connection, sql, params![after, last], |r| Ok((r.get(0)?, r.get(1)?)))
+}
+
 /// Those of the numbers after `after` and up to `last` that are a term's but for typing errors.
 fn near_in_store(connection: &Connection, term: &Term, after: i64, last: i64) -> Result<Vec<String>> {
-    let forgiven = errors_forgiven(term.spelling.len());
-    let trigrams = similar::trigrams(&term.sound);
-    // An error touches four groups at most, if two letters are swapped.
-    let shared = trigrams.len().saturating_sub(4 * forgiven).max(1);
-    let length = term.sound.len();
-    let sql = "SELECT word FROM search_trigrams WHERE trigram = ?1 AND length = ?2 AND word > ?3 AND word <= ?4";
-    let mut sharing: Vec<i64> = Vec::new();
-    for trigram in &trigrams {
-        for length in length.saturating_sub(forgiven)..=length + forgiven {
-            sharing.extend(rows::<i64>(connection, sql, params![trigram, length, after, last], |r| r.get(0))?);
+    let (mut at, mut near) = (after, Vec::new());
+    loop {
+        let mut some = Sounds::default();
+        for (id, sound) in page(connection, at, last)? {
+            some.push(id, &sound);
         }
+        if some.last == 0 {
+            return Ok(near);
+        }
+        at = some.last;
+        near.extend(some.near(term, last));
     }
-    sharing.sort_unstable();
-    let words = sharing.chunk_by(|a, b| a == b).filter(|word| word.len() >= shared).filter_map(|word| word.first());
-    let sound = |word: &i64| row(connection, "SELECT sound FROM search_words WHERE id = ?1", [word], |r| r.get(0));
-    let found: Vec<String> = words.filter_map(|word| sound(word).transpose()).collect::<Result<_>>()?;
-    Ok(found.into_iter().filter(|sound| similar::is_similar(term, sound)).collect())
 }
 
 #[cfg(test)]
@@ -174,17 +173,10 @@ mod tests {
     fn store(sounds: &[&str]) -> Connection {
         let connection = Connection::open_in_memory().unwrap();
         connection
-            .execute_batch(
-                "CREATE TABLE search_words (id INTEGER PRIMARY KEY, sound TEXT, from_revision INTEGER);
-                 CREATE TABLE search_trigrams (trigram TEXT, length INTEGER, word INTEGER);",
-            )
+            .execute_batch("CREATE TABLE search_words (id INTEGER PRIMARY KEY, sound TEXT, from_revision INTEGER)")
             .unwrap();
         for (id, sound) in (1_i64..).zip(sounds) {
             connection.execute("INSERT INTO search_words VALUES (?1, ?2, 0)", params![id, sound]).unwrap();
-            for trigram in similar::trigrams(sound) {
-                let values = params![trigram, sound.len(), id];
-                connection.execute("INSERT INTO search_trigrams VALUES (?1, ?2, ?3)", values).unwrap();
-            }
         }
         connection
     }

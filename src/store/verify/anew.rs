@@ -123,8 +123,6 @@ fn rewind(connection: &Connection, head: &Head) -> Result<Head, StoreError> {
         let sql = format!("UPDATE {table} SET to_revision = {OPEN} WHERE to_revision > ?1 AND to_revision < {OPEN}");
         transaction.execute(&sql, [floor])?;
     }
-    let words = "SELECT id FROM search_words WHERE from_revision > ?1";
-    transaction.execute(&format!("DELETE FROM search_trigrams WHERE word IN ({words})"), [floor])?;
     transaction.execute("DELETE FROM search_words WHERE from_revision > ?1", [floor])?;
     transaction.execute("DELETE FROM requests WHERE revision > ?1", [floor])?;
     transaction.execute("DELETE FROM entries WHERE revision > ?1", [floor])?;

@@ -123,18 +123,6 @@ const ALL: &[Rows] = &[
         exact: false,
     },
     Rows {
-        of: "trigrams",
-        label: "x.sound || ', ' || t.trigram",
-        from: "{x}.search_trigrams t JOIN {x}.search_words x ON x.id = t.word
-               JOIN {y}.search_words v ON v.sound = x.sound
-               LEFT JOIN {y}.search_trigrams y ON y.trigram = t.trigram AND y.length = t.length AND y.word = v.id",
-        only: "TRUE",
-        found: "y.word",
-        columns: &[],
-        differ: &[],
-        exact: false,
-    },
-    Rows {
         of: "pairs",
         label: "x.name || ' of revision ' || x.from_revision || ', ' || p.host || ' and ' || p.guest",
         from: "{x}.pairs p JOIN {x}.versions x ON x.id = p.version {its version}
