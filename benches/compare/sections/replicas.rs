@@ -95,7 +95,11 @@ fn declare(bench: &Bench) -> Rows {
     rows.row("refused", "offers refused meanwhile, each made again", "offers");
     rows.row("delay", format!("filing to delivery by another replica at {RATE} filings/s, p99"), "ms")
         .goal(Goal::at_most(25.0, None));
-    rows.row("raw-failover", "JetStream, longest time without an acknowledgement when the stream's leader is killed", "s");
+    rows.row(
+        "raw-failover",
+        "JetStream, longest time without an acknowledgement when the stream's leader is killed",
+        "s",
+    );
     rows.row("failover", "longest time without an acknowledged filing when the stream's leader is killed", "s")
         .goal(Goal::at_most(5.0, None))
         .against("raw-failover", None);
