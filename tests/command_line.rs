@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -142,6 +143,50 @@ fn a_first_user_sees_what_the_issue_promises() {
         let plan = format!("agreements/az-kz-military-cooperation-plan-{year}");
         assert_eq!(signings.iter().filter(|e| e.subject == plan).count(), 1, "{plan}");
     }
+}
+
+/// What the README's walk has its reader type, in order, with what it shows below.
+fn walk() -> Vec<(String, String)> {
+    let readme = include_str!("../README.md");
+    let walk = readme.split("\n## ").find(|part| part.starts_with("A walk\n")).expect("a walk");
+    let mut steps: Vec<(String, String)> = Vec::new();
+    for block in walk.split("```").skip(1).step_by(2) {
+        let (language, text) = block.split_once('\n').expect("lines");
+        for line in text.lines() {
+            let typed = line.strip_prefix("$ ").or((language == "sh").then_some(line));
+            if let Some(typed) = typed {
+                steps.push((typed.to_owned(), String::new()));
+            } else if let Some((_, shown)) = steps.last_mut() {
+                shown.push_str(line);
+                shown.push('\n');
+            }
+        }
+    }
+    steps
+}
+
+#[test]
+fn the_walk_of_the_readme_can_be_walked_line_by_line() {
+    let (served, folder) = (Served::sample(), tempfile::tempdir().unwrap());
+    let beside = Path::new(ATTACHE).parent().expect("a folder").display();
+    let path = format!("{beside}:{}", std::env::var("PATH").unwrap_or_default());
+    let mut walked = 0;
+    for (line, shown) in walk() {
+        if let Some(name) = line.strip_prefix("cat ") {
+            std::fs::write(folder.path().join(name), shown).unwrap();
+            continue;
+        }
+        // It is left running.
+        if line == "attache watch --from now" {
+            continue;
+        }
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(&line).current_dir(folder.path()).stdin(Stdio::null());
+        let ended = shell.env("PATH", &path).env("ATTACHE_SERVER", &served.url).output().unwrap();
+        assert!(ended.status.success(), "{line}: {}", String::from_utf8_lossy(&ended.stderr));
+        walked += 1;
+    }
+    assert!(walked > 12, "the walk is read: {walked}");
 }
 
 #[test]
