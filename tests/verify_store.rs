@@ -3,6 +3,8 @@
 mod common;
 
 use std::{
+    fs::File,
+    os::unix::fs::FileExt as _,
     path::Path,
     process::{Command, Output},
     sync::Arc,
@@ -317,4 +319,30 @@ async fn verify_ends_with_4_and_names_the_row_and_quick_says_that_it_did_not_loo
     let altered = attache(&["verify", "--quick", "--data-dir", place]).await;
     assert_eq!(altered.status.code(), Some(4), "{altered:?}");
     assert!(said(&altered).contains("schema: index versions_newest is missing"), "{altered:?}");
+}
+
+/// What is written into a store's file, and where: over its header, and over what says of its first page what that is.
+const BROKEN: &[(&[u8], u64)] = &[(b"no file of SQLite's", 0), (&[0xff], 100)];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_ends_with_4_and_names_the_file_that_sqlite_cannot_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, _) = serve(folder.path()).await;
+    server.file(vec![visit("a", "ministry")]).await;
+    server.stop().await;
+    for (bytes, at) in BROKEN {
+        let broken = copy(folder.path());
+        let file = broken.path().join(FILE);
+        let opened = File::options().write(true).open(&file).expect("the file");
+        opened.write_all_at(bytes, *at).expect("it is broken");
+        let place = broken.path().to_str().expect("a path");
+        let whole = attache(&["verify", "--data-dir", place]).await;
+        let quick = attache(&["verify", "--quick", "--data-dir", place]).await;
+        for found in [whole, quick] {
+            assert_eq!(found.status.code(), Some(4), "{found:?}");
+            let named = format!("the store is damaged: {}: ", file.display());
+            assert!(String::from_utf8_lossy(&found.stderr).contains(&named), "{found:?}");
+        }
+        assert!(!broken.path().join("verify").exists(), "nothing is left beside it");
+    }
 }

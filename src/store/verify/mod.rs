@@ -10,7 +10,7 @@ mod layout;
 
 use std::{collections::BTreeMap, io, path::Path};
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -47,9 +47,11 @@ pub struct Verified {
 ///
 /// # Errors
 ///
-/// [`StoreError::Damaged`] names the first entry that is not what the log says; others if it cannot be read.
+/// [`StoreError::Damaged`] names the first entry that is not what the log says, or the file if it is none of SQLite's; others
+/// if it cannot be read.
 pub fn folder(folder: &Path) -> Result<Verified, StoreError> {
-    self::connection(&snapshot::open_beside(folder)?)
+    let verified = snapshot::open_beside(folder).and_then(|file| connection(&file));
+    verified.map_err(|error| of_file(folder, error))
 }
 
 /// Compares the tables, indexes and settings of the store's file in a folder with those that the schemas of its version make.
@@ -58,7 +60,8 @@ pub fn folder(folder: &Path) -> Result<Verified, StoreError> {
 ///
 /// [`StoreError::Damaged`] names those that differ; others if it cannot be read, or is newer than this version.
 pub fn layout(folder: &Path) -> Result<(), StoreError> {
-    layout::check(&snapshot::open_beside(folder)?)
+    let compared = snapshot::open_beside(folder).and_then(|file| layout::check(&file));
+    compared.map_err(|error| of_file(folder, error))
 }
 
 /// Verifies the store in a folder as a whole, whoever has it open: its layout, its log, its indexes, and each row against
@@ -72,6 +75,10 @@ pub fn layout(folder: &Path) -> Result<(), StoreError> {
 /// As of [`folder`]; [`StoreError::Damaged`] names the first rows of each table that differ. If there is no room, or
 /// another process verifies the store.
 pub fn all(folder: &Path, told: impl FnMut(u64)) -> Result<Verified, StoreError> {
+    in_a_copy(folder, told).map_err(|error| of_file(folder, error))
+}
+
+fn in_a_copy(folder: &Path, told: impl FnMut(u64)) -> Result<Verified, StoreError> {
     check_room(folder)?;
     let (work, _held) = Work::hold(folder, packed::VERIFY)?;
     let (copy, again) = (Work::begin(work.path(), COPY)?, Work::begin(work.path(), AGAIN)?);
@@ -84,6 +91,21 @@ pub fn all(folder: &Path, told: impl FnMut(u64)) -> Result<Verified, StoreError>
     anew::make(&copied, &verified.head, copy.path(), again.path(), told)?;
     compare::check(&copied, again.path(), &verified.head)?;
     Ok(verified)
+}
+
+/// What SQLite does not take for a file of its own, or finds broken as it reads, is a fault of the store, and no failure to
+/// look at it.
+fn of_file(folder: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Sqlite(error) if is_damage(&error) => {
+            StoreError::Damaged(format!("{}: {error}", folder.join(FILE).display()))
+        }
+        other => other,
+    }
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
 }
 
 /// Whoever serves the store needs room beside it too.
