@@ -11,7 +11,7 @@ use crate::{
         moves_args::MoveArgs,
         output::{self, Format, Out},
         position::Position,
-        restore_args::{RestoreArgs, VerifyArgs},
+        restore_args::{RestoreArgs, VerifyArgs, check_is_named},
         serve_args::DoctorArgs,
     },
     clock::{Clock as _, SystemClock},
@@ -68,10 +68,10 @@ pub async fn restore_backup(args: &RestoreArgs) -> ExitCode {
     let to = match &args.to {
         None => Ok(To::End),
         Some(Position::Time(time)) => Ok(To::Time(time.as_microsecond())),
-        Some(Position::Token(token)) => Token::decode(token, "to").map(To::Token).map_err(|e| e.message),
+        Some(Position::Token(token)) => Token::decode(token, restore::FIELD).map(To::Token).map_err(|e| e.message),
     };
     let place = config::folder(args.data_dir.as_deref()).map_err(|e| e.to_string());
-    let (to, folder) = match to.and_then(|to| Ok((to, place?))) {
+    let (to, folder) = match check_is_named(&args.file).and(to).and_then(|to| Ok((to, place?))) {
         Ok(both) => both,
         Err(error) => {
             output::note(&error);

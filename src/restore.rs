@@ -28,6 +28,8 @@ use crate::{
     writer::{self, BATCH_FRAMING_BYTES, ENTRY_FRAMING_BYTES},
 };
 
+/// What says as of when: it is asked on the command line alone.
+pub const FIELD: &str = "--to";
 /// Entries that are read at once.
 const PAGE: usize = 256;
 
@@ -55,9 +57,10 @@ pub struct Restored {
 ///
 /// # Errors
 ///
-/// If there is a store, or the folder is in use; if the backup is not sound, or has not what is asked for. The folder has
-/// no store then.
+/// If there is a store, or the folder is in use; if the backup is no file, or is not sound, or has not what is asked for.
+/// The folder has no store then.
 pub fn restore(packed: &Path, folder: &Path, to: &To, mut told: impl FnMut(u64) + Send + 'static) -> Result<Restored> {
+    packed::check_is_file(packed)?;
     let _lock = store::lock(folder)?;
     if snapshot::is_there(folder) {
         let why = format!("there is a store in {}: restore into another folder, or move that away", folder.display());
@@ -102,7 +105,7 @@ fn of_file(packed: &Path, error: StoreError) -> Error {
 /// The revision as of which a store is restored.
 fn revision_of(source: &Alone, to: &To) -> Result<u64> {
     let head = source.head();
-    let refused = |reason, why: String| Err(Error::field(reason, "to", why));
+    let refused = |reason, why: String| Err(Error::field(reason, FIELD, why));
     let revision = match to {
         To::End => return Ok(head.revision),
         To::Token(token) if token.epoch != head.epoch => {
@@ -123,7 +126,8 @@ fn revision_of(source: &Alone, to: &To) -> Result<u64> {
         }
         To::Time(us) => match source.revision_at(*us)? {
             Some(revision) => revision,
-            None => return refused(Reason::HistoryTrimmed, "is before the log began".to_owned()),
+            None if head.floor > 0 => return Err(trimmed(head)),
+            None => return refused(Reason::HistoryTrimmed, before_the_log(source)?),
         },
     };
     if head.floor > 0 && revision < head.revision {
@@ -139,13 +143,23 @@ fn revision_of(source: &Alone, to: &To) -> Result<u64> {
     Ok(revision)
 }
 
+/// What is wrong with a time that nothing was recorded at or before.
+fn before_the_log(source: &Alone) -> Result<String> {
+    let first = source.entries(0, 1, 0)?.into_iter().next();
+    let began = first.and_then(|entry| jiff::Timestamp::from_microsecond(entry.recorded_at_us).ok());
+    Ok(match began {
+        Some(began) => format!("is before the log began, at {began}"),
+        None => "is before the log began: the backup has no entry".to_owned(),
+    })
+}
+
 /// A store is made again from its first entry.
 fn trimmed(head: Head) -> Error {
     let why = format!(
         "the backup was trimmed after revision {}: it can be restored as it is, and not as it was before",
         head.floor
     );
-    Error::field(Reason::HistoryTrimmed, "to", why)
+    Error::field(Reason::HistoryTrimmed, FIELD, why)
 }
 
 /// Makes it a log of its own, under a new epoch, without cursors: they are positions of the old one.

@@ -6,7 +6,7 @@ use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -282,6 +282,12 @@ async fn what_cannot_be_restored_leaves_no_store() {
         assert!(said(&refused).contains(why), "{refused:?}");
         assert!(!snapshot::is_there(again.path()));
     }
+    // When it began is said so that it can be asked for.
+    let refused = said(&restore(&copy, again.path(), Some("1999-01-01T00:00:00Z")).await);
+    let began = refused.split("--to: is before the log began, at ").nth(1).expect("it says when").trim();
+    let first = tempfile::tempdir().unwrap();
+    let restored = restore(&copy, first.path(), Some(began)).await;
+    assert!(restored.status.success() && said(&restored).contains("restored revision "), "{restored:?}");
     let broken = files.path().join("broken.db.zst");
     let mut bytes = fs::read(&copy).unwrap();
     let middle = bytes.len() / 2;
@@ -306,6 +312,8 @@ async fn what_cannot_be_restored_leaves_no_store() {
     let copy = backup(&server, &trimmed).await;
     let refused = restore(&copy, again.path(), Some(&kept.token)).await;
     assert!(said(&refused).contains("can be restored as it is"), "{refused:?}");
+    let refused = restore(&copy, again.path(), Some("1999-01-01T00:00:00Z")).await;
+    assert!(said(&refused).contains("can be restored as it is"), "what began then is not there: {refused:?}");
     assert!(restore(&copy, again.path(), None).await.status.success());
     server.stop().await;
 }
@@ -340,6 +348,43 @@ async fn a_backup_is_refused_before_it_is_unpacked_whatever_of_it_was_changed() 
     refused(&[whole.as_slice(), &[0]].concat(), "a byte more");
     restore::restore(&copy, again.path(), &To::End, |_| {}).expect("it is whole itself");
     verify::folder(again.path()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_file_is_refused_before_it_is_read_and_a_file_may_be_standard_input() {
+    let (folder, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (server, _) = serve(folder.path()).await;
+    file(&server, "a", "2023-05-01").await;
+    let copy = backup(&server, files.path()).await;
+    server.stop().await;
+    let (pipe, again) = (files.path().join("pipe"), files.path().join("again"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let restoring = |from: &Path, input: Stdio| {
+        let mut command = Command::new(ATTACHE);
+        command.arg("restore-backup").arg(from).arg("--data-dir").arg(&again).stdin(input).output().unwrap()
+    };
+    // (Nobody writes to the pipe: whoever opened it would wait.)
+    let input = Path::new("/dev/stdin");
+    for (from, what) in [(pipe.as_path(), "a pipe"), (input, "a pipe"), (files.path(), "a folder")] {
+        let refused = restoring(from, Stdio::piped());
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        let words = format!("{}: this is {what} and no file: what is restored is read twice", from.display());
+        assert!(said(&refused).contains(&words), "{refused:?}");
+        assert!(!again.exists(), "no folder was made for it");
+    }
+    let restored = restoring(input, fs::File::open(&copy).unwrap().into());
+    assert!(restored.status.success(), "{restored:?}");
+}
+
+#[test]
+fn a_line_that_says_standard_input_or_output_of_a_backup_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    for line in [["backup", "-", "--server", "http://127.0.0.1:1"], ["restore-backup", "-", "--data-dir", "new"]] {
+        let refused = Command::new(ATTACHE).args(line).current_dir(folder.path()).output().unwrap();
+        assert_eq!(refused.status.code(), Some(64), "{refused:?}");
+        assert!(said(&refused).contains("restoring reads it twice"), "{refused:?}");
+    }
+    assert!(names(folder.path()).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

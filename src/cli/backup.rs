@@ -14,6 +14,7 @@ use super::{
     client::ClientArgs,
     error::CliError,
     output::{self, Out},
+    restore_args::check_is_named,
 };
 use crate::pb::v1::{BackupBegin, BackupRequest, BackupResponse, backup_response::Part};
 
@@ -35,8 +36,9 @@ pub struct BackupArgs {
 ///
 /// # Errors
 ///
-/// What the server says; if the file cannot be written, or is there; if what arrived is not what was sent.
+/// What the server says; if the file cannot be written, or is there, or is `-`; if what arrived is not what was sent.
 pub async fn run(args: &BackupArgs) -> Result<(), CliError> {
+    check_is_named(&args.file).map_err(CliError::Usage)?;
     if args.file.exists() && !args.force {
         return Err(CliError::Usage(format!("{}: it is there already; --force replaces it", args.file.display())));
     }

@@ -1,7 +1,7 @@
 //! The flags of `attache restore-backup` and `attache verify`, which work on a folder; that is not the client's business.
 //! A server is verified by `verify`, which is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, value_parser};
 
@@ -16,7 +16,7 @@ use super::{
 #[command(after_help = "What is restored begins a new epoch: tokens of the old log are refused with LOG_REPLACED, \
 and whoever watches starts again with a snapshot.")]
 pub struct RestoreArgs {
-    /// The file that `attache backup` wrote
+    /// The file that `attache backup` wrote; a pipe cannot be read twice, and is refused
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Directory of the store, which has none yet [default: under the user's data directory]
@@ -64,6 +64,18 @@ pub struct VerifyArgs {
     /// Who asks.
     #[command(flatten)]
     pub credential: CredentialArgs,
+}
+
+/// Refuses `-`, which is standard input to other commands, as the file of a backup.
+///
+/// # Errors
+///
+/// Why it is refused.
+pub fn check_is_named(file: &Path) -> Result<(), String> {
+    if file != Path::new("-") {
+        return Ok(());
+    }
+    Err("-: a backup goes into a file, because restoring reads it twice; ./- is a file of that name".into())
 }
 
 impl VerifyArgs {

@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read},
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
 };
 
@@ -30,6 +31,25 @@ pub const AGAIN: &str = "restore-again";
 pub const VERIFY: &str = "verify";
 /// The compressed file in its folder.
 const PACKED: &str = "attache.db.zst";
+
+/// Checks that a packed store lies in a file, before any of it is read: it is read twice, which nothing else can be.
+///
+/// # Errors
+///
+/// If it is no file, or is not there.
+pub fn check_is_file(packed: &Path) -> Result<(), StoreError> {
+    let kind = fs::metadata(packed).map_err(unusable(packed))?.file_type();
+    if kind.is_file() {
+        return Ok(());
+    }
+    let what = match (kind.is_fifo(), kind.is_dir()) {
+        (true, _) => "a pipe",
+        (_, true) => "a folder",
+        _ => "a device or a socket",
+    };
+    let why = format!("this is {what} and no file: what is restored is read twice, so write it to a file first");
+    Err(unusable(packed)(io::Error::new(io::ErrorKind::InvalidInput, why)))
+}
 
 /// A folder in that of a store, in which a copy is made; it goes when it is done with, or at the next beginning.
 pub struct Work(PathBuf);
