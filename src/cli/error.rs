@@ -176,12 +176,21 @@ fn describe(status: &Status) -> String {
         _ => format!("{word}: {}", status.message()),
     };
     for (field, description) in &violations {
+        let field = typed(field);
         let _ = write!(text, "\n  {field}: {description}");
     }
     for line in details(status, info.as_ref()) {
         let _ = write!(text, "\n  {line}");
     }
     text
+}
+
+/// What was typed that a field of a request was made of, where it has another name.
+fn typed(field: &str) -> &str {
+    match field {
+        "keep" | "after_token" | "since" | "from_revision" => "--before",
+        _ => field,
+    }
 }
 
 fn violations(status: &Status) -> Vec<(String, String)> {
@@ -215,7 +224,6 @@ fn advice(reason: &str, status: &Status) -> Option<&'static str> {
     let resource = status.get_details_resource_info().map(|info| info.resource_name).unwrap_or_default();
     let violations = violations(status);
     let of_lookup = violations.iter().any(|(field, _)| field.starts_with("as_of"));
-    let of_trim = violations.iter().any(|(field, _)| field == "keep" || field == "from_revision");
     Some(match reason {
         "RECORD_NOT_FOUND" if resource.starts_with("cursors/") || !resource.contains('/') => {
             "no position is kept under this name yet: `attache cursor commit NAME TOKEN` keeps one"
@@ -230,7 +238,6 @@ fn advice(reason: &str, status: &Status) -> Option<&'static str> {
         }
         "LOG_REPLACED" => "the log is another one now: start again with `--from snapshot`",
         "HISTORY_TRIMMED" => "start with `--from oldest`, or with `--from snapshot`",
-        "FIELD_INVALID" if of_trim => "that is what --before says",
         "CREDENTIAL_MISSING" => {
             "--token-file, or ATTACHE_TOKEN in the environment, shows a token; --certificate and --key a certificate"
         }
@@ -308,7 +315,7 @@ mod tests {
         let watch = text(Error::new(Reason::HistoryTrimmed, "the start is gone"));
         assert!(watch.contains("--from snapshot") && !watch.contains("--known-at"), "{watch}");
         let trim = text(Error::field(Reason::FieldInvalid, "keep", "is too young"));
-        assert!(trim.contains("--before"), "{trim}");
+        assert!(trim.contains("\n  --before: is too young") && !trim.contains("keep"), "{trim}");
         let other = text(Error::field(Reason::FieldInvalid, "reports", "is required"));
         assert!(!other.contains("--before"), "{other}");
         let credential = text(Error::new(Reason::CredentialMissing, "no credential"));

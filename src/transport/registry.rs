@@ -229,9 +229,9 @@ impl App {
     }
 }
 
-/// What a record was is not there any more.
+/// What a record was is not there any more: it may be asked for as of now, too.
 fn erased(name: &RecordName, by: u64) -> Error {
-    let message = format!("what {name} was then was erased by revision {by}");
+    let message = format!("nothing is left of {name} as of this position: revision {by} erased what it was");
     Error::new(Reason::RecordRedacted, message).with_resource(name.as_str()).with("redacted_by", by)
 }
 

@@ -32,7 +32,7 @@ impl Drafting<'_> {
         if newest.recorded_at_us > self.now_us - retention {
             let hours = REQUEST_ID_RETENTION.as_secs() / 3600;
             return refused(format!(
-                "is too young: what was recorded in the last {hours} hours answers repeated requests"
+                "is too young: the last {hours} hours are kept, to answer requests that are repeated"
             ));
         }
         let trim = Trim { before_revision: before, previous_hash: newest.hash.to_vec() };

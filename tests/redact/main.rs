@@ -577,6 +577,22 @@ async fn what_cannot_be_erased_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_of_which_nothing_is_left_is_said_to_be_erased_in_words_that_fit_now_and_then() {
+    let server = TestServer::with(config(), Parts { clock: Arc::new(FakeClock::default()), ..Parts::default() }).await;
+    let filed = server.file(vec![telling("a", "leak", SECRET)]).await;
+    let done = redact(&server, report_of("a", "leak")).await;
+    let words =
+        format!("nothing is left of visits/a as of this position: revision {} erased what it was", done.revision);
+    let then = v1::AsOf { position: Some(as_of::Position::Token(filed.token)) };
+    for as_of in [None, Some(then)] {
+        let asked = v1::GetVisitRequest { name: "visits/a".into(), as_of, ..Default::default() };
+        let status = server.registry().get_visit(asked).await.expect_err("it is erased");
+        assert_eq!((reason(&status).as_str(), status.message()), ("RECORD_REDACTED", words.as_str()));
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_report_may_be_filed_again_after_it_was_erased() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = serve(folder.path()).await;
