@@ -75,7 +75,7 @@ pub fn day(us: i64) -> i32 {
 }
 
 /// A moment of this process, for intervals.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticks(std::time::Instant);
 
 /// Now, for intervals.

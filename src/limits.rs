@@ -123,6 +123,9 @@ pub const MAX_CALLS_IN_FLIGHT: usize = 4096;
 pub const MAX_PUBLIC_STREAMS: usize = 16_384;
 /// And of one connection: each service watched on its own, and a tool beside.
 pub const MAX_PUBLIC_STREAMS_PER_CONNECTION: usize = 8;
+/// How long it may stay in doubt what became of a batch before whoever waits for the writer is answered, and whoever comes then
+/// refused: longer than a journal that lost its leader takes to elect another, mostly.
+pub const DOUBT_PATIENCE: Duration = Duration::from_secs(10);
 /// Filings that wait for the writer; one more is refused with OVERLOADED.
 pub const WRITER_QUEUE: usize = 1024;
 /// Filings that share one transaction.

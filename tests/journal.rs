@@ -7,6 +7,7 @@ use std::sync::Arc;
 use attache::{
     domain::token::Token,
     journal::Journal,
+    limits::DOUBT_PATIENCE,
     pb::{
         log::Batch,
         v1::{self, EventType, FilingOutcome, WatchEventsRequest},
@@ -227,6 +228,44 @@ async fn what_lost_its_place_while_in_doubt_is_decided_again() {
     assert_eq!(recorded(&events, "v"), 1);
     assert!(get(&b, "v", Some(&answer.token)).await.is_ok());
     assert_eq!(everything(&b).await, events);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outcome_that_stays_in_doubt_is_said_whoever_waits_is_refused_and_whoever_comes_then_at_once() {
+    let log = SharedLog::default();
+    let server = Arc::new(on(log.clone()).await);
+    server.file(vec![visit("before", "KZ")]).await;
+    log.inject([Fault::UnknownLost]);
+    log.keep_in_doubt(u32::MAX);
+    let asked = |id: &'static str| {
+        let server = Arc::clone(&server);
+        tokio::spawn(async move { file(&server, request(id, visit(id, "UZ"))).await })
+    };
+    let under_way = asked("v");
+    until("the fault", || log.faults_left() == 0).await;
+    let waiting = asked("w");
+    let error = under_way.await.unwrap().unwrap_err();
+    assert_eq!((reason(&error).as_str(), error.code()), ("OUTCOME_UNKNOWN", tonic::Code::Unknown));
+    let error = waiting.await.unwrap().unwrap_err();
+    assert_eq!((reason(&error).as_str(), error.code()), ("JOURNAL_UNAVAILABLE", tonic::Code::Unavailable));
+    let error = tokio::time::timeout(DOUBT_PATIENCE / 2, asked("x")).await.expect("at once").unwrap().unwrap_err();
+    assert_eq!(reason(&error), "JOURNAL_UNAVAILABLE");
+    assert_eq!(log.len(), 1);
+    log.keep_in_doubt(0);
+    until("what was in doubt", || log.len() == 2).await;
+    // Whoever insists is answered once that is known here too.
+    for (id, revision) in [("v", 2), ("w", 3), ("x", 4)] {
+        let answer = patiently("an answer", async {
+            loop {
+                match asked(id).await.unwrap() {
+                    Ok(answer) => return answer,
+                    Err(error) => assert_eq!(reason(&error), "JOURNAL_UNAVAILABLE"),
+                }
+            }
+        });
+        assert_eq!(answer.await.revision, revision, "{id} stands once");
+    }
+    assert_eq!(log.len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

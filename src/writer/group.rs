@@ -71,6 +71,8 @@ pub(super) struct Group {
     compared: Option<u64>,
     /// Why nothing is admitted any more.
     fault: watch::Sender<Option<Error>>,
+    /// Since when it is not known what became of a batch; `None` while it is.
+    doubt: watch::Sender<Option<clock::Ticks>>,
     /// The server shuts down: what is in doubt stays so.
     stopping: CancellationToken,
     counts: Writing,
@@ -86,9 +88,14 @@ enum Tried {
 }
 
 impl Group {
-    pub fn new(parts: Parts, fault: watch::Sender<Option<Error>>, stopping: CancellationToken) -> Self {
+    pub fn new(
+        parts: Parts,
+        fault: watch::Sender<Option<Error>>,
+        doubt: watch::Sender<Option<clock::Ticks>>,
+        stopping: CancellationToken,
+    ) -> Self {
         let Parts { store, journal, clock, publish, counts } = parts;
-        Self { store, journal, clock, publish, compared: None, fault, stopping, counts, full: Full::default() }
+        Self { store, journal, clock, publish, compared: None, fault, doubt, stopping, counts, full: Full::default() }
     }
 
     /// Files the jobs, in as few batches as hold them, and answers each.
@@ -250,8 +257,16 @@ impl Group {
         Tried::Done { answers: prepared.answers, taken: prepared.taken }
     }
 
-    /// Offers the same bytes until the slot is known. Nothing is admitted meanwhile.
+    /// Finds out what became of a batch. Nothing is admitted meanwhile, and whoever waits hears of it if that takes long.
     fn settle(&mut self, after: Position, prepared: Prepared) -> Result<Tried> {
+        self.doubt.send_replace(Some(clock::ticks()));
+        let settled = self.until_settled(after, prepared);
+        self.doubt.send_replace(None);
+        settled
+    }
+
+    /// Offers the same bytes until the slot is known.
+    fn until_settled(&mut self, after: Position, prepared: Prepared) -> Result<Tried> {
         let mut pause = Duration::from_millis(1);
         loop {
             match self.journal.settle(after, &prepared.batch) {

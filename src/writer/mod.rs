@@ -37,13 +37,13 @@ pub use self::job::{Act, Answer, KeepCursor, Request, Selection, Step};
 use self::job::{Admission, Job, Message};
 pub use self::prepare::{BATCH_FRAMING_BYTES, ENTRY_FRAMING_BYTES};
 use crate::{
-    clock::Clock,
+    clock::{self, Clock},
     domain::{
         error::{Error, Reason, Result},
         revision::Revision,
     },
     journal::Journal,
-    limits::{MAX_ENTRY_BYTES, MAX_GROUP, WRITER_QUEUE},
+    limits::{DOUBT_PATIENCE, MAX_ENTRY_BYTES, MAX_GROUP, WRITER_QUEUE},
     metrics::Writing,
     store::{Head, WriteStore, read::CursorRow},
     tasks,
@@ -61,6 +61,7 @@ pub struct Writer {
     queue: mpsc::Sender<Message>,
     stopping: CancellationToken,
     fault: watch::Receiver<Option<Error>>,
+    doubt: watch::Receiver<Option<clock::Ticks>>,
 }
 
 /// Waits for the writer's thread, and for the one that copies its log back.
@@ -128,6 +129,7 @@ impl Parts {
 fn begin(parts: Parts, is_worth_reading: bool) -> Result<(Writer, WriterThread)> {
     let (queue, waiting) = mpsc::channel(WRITER_QUEUE);
     let (faults, fault) = watch::channel(None);
+    let (doubts, doubt) = watch::channel(None);
     let wake = queue.downgrade();
     let arrived = Arc::new(AtomicBool::new(false));
     let said = Arc::clone(&arrived);
@@ -141,7 +143,7 @@ fn begin(parts: Parts, is_worth_reading: bool) -> Result<(Writer, WriterThread)>
     }));
     let stopping = CancellationToken::new();
     let copier = parts.store.copier();
-    let mut group = group::Group::new(parts, faults, stopping.clone());
+    let mut group = group::Group::new(parts, faults, doubts, stopping.clone());
     match group.catch_up() {
         // It is caught up with when it answers; until then readers have what the store has, and nobody files.
         Err(error) if trouble::may_pass(&error) => {
@@ -161,7 +163,7 @@ fn begin(parts: Parts, is_worth_reading: bool) -> Result<(Writer, WriterThread)>
     .map_err(|e| Error::internal(format!("the writer's thread: {e}")))?;
     let copying = tasks::thread("copy-back", move || copier.run())
         .map_err(|e| Error::internal(format!("the thread that copies the log back: {e}")))?;
-    Ok((Writer { queue, stopping, fault }, WriterThread([thread, copying])))
+    Ok((Writer { queue, stopping, fault, doubt }, WriterThread([thread, copying])))
 }
 
 fn run(group: &mut group::Group, mut waiting: mpsc::Receiver<Message>, arrived: &AtomicBool) {
@@ -207,7 +209,8 @@ fn run(group: &mut group::Group, mut waiting: mpsc::Receiver<Message>, arrived: 
 }
 
 impl Writer {
-    /// Files, and waits for the answer, at most until `deadline`.
+    /// Files, and waits for the answer, at most until `deadline`, and no longer than [`DOUBT_PATIENCE`] for a batch of which it is
+    /// not known what became of it.
     ///
     /// # Errors
     ///
@@ -216,6 +219,9 @@ impl Writer {
         // Once it waits, the writer may admit it at any moment.
         if deadline.is_some_and(|left| left.is_zero()) {
             return Err(too_late());
+        }
+        if self.is_stuck() {
+            return Err(in_doubt());
         }
         let (reply, answer) = oneshot::channel();
         let admission = Admission::default();
@@ -229,16 +235,36 @@ impl Writer {
         })?;
         // A handler whose client hangs up is dropped: the job is decided all the same, or given up while it waits.
         let guard = GiveUp(&admission);
-        let answered = match deadline {
-            None => answer.await,
-            Some(after) => match tokio::time::timeout(after, answer).await {
-                Ok(answered) => answered,
-                Err(_) if admission.give_up() => return Err(too_late()),
-                Err(_) => return Err(unknown()),
-            },
+        let given_up = |why: fn() -> Error| if admission.give_up() { why() } else { unknown() };
+        let answered = tokio::select! {
+            biased;
+            answered = answer => answered,
+            () = passed(deadline) => return Err(given_up(too_late)),
+            () = self.stuck() => return Err(given_up(in_doubt)),
         };
         std::mem::forget(guard);
         answered.map_or_else(|_| Err(unknown()), |answered| answered.answer)
+    }
+
+    /// Whether it has been in doubt for long what became of a batch.
+    fn is_stuck(&self) -> bool {
+        self.doubt.borrow().is_some_and(|since| since.elapsed() >= DOUBT_PATIENCE)
+    }
+
+    /// Done once it is.
+    async fn stuck(&self) {
+        let mut doubt = self.doubt.clone();
+        loop {
+            // A writer that ended answers, or is heard to have ended.
+            let Ok(since) = doubt.wait_for(Option::is_some).await.map(|since| *since) else {
+                return std::future::pending().await;
+            };
+            let left = since.map_or(Duration::ZERO, |since| DOUBT_PATIENCE.saturating_sub(since.elapsed()));
+            let settled = doubt.wait_for(|now| *now != since);
+            if tokio::time::timeout(left, settled).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Keeps a cursor.
@@ -321,12 +347,25 @@ impl Drop for GiveUp<'_> {
     }
 }
 
+/// Done when a deadline has passed; never without one.
+async fn passed(deadline: Option<Duration>) {
+    match deadline {
+        Some(after) => tokio::time::sleep(after).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn stopped() -> Error {
     Error::new(Reason::Draining, "the server is shutting down; nothing happened")
 }
 
 fn too_late() -> Error {
     Error::new(Reason::Deadline, "the deadline passed while the filing waited; nothing happened")
+}
+
+fn in_doubt() -> Error {
+    let why = "it is not known yet what became of what was filed before; nothing happened";
+    Error::new(Reason::JournalUnavailable, why)
 }
 
 fn unknown() -> Error {
