@@ -100,6 +100,7 @@ impl Admin {
             (&levels.position, large(head.position)),
             (&levels.journal_lag, lag),
             (&levels.day, head.day.map_or(-1, i64::from)),
+            (&levels.recorded_ahead, large(head.ahead_of(self.app.clock.now_us()).as_secs())),
             (&levels.filing, i64::from(self.health.told().1)),
             (&levels.watches, sized(self.app.hub.subscribers())),
             (&levels.watch_lag, large(self.app.hub.furthest_behind())),

@@ -139,6 +139,8 @@ pub const MAX_DAY_JUMP: i32 = 40;
 /// Days that the registry's day may be ahead of a clock before that is told: clocks of two replicas are not alike at
 /// midnight.
 pub const MAX_DAY_AHEAD: i32 = 1;
+/// How far the newest entry may be recorded ahead of a clock before that is told: clocks of two replicas differ by less.
+pub const MAX_RECORDED_AHEAD: Duration = Duration::from_secs(60);
 /// How often a filing is decided again after other replicas won, before CONTENTION: one of three who try alike loses so
 /// often never.
 pub const MAX_CONFLICTS: usize = 64;

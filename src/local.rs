@@ -91,6 +91,15 @@ pub async fn restore_backup(args: &RestoreArgs) -> ExitCode {
             let (ends, revision) = (ends.unwrap_or_default(), backup.revision);
             format!("the backup ends at {ends} (revision {revision}), before the time asked for\n")
         });
+        // Times that have yet to come say nothing of what came before the time asked for.
+        let is_ahead = head.revision < backup.revision && !backup.ahead_of(SystemClock.now_us()).is_zero();
+        let ahead = asked_us.filter(|_| is_ahead).map(|_| {
+            format!(
+                "the backup ends at {}, ahead of this machine's clock: what was filed since a clock was ahead is \
+                 recorded then, and was left out; --to TOKEN restores as much of it as is meant\n",
+                backup.recorded_at()
+            )
+        });
         format!(
             "restored revision {} of {} into {}\nepoch {}, position {}; tokens of epoch {} are refused\n{}",
             head.revision,
@@ -99,7 +108,7 @@ pub async fn restore_backup(args: &RestoreArgs) -> ExitCode {
             head.epoch,
             head.token().encode(),
             backup.epoch,
-            late.unwrap_or_default(),
+            late.or(ahead).unwrap_or_default(),
         )
     });
     told(said)

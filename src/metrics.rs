@@ -274,6 +274,8 @@ pub struct Levels {
     pub journal_lag: Level,
     /// When the newest entry was recorded, in seconds since 1970.
     pub recorded_at: Share,
+    /// How far that is ahead of this machine's clock, in whole seconds; 0 if it is not.
+    pub recorded_ahead: Level,
     /// The registry's day, in days since 1970.
     pub day: Level,
     /// Records that the clock should have looked at and has not.
@@ -540,6 +542,8 @@ impl Levels {
         registry.register("store_limit_bytes", help, levels.store_limit.0.clone());
         let help = "When the newest revision was recorded, in seconds since 1970";
         registry.register_with_unit("recorded_at", help, Unit::Seconds, levels.recorded_at.clone());
+        let help = "How far the newest revision is recorded ahead of this machine's clock, 0 if it is not";
+        registry.register_with_unit("recorded_ahead", help, Unit::Seconds, levels.recorded_ahead.clone());
         let help =
             "When the certificate in force ends, or one of its chain before, in seconds since 1970; not without TLS";
         let ends = levels.certificate_ends.0.clone();

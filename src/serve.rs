@@ -26,7 +26,7 @@ use crate::{
         Embedded, Journal,
         jetstream::{self, JetStream},
     },
-    limits::{ADMIN_GOODBYE, REPLAY_PAGE_REVISIONS, RING_BYTES},
+    limits::{ADMIN_GOODBYE, MAX_RECORDED_AHEAD, REPLAY_PAGE_REVISIONS, RING_BYTES},
     metrics::{Metrics, Writing},
     retain, sample,
     security::Security,
@@ -157,6 +157,7 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         metrics.levels.store_limit.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
     tell_of_start(config, &store.head());
+    tell_of_ahead(&store.head(), clock.now_us());
     let app = App::new(store, writer, hub, journal, tasks, clock, metrics)
         .with_snapshots(config.snapshots)
         .with_calls(config.max_calls, config.max_public_streams)
@@ -219,6 +220,19 @@ fn tell_of_start(config: &Config, head: &Head) {
         journal = if config.journal.is_some() { "jetstream" } else { "embedded" },
         "the store is served"
     );
+}
+
+/// Says that recorded time stands still until the clock has come up to it.
+fn tell_of_ahead(head: &Head, now_us: i64) {
+    let ahead = head.ahead_of(now_us);
+    if ahead > MAX_RECORDED_AHEAD {
+        tracing::warn!(
+            recorded = head.recorded_at(),
+            seconds = ahead.as_secs(),
+            "what is filed is recorded ahead of the clock, until that has come up to it: \"The clock jumped\" in \
+             deploy/RUNBOOK.md"
+        );
+    }
 }
 
 /// What secures the server, as its files say now.

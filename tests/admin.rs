@@ -16,7 +16,7 @@ use attache::{
     config::{AccessRules, Config, Security, TlsFiles},
     feed,
     journal::{Embedded, Journal},
-    limits::{CERTIFICATE_ENDS_SOON, MAX_READY_LAG},
+    limits::{CERTIFICATE_ENDS_SOON, MAX_READY_LAG, MAX_RECORDED_AHEAD},
     pb::v1::{self, feed_service_client::FeedServiceClient, watch_events_response::Frame},
     serve::{self, Parts},
 };
@@ -676,6 +676,17 @@ fn the_alarm_and_the_doctor_take_the_same_end_of_a_certificate_for_near() {
     let days = CERTIFICATE_ENDS_SOON.as_secs() / 86_400;
     let near = format!("expr: {CERTIFICATE_ENDS} - time() < {days} * 86400\n");
     assert!(fs::read_to_string(rules).unwrap().contains(&near), "{near}");
+}
+
+#[test]
+fn the_alarm_and_the_doctor_take_the_same_recorded_time_for_ahead() {
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus/rules.yaml");
+    let seconds = MAX_RECORDED_AHEAD.as_secs();
+    let rules = fs::read_to_string(rules).unwrap();
+    for ahead in ["attache_recorded_ahead_seconds", "attache_recorded_at_seconds - time()"] {
+        let ahead = format!("{ahead} > {seconds}\n");
+        assert!(rules.contains(&ahead), "{ahead}");
+    }
 }
 
 /// `promtool test rules` runs them, but does not miss any.

@@ -260,6 +260,30 @@ async fn a_store_is_restored_as_it_was_at_every_position_and_at_every_instant_be
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_to_a_time_says_that_it_left_out_what_is_recorded_ahead_of_the_clock() {
+    let (folder, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (server, clock) = serve(folder.path()).await;
+    let before = file(&server, "before", "2023-05-01").await;
+    clock.jump_to("2999-01-01");
+    file(&server, "wrong", "2023-05-02").await;
+    clock.jump_to("2024-01-02");
+    let since = file(&server, "since", "2023-05-03").await;
+    let copy = backup(&server, files.path()).await;
+    server.stop().await;
+    let (token, newest) = (since.token.as_str(), since.revision);
+    for (to, revision, is_told) in
+        [(Some("2024-06-01T00:00:00Z"), before.revision, true), (Some(token), newest, false), (None, newest, false)]
+    {
+        let again = tempfile::tempdir().unwrap();
+        let restored = restore(&copy, again.path(), to).await;
+        assert!(restored.status.success(), "{restored:?}");
+        let said = said(&restored);
+        assert!(said.contains(&format!("restored revision {revision} of {newest} ")), "{said}");
+        assert_eq!(said.contains("ahead of this machine's clock"), is_told, "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_restored_leaves_no_store() {
     let (folder, files, other) =
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

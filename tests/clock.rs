@@ -383,6 +383,47 @@ async fn a_day_that_is_ahead_of_the_clock_is_told_at_the_start_and_once_a_day() 
     server.stop().await;
 }
 
+#[tokio::test]
+async fn what_a_clock_that_was_ahead_left_is_told_by_a_number_and_at_each_start_until_the_clock_is_there() {
+    const AHEAD: &str = "attache_recorded_ahead_seconds";
+    let folder = tempfile::tempdir().unwrap();
+    let (store, log) = (folder.path().join("store"), folder.path().join("log"));
+    // (Whoever starts a server is on this thread.)
+    let to_file = Arc::new(File::create(&log).unwrap());
+    let logger = tracing_subscriber::fmt().with_ansi(false).with_writer(to_file).finish();
+    let _logging = tracing::subscriber::set_default(logger);
+    let told = || fs::read_to_string(&log).unwrap().matches("recorded ahead of the clock").count();
+    let clock = Arc::new(FakeClock::on("2024-01-02"));
+    let server = start(observed(config_at(&store)), &clock).await;
+    server.file(vec![visit("before", "2024-01-01", "")]).await;
+    assert_eq!((server.number(AHEAD).await, told()), (0.0, 0));
+    server.stop().await;
+
+    // The registry's day stays, and what is filed is taken: a registry that rested is to be filed to as well.
+    clock.jump_to("2024-03-01");
+    let server = start(observed(config_at(&store)), &clock).await;
+    let wrong = server.file(vec![visit("wrong", "2024-01-01", "")]).await;
+    assert_eq!(info(&server).await.day, "2024-01-02");
+    assert_eq!(recorded_on(&wrong.events[0]), "2024-03-01");
+    assert_eq!((server.number(AHEAD).await, told()), (0.0, 0), "by its own clock it is now");
+    server.stop().await;
+
+    clock.jump_to("2024-01-03");
+    let server = start(observed(config_at(&store)), &clock).await;
+    assert_eq!(told(), 1);
+    let right = server.file(vec![visit("right", "2024-01-01", "")]).await;
+    assert_eq!(recorded_on(&right.events[0]), "2024-03-01", "it never goes back");
+    // (Clocks move a little with each look.)
+    let days = server.number(AHEAD).await / 86_400.0;
+    assert!((57.9..58.1).contains(&days), "{days} days");
+    clock.jump_to("2024-03-02");
+    assert_eq!(server.number(AHEAD).await, 0.0);
+    server.stop().await;
+    let server = start(observed(config_at(&store)), &clock).await;
+    assert_eq!(told(), 1, "it is over");
+    server.stop().await;
+}
+
 // ---- what the numbers say of it ----
 
 /// How many records the clock should have looked at and has not; and the day on which it must look at one next.

@@ -13,7 +13,7 @@ use std::{
 
 use attache::{
     access::Secret,
-    limits::CERTIFICATE_ENDS_SOON,
+    limits::{CERTIFICATE_ENDS_SOON, MAX_RECORDED_AHEAD},
     store::{self, Options, packed},
 };
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
@@ -216,6 +216,26 @@ fn a_registry_whose_day_is_ahead_of_the_clock_is_told_of() {
     assert!(line.contains("days ahead of this machine's clock") && line.contains("RUNBOOK.md"), "{line}");
     // As that of another replica whose midnight came first.
     move_to(today + 1);
+    assert!(!files.examined().out.contains("ahead of this machine's clock"));
+}
+
+#[test]
+fn a_log_whose_newest_entry_is_recorded_ahead_of_the_clock_is_told_of() {
+    let files = Files::new();
+    files.certify(2999);
+    files.configure(&sound(&files));
+    drop(store::open(&files.path("store"), &Options::default()).unwrap());
+    let recorded_in = |ahead: Duration| {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + ahead;
+        changed(&files, &format!("UPDATE log_state SET recorded_at_us = {}", at.as_micros()))
+    };
+    recorded_in(Duration::from_secs(3600));
+    let ended = files.examined();
+    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+    let line = ended.line("warning", "data_dir in ");
+    assert!(line.contains("s ahead of this machine's clock") && line.contains("RUNBOOK.md"), "{line}");
+    // As by another replica, whose clock is not quite the same.
+    recorded_in(MAX_RECORDED_AHEAD / 2);
     assert!(!files.examined().out.contains("ahead of this machine's clock"));
 }
 

@@ -188,6 +188,13 @@ async fn refuses_what_is_older(server: &TestServer, old: &Acked, oldest: &str) {
     refused(Watching::open(server.feed(), asked).await.err().expect("it is gone"));
 }
 
+/// Why a trim is refused.
+fn why(status: &Status) -> String {
+    assert_eq!(reason(status), "FIELD_INVALID");
+    let details = tonic_types::StatusExt::get_error_details(status);
+    details.bad_request().expect("a field").field_violations[0].description.clone()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_young_or_not_there_or_nothing_is_not_trimmed() {
     let (folder, clock) = (tempfile::tempdir().expect("a folder"), Arc::new(FakeClock::on("2023-06-01")));
@@ -203,16 +210,41 @@ async fn what_is_young_or_not_there_or_nothing_is_not_trimmed() {
     ] {
         for dry_run in [true, false] {
             let status = trim(&server, keep.clone(), dry_run).await.expect_err("it is refused");
-            assert_eq!(reason(&status), "FIELD_INVALID");
-            let details = tonic_types::StatusExt::get_error_details(&status);
-            let why = &details.bad_request().expect("a field").field_violations[0].description;
-            assert!(why.contains(said), "{why}");
+            assert!(why(&status).contains(said), "{status:?}");
         }
     }
     let nothing = server.log().trim_log(v1::TrimLogRequest::default()).await.expect_err("nothing is asked");
     assert_eq!(reason(&nothing), "FIELD_INVALID");
     assert_eq!(server.token().await, log_before, "nothing was recorded");
     assert_eq!(verify::folder(folder.path()).expect("it is sound").head.floor, 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_younger_than_two_days_is_trimmed_though_recorded_time_is_ahead_of_the_clock() {
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Arc::new(FakeClock::on("2023-06-01")));
+    let server = start(folder.path(), &clock).await;
+    let filed = async |id: &str| server.file(vec![visit_report(id, "s", "KZ", "AZ", "2023-05-01")]).await.revision;
+    let old = filed("old").await;
+    clock.jump_to("2023-06-04");
+    let young = filed("young").await;
+    // Too far for the registry's day to follow.
+    clock.jump_to("2023-07-21");
+    let ahead = filed("ahead").await;
+    clock.jump_to("2023-06-05");
+    let late = filed("late").await;
+    let now: jiff::Timestamp = "2023-06-05T06:00:00Z".parse().expect("an instant");
+    let now = prost_types::Timestamp { seconds: now.as_second(), nanos: 0 };
+    // Each would drop what was filed a day ago, and some what was filed since.
+    let revisions = [young + 1, ahead + 1, late].map(Keep::FromRevision);
+    for keep in std::iter::once(Keep::Since(now)).chain(revisions) {
+        for dry_run in [true, false] {
+            let status = trim(&server, keep.clone(), dry_run).await.expect_err("it is refused");
+            assert!(why(&status).contains("too young"), "{keep:?}: {status:?}");
+        }
+    }
+    let done = trim(&server, Keep::FromRevision(old + 1), false).await.expect("that is four days old");
+    assert_eq!(done.revisions, old);
     server.stop().await;
 }
 

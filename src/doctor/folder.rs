@@ -12,7 +12,7 @@ use crate::{
     clock,
     config::{Config, DataDir},
     domain::date,
-    limits::{COMMIT_RESERVE_BYTES, MAX_DAY_AHEAD},
+    limits::{COMMIT_RESERVE_BYTES, MAX_DAY_AHEAD, MAX_RECORDED_AHEAD},
     store::{
         self, Head, Home, StoreError, aside, packed,
         peek::{self, Peek},
@@ -71,6 +71,7 @@ pub(super) fn look(config: &Config, knows_log: bool, places: &Places, now_us: i6
     let left = if looked.held { None } else { packed::unrestored(folder) };
     looked.found.extend(left.map(|left| unrestored(left, about)));
     looked.found.extend(peeked.as_ref().and_then(|peek| day_ahead(peek, now_us, about)));
+    looked.found.extend(peeked.as_ref().and_then(|peek| recorded_ahead(peek, now_us, about)));
     looked.found.extend(open_to_all(folder, about));
     looked.found.extend(aside::there(folder).iter().map(|aside| put_aside(aside, about)));
     looked.found.extend(room(&there, folder, peeked.as_ref(), config, about));
@@ -155,6 +156,20 @@ fn day_ahead(peek: &Peek, now_us: i64, about: &str) -> Option<Finding> {
     let remedy = "correct the clock, or see \"The registry's day is ahead\" in deploy/RUNBOOK.md";
     let what = format!("the registry's day, {}, is {days} days ahead of this machine's clock", date::show(day));
     (days > MAX_DAY_AHEAD).then(|| Finding::warning(about, what, remedy))
+}
+
+/// A log whose newest entry was recorded under a clock that was ahead of this machine's.
+fn recorded_ahead(peek: &Peek, now_us: i64, about: &str) -> Option<Finding> {
+    let head = peek.head?;
+    let ahead = head.ahead_of(now_us);
+    let remedy = "correct the clock, or see \"The clock jumped\" in deploy/RUNBOOK.md";
+    let what = format!(
+        "the newest entry is recorded at {}, {} s ahead of this machine's clock: whatever is filed is recorded then, \
+         until the clock has come up to it",
+        head.recorded_at(),
+        ahead.as_secs()
+    );
+    (ahead > MAX_RECORDED_AHEAD).then(|| Finding::warning(about, what, remedy))
 }
 
 /// A store that gave way to a snapshot.

@@ -1,5 +1,7 @@
 //! Where a store stands in the log.
 
+use std::time::Duration;
+
 use super::log::StoredEntry;
 use crate::{
     clock,
@@ -62,6 +64,18 @@ impl Head {
     #[must_use]
     pub fn today(&self) -> Day {
         self.pending.map(|(day, _)| day).or(self.day).unwrap_or_default()
+    }
+
+    /// How far the newest entry is recorded ahead of what a clock says, in microseconds since 1970; nothing if it is not.
+    #[must_use]
+    pub fn ahead_of(&self, now_us: i64) -> Duration {
+        Duration::from_micros(u64::try_from(self.recorded_at_us.saturating_sub(now_us)).unwrap_or(0))
+    }
+
+    /// When the newest entry was recorded, as people read it.
+    #[must_use]
+    pub fn recorded_at(&self) -> String {
+        jiff::Timestamp::from_microsecond(self.recorded_at_us).map(|t| t.to_string()).unwrap_or_default()
     }
 
     /// After an entry.

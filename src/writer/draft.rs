@@ -35,6 +35,8 @@ pub(super) struct Drafting<'a> {
     pub head: Head,
     /// When the entry is recorded.
     pub now_us: i64,
+    /// What the clock says; recorded time may be ahead of it.
+    pub clock_us: i64,
     pub principal: &'a str,
     /// Whether whoever asks may make rulings, and so undo them.
     pub may_rule: bool,

@@ -183,7 +183,8 @@ fn decide_one(connection: &Connection, head: &Head, now_us: i64, request: &Reque
     }
     let recorded_at_us = recorded_at(head, now_us, request)?;
     let (principal, may_rule, resolved) = (request.principal.as_str(), request.may_rule, RefCell::default());
-    let drafting = Drafting { connection, head: *head, now_us: recorded_at_us, principal, may_rule, resolved };
+    let drafting =
+        Drafting { connection, head: *head, now_us: recorded_at_us, clock_us: now_us, principal, may_rule, resolved };
     let payload = drafting.draft(request)?;
     let kind = match (&payload.day, &payload.trim, &payload.redact) {
         (Some(_), ..) => EntryKind::Day,
@@ -219,7 +220,8 @@ fn decide_one(connection: &Connection, head: &Head, now_us: i64, request: &Reque
     Ok(Decided::Entry(Box::new(DecidedEntry { entry, header, payload, resolved })))
 }
 
-/// When the entry is recorded: now, or when a history that is replayed says.
+/// When the entry is recorded: now, or when a history that is replayed says. Never before the newest entry: after a filing
+/// under a clock that was ahead it stands still. None is refused for that: a server that rested looks the same.
 fn recorded_at(head: &Head, now_us: i64, request: &Request) -> Result<i64> {
     let Some(supplied) = request.recorded_at_us else { return Ok(now_us.max(head.recorded_at_us)) };
     let refused = |why: String| Err(Error::field(Reason::FieldInvalid, "recorded_at", why));
