@@ -397,7 +397,8 @@ impl Metrics {
         let connections = Level::default();
         registry.register("connections", "Connections that are open", connections.clone());
         let handshakes = Counter::default();
-        let help = "Connections that were turned away: TLS came to nothing, or no request began within ten seconds";
+        let help =
+            "Connections that were turned away: TLS came to nothing, no HTTP/2 came, or none began within ten seconds";
         registry.register("handshakes_refused", help, handshakes.clone());
         writing.register(&mut registry);
         feeding.register(&mut registry);
@@ -440,7 +441,7 @@ impl Metrics {
         Open(self.connections.clone())
     }
 
-    /// Counts a connection that was turned away before anything was asked on it.
+    /// Counts a connection that is turned away before anything is asked on it.
     pub fn handshake_refused(&self) {
         self.handshakes.inc();
     }

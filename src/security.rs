@@ -29,8 +29,8 @@ pub struct Security {
     begun: Option<AccessRules>,
     /// What the configuration's file said at the start.
     said: BTreeMap<String, String>,
-    /// The keys of which it was told that they say something else since.
-    told: BTreeSet<String>,
+    /// The keys of which it was told that they say something else since, and what they say then; `None` is nothing.
+    told: BTreeMap<String, Option<String>>,
     /// How connections are greeted.
     pub tls: Option<Arc<Tls>>,
     /// Who may do what.
@@ -71,7 +71,7 @@ impl Security {
             settings: settings.clone(),
             begun: settings.access.clone(),
             said: settings.file.as_deref().and_then(Config::keys_of).unwrap_or_default(),
-            told: BTreeSet::new(),
+            told: BTreeMap::new(),
             tls: tls.transpose()?.map(Arc::new),
             access: access.map(|rules| Arc::new(Access::new(rules, allowance, Arc::clone(&clock)))),
             seen,
@@ -129,14 +129,16 @@ impl Security {
             }
             return self;
         }
-        let changed: Vec<&Path> =
-            seen.iter().filter(|(f, now)| self.seen.get(*f) != Some(*now)).map(|(f, _)| f.as_path()).collect();
-        tracing::info!(files = ?changed, "the files of TLS and access are read again");
+        let changed = seen.iter().filter(|(f, now)| self.seen.get(*f) != Some(*now));
+        let files = changed.map(|(file, _)| file.display().to_string()).collect::<Vec<_>>().join(", ");
+        // (Whoever asks need not have changed any.)
+        let files = (!files.is_empty()).then(|| tracing::field::display(files));
+        tracing::info!(files, "the files of TLS and access are read again");
         // Whoever changed them, or asks, is told what comes of it.
         self.refused = None;
         self.read_certificate(metrics);
         self.read_rules(metrics);
-        self.tell_of_the_rest();
+        self.tell_of_the_rest(all);
         if all && let Some(access) = &self.access {
             access.want_keys();
         }
@@ -181,15 +183,25 @@ impl Security {
         }
     }
 
-    /// Tells once of each key of the configuration's file that changed and is not read again.
-    fn tell_of_the_rest(&mut self) {
-        let Some(now) = self.settings.file.as_deref().and_then(Config::keys_of) else { return };
-        let changed = changed(&self.said, &now);
-        let keys: Vec<&String> = changed.difference(&self.told).collect();
+    /// Tells of the keys of the configuration's file that changed and are not read again: once of each change, and of all
+    /// of them whenever that is asked for.
+    fn tell_of_the_rest(&mut self, asked: bool) {
+        let keys = self.to_tell(asked);
         if !keys.is_empty() {
-            tracing::warn!(?keys, "the configuration file changed, and this of it holds from the next start");
+            tracing::warn!(%keys, "the configuration file changed, and this of it holds from the next start");
         }
-        self.told = changed;
+    }
+
+    /// The names of those, with commas between them; they count as told then.
+    fn to_tell(&mut self, asked: bool) -> String {
+        let Some(now) = self.settings.file.as_deref().and_then(Config::keys_of) else { return String::new() };
+        let changed = changed(&self.said, &now).into_iter().map(|key| {
+            let says = now.get(&key).cloned();
+            (key, says)
+        });
+        let told = std::mem::replace(&mut self.told, changed.collect());
+        let news = self.told.iter().filter(|(key, says)| asked || told.get(*key) != Some(*says));
+        news.map(|(key, _)| key.as_str()).collect::<Vec<_>>().join(", ")
     }
 
     /// The rules as the configuration file says now; flags do not say any.
@@ -421,8 +433,32 @@ mod tests {
         ] {
             fs::write(&file, text).unwrap();
             security = security.follow(true, &metrics);
-            let told: Vec<String> = security.told.iter().cloned().collect();
+            let told: Vec<String> = security.told.keys().cloned().collect();
             assert_eq!(told.join(", "), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_holds_from_the_next_start_is_told_once_of_each_change_and_whenever_it_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("attache.toml");
+        let begun = "listen = \"127.0.0.1:1\"\nretain_days = 5\n";
+        fs::write(&file, begun).unwrap();
+        let settings = Settings { file: Some(file.clone()), ..Settings::default() };
+        let mut security = Security::open(&settings, Arc::new(SystemClock)).unwrap();
+        for (text, asked, expected) in [
+            (begun, true, ""),
+            ("retain_days = 7\n", false, "listen, retain_days"),
+            ("retain_days = 7\n", false, ""),
+            ("retain_days = 7\n", true, "listen, retain_days"),
+            ("retain_days = 7\n", true, "listen, retain_days"),
+            ("retain_days = 7\n", false, ""),
+            ("retain_days = 9\n", false, "retain_days"),
+            (begun, true, ""),
+            ("retain_days = 9\n", false, "listen, retain_days"),
+        ] {
+            fs::write(&file, text).unwrap();
+            assert_eq!(security.to_tell(asked), expected, "{text}, {asked}");
         }
     }
 

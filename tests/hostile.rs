@@ -20,7 +20,7 @@ use attache::{
 };
 use bytes::Bytes;
 use common::{
-    FakeClock, TestServer, config, config_at, raw,
+    FakeClock, TestServer, config, config_at, observed, raw,
     shared_log::{Lagging, SharedLog},
     visit_report, visit_report_of,
     watching::*,
@@ -777,5 +777,29 @@ async fn who_does_not_begin_to_speak_http2_within_ten_seconds_is_hung_up_on() {
     .await;
     let within = HANDSHAKE_TIMEOUT - Duration::from_secs(1);
     assert!(began.elapsed() > within, "it is given its time: {:?}", began.elapsed());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_speaks_something_else_than_http2_is_hung_up_on_and_counted() {
+    let server = serve(observed(config())).await;
+    let turned_away = "attache_handshakes_refused_total";
+    // HTTP/1.1; the beginning of TLS; another protocol; and what is HTTP/2 almost to its end.
+    let others: [&[u8]; 4] = [
+        b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3],
+        b"EHLO localhost\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\r",
+    ];
+    for (before, said) in (0_u8..).zip(others) {
+        assert_eq!(server.number(turned_away).await, f64::from(before));
+        let mut stream = TcpStream::connect(server.address.trim_start_matches("http://")).await.unwrap();
+        stream.write_all(said).await.unwrap();
+        // (It may be reset before all is read.)
+        let _ = patiently("the end of the connection", stream.read_to_end(&mut Vec::new())).await;
+        server.until_number(turned_away, f64::from(before + 1)).await;
+    }
+    info(&server).await.expect("who speaks it is served");
+    assert_eq!(server.number(turned_away).await, 4.0, "and is not counted");
     server.stop().await;
 }

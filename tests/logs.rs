@@ -359,3 +359,34 @@ async fn whoever_finds_no_room_is_counted_and_has_no_line_of_the_log() {
     let denied = server.denied();
     assert!(denied.is_empty(), "{denied:?}");
 }
+
+#[test]
+fn a_line_names_addresses_files_and_keys_as_people_write_them_and_keys_at_each_sighup() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("attache.toml");
+    fs::write(&file, format!("retain_days = 5\n{ANYBODY_READS}")).unwrap();
+    let more = ["--admin", "none", "--config", file.to_str().unwrap()];
+    let (mut server, mut output) = serve_with("info,attache::transport::listener=debug", &more);
+    let address = said(&mut output, "listening on http://");
+    let log = BufReader::new(server.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut log = log.map(|line| serde_json::from_str::<Value>(&line).unwrap());
+    let mut logged = |words: &str| {
+        let says = |line: &Value| line["message"].as_str().is_some_and(|message| message.contains(words));
+        log.find(says).expect("it says so before it ends")
+    };
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(logged("is not HTTP/2")["peer"], stream.local_addr().unwrap().to_string());
+
+    let ask = || {
+        let status = Command::new("kill").args(["-HUP", &server.0.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    };
+    fs::write(&file, format!("retain_days = 7\ndrain_seconds = 1\n{ANYBODY_READS}")).unwrap();
+    ask();
+    assert_eq!(logged("are read again")["files"], file.to_str().unwrap());
+    assert_eq!(logged("holds from the next start")["keys"], "drain_seconds, retain_days");
+    ask();
+    assert!(logged("are read again").get("files").is_none(), "none changed since");
+    assert_eq!(logged("holds from the next start")["keys"], "drain_seconds, retain_days", "it is so all the same");
+}

@@ -21,6 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use tracing::field;
 
 use super::{
     Calls, Tls,
@@ -157,6 +158,10 @@ async fn connection(stream: TcpStream, routes: Routes, greeting: Greeting, leavi
     };
     match greeted {
         Ok(Ok(Some((stream, proved)))) => {
+            if !stream.is_http2() {
+                metrics.handshake_refused();
+                tracing::debug!(peer = peer.map(field::display), "what came on a connection is not HTTP/2");
+            }
             let open = metrics.connection();
             let (certificate, disowned) = proved.map(|of| (of.certificate, of.disowned)).unzip();
             let public = Places::new(MAX_PUBLIC_STREAMS_PER_CONNECTION);
@@ -171,11 +176,11 @@ async fn connection(stream: TcpStream, routes: Routes, greeting: Greeting, leavi
         // Not a line for each at the usual level: whoever likes has them written.
         Ok(Err(error)) => {
             metrics.handshake_refused();
-            tracing::debug!(%error, ?peer, "a connection was not greeted");
+            tracing::debug!(%error, peer = peer.map(field::display), "a connection was not greeted");
         }
         Err(_) => {
             metrics.handshake_refused();
-            tracing::debug!(?peer, "a connection did not begin in time");
+            tracing::debug!(peer = peer.map(field::display), "a connection did not begin in time");
         }
     }
 }
@@ -203,6 +208,11 @@ impl<S: AsyncRead + Unpin> Begun<S> {
             }
         }
         Ok((read > 0).then_some(Self { first, read, given: 0, stream }))
+    }
+
+    /// Whether its client said all of what those of HTTP/2 do.
+    fn is_http2(&self) -> bool {
+        self.first == *PREFACE
     }
 }
 

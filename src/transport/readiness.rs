@@ -148,7 +148,7 @@ pub async fn watch_over_lag(app: &Arc<App>, health: &Health) {
         };
         match app.writer.fault() {
             None if told != Some(now) => {
-                tracing::info!(reads = ?now.reads, filings = ?now.filings, position, "ready for other things now");
+                tracing::info!(reads = %now.reads, filings = %now.filings, position, "ready for other things now");
                 health.tell(now).await;
                 told = Some(now);
             }
