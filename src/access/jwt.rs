@@ -56,8 +56,9 @@ pub(super) struct Proof {
 /// The claims that count (RFC 7519, 4.1); issuer and audience are checked where the token is read.
 #[derive(Deserialize)]
 struct Claims {
-    sub: String,
-    exp: f64,
+    // (They are demanded below, where it is said which is not there.)
+    sub: Option<String>,
+    exp: Option<f64>,
     nbf: Option<f64>,
 }
 
@@ -210,12 +211,14 @@ impl Issuer {
         (validation.validate_exp, validation.validate_nbf) = (false, false);
         let decoding = DecodingKey::from_jwk(key).map_err(|e| refused(&e))?;
         let claims = jsonwebtoken::decode::<Claims>(token, &decoding, &validation).map_err(|e| refused(&e))?.claims;
-        if claims.sub.is_empty() || claims.sub.len() > 256 || claims.sub.chars().any(char::is_control) {
+        let absent = |claim: &str| refused(&ErrorKind::MissingRequiredClaim(claim.to_owned()).into());
+        let (sub, exp) = (claims.sub.ok_or_else(|| absent("sub"))?, claims.exp.ok_or_else(|| absent("exp"))?);
+        if sub.is_empty() || sub.len() > 256 || sub.chars().any(char::is_control) {
             return Err(missing("the JWT's subject is no name"));
         }
-        let ends_at_us = micros(claims.exp);
+        let ends_at_us = micros(exp);
         Ok(Proved {
-            subject: claims.sub.into(),
+            subject: sub.into(),
             ends_at_us: ends_at_us.saturating_add(self.leeway_us),
             begins_at_us: claims.nbf.map_or(i64::MIN, |nbf| micros(nbf).saturating_sub(self.leeway_us)),
             proof: Proof {

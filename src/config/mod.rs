@@ -413,19 +413,19 @@ fn parse_listen(text: &str) -> Result<SocketAddr, ConfigError> {
 }
 
 fn check_address(address: SocketAddr, insecure: bool, security: &Security) -> Result<(), ConfigError> {
-    let missing = match (&security.tls, &security.access) {
+    let (missing, say) = match (&security.tls, &security.access) {
         (Some(_), Some(_)) => return Ok(()),
-        (None, Some(_)) => "no TLS (--tls-certificate and --tls-key)",
-        (Some(_), None) => "no authentication ([access] in the configuration)",
+        (None, Some(_)) => ("no TLS", "--tls-certificate and --tls-key"),
+        (Some(_), None) => ("no authentication", "[access] in the configuration"),
         (None, None) => {
-            "no TLS (--tls-certificate and --tls-key) and no authentication ([access] in the configuration)"
+            ("no TLS and no authentication", "both --tls-certificate and --tls-key, and [access] in the configuration")
         }
     };
     if address.ip().is_loopback() || insecure {
         return Ok(());
     }
     Err(ConfigError(format!(
-        "{address} is reached by other machines, and there is {missing}: say both, listen on a loopback address, or say \
+        "{address} is reached by other machines, and there is {missing}: say {say}, listen on a loopback address, or say \
          --insecure-listen"
     )))
 }
@@ -463,10 +463,13 @@ mod tests {
         let access = Some(security::access(file.access.unwrap(), Path::new("")).unwrap());
         let tls = security::tls(&TlsArgs::default(), file.tls, Path::new("/etc")).unwrap();
         assert_eq!(tls.as_ref().unwrap().certificate, Path::new("/etc/c"), "it lies beside the file");
-        let half = Security { access: access.clone(), ..Security::default() };
-        assert!(check("0.0.0.0:50051", false, &half).unwrap_err().0.contains("no TLS"));
-        let half = Security { tls: tls.clone(), ..Security::default() };
-        assert!(check("0.0.0.0:50051", false, &half).unwrap_err().0.contains("no authentication"));
+        let refusal = |security: &Security| check("0.0.0.0:50051", false, security).unwrap_err().0;
+        let said = refusal(&Security { access: access.clone(), ..Security::default() });
+        assert!(said.contains("no TLS: say --tls-certificate and --tls-key, listen"), "{said}");
+        let said = refusal(&Security { tls: tls.clone(), ..Security::default() });
+        assert!(said.contains("no authentication: say [access] in the configuration, listen"), "{said}");
+        let said = refusal(&open);
+        assert!(said.contains("no TLS and no authentication: say both --tls-certificate"), "{said}");
         assert!(check("0.0.0.0:50051", false, &Security { tls, access, ..Security::default() }).is_ok());
     }
 

@@ -742,6 +742,14 @@ async fn a_jwt_that_anybody_could_have_made_is_not_taken() {
     for (what, token) in forged {
         assert_eq!(refused(Caller::bearer(&server, &token).info().await), missing(), "{what}");
     }
+    for claim in ["exp", "sub", "iss", "aud"] {
+        let mut lacking = good.clone();
+        lacking.as_object_mut().unwrap().remove(claim);
+        let token = key.token(&lacking);
+        let refusal = Caller::bearer(&server, &token).info().await.expect_err("it is refused");
+        assert_eq!(reason(&refusal), "CREDENTIAL_MISSING", "{claim}");
+        assert_eq!(refusal.message(), format!("the JWT does not say {claim}"), "and nothing of the token");
+    }
     let over = key.token(&with(good, "exp", json!(NOW - 3600)));
     assert_eq!(refused(Caller::bearer(&server, &over).info().await), expired());
     server.stop().await;
