@@ -264,6 +264,35 @@ fn a_limit_that_is_nearly_reached_is_told_before_filings_are_refused() {
     }
 }
 
+#[test]
+fn a_limit_in_which_a_new_store_finds_no_room_is_a_fault_and_one_without_room_for_a_filing_a_warning() {
+    let files = Files::new();
+    files.certify(2999);
+    let allow = |bytes: u64| files.configure(&format!("{}[limits]\nstore_bytes = {bytes}\n", sound(&files)));
+    let empty = store::empty_bytes().unwrap();
+    for bytes in [0, 100, empty - 1] {
+        allow(bytes);
+        let ended = files.examined();
+        assert_eq!(ended.code, 1, "{}{}", ended.out, ended.err);
+        let line = ended.line("fault", "limits.store_bytes in ");
+        assert!(line.contains(&format!("{bytes} bytes")) && line.contains(&format!("takes {empty} ")), "{line}");
+        assert!(line.contains("allow more"), "{line}");
+    }
+    allow(empty + 10_000);
+    let ended = files.examined();
+    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+    let line = ended.line("warning", "limits.store_bytes in ");
+    assert!(line.contains("no room for a filing") && line.contains("allow more"), "{line}");
+    allow(1 << 30);
+    assert!(!files.examined().out.contains("limits.store_bytes"));
+    // One that is there has what it takes.
+    drop(store::open(&files.path("store"), &Options::default()).unwrap());
+    allow(100);
+    let ended = files.examined();
+    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+    assert!(ended.line("warning", "data_dir in ").contains("limits.store_bytes"), "{}", ended.out);
+}
+
 /// Changes the store's file, and answers with its size then.
 fn changed(files: &Files, sql: &str) -> u64 {
     let path = files.path("store").join(store::FILE);
@@ -478,6 +507,17 @@ fn an_address_that_others_reach_needs_tls_and_access_or_a_word() {
     let ended = doctor(&[&line[..], &["--insecure-listen"]].concat());
     assert_eq!(ended.code, 0, "{}", ended.out);
     assert!(ended.line("warning", "--listen").contains("keeps strangers out"));
+}
+
+#[test]
+fn an_admin_port_that_others_reach_is_told_of_because_it_asks_nobody_who_they_are() {
+    let examined = |admin: &str| doctor(&["--listen", "127.0.0.1:0", "--admin", admin, "--in-memory"]);
+    let ended = examined("0.0.0.0:0");
+    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+    ended.line("ok", "--admin");
+    let line = ended.line("warning", "--admin");
+    assert!(line.contains("asks nobody who they are") && line.contains("listen on a loopback address"), "{line}");
+    assert!(!examined("127.0.0.1:0").out.contains("asks nobody"));
 }
 
 #[test]

@@ -36,6 +36,7 @@ pub(super) async fn look(config: &Config, faults: &Faults, places: &Places, held
         finding.what = format!("{}, so there would be no admin port", finding.what);
     }
     found.push(finding);
+    found.extend(open_to_others(address, places));
     found
 }
 
@@ -62,6 +63,13 @@ fn judged(tried: &io::Result<TcpListener>, address: SocketAddr, about: &str, hel
         }
         _ => Finding::fault(about, format!("{address} cannot be listened on: {error}"), "say another address"),
     }
+}
+
+/// An admin port that other machines reach: whatever the rules of access say, it asks nobody who they are.
+fn open_to_others(admin: SocketAddr, places: &Places) -> Option<Finding> {
+    let what = format!("{admin} is reached by other machines, and the admin port asks nobody who they are");
+    let remedy = "listen on a loopback address, or be sure that something else lets in only who is to read the numbers";
+    (!admin.ip().is_loopback()).then(|| Finding::warning(&places.admin(), what, remedy))
 }
 
 /// An address that is accepted only because somebody said so.

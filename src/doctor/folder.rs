@@ -12,7 +12,7 @@ use crate::{
     clock,
     config::{Config, DataDir},
     domain::date,
-    limits::{COMMIT_RESERVE_BYTES, MAX_DAY_AHEAD, MAX_RECORDED_AHEAD},
+    limits::{COMMIT_RESERVE_BYTES, MAX_DAY_AHEAD, MAX_RECORDED_AHEAD, MAX_REQUEST_BYTES},
     store::{
         self, Head, Home, StoreError, aside, packed,
         peek::{self, Peek},
@@ -43,6 +43,7 @@ pub(super) fn look(config: &Config, knows_log: bool, places: &Places, now_us: i6
         DataDir::At(folder) => folder.as_path(),
         DataDir::Temporary => {
             looked.found.push(temporary(about));
+            looked.found.extend(allowance(config, places));
             return looked;
         }
     };
@@ -66,6 +67,7 @@ pub(super) fn look(config: &Config, knows_log: bool, places: &Places, now_us: i6
     }
     let is_there = snapshot::is_there(folder);
     let peeked = if is_there { store_in(folder, config, knows_log, about, &mut looked) } else { None };
+    looked.found.extend(if is_there { None } else { allowance(config, places) });
     looked.position = peeked.as_ref().map_or(0, |peek| peek.position);
     // (Whoever has the folder may be restoring.)
     let left = if looked.held { None } else { packed::unrestored(folder) };
@@ -191,6 +193,25 @@ fn open_to_all(folder: &Path, about: &str) -> Option<Finding> {
     }
     let what = format!("{} may be read by every user of this machine", file.display());
     Some(Finding::warning(about, what, &format!("`chmod 0700 {}`", folder.display())))
+}
+
+/// An allowance in which a store that is to be made finds no room, or none for a large filing.
+fn allowance(config: &Config, places: &Places) -> Option<Finding> {
+    let about = &places.key("limits.store_bytes");
+    let allowed = config.max_store_bytes?;
+    let empty = match store::empty_bytes() {
+        Ok(empty) => empty,
+        Err(why) => return Some(Finding::warning(about, why, "start a server, and see whether it finds room")),
+    };
+    let remedy = "allow more, or take it out: then the disk alone sets a limit";
+    if allowed < empty {
+        return Some(Finding::fault(about, StoreError::AllowedTooLittle { allowed, empty }, remedy));
+    }
+    let what = format!(
+        "the store may have {allowed} bytes, and takes {empty} before anything is filed: there is no room for a filing of \
+         {MAX_REQUEST_BYTES}"
+    );
+    (allowed < empty.saturating_add(MAX_REQUEST_BYTES as u64)).then(|| Finding::warning(about, what, remedy))
 }
 
 /// Whether there is room for what a server writes beside filings.

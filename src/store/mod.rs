@@ -46,7 +46,7 @@ pub use self::{
     home::Home,
     options::{Options, Sync},
     schema::OPEN,
-    usage::Cached,
+    usage::{Cached, empty_bytes},
 };
 use self::{copy_back::CopyBack, hot::Hot};
 use crate::{
@@ -99,6 +99,14 @@ pub enum StoreError {
     /// There was no room for a migration; the file is as it was.
     #[error("there is no room for the migration of the store: the disk or its allowance is full; nothing happened")]
     NoRoomToMigrate,
+    /// A new one has no room for its tables in its allowance.
+    #[error("the store may have {allowed} bytes ([limits] store_bytes), and takes {empty} before anything is filed")]
+    AllowedTooLittle {
+        /// The allowance.
+        allowed: u64,
+        /// What it takes at least.
+        empty: u64,
+    },
     /// The file is not what the log says.
     #[error("the store is damaged: {0}")]
     Damaged(String),
@@ -136,7 +144,9 @@ impl From<StoreError> for Error {
             }
             full @ StoreError::NoRoomToMigrate => Self::new(Reason::StorageFull, full.to_string()),
             damaged @ StoreError::Damaged(_) => Self::new(Reason::EntryCorrupt, damaged.to_string()),
-            unrestored @ StoreError::Unrestored(_) => Self::new(Reason::FieldInvalid, unrestored.to_string()),
+            told_wrong @ (StoreError::Unrestored(_) | StoreError::AllowedTooLittle { .. }) => {
+                Self::new(Reason::FieldInvalid, told_wrong.to_string())
+            }
             other => Self::internal(other),
         }
     }
@@ -220,6 +230,7 @@ pub fn open(folder: &Path, options: &Options) -> Result<(Store, WriteStore), Sto
     let lock = lock(folder)?;
     packed::sweep(folder)?;
     let path = folder.join(FILE);
+    usage::check_allowance(&path, options)?;
     let mut connection = connect_writer(&path, options)?;
     schema::migrate(&mut connection, &path)?;
     home::check(&connection, &options.home)?;

@@ -7,7 +7,7 @@ use std::{io::ErrorKind, path::Path};
 use rusqlite::{Connection, Transaction};
 use rusqlite_migration::{Error as MigrationError, HookResult, M, Migrations};
 
-use super::{StoreError, failing, is_full, pairs, search};
+use super::{PAGE_BYTES, StoreError, failing, is_full, pairs, search};
 
 /// The end of what still stands.
 pub const OPEN: i64 = i64::MAX;
@@ -93,6 +93,7 @@ pub fn version(connection: &Connection) -> Result<usize, StoreError> {
 /// If SQLite refuses.
 pub fn fresh(version: usize) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open_in_memory()?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     let transaction = connection.transaction()?;
     // (What else a step fills in, it makes of what was kept.)
     for step in MIGRATIONS.iter().take(version) {

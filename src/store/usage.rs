@@ -1,9 +1,11 @@
 //! How much a store uses of its file, and how much it may use. Free pages are taken before the file grows, so there is no
 //! room once those in use are as many as the file may have.
 
+use std::path::Path;
+
 use rusqlite::{Connection, Result};
 
-use super::{Store, from_sqlite, search};
+use super::{Options, Store, StoreError, from_sqlite, schema, search};
 use crate::domain::error::Error;
 
 /// What is in memory to answer sooner, in bytes, by the weights that its budgets are kept by.
@@ -57,6 +59,23 @@ pub(super) fn allowed(connection: &Connection) -> Result<u64> {
     Ok(number(connection, "max_page_count")?.saturating_mul(number(connection, "page_size")?))
 }
 
+/// The bytes of a store's file before anything is filed.
+///
+/// # Errors
+///
+/// If SQLite refuses.
+pub fn empty_bytes() -> Result<u64> {
+    let made = schema::fresh(schema::NEWEST)?;
+    Ok(number(&made, "page_count")? * number(&made, "page_size")?)
+}
+
+/// Checks that a store that is to be made finds room for its tables. (One that is there may use what it has.)
+pub(super) fn check_allowance(file: &Path, options: &Options) -> std::result::Result<(), StoreError> {
+    let Some(allowed) = options.max_bytes.filter(|_| !file.exists()) else { return Ok(()) };
+    let empty = empty_bytes()?;
+    if allowed < empty { Err(StoreError::AllowedTooLittle { allowed, empty }) } else { Ok(()) }
+}
+
 /// What a pragma says that is a number.
 pub(super) fn number(connection: &Connection, pragma: &str) -> Result<u64> {
     connection.pragma_query_value(None, pragma, |row| row.get(0))
@@ -65,7 +84,7 @@ pub(super) fn number(connection: &Connection, pragma: &str) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{self, Options, is_full};
+    use crate::store::{self, is_full};
 
     const ALLOWANCE: u64 = 4_000_000;
 
@@ -106,5 +125,16 @@ mod tests {
         let (store, write) = store::open(folder.path(), &options(1)).unwrap();
         let pages = number(&write.connection, "page_count").unwrap();
         assert_eq!(store.allowed_bytes(), Some(pages * number(&write.connection, "page_size").unwrap()));
+    }
+    #[test]
+    fn a_new_store_is_made_where_it_may_have_as_much_as_an_empty_one_takes_and_not_with_a_byte_less() {
+        let folder = tempfile::tempdir().unwrap();
+        let empty = empty_bytes().unwrap();
+        let Err(refused) = store::open(folder.path(), &options(empty - 1)) else { panic!("it finds no room") };
+        assert!(matches!(refused, StoreError::AllowedTooLittle { .. }), "{refused}");
+        assert!(!folder.path().join(store::FILE).exists(), "nothing was made");
+        let (store, write) = store::open(folder.path(), &options(empty)).unwrap();
+        assert_eq!(number(&write.connection, "page_count").unwrap() * 8192, empty);
+        assert_eq!(store.allowed_bytes(), Some(empty));
     }
 }
