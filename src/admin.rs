@@ -1,5 +1,5 @@
 //! The admin port: numbers, liveness, readiness, and what is logged. It listens on loopback unless told otherwise, speaks
-//! HTTP/1, and changes nothing but the log's filter, which it does for this machine alone.
+//! HTTP/1, and changes nothing but the log's filter, which it does for who comes from loopback alone.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -64,8 +64,10 @@ async fn ready(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
 }
 
 async fn set_log(ConnectInfo(peer): ConnectInfo<SocketAddr>, body: Bytes) -> (StatusCode, String) {
-    if !peer.ip().is_loopback() {
-        return (StatusCode::FORBIDDEN, "the filter of the log is changed from this machine alone\n".to_owned());
+    // (A port of IPv6 may take IPv4 too, and says so in the address.)
+    if !peer.ip().to_canonical().is_loopback() {
+        let why = "the filter of the log is changed from loopback alone, 127.0.0.1 or [::1]\n";
+        return (StatusCode::FORBIDDEN, why.to_owned());
     }
     let Ok(filter) = std::str::from_utf8(&body) else {
         return (StatusCode::BAD_REQUEST, "the filter is no text\n".to_owned());
@@ -160,4 +162,25 @@ impl Admin {
 
 fn large(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_filter_of_the_log_is_changed_from_loopback_alone_and_others_are_told_so() {
+        let asked_by = async |peer: &str| set_log(ConnectInfo(peer.parse().unwrap()), Bytes::new()).await;
+        // Its own address too, if it is another: it is not known to be that.
+        for peer in ["192.0.2.1:1", "[2001:db8::1]:1", "[::ffff:192.0.2.1]:1"] {
+            let (status, why) = asked_by(peer).await;
+            assert_eq!(status, StatusCode::FORBIDDEN, "{peer}");
+            assert!(why.contains("from loopback alone"), "{why}");
+        }
+        for peer in ["127.0.0.1:1", "127.1.2.3:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            let (status, why) = asked_by(peer).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{peer}");
+            assert!(why.contains("is empty"), "{why}");
+        }
+    }
 }
