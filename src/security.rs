@@ -186,14 +186,14 @@ impl Security {
     /// Tells of the keys of the configuration's file that changed and are not read again: once of each change, and of all
     /// of them whenever that is asked for.
     fn tell_of_the_rest(&mut self, asked: bool) {
-        let keys = self.to_tell(asked);
+        let keys = self.untold(asked);
         if !keys.is_empty() {
             tracing::warn!(%keys, "the configuration file changed, and this of it holds from the next start");
         }
     }
 
     /// The names of those, with commas between them; they count as told then.
-    fn to_tell(&mut self, asked: bool) -> String {
+    fn untold(&mut self, asked: bool) -> String {
         let Some(now) = self.settings.file.as_deref().and_then(Config::keys_of) else { return String::new() };
         let changed = changed(&self.said, &now).into_iter().map(|key| {
             let says = now.get(&key).cloned();
@@ -458,7 +458,7 @@ mod tests {
             ("retain_days = 9\n", false, "listen, retain_days"),
         ] {
             fs::write(&file, text).unwrap();
-            assert_eq!(security.to_tell(asked), expected, "{text}, {asked}");
+            assert_eq!(security.untold(asked), expected, "{text}, {asked}");
         }
     }
 
