@@ -574,6 +574,57 @@ async fn forget(context: &async_nats::jetstream::Context, name: &str) -> Result<
     Ok(())
 }
 
+/// Whether there is a stream of a name, once servers say.
+async fn is_made(context: &async_nats::jetstream::Context, name: &str) -> bool {
+    use async_nats::jetstream::{ErrorCode, context::GetStreamErrorKind};
+
+    patiently("an answer about a stream", async {
+        loop {
+            match context.get_stream(name).await.map_err(|error| error.kind()) {
+                Ok(_) => return true,
+                Err(GetStreamErrorKind::JetStream(error)) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                    return false;
+                }
+                Err(kind) => eprintln!("no answer yet: {kind}"),
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_lax_journal_that_is_refused_nothing_is_made() {
+    let cluster = Cluster::start(Sync::Late);
+    let settings = cluster.settings();
+    let client = async_nats::connect(settings.servers.clone()).await.expect("it connects");
+    let context = async_nats::jetstream::new(client);
+    let made = async || {
+        // The log, and the cursors beside it.
+        is_made(&context, &settings.stream).await || is_made(&context, &format!("KV_{}_CURSORS", settings.stream)).await
+    };
+    assert!(refusal(settings.clone()).await.contains("syncs every 120s"));
+    assert!(!made().await, "servers that sync late");
+    assert!(refusal(Settings { monitors: Vec::new(), ..settings.clone() }).await.contains("--journal-monitor"));
+    assert!(!made().await, "nobody says whether they sync");
+    assert!(refusal(Settings { replicas: 1, ..settings.clone() }).await.contains("1 of 3 copies"));
+    assert!(!made().await, "too few copies");
+    // One that says nothing yet may say that it syncs: it is waited for.
+    let silent = Settings { monitors: vec!["http://127.0.0.1:1".to_owned()], ..settings.clone() };
+    let journal = JetStream::open(silent).await.expect("it may come");
+    assert!(!made().await, "a server that has not said yet");
+    drop(journal);
+    // Who asks for it has it.
+    let journal = JetStream::open(Settings { accept_lax: true, ..settings.clone() }).await.expect("it is accepted");
+    let following = tokio::spawn(journal.run());
+    patiently("the stream", async {
+        while !made().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    following.abort();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lax_journal_is_refused_unless_it_is_asked_for() {
     let cluster = Cluster::start(Sync::Late);

@@ -71,7 +71,7 @@ pub async fn look(settings: &Settings, after: Position) -> Result<Found, Trouble
         Err(error) => return Err(Trouble::Unreachable(format!("the stream {}: {error}", settings.stream))),
     };
     let info = found.cached_info();
-    stream::check(info, settings)?;
+    stream::check(&info.config, settings)?;
     let ends_at = info.state.last_sequence;
     if ends_at < after {
         return Err(Trouble::Lost(format!("the stream ends at {ends_at}, and this store is at {after}")));

@@ -87,8 +87,9 @@ enum Offered {
 }
 
 impl JetStream {
-    /// Connects, makes the stream if there is none, and checks that it keeps what it is given. If no server answers in
-    /// time, that is done by [`JetStream::run`] once one does: until then the journal is unreachable.
+    /// Connects, makes the stream if there is none, and checks that it keeps what it is given; one that would be refused is
+    /// not made. If no server answers in time, that is done by [`JetStream::run`] once one does: until then the journal is
+    /// unreachable.
     ///
     /// # Errors
     ///

@@ -12,7 +12,7 @@ use async_nats::{
 use super::{
     super::Trouble,
     access::{self, Access},
-    code,
+    code, sync,
 };
 use crate::limits::{JOURNAL_COPIES, JOURNAL_LEADER_SILENCE, MAX_FILED_MESSAGE_BYTES};
 
@@ -71,29 +71,42 @@ impl Settings {
 
 /// The stream as it is, made if there was none.
 pub(super) async fn open(context: &Context, settings: &Settings) -> Result<Info, Trouble> {
+    let unreachable = |why: String| Trouble::Unreachable(format!("the stream {}: {why}", settings.stream));
     let info = match context.get_stream(&settings.stream).await {
         Ok(stream) => stream.cached_info().clone(),
         Err(error) if !settings.may_make => {
             let why = "it is not made anew, because this store has a log of it";
-            return Err(Trouble::Unreachable(format!("the stream {}: {error}; {why}", settings.stream)));
+            return Err(unreachable(format!("{error}; {why}")));
         }
-        Err(_) => match context.create_stream(settings.config()).await {
-            Ok(stream) => stream.cached_info().clone(),
-            // Another replica made it meanwhile.
-            Err(error) if is_taken(&error.kind()) => {
-                let stream = context.get_stream(&settings.stream).await.map_err(Trouble::unreachable)?;
-                stream.cached_info().clone()
-            }
-            Err(error) => return Err(Trouble::Unreachable(format!("the stream {}: {error}", settings.stream))),
-        },
+        // Whoever does not say that there is none may have one.
+        Err(error) if !is_not_found(&error.kind()) => return Err(unreachable(error.to_string())),
+        Err(_) => make(context, settings).await?,
     };
-    check(&info, settings)?;
+    check(&info.config, settings)?;
     Ok(info)
 }
 
+/// Makes it, unless what is made would be refused: that is found out before, so that nothing is left of it.
+async fn make(context: &Context, settings: &Settings) -> Result<Info, Trouble> {
+    // (What may be lax is looked at once it is there.)
+    if !settings.accept_lax {
+        check(&settings.config(), settings)?;
+        sync::would_be_durable(settings).await?;
+    }
+    match context.create_stream(settings.config()).await {
+        Ok(stream) => Ok(stream.cached_info().clone()),
+        // Another replica made it meanwhile.
+        Err(error) if is_taken(&error.kind()) => {
+            let stream = context.get_stream(&settings.stream).await.map_err(Trouble::unreachable)?;
+            Ok(stream.cached_info().clone())
+        }
+        Err(error) => Err(Trouble::Unreachable(format!("the stream {}: {error}", settings.stream))),
+    }
+}
+
 /// Checks that a stream keeps what it is given as well as the settings demand.
-pub(super) fn check(info: &Info, settings: &Settings) -> Result<(), Trouble> {
-    let lax = laxities(&info.config, settings);
+pub(super) fn check(config: &Config, settings: &Settings) -> Result<(), Trouble> {
+    let lax = laxities(config, settings);
     if lax.is_empty() || settings.accept_lax && lax.iter().all(|l| l.may_be_accepted) {
         lax.iter().for_each(|l| tracing::warn!(stream = settings.stream, "the journal's stream {}", l.what));
         return Ok(());
