@@ -16,9 +16,10 @@ use crate::pb::{
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Erases every version of the reports, what their records were while these stood, and what was told of that \
-                  then. What is erased does not come back. `--dry-run` says what it would be. A report on which very many \
-                  revisions rest goes in parts, the oldest first: if the command ends before all are done, run it again. \
-                  Backups, and copies that others made, are not reached."
+                  then. What is erased does not come back, unless its source files it again: stop that first. `--dry-run` \
+                  says what it would be. A report on which very many revisions rest goes in parts, the oldest first: if the \
+                  command ends before all are done, run it again. Backups, copies that others made, and files of the \
+                  journal's servers are not reached."
 )]
 pub struct RedactArgs {
     /// The report, such as visits/az-kz-2023/reports/mod-kz, standing or withdrawn
@@ -93,6 +94,10 @@ fn text(answer: &RedactResponse, dry_run: bool) -> String {
 const COPIES: &str = "backups made before, and attache.schema-N.bak files and attache-behind-N folders beside stores, \
                       still have it: delete them";
 
+/// What a purge does not reach.
+const FILES: &str = "the files of the journal's servers have it for longer, since NATS does not write over what it purges: \
+                     \"Erase what must not be kept\" in deploy/RUNBOOK.md";
+
 fn erased(answer: &RedactResponse, dry_run: bool) -> String {
     let RedactResponse { reports, revisions, remaining, journal_until, journal_keeps, .. } = answer;
     let left = answer.remaining_revisions;
@@ -110,6 +115,7 @@ fn erased(answer: &RedactResponse, dry_run: bool) -> String {
     if let Some(until) = journal_until {
         let until = jiff::Timestamp::from_second(until.seconds).map(|t| t.to_string()).unwrap_or_default();
         lines.push(format!("messages of the journal and snapshots beside it have it until {until} at the latest"));
+        lines.push(FILES.to_owned());
     }
     if *journal_keeps {
         lines.push("the journal keeps it: no snapshots are made after which it could be purged".to_owned());
@@ -186,8 +192,10 @@ mod tests {
         let reports = vec!["visits/a/reports/b".to_owned()];
         let until = prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 };
         let answer = RedactResponse { reports, journal_until: Some(until), ..RedactResponse::default() };
-        assert!(text(&answer, true).ends_with("until 2023-11-14T22:13:20Z at the latest"), "{}", text(&answer, true));
-        assert!(text(&answer, false).contains("until 2023-11-14T22:13:20Z at the latest\nbackups made before"));
+        let said = format!("until 2023-11-14T22:13:20Z at the latest\n{FILES}");
+        assert!(text(&answer, true).ends_with(&said), "{}", text(&answer, true));
+        assert!(text(&answer, false).contains(&format!("{said}\nbackups made before")));
+        assert!(FILES.contains("RUNBOOK"), "what to do about that");
         let answer = RedactResponse { journal_until: None, journal_keeps: true, ..answer };
         assert!(text(&answer, false).contains("the journal keeps it"));
     }
