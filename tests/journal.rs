@@ -265,7 +265,7 @@ async fn an_outcome_that_stays_in_doubt_is_said_whoever_waits_is_refused_and_who
         });
         assert_eq!(answer.await.revision, revision, "{id} stands once");
     }
-    assert_eq!(log.len(), 4);
+    assert_eq!(recorded(&everything(&server).await, "v"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
