@@ -123,7 +123,7 @@ pub const MAX_CALLS_IN_FLIGHT: usize = 4096;
 pub const MAX_PUBLIC_STREAMS: usize = 16_384;
 /// And of one connection: each service watched on its own, and a tool beside.
 pub const MAX_PUBLIC_STREAMS_PER_CONNECTION: usize = 8;
-/// How long it may stay in doubt what became of a batch before whoever waits for the writer is answered, and whoever comes then
+/// How long a batch's outcome may be unknown before whoever waits for the writer is answered, and whoever comes then
 /// refused: longer than a journal that lost its leader takes to elect another, mostly.
 pub const DOUBT_PATIENCE: Duration = Duration::from_secs(10);
 /// Filings that wait for the writer; one more is refused with OVERLOADED.
@@ -384,6 +384,9 @@ pub const HOT_BYTES: usize = 48 * 1024 * 1024;
 pub const HOT_PLACES: usize = 64 * 1024;
 /// Sets of versions by term in memory, in bytes.
 pub const TERM_SETS_BYTES: usize = 16 * 1024 * 1024;
+/// Sounds that a search reads from the store for one of its words, beyond those in memory; among others than these it finds
+/// no typing errors.
+pub const MAX_SOUNDS_READ: usize = 256 * 1024;
 /// Sounds of all words in memory, in bytes: some 30 each.
 pub const VOCABULARY_BYTES: usize = 16 * 1024 * 1024;
 /// Pages of the write-ahead log before it is copied back, 8 KiB each.

@@ -130,9 +130,8 @@ pub async fn verify(args: &VerifyArgs) -> ExitCode {
             return Err(Error::new(Reason::RecordNotFound, format!("there is no store in {}", folder.display())));
         }
         if quick {
-            let verified = verify::folder(&folder)?;
             verify::layout(&folder)?;
-            return Ok(verified);
+            return Ok(verify::folder(&folder)?);
         }
         Ok(verify::all(&folder, move |revision| shown.set_position(revision))?)
     });

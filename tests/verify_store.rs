@@ -321,6 +321,17 @@ async fn verify_ends_with_4_and_names_the_row_and_quick_says_that_it_did_not_loo
     assert!(said(&altered).contains("schema: index versions_newest is missing"), "{altered:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_ends_with_4_of_a_file_that_was_emptied() {
+    let folder = tempfile::tempdir().expect("a folder");
+    File::create(folder.path().join(FILE)).expect("a file");
+    let place = folder.path().to_str().expect("a path");
+    for flags in [&["verify", "--data-dir", place][..], &["verify", "--quick", "--data-dir", place]] {
+        let found = attache(flags).await;
+        assert_eq!(found.status.code(), Some(4), "{flags:?}: {found:?}");
+    }
+}
+
 /// What is written into a store's file, and where: over its header, and over what says of its first page what that is.
 const BROKEN: &[(&[u8], u64)] = &[(b"no file of SQLite's", 0), (&[0xff], 100)];
 

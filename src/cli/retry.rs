@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use tonic::{Response, Status};
+use tonic::{Code, Response, Status};
 
 use super::{
     error::{CliError, is_retryable, reason, retry_delay},
@@ -22,20 +22,23 @@ const MAX_DELAY: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 ///
-/// The last refusal.
+/// The last refusal; but of a filing whose outcome was unknown once, that it is, until an answer settles it: a refusal that
+/// nothing happened speaks of its own attempt alone.
 pub async fn with_retries<T, F, Answer>(mut send: F) -> Result<T, CliError>
 where
     F: FnMut() -> Answer,
     Answer: Future<Output = Result<Response<T>, Status>>,
 {
-    let mut attempt = 1;
+    let (mut attempt, mut unknown) = (1, None);
     loop {
         match send().await {
             Ok(response) => return Ok(response.into_inner()),
             Err(status) if attempt < MAX_ATTEMPTS && worth_repeating(&status) => {
                 pause(&status, attempt).await;
                 attempt += 1;
+                unknown = unknown.or_else(|| (reason(&status) == "OUTCOME_UNKNOWN").then_some(status));
             }
+            Err(status) if status.code() == Code::Unavailable => return Err(unknown.unwrap_or(status).into()),
             Err(status) => return Err(status.into()),
         }
     }
@@ -104,6 +107,18 @@ mod tests {
         assert_eq!(attempts(Reason::Contention).await, 3);
         assert_eq!(attempts(Reason::StorageFull).await, 1);
         assert_eq!(attempts(Reason::FieldInvalid).await, 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_in_doubt_once_is_not_told_to_have_not_happened() {
+        let mut refusals = [Reason::JournalUnavailable, Reason::JournalUnavailable, Reason::OutcomeUnknown].to_vec();
+        let answer: Result<(), _> = with_retries(|| {
+            let refused = refusal(refusals.pop().expect("three attempts"));
+            async { Err(refused) }
+        })
+        .await;
+        let told = answer.expect_err("it was refused").to_string();
+        assert!(told.contains("OUTCOME_UNKNOWN"), "{told}");
     }
 
     #[test]

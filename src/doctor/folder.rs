@@ -209,7 +209,7 @@ fn allowance(config: &Config, places: &Places) -> Option<Finding> {
     }
     let what = format!(
         "the store may have {allowed} bytes, and takes {empty} before anything is filed: there is no room for a filing of \
-         {MAX_REQUEST_BYTES}"
+         {MAX_REQUEST_BYTES} bytes"
     );
     (allowed < empty.saturating_add(MAX_REQUEST_BYTES as u64)).then(|| Finding::warning(about, what, remedy))
 }

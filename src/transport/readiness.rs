@@ -138,7 +138,8 @@ pub async fn watch_over_lag(app: &Arc<App>, health: &Health) {
                 // A journal that ends before the store has lost something, or will say soon that it has not.
                 // Until every server has said whether it syncs, nothing is sent to it.
                 let unassured = matches!(app.journal.durable(), Some(Durable::Unknown));
-                Ready { reads, filings: if unassured || stuck || end < position { NotServing } else { reads } }
+                let refused = unassured || stuck || app.writer.is_stuck() || end < position;
+                Ready { reads, filings: if refused { NotServing } else { reads } }
             }
             // It may be as far behind as it was; an empty one has nothing to answer from.
             Err(_) => {

@@ -209,8 +209,8 @@ fn run(group: &mut group::Group, mut waiting: mpsc::Receiver<Message>, arrived: 
 }
 
 impl Writer {
-    /// Files, and waits for the answer, at most until `deadline`, and no longer than [`DOUBT_PATIENCE`] for a batch of which it is
-    /// not known what became of it.
+    /// Files, and waits for the answer, at most until `deadline`, and no longer than [`DOUBT_PATIENCE`] while a batch's outcome
+    /// is unknown.
     ///
     /// # Errors
     ///
@@ -221,7 +221,7 @@ impl Writer {
             return Err(too_late());
         }
         if self.is_stuck() {
-            return Err(in_doubt());
+            return Err(self.fault().unwrap_or_else(in_doubt));
         }
         let (reply, answer) = oneshot::channel();
         let admission = Admission::default();
@@ -246,8 +246,9 @@ impl Writer {
         answered.map_or_else(|_| Err(unknown()), |answered| answered.answer)
     }
 
-    /// Whether it has been in doubt for long what became of a batch.
-    fn is_stuck(&self) -> bool {
+    /// Whether a batch's outcome has been unknown for long: filings are refused meanwhile.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
         self.doubt.borrow().is_some_and(|since| since.elapsed() >= DOUBT_PATIENCE)
     }
 
@@ -261,8 +262,10 @@ impl Writer {
             };
             let left = since.map_or(Duration::ZERO, |since| DOUBT_PATIENCE.saturating_sub(since.elapsed()));
             let settled = doubt.wait_for(|now| *now != since);
-            if tokio::time::timeout(left, settled).await.is_err() {
-                return;
+            match tokio::time::timeout(left, settled).await.map(|settled| settled.is_ok()) {
+                Err(_) => return,
+                Ok(true) => {}
+                Ok(false) => return std::future::pending().await,
             }
         }
     }
@@ -364,7 +367,7 @@ fn too_late() -> Error {
 }
 
 fn in_doubt() -> Error {
-    let why = "it is not known yet what became of what was filed before; nothing happened";
+    let why = "it is not known yet what became of what was filed before; nothing of this request happened";
     Error::new(Reason::JournalUnavailable, why)
 }
 

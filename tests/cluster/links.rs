@@ -294,7 +294,7 @@ async fn behind_frozen_links_filings_are_answered_in_time_and_health_says_that_n
     let began = Instant::now();
     links.all(Links::freeze);
     assert_eq!(refusal(&servers[0], "under-way").await, "OUTCOME_UNKNOWN");
-    // Until that is settled nothing is admitted.
+    // Until that is settled nothing is admitted. (Its deadline is before the writer's patience is over.)
     assert_eq!(refusal(&servers[0], "behind-it").await, "DEADLINE");
     until_health(&servers[0], ServingStatus::NotServing).await;
     assert!(began.elapsed() < NOTICED, "it is noticed after {:?}", began.elapsed());

@@ -12,9 +12,12 @@ use crate::{
         error::Result,
         search::{rank::Term, similar, words::errors_forgiven},
     },
-    limits::VOCABULARY_BYTES,
+    limits::{MAX_SOUNDS_READ, VOCABULARY_BYTES},
     store::read::rows,
 };
+
+/// Sounds that are read at once.
+const PAGE_SOUNDS: usize = 1024;
 
 /// The sounds, as far as they are known and fit. Filled by whoever searches.
 #[derive(Debug)]
@@ -142,24 +145,25 @@ impl Vocabulary {
 
 /// Some of the sounds numbered after `after` and up to `last`, in their order; none if there are no more.
 fn page(connection: &Connection, after: i64, last: i64) -> Result<Vec<(i64, String)>> {
-    let sql = "SELECT id, sound FROM search_words WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT 1024";
-    rows(connection, sql, params![after, last], |r| Ok((r.get(0)?, r.get(1)?)))
+    let sql = "SELECT id, sound FROM search_words WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3";
+    rows(connection, sql, params![after, last, PAGE_SOUNDS], |r| Ok((r.get(0)?, r.get(1)?)))
 }
 
-/// Those of the numbers after `after` and up to `last` that are a term's but for typing errors.
+/// Those of the first [`MAX_SOUNDS_READ`] numbers after `after` and up to `last` that are a term's but for typing errors.
 fn near_in_store(connection: &Connection, term: &Term, after: i64, last: i64) -> Result<Vec<String>> {
     let (mut at, mut near) = (after, Vec::new());
-    loop {
+    for _ in 0..MAX_SOUNDS_READ / PAGE_SOUNDS {
         let mut some = Sounds::default();
         for (id, sound) in page(connection, at, last)? {
             some.push(id, &sound);
         }
         if some.last == 0 {
-            return Ok(near);
+            break;
         }
         at = some.last;
         near.extend(some.near(term, last));
     }
+    Ok(near)
 }
 
 #[cfg(test)]

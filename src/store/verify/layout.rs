@@ -26,6 +26,9 @@ type Parts = BTreeMap<String, String>;
 /// [`StoreError::Damaged`] names what differs.
 pub(super) fn check(store: &Connection) -> Result<(), StoreError> {
     let version = schema::version(store)?;
+    if version == 0 {
+        return Err(StoreError::Damaged("it has no tables".to_owned()));
+    }
     let made = schema::fresh(version)?;
     compare(version, &parts(&made, PARTS)?, &parts(store, PARTS)?)?;
     // Only now is it known to be there in both, or in neither.
