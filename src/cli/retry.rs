@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use tonic::{Code, Response, Status};
+use tonic::{Response, Status};
 
 use super::{
     error::{CliError, is_retryable, reason, retry_delay},
@@ -38,7 +38,7 @@ where
                 attempt += 1;
                 unknown = unknown.or_else(|| (reason(&status) == "OUTCOME_UNKNOWN").then_some(status));
             }
-            Err(status) if status.code() == Code::Unavailable => return Err(unknown.unwrap_or(status).into()),
+            Err(status) if is_retryable(&status) => return Err(unknown.unwrap_or(status).into()),
             Err(status) => return Err(status.into()),
         }
     }
