@@ -15,6 +15,7 @@ use attache::{
     writer,
 };
 use tonic::Status;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_types::StatusExt as _;
 
 use crate::{
@@ -36,7 +37,21 @@ fn request(id: &str) -> v1::FileReportsRequest {
     v1::FileReportsRequest { reports, request_id: Some(id.to_owned()), ..Default::default() }
 }
 
+/// Waits until a program says that it takes filings: its journal's servers may not have answered by the time it listens.
+async fn takes_filings(replica: &Process) {
+    let mut health = HealthClient::new(replica.channel());
+    patiently("that filings are taken", async {
+        let asked = HealthCheckRequest { service: "attache.v1.FilingService".into() };
+        while health.check(asked.clone()).await.expect("health answers").into_inner().status() != ServingStatus::Serving
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
 async fn file(replica: &Process, id: &str) -> v1::FileReportsResponse {
+    takes_filings(replica).await;
     let filed = patiently("a filing", replica.filing().file_reports(request(id))).await;
     filed.expect("it is filed").into_inner()
 }
