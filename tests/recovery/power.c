@@ -15,12 +15,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* One thread at a time writes to the mirror: two that sync the same file would take each other's part away. */
+static pthread_mutex_t mirroring = PTHREAD_MUTEX_INITIALIZER;
 
 static char fault(void)
 {
@@ -118,10 +122,12 @@ static int sync_watched(int fd, long call)
         return -1;
     }
     demand(fstat(fd, &about) == 0, path);
+    pthread_mutex_lock(&mirroring);
     if (S_ISDIR(about.st_mode))
         forget_what_is_gone(path, mirror);
     else
         copy(fd, mirror);
+    pthread_mutex_unlock(&mirroring);
     return syscall(call, fd);
 }
 
