@@ -17,7 +17,10 @@ impl Disk {
         let root = tempfile::tempdir().unwrap();
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recovery/power.c");
         let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-pthread", "-O1", "-Wall", "-o"]).arg(root.path().join("power.so")).arg(source);
+        compiler
+            .args(["-shared", "-fPIC", "-pthread", "-O1", "-Wall", "-o"])
+            .arg(root.path().join("power.so"))
+            .arg(source);
         assert!(compiler.status().expect("a C compiler").success());
         fs::create_dir(root.path().join("disk")).unwrap();
         Self { root }
