@@ -87,8 +87,7 @@ pub async fn restore_backup(args: &RestoreArgs) -> ExitCode {
     let said = restored.map(|Restored { backup, head }| {
         // What was recorded between its last entry and then, nobody can tell by it.
         let late = asked_us.filter(|asked| *asked > backup.recorded_at_us).map(|_| {
-            let ends = jiff::Timestamp::from_microsecond(backup.recorded_at_us).map(|t| t.to_string());
-            let (ends, revision) = (ends.unwrap_or_default(), backup.revision);
+            let (ends, revision) = (backup.recorded_at(), backup.revision);
             format!("the backup ends at {ends} (revision {revision}), before the time asked for\n")
         });
         // Times that have yet to come say nothing of what came before the time asked for.

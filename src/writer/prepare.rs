@@ -229,8 +229,7 @@ fn recorded_at(head: &Head, now_us: i64, request: &Request) -> Result<i64> {
         return refused("is accepted only while every earlier entry of the log has a supplied time".to_owned());
     }
     if supplied < head.recorded_at_us {
-        let newest = jiff::Timestamp::from_microsecond(head.recorded_at_us).map(|t| t.to_string()).unwrap_or_default();
-        return refused(format!("is before the newest entry of the log, recorded at {newest}"));
+        return refused(format!("is before the newest entry of the log, recorded at {}", head.recorded_at()));
     }
     Ok(supplied)
 }

@@ -68,7 +68,7 @@ pub async fn look(settings: &Settings, after: Position) -> Result<Found, Trouble
         Err(error) if stream::is_not_found(&error.kind()) => {
             return sync::would_be_durable(settings).await.map(Found::Missing);
         }
-        Err(error) => return Err(Trouble::Unreachable(format!("the stream {}: {error}", settings.stream))),
+        Err(error) => return Err(stream::unreachable(&settings.stream, error)),
     };
     let info = found.cached_info();
     stream::check(&info.config, settings)?;

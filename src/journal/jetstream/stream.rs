@@ -1,5 +1,7 @@
 //! The stream: how it must be kept, and whether it is.
 
+use std::fmt::Display;
+
 use async_nats::{
     ConnectOptions,
     jetstream::{
@@ -69,17 +71,21 @@ impl Settings {
     }
 }
 
+/// That a stream is out of reach, and why.
+pub(super) fn unreachable(stream: &str, why: impl Display) -> Trouble {
+    Trouble::Unreachable(format!("the stream {stream}: {why}"))
+}
+
 /// The stream as it is, made if there was none.
 pub(super) async fn open(context: &Context, settings: &Settings) -> Result<Info, Trouble> {
-    let unreachable = |why: String| Trouble::Unreachable(format!("the stream {}: {why}", settings.stream));
     let info = match context.get_stream(&settings.stream).await {
         Ok(stream) => stream.cached_info().clone(),
         Err(error) if !settings.may_make => {
             let why = "it is not made anew, because this store has a log of it";
-            return Err(unreachable(format!("{error}; {why}")));
+            return Err(unreachable(&settings.stream, format_args!("{error}; {why}")));
         }
         // Whoever does not say that there is none may have one.
-        Err(error) if !is_not_found(&error.kind()) => return Err(unreachable(error.to_string())),
+        Err(error) if !is_not_found(&error.kind()) => return Err(unreachable(&settings.stream, error)),
         Err(_) => make(context, settings).await?,
     };
     check(&info.config, settings)?;
@@ -100,7 +106,7 @@ async fn make(context: &Context, settings: &Settings) -> Result<Info, Trouble> {
             let stream = context.get_stream(&settings.stream).await.map_err(Trouble::unreachable)?;
             Ok(stream.cached_info().clone())
         }
-        Err(error) => Err(Trouble::Unreachable(format!("the stream {}: {error}", settings.stream))),
+        Err(error) => Err(unreachable(&settings.stream, error)),
     }
 }
 
@@ -123,7 +129,7 @@ pub(super) fn check_led(info: &Info) -> Result<(), Trouble> {
         return Ok(());
     }
     let why = format!("whoever leads it has not heard from most of its servers for {JOURNAL_LEADER_SILENCE:?}");
-    Err(Trouble::Unreachable(format!("the stream {}: {why}", info.config.name)))
+    Err(unreachable(&info.config.name, why))
 }
 
 /// Whether a majority is known to follow. (One that was never heard from is said to have been heard from now.)
