@@ -15,7 +15,7 @@ use attache::{
     writer,
 };
 use tonic::Status;
-use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_types::StatusExt as _;
 
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     process::Process,
     serve_on,
     snapshots::Snapshots,
+    until_health_at,
 };
 
 /// Filings on each side while a point is armed.
@@ -39,15 +40,7 @@ fn request(id: &str) -> v1::FileReportsRequest {
 
 /// Waits until a program says that it takes filings: its journal's servers may not have answered by the time it listens.
 async fn takes_filings(replica: &Process) {
-    let mut health = HealthClient::new(replica.channel());
-    patiently("that filings are taken", async {
-        let asked = HealthCheckRequest { service: "attache.v1.FilingService".into() };
-        while health.check(asked.clone()).await.expect("health answers").into_inner().status() != ServingStatus::Serving
-        {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    until_health_at(&replica.channel(), ServingStatus::Serving).await;
 }
 
 async fn file(replica: &Process, id: &str) -> v1::FileReportsResponse {
@@ -177,6 +170,7 @@ async fn a_cursor_whose_keeping_dies_or_fails_stands_everywhere_once_it_is_asked
             let mut command = serve_on(&settings, &own);
             let armed = format!("{point}=1*off->1*return({word})");
             let mut armed_one = Process::start(arm(&mut command, &armed, &log));
+            takes_filings(&armed_one).await;
             applied(&armed_one, &tokens[2]).await;
             let mut met = 0;
             for position in &tokens {
@@ -186,6 +180,7 @@ async fn a_cursor_whose_keeping_dies_or_fails_stands_everywhere_once_it_is_asked
                     if died(&status) {
                         drop(armed_one);
                         armed_one = Process::start(&mut serve_on(&settings, &own));
+                        takes_filings(&armed_one).await;
                     } else {
                         assert_eq!(reason(&status), "JOURNAL_UNAVAILABLE");
                     }
@@ -248,6 +243,7 @@ const OLD: u64 = 5;
 
 /// Files what may be trimmed, and what ends the history that is replayed.
 async fn file_old(replica: &Process) {
+    takes_filings(replica).await;
     for number in 0..OLD {
         let seconds = 1_600_000_000 + i64::try_from(number).expect("small");
         let recorded_at = Some(prost_types::Timestamp { seconds, nanos: 0 });

@@ -137,6 +137,7 @@ async fn the_message_of_a_batch_hands_on_the_trace_of_its_filing_if_that_is_kept
     let settings = cluster.settings();
     let mut command = serve_on(&settings, folder.path());
     let server = Process::start(command.args(["--otlp", "http://127.0.0.1:1", "--otlp-ratio", "0"]));
+    until_health_at(&server.channel(), ServingStatus::Serving).await;
     let mut positions = Vec::new();
     for (id, flags) in [("kept", "01"), ("not-kept", "00")] {
         let reports = vec![visit_report(id, "s", "KZ", "AZ", "2023-05-01")];

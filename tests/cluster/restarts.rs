@@ -380,6 +380,7 @@ async fn what_loss_of_power_takes_from_a_replicas_store_is_read_from_the_stream_
     let (cluster, disk) = (Cluster::start(Sync::Always), Disk::new());
     let data = disk.folder().join("data");
     let mut replica = Process::start(disk.under(&mut serve_on(&cluster.settings(), &data)));
+    until_health_at(&replica.channel(), ServingStatus::Serving).await;
     let mut acknowledged = Vec::new();
     for id in ["five", "four", "one", "three", "two"] {
         patiently("a filing", replica.filing().file_reports(request(id))).await.expect("it is filed");

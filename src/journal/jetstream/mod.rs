@@ -41,10 +41,10 @@ pub use self::{
 use self::{inbox::Inbox, shelf::Bucket};
 use super::{Append, Depot, Durable, Journal, Kept, Position, Settled, Shelf, Stored, Trouble, Wake};
 use crate::{
-    failpoints,
+    clock, failpoints,
     limits::{
         JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_OFFERS, JOURNAL_POLL_PAUSE, JOURNAL_READ_TIMEOUT,
-        JOURNAL_YIELD, SNAPSHOT_CHUNK_SILENCE,
+        JOURNAL_RETRY_PAUSE, JOURNAL_YIELD, SNAPSHOT_CHUNK_SILENCE,
     },
     trace::{self, TRACEPARENT},
 };
@@ -117,16 +117,33 @@ impl JetStream {
         let context = jetstream::context::ContextBuilder::new().timeout(JOURNAL_ACK_TIMEOUT).build(client.clone());
         let (opened, durable) = (OnceLock::new(), OnceLock::new());
         let journal = Arc::new(Self { runtime: Handle::current(), client, context, settings, inbox, opened, durable });
-        let found = tokio::time::timeout(JOURNAL_CONNECT_TIMEOUT, async {
-            journal.establish().await?;
-            journal.assure().await
-        });
-        match found.await.unwrap_or_else(|_| journal.opened().and(journal.assured()).map(drop)) {
-            Err(lax @ Trouble::Lax(_)) => return Err(lax),
-            Err(trouble) => tracing::warn!(error = %trouble, "filings are refused until the journal answers"),
-            Ok(()) => {}
-        }
+        journal.find().await?;
         Ok(journal)
+    }
+
+    /// Finds out what filings wait for, if that can be had in time. Servers that have just started, or have no leader for a
+    /// moment, refuse what they do a moment later: they are asked again.
+    async fn find(&self) -> Result<(), Trouble> {
+        let began = clock::ticks();
+        loop {
+            let left = JOURNAL_CONNECT_TIMEOUT.saturating_sub(began.elapsed());
+            let found = tokio::time::timeout(left, async {
+                if self.opened().is_err() {
+                    self.establish().await?;
+                }
+                self.assure().await
+            });
+            let trouble = match found.await.unwrap_or_else(|_| self.opened().and(self.assured()).map(drop)) {
+                Err(lax @ Trouble::Lax(_)) => return Err(lax),
+                Err(trouble) => trouble,
+                Ok(()) => return Ok(()),
+            };
+            if began.elapsed() + JOURNAL_RETRY_PAUSE >= JOURNAL_CONNECT_TIMEOUT {
+                tracing::warn!(error = %trouble, "filings are refused until the journal answers");
+                return Ok(());
+            }
+            tokio::time::sleep(JOURNAL_RETRY_PAUSE).await;
+        }
     }
 
     /// Finds out what the servers have.
