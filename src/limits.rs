@@ -376,8 +376,9 @@ pub const POINT_READS: usize = 64;
 pub const POINT_READERS: usize = 2;
 /// Page cache of each read connection to the store, in KiB.
 pub const READ_CACHE_KIB: i64 = 2 * 1024;
-/// Page cache of the writing connection, in KiB: the upper parts of every index that a filing adds to.
-pub const WRITE_CACHE_KIB: i64 = 64 * 1024;
+/// Page cache of the writing connection, in KiB: the upper parts of every index that a filing adds to. While the file has less
+/// than 1 GiB, most commits look through all of it: SQLite puts a page aside under a number that lies beyond the file.
+pub const WRITE_CACHE_KIB: i64 = 16 * 1024;
 /// Records in memory that are asked for often, in bytes.
 pub const HOT_BYTES: usize = 48 * 1024 * 1024;
 /// Places of the table that says when a name changed last; names that share one are read from the store more often.
@@ -389,10 +390,11 @@ pub const TERM_SETS_BYTES: usize = 16 * 1024 * 1024;
 pub const MAX_SOUNDS_READ: usize = 256 * 1024;
 /// Sounds of all words in memory, in bytes: some 30 each.
 pub const VOCABULARY_BYTES: usize = 16 * 1024 * 1024;
-/// Pages of the write-ahead log before it is copied back, 8 KiB each.
-pub const WAL_COPY_PAGES: u64 = 2048;
+/// Pages of the write-ahead log before it is copied back, 8 KiB each. Whoever syncs on the same disk meanwhile, such as the
+/// writer's next commit or the servers of a journal, waits for all of them.
+pub const WAL_COPY_PAGES: u64 = 256;
 /// What the writer itself copies at most, in pages; more is left to the thread that does it beside.
-pub const WAL_LEFT_PAGES: u64 = 512;
+pub const WAL_LEFT_PAGES: u64 = 64;
 /// Pages of the write-ahead log at which the writer waits for the copy.
 pub const WAL_MAX_PAGES: u64 = 16 * 1024;
 /// How long the writer waits for readers when it empties the write-ahead log of what was erased; it is tried again.
