@@ -29,7 +29,7 @@ use crate::{
 /// What reading a record costs, in steps along an index.
 const READ_STEPS: usize = 30;
 /// What finding a version by its name costs, in steps along an index.
-const NAME_STEPS: usize = 8;
+const NAME_STEPS: usize = 12;
 /// What deriving the status of a record anew costs, in steps along an index.
 const DERIVE_STEPS: usize = 90;
 
