@@ -380,7 +380,9 @@ pub const READ_CACHE_KIB: i64 = 2 * 1024;
 /// than 1 GiB, most commits look through all of it: SQLite puts a page aside under a number that lies beyond the file.
 pub const WRITE_CACHE_KIB: i64 = 16 * 1024;
 /// Records in memory that are asked for often, in bytes.
-pub const HOT_BYTES: usize = 48 * 1024 * 1024;
+pub const HOT_BYTES: usize = 40 * 1024 * 1024;
+/// Names whose version is remembered, 8 bytes each: a record that is not in memory is found by one descent instead of three.
+pub const ADDRESSES: usize = 1024 * 1024;
 /// Places of the table that says when a name changed last; names that share one are read from the store more often.
 pub const HOT_PLACES: usize = 64 * 1024;
 /// Sets of versions by term in memory, in bytes.

@@ -290,6 +290,49 @@ fn a_set_that_was_read_once_has_what_came_since() {
     }
 }
 
+/// What stands under each name, at each revision, as the versions of the store say.
+fn standing_by_name(connection: &Connection, names: &[RecordName], revision: u64) -> Vec<Option<v1::Record>> {
+    names.iter().map(|name| read::record_at(connection, name, revision).unwrap().and_then(|row| row.record)).collect()
+}
+
+#[test]
+fn a_record_is_the_same_whether_or_not_its_version_was_found_before_and_whatever_came_since() {
+    let filed = Filed::new();
+    let told: Vec<_> = reports(60).into_iter().filter(|r| r.record.starts_with("visits/")).collect();
+    let names: Vec<RecordName> = told.iter().map(|report| report.record.parse().unwrap()).collect();
+    let connection = filed.reader();
+    let check = || {
+        let head = filed.store.head().revision;
+        // The newest last: that is when it is remembered where they lie, and it does not answer for what was before.
+        for revision in (1..=head).chain([head, 1, head]) {
+            let found = filed.store.standing_each(names.iter().map(|name| (name, revision))).unwrap();
+            let found: Vec<Option<v1::Record>> =
+                found.iter().map(|body| body.as_deref().map(|body| read::decode(body).unwrap())).collect();
+            assert_eq!(found, standing_by_name(&connection, &names, revision), "{revision} of {head}");
+        }
+    };
+    let saying = |words: &str, every: usize| -> Vec<v1::Report> {
+        let mut some: Vec<_> = told.iter().step_by(every).cloned().collect();
+        for report in &mut some {
+            if let Some(v1::report::Content::Visit(visit)) = &mut report.content {
+                visit.summary = Some(words.to_owned());
+            }
+        }
+        some
+    };
+    filed.file(saying("first", 1));
+    check();
+    filed.file(saying("second", 2));
+    check();
+    let source = told[0].source.as_ref().map(|source| source.name.clone()).unwrap();
+    filed.act(Act::Withdraw { selection: Selection::Source(source), reason: RetractionReason::FilerError });
+    let standing = standing_by_name(&connection, &names, filed.store.head().revision);
+    assert!(standing.iter().any(Option::is_none), "some stand no more");
+    check();
+    filed.file(saying("third", 3));
+    check();
+}
+
 /// What may be walked whole: one row, what a recursion has found so far, and matches of the index of words.
 const SHORT: &[&str] = &["SCAN log_state", "SCAN up", "SCAN family", "SCAN search VIRTUAL TABLE", "SCAN CONSTANT ROW"];
 /// From what a sweep takes rows.

@@ -3,6 +3,7 @@
 //! One connection writes, on the writer's thread; a pool of read-only connections answers lookups. Every read names the
 //! revision it is at, so that what a later transaction adds or ends is invisible to it.
 
+mod addresses;
 pub mod alone;
 pub mod apply;
 pub mod aside;
@@ -40,6 +41,7 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, ffi};
 use tokio::sync::watch;
 
+use self::{addresses::Addresses, copy_back::CopyBack, hot::Hot};
 pub use self::{
     copy_back::Copier,
     head::Head,
@@ -48,7 +50,6 @@ pub use self::{
     schema::OPEN,
     usage::{Cached, empty_bytes},
 };
-use self::{copy_back::CopyBack, hot::Hot};
 use crate::{
     domain::{
         date::Day,
@@ -200,6 +201,7 @@ pub struct Store {
     pool: Pool<SqliteConnectionManager>,
     head: watch::Receiver<Head>,
     hot: Arc<Hot>,
+    addresses: Arc<Addresses>,
     aids: Arc<search::Aids>,
     options: Options,
     /// What of its file may be in use; `None` is the disk's to say.
@@ -252,6 +254,7 @@ pub fn open(folder: &Path, options: &Options) -> Result<(Store, WriteStore), Sto
         folder: folder.into(),
         head: receiver,
         hot: Arc::clone(&hot),
+        addresses: Arc::new(Addresses::new()),
         aids: Arc::default(),
         options: options.clone(),
         allowed_bytes,
@@ -497,11 +500,13 @@ impl Store {
     }
 
     fn keep(&self, connection: &Connection, name: &RecordName, revision: u64) -> Result<Option<Bytes>, Error> {
-        let body = read::encoded_at(connection, name, revision)?;
-        if let Some(body) = &body
-            && revision == self.head().revision
-        {
-            self.hot.keep(name.as_str(), revision, body.clone());
+        let address = self.addresses.get(name.as_str());
+        let Some((version, body)) = read::encoded_at(connection, name, revision, address)? else { return Ok(None) };
+        if revision == self.head().revision {
+            self.addresses.keep(name.as_str(), version);
+            if let Some(body) = &body {
+                self.hot.keep(name.as_str(), revision, body.clone());
+            }
         }
         Ok(body)
     }

@@ -117,10 +117,26 @@ pub fn record_at(connection: &Connection, name: &RecordName, revision: u64) -> R
     Ok(Some(RecordRow { record, erased_by, from_revision, created_at_us }))
 }
 
-/// A record as of a revision, encoded; `None` if none stands under that name.
-pub(super) fn encoded_at(connection: &Connection, name: &RecordName, revision: u64) -> Result<Option<Bytes>> {
-    let body = stored_body(connection, name.as_str(), revision).map_err(|e| from_sqlite(&e))?;
-    Ok(body.map(Bytes::from))
+/// The version of a record as of a revision, and the record encoded, if one stands under that name; `None` if there was
+/// none yet. An `address` is the version to look at first.
+pub(super) fn encoded_at(
+    connection: &Connection,
+    name: &RecordName,
+    revision: u64,
+    address: Option<u64>,
+) -> Result<Option<(u64, Option<Bytes>)>> {
+    let version = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Option<Vec<u8>>>(1)?.map(Bytes::from)));
+    if let Some(address) = address {
+        let sql =
+            "SELECT id, body FROM versions WHERE id = ?1 AND from_revision <= ?2 AND to_revision > ?2 AND name = ?3";
+        let found = row(connection, sql, (address, revision, name.as_str()), version)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    let sql = "SELECT v.id, v.body FROM records r JOIN versions v ON v.record = r.id
+               WHERE r.name = ?1 AND v.from_revision <= ?2 ORDER BY v.from_revision DESC LIMIT 1";
+    row(connection, sql, (name.as_str(), revision), version)
 }
 
 /// The body of a record as of a revision; `None` if it does not stand. In SQLite's own words, for applying.
