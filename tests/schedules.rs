@@ -51,7 +51,7 @@ fn revision(number: u64) -> Revision {
         number,
         hash: [0; 32],
         recorded_at_us: 0,
-        changes: vec![Change { name, before: None, after: Some(after) }],
+        changes: vec![Change::new(name, None, Some(after))],
         events: vec![told],
         bytes: 10,
     }

@@ -25,6 +25,17 @@ pub struct Change {
     pub before: Option<State>,
     /// The record after; `None` if it does not stand.
     pub after: Option<State>,
+    /// Whether it is a probe: asked for each subscriber, and so found out once.
+    is_probe: bool,
+}
+
+impl Change {
+    /// Of a record, between the states at its two sides.
+    #[must_use]
+    pub fn new(name: String, before: Option<State>, after: Option<State>) -> Self {
+        let is_probe = name::is_probe(&name);
+        Self { name, before, after, is_probe }
+    }
 }
 
 /// An event of a revision.
@@ -84,7 +95,7 @@ impl Revision {
         let change = &self.changes[told.change];
         // What a record was that is redacted, by which it may have matched, is not known any more.
         if filters.0.is_empty() || head.r#type() == EventType::Redacted {
-            return !name::is_probe(&change.name) || filters.0.iter().any(|f| f.include_probes);
+            return !change.is_probe || filters.0.iter().any(|f| f.include_probes);
         }
         let sides = change.before.iter().chain(&change.after).map(|s| &s.facets);
         sides.chain(&told.original).any(|f| filters.matches(f))
@@ -93,6 +104,12 @@ impl Revision {
     /// Whether the record of this event does not match any more after it.
     #[must_use]
     pub fn leaves(&self, told: &Told, filters: &Filters) -> bool {
-        !self.changes[told.change].after.as_ref().is_some_and(|s| filters.matches(&s.facets))
+        let change = &self.changes[told.change];
+        match &change.after {
+            // Everything but probes passes without filters: the facets need not be asked.
+            Some(_) if filters.0.is_empty() => change.is_probe,
+            Some(after) => !filters.matches(&after.facets),
+            None => true,
+        }
     }
 }

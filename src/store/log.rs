@@ -169,13 +169,12 @@ fn revision(connection: &Connection, entry: &StoredEntry, depth: Depth) -> Resul
     let sides = |change: &wire::Change| match depth {
         Depth::Told => {
             let after = change.record.clone().map(|record| State { record, facets: Arc::default() });
-            Ok(Change { name: change.name.clone(), before: None, after })
+            Ok(Change::new(change.name.clone(), None, after))
         }
-        Depth::Whole => Ok(Change {
-            name: change.name.clone(),
-            before: read::state_at(connection, &change.name, entry.revision - 1)?,
-            after: read::state_at(connection, &change.name, entry.revision)?,
-        }),
+        Depth::Whole => {
+            let at = |revision| read::state_at(connection, &change.name, revision);
+            Ok(Change::new(change.name.clone(), at(entry.revision - 1)?, at(entry.revision)?))
+        }
     };
     let changes = payload.changes.iter().map(sides).collect::<Result<_>>()?;
     told(connection, entry, payload, changes, depth)

@@ -89,7 +89,7 @@ impl<'a> Applier<'a> {
             } else {
                 read::state_at(self.connection, &change.name, stored.revision - 1)?
             };
-            Ok(Change { name: change.name.clone(), before, after })
+            Ok(Change::new(change.name.clone(), before, after))
         };
         let changes = bytes.changes.iter().zip(after).map(change).collect::<Result<_, Error>>()?;
         log::told(self.connection, stored, bytes, changes, log::Depth::Whole)
