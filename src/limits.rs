@@ -395,8 +395,9 @@ pub const VOCABULARY_BYTES: usize = 16 * 1024 * 1024;
 /// Pages of the write-ahead log before it is copied back, 8 KiB each. Whoever syncs on the same disk meanwhile, such as the
 /// writer's next commit or the servers of a journal, waits for all of them.
 pub const WAL_COPY_PAGES: u64 = 256;
-/// What the writer itself copies at most, in pages; more is left to the thread that does it beside.
-pub const WAL_LEFT_PAGES: u64 = 64;
+/// What the writer itself copies at most, in pages; more is left to the thread that does it beside. The log begins anew when the
+/// writer has copied what was left: where every commit has more, it grows to its bound.
+pub const WAL_LEFT_PAGES: u64 = 128;
 /// Pages of the write-ahead log at which the writer waits for the copy.
 pub const WAL_MAX_PAGES: u64 = 16 * 1024;
 /// How long the writer waits for readers when it empties the write-ahead log of what was erased; it is tried again.

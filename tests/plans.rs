@@ -290,7 +290,7 @@ fn a_set_that_was_read_once_has_what_came_since() {
     }
 }
 
-/// What stands under each name, at each revision, as the versions of the store say.
+/// What stands under each name at a revision, as the versions of the store say.
 fn standing_by_name(connection: &Connection, names: &[RecordName], revision: u64) -> Vec<Option<v1::Record>> {
     names.iter().map(|name| read::record_at(connection, name, revision).unwrap().and_then(|row| row.record)).collect()
 }
@@ -309,6 +309,14 @@ fn a_record_is_the_same_whether_or_not_its_version_was_found_before_and_whatever
             let found: Vec<Option<v1::Record>> =
                 found.iter().map(|body| body.as_deref().map(|body| read::decode(body).unwrap())).collect();
             assert_eq!(found, standing_by_name(&connection, &names, revision), "{revision} of {head}");
+            // Whatever is looked at first: the right version, that of another name, and one that is not there.
+            let at = |name, address| read::encoded_at(&connection, name, revision, address).unwrap();
+            let versions = |name| at(name, None).map(|(version, _)| version);
+            for (name, other) in names.iter().zip(names.iter().cycle().skip(1)) {
+                for address in [versions(name), versions(other), Some(u64::from(u32::MAX))] {
+                    assert_eq!(at(name, address), at(name, None), "{name} at {address:?}, {revision} of {head}");
+                }
+            }
         }
     };
     let saying = |words: &str, every: usize| -> Vec<v1::Report> {
@@ -380,6 +388,8 @@ fn read_all(filed: &Filed, connection: &Connection, aids: &Aids) {
     search::matching(connection, aids, &visits[0], &Filters::default(), revision, 10).unwrap();
     let family = merges::family(connection, &name, revision).unwrap();
     read::record_at(connection, &name, revision).unwrap();
+    let (version, _) = read::encoded_at(connection, &name, revision, None).unwrap().unwrap();
+    read::encoded_at(connection, &name, revision, Some(version)).unwrap();
     read::active_reports_of(connection, &family, revision).unwrap();
     read::all_reports_of(connection, &family, revision).unwrap();
     read::history(connection, &family, 0, revision, 10).unwrap();

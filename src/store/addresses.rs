@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn most_of_as_many_names_as_it_has_places_for_are_found_again() {
+    fn with_names_for_three_quarters_of_its_places_most_are_found_again() {
         let addresses = Addresses::new();
         let names = ADDRESSES / 4 * 3;
         for number in 1..=names {

@@ -118,8 +118,12 @@ pub fn record_at(connection: &Connection, name: &RecordName, revision: u64) -> R
 }
 
 /// The version of a record as of a revision, and the record encoded, if one stands under that name; `None` if there was
-/// none yet. An `address` is the version to look at first.
-pub(super) fn encoded_at(
+/// none yet. An `address` is the version to look at first; any other than the right one makes no difference.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn encoded_at(
     connection: &Connection,
     name: &RecordName,
     revision: u64,

@@ -33,7 +33,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use attache::{
     config::{Config, DataDir},
     journal::{
-        Journal, Trouble,
+        Durable, Journal, Trouble,
         jetstream::{JetStream, Settings},
     },
     pb::v1::{self, Durability, WatchEventsRequest, filing_service_client::FilingServiceClient},
@@ -49,6 +49,7 @@ use filers::{Filers, standing};
 use nats::{Cluster, Sync};
 use process::Process;
 use rand::Rng as _;
+use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::Channel;
 use tonic_health::pb::health_check_response::ServingStatus;
 
@@ -125,6 +126,34 @@ async fn jetstream_passes_the_suite() {
     let suite = tokio::task::spawn_blocking(move || attache::journal::suite::run(&(journal as Arc<dyn Journal>)));
     suite.await.expect("the suite passes");
     following.abort();
+}
+
+/// A monitoring endpoint in front of another, which hangs up on whoever asks first.
+async fn reluctant(monitor: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let behind = monitor.trim_start_matches("http://").to_owned();
+    tokio::spawn(async move {
+        let mut callers = 0;
+        while let Ok((mut caller, _)) = listener.accept().await {
+            callers += 1;
+            if callers > 1 {
+                let mut other = TcpStream::connect(&behind).await.expect("it listens");
+                tokio::spawn(async move { tokio::io::copy_bidirectional(&mut caller, &mut other).await });
+            }
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_asks_the_journal_again_when_it_is_refused_at_first() {
+    let cluster = Cluster::start(Sync::Always);
+    let mut settings = cluster.settings();
+    settings.monitors[0] = reluctant(&settings.monitors[0]).await;
+    let journal = JetStream::open(settings).await.expect("it opens");
+    // (Nobody else asks: the journal does not run.)
+    assert_eq!(journal.durable(), Some(Durable::Synced));
 }
 
 /// (Nobody collects here: what is kept is handed on all the same.)

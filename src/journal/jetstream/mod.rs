@@ -124,7 +124,7 @@ impl JetStream {
     /// Finds out what filings wait for, if that can be had in time. Servers that have just started, or have no leader for a
     /// moment, refuse what they do a moment later: they are asked again.
     async fn find(&self) -> Result<(), Trouble> {
-        let began = clock::ticks();
+        let (began, mut last) = (clock::ticks(), None);
         loop {
             let left = JOURNAL_CONNECT_TIMEOUT.saturating_sub(began.elapsed());
             let found = tokio::time::timeout(left, async {
@@ -133,15 +133,21 @@ impl JetStream {
                 }
                 self.assure().await
             });
-            let trouble = match found.await.unwrap_or_else(|_| self.opened().and(self.assured()).map(drop)) {
-                Err(lax @ Trouble::Lax(_)) => return Err(lax),
-                Err(trouble) => trouble,
-                Ok(()) => return Ok(()),
+            let trouble = match found.await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(lax @ Trouble::Lax(_))) => return Err(lax),
+                Ok(Err(trouble)) => trouble,
+                // What was said before says more than that the time is over.
+                Err(_) => match last.or_else(|| self.opened().and(self.assured()).err()) {
+                    Some(trouble) => trouble,
+                    None => return Ok(()),
+                },
             };
             if began.elapsed() + JOURNAL_RETRY_PAUSE >= JOURNAL_CONNECT_TIMEOUT {
                 tracing::warn!(error = %trouble, "filings are refused until the journal answers");
                 return Ok(());
             }
+            last = Some(trouble);
             tokio::time::sleep(JOURNAL_RETRY_PAUSE).await;
         }
     }
