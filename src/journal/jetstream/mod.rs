@@ -41,7 +41,7 @@ pub use self::{
 use self::{inbox::Inbox, shelf::Bucket};
 use super::{Append, Depot, Durable, Journal, Kept, Position, Settled, Shelf, Stored, Trouble, Wake};
 use crate::{
-    clock, failpoints,
+    failpoints,
     limits::{
         JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_OFFERS, JOURNAL_POLL_PAUSE, JOURNAL_READ_TIMEOUT,
         JOURNAL_RETRY_PAUSE, JOURNAL_YIELD, SNAPSHOT_CHUNK_SILENCE,
@@ -124,32 +124,32 @@ impl JetStream {
     /// Finds out what filings wait for, if that can be had in time. Servers that have just started, or have no leader for a
     /// moment, refuse what they do a moment later: they are asked again.
     async fn find(&self) -> Result<(), Trouble> {
-        let (began, mut last) = (clock::ticks(), None);
-        loop {
-            let left = JOURNAL_CONNECT_TIMEOUT.saturating_sub(began.elapsed());
-            let found = tokio::time::timeout(left, async {
-                if self.opened().is_err() {
-                    self.establish().await?;
+        let mut last = None;
+        let asked = tokio::time::timeout(JOURNAL_CONNECT_TIMEOUT, async {
+            loop {
+                match self.find_once().await {
+                    Ok(()) => return Ok(()),
+                    Err(lax @ Trouble::Lax(_)) => return Err(lax),
+                    Err(trouble) => last = Some(trouble),
                 }
-                self.assure().await
-            });
-            let trouble = match found.await {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(lax @ Trouble::Lax(_))) => return Err(lax),
-                Ok(Err(trouble)) => trouble,
-                // What was said before says more than that the time is over.
-                Err(_) => match last.or_else(|| self.opened().and(self.assured()).err()) {
-                    Some(trouble) => trouble,
-                    None => return Ok(()),
-                },
-            };
-            if began.elapsed() + JOURNAL_RETRY_PAUSE >= JOURNAL_CONNECT_TIMEOUT {
-                tracing::warn!(error = %trouble, "filings are refused until the journal answers");
-                return Ok(());
+                tokio::time::sleep(JOURNAL_RETRY_PAUSE).await;
             }
-            last = Some(trouble);
-            tokio::time::sleep(JOURNAL_RETRY_PAUSE).await;
+        });
+        if let Ok(found) = asked.await {
+            return found;
         }
+        // What was said before says more than that the time is over.
+        if let Some(error) = last.or_else(|| self.opened().and(self.assured()).err()) {
+            tracing::warn!(%error, "filings are refused until the journal answers");
+        }
+        Ok(())
+    }
+
+    async fn find_once(&self) -> Result<(), Trouble> {
+        if self.opened().is_err() {
+            self.establish().await?;
+        }
+        self.assure().await
     }
 
     /// Finds out what the servers have.
