@@ -36,14 +36,14 @@ impl Addresses {
     fn line(&self, name: &str) -> (&Line, u64, usize) {
         let hash = self.hashes.hash_one(name);
         let low = usize::try_from(hash & u64::from(u32::MAX)).unwrap_or(0);
-        (&self.lines[low % self.lines.len()], hash >> VERSION_BITS << VERSION_BITS, low / self.lines.len() % LINE)
+        (&self.lines[low % self.lines.len()], tag(hash), low / self.lines.len() % LINE)
     }
 
     /// The version to look at first.
     pub fn get(&self, name: &str) -> Option<u64> {
         let (line, tag, _) = self.line(name);
         let places = line.0.iter().map(|place| place.load(Ordering::Relaxed));
-        places.filter(|place| *place != 0).find(|place| place >> VERSION_BITS << VERSION_BITS == tag).map(version)
+        places.filter(|place| *place != 0).find(|place| self::tag(*place) == tag).map(version)
     }
 
     /// Keeps the version that was found for a name.
@@ -54,10 +54,15 @@ impl Addresses {
         let (line, tag, last) = self.line(name);
         let is_free = |place: &&AtomicU64| {
             let found = place.load(Ordering::Relaxed);
-            found == 0 || found >> VERSION_BITS << VERSION_BITS == tag
+            found == 0 || self::tag(found) == tag
         };
         line.0.iter().find(is_free).unwrap_or(&line.0[last]).store(tag | version, Ordering::Relaxed);
     }
+}
+
+/// The part of a hash, or of a place, that is above its version.
+fn tag(bits: u64) -> u64 {
+    bits >> VERSION_BITS << VERSION_BITS
 }
 
 /// The version of a place.

@@ -503,7 +503,9 @@ impl Store {
         let address = self.addresses.get(name.as_str());
         let Some((version, body)) = read::encoded_at(connection, name, revision, address)? else { return Ok(None) };
         if revision == self.head().revision {
-            self.addresses.keep(name.as_str(), version);
+            if address != Some(version) {
+                self.addresses.keep(name.as_str(), version);
+            }
             if let Some(body) = &body {
                 self.hot.keep(name.as_str(), revision, body.clone());
             }

@@ -117,6 +117,10 @@ pub fn record_at(connection: &Connection, name: &RecordName, revision: u64) -> R
     Ok(Some(RecordRow { record, erased_by, from_revision, created_at_us }))
 }
 
+/// The version that a name had at a revision, and its body.
+const VERSION_AT: &str = "SELECT v.id, v.body FROM records r JOIN versions v ON v.record = r.id
+    WHERE r.name = ?1 AND v.from_revision <= ?2 ORDER BY v.from_revision DESC LIMIT 1";
+
 /// The version of a record as of a revision, and the record encoded, if one stands under that name; `None` if there was
 /// none yet. An `address` is the version to look at first; any other than the right one makes no difference.
 ///
@@ -138,22 +142,14 @@ pub fn encoded_at(
             return Ok(found);
         }
     }
-    let sql = "SELECT v.id, v.body FROM records r JOIN versions v ON v.record = r.id
-               WHERE r.name = ?1 AND v.from_revision <= ?2 ORDER BY v.from_revision DESC LIMIT 1";
-    row(connection, sql, (name.as_str(), revision), version)
+    row(connection, VERSION_AT, (name.as_str(), revision), version)
 }
 
 /// The body of a record as of a revision; `None` if it does not stand. In SQLite's own words, for applying.
 pub(super) fn body_at(connection: &Connection, name: &str, revision: u64) -> rusqlite::Result<Option<v1::Record>> {
-    stored_body(connection, name, revision)?.map(|body| decoded(&body)).transpose()
-}
-
-fn stored_body(connection: &Connection, name: &str, revision: u64) -> rusqlite::Result<Option<Vec<u8>>> {
-    let sql = "SELECT v.body FROM records r JOIN versions v ON v.record = r.id
-               WHERE r.name = ?1 AND v.from_revision <= ?2 ORDER BY v.from_revision DESC LIMIT 1";
-    let body: Option<Option<Vec<u8>>> =
-        connection.prepare_cached(sql)?.query_row((name, revision), |r| r.get(0)).optional()?;
-    Ok(body.flatten())
+    let mut statement = connection.prepare_cached(VERSION_AT)?;
+    let body: Option<Option<Vec<u8>>> = statement.query_row((name, revision), |row| row.get(1)).optional()?;
+    body.flatten().map(|body| decoded(&body)).transpose()
 }
 
 fn decoded(body: &[u8]) -> rusqlite::Result<v1::Record> {
