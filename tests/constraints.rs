@@ -541,7 +541,7 @@ fn only_rulings_consider_accounts() {
     assert_wrong(r#"{"record": "visits/a", "visit": {}, "considered": ["named/b"]}"#, "considered");
     let ruling = r#"{"record": "visits/a", "visit": {}, "considered": ["named/b"],
         "source": {"name": "sources/r", "publisher": {"nameAsStated": "Desk"}, "kind": "SOURCE_KIND_EDITOR"}}"#;
-    assert_eq!(parse(ruling).unwrap().account, "sources/r");
+    assert_eq!(&*parse(ruling).unwrap().account, "sources/r");
 }
 
 #[test]

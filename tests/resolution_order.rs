@@ -444,8 +444,7 @@ fn histories_that_end_with_the_same_reports_and_rulings_make_the_same_records() 
     let failed = TestRunner::new(config).run(&bytes, |bytes| check(&bytes)).err();
     if let Some(TestError::Fail(why, bytes)) = failed {
         let end = End::draw(&mut Draw { bytes: &bytes });
-        let active: Vec<_> =
-            end.active.values().map(|r| serde_json::to_string(&r.content).unwrap_or_default()).collect();
+        let active: Vec<_> = end.active.values().map(|r| format!("{:?}", r.content)).collect();
         panic!("ATTACHE_SEED={seed}\n{why}\nthe active reports: {active:#?}\n{} bytes: {bytes:?}", bytes.len());
     }
 }

@@ -77,7 +77,7 @@ fn leaf(registry: &Registry, record: &str, path: &str) -> Leaf {
 }
 
 fn verdicts(leaf: &Leaf) -> Vec<(&str, Verdict)> {
-    leaf.claims.iter().map(|c| (c.account.as_str(), c.verdict)).collect()
+    leaf.claims.iter().map(|c| (&*c.account, c.verdict)).collect()
 }
 
 fn item<'v>(visit: &'v v1::Visit, key: &str) -> &'v v1::ItineraryItem {
@@ -141,7 +141,7 @@ fn signed_and_approved_are_one_act_with_two_accounts_and_a_dispute() {
     assert_eq!(info(&registry, PLAN).disputed_fields, ["actions[concluded].type"]);
     let leaf = leaf(&registry, PLAN, "actions[concluded].type");
     assert_eq!(verdicts(&leaf), [(AZ, Verdict::Resolved), (KZ, Verdict::Conflicts)]);
-    let theirs = leaf.claims[1].stated.value.as_ref().and_then(prost_reflect::Value::as_enum_number);
+    let theirs = leaf.claims[1].stated.value.as_ref().and_then(attache::pb::tree::Value::as_enum);
     assert_eq!(theirs, Some(ActionType::Endorsed as i32));
     let disputes: Vec<_> = registry.events().into_iter().filter(|e| e.r#type() == EventType::Disputed).collect();
     assert_eq!(

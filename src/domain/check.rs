@@ -3,9 +3,7 @@
 //! One walk over a message collects every violation with its field path, drops what only the registry may say, and
 //! computes the bounds of dates.
 
-use std::{collections::BTreeMap, fmt, sync::LazyLock};
-
-use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, MessageDescriptor, ReflectMessage as _, Value};
+use std::{fmt, sync::LazyLock};
 
 use super::{
     constraints::{self, Constraint, MAX_ITEMS, MAX_TEXT},
@@ -15,52 +13,40 @@ use super::{
     state,
 };
 use crate::pb::{
-    self,
+    tree::{Field, Shape, Tree, Value, Words},
     v1::{CoordinatePrecision, PlaceKind},
 };
 
-/// What is checked of a message, laid down once for the contract: a message states few of its fields, and to ask the
-/// descriptor of each took longer than to check those.
+/// What is checked of a message, laid down once for the contract: a message states few of its fields.
 #[derive(Default)]
 struct Checks {
     /// Fields that only the registry may set.
-    outputs: Vec<FieldDescriptor>,
-    required: Vec<FieldDescriptor>,
-    /// Every field, by its number.
-    fields: BTreeMap<u32, FieldChecks>,
+    outputs: Vec<&'static Field>,
+    required: Vec<&'static Field>,
+    /// What is checked of every field, each at its place.
+    fields: Vec<&'static [Constraint]>,
     /// Fields of which one must be stated.
-    one_of: Vec<Vec<FieldDescriptor>>,
+    one_of: Vec<Vec<&'static Field>>,
     worded: Vec<Worded>,
-}
-
-/// What is checked of a field that is stated.
-struct FieldChecks {
-    name: String,
-    rules: &'static [Constraint],
-    /// The values of an enum.
-    values: Option<EnumDescriptor>,
 }
 
 /// A text that must be stated if the enum beside it is OTHER.
 struct Worded {
-    words: FieldDescriptor,
-    of: FieldDescriptor,
+    words: &'static Field,
+    of: &'static Field,
     others: Vec<i32>,
 }
 
-static CHECKS: LazyLock<BTreeMap<String, Checks>> = LazyLock::new(|| {
-    pb::POOL.all_messages().map(|message| (message.full_name().to_owned(), Checks::of(&message))).collect()
-});
+/// By the place of the message's shape.
+static CHECKS: LazyLock<Vec<Checks>> = LazyLock::new(|| Shape::all().iter().map(Checks::of).collect());
 
 impl Checks {
-    fn of(message: &MessageDescriptor) -> Self {
+    fn of(message: &'static Shape) -> Self {
         let mut checks = Self::default();
         for field in message.fields() {
             let rules = constraints::of(message.name(), field.name());
-            let kind = field.kind();
-            let values = kind.as_enum().cloned();
-            checks.fields.insert(field.number(), FieldChecks { name: field.name().to_owned(), rules, values });
-            checks.worded.extend(rules.iter().filter_map(|rule| Worded::of(message, &field, *rule)));
+            checks.fields.push(rules);
+            checks.worded.extend(rules.iter().filter_map(|rule| Worded::of(message, field, *rule)));
             if rules.contains(&Constraint::Output) {
                 checks.outputs.push(field);
             } else if rules.contains(&Constraint::Required) {
@@ -68,25 +54,24 @@ impl Checks {
             }
         }
         let rows = constraints::ONE_OF.iter().filter(|(name, _)| *name == message.name());
-        checks.one_of =
-            rows.map(|(_, names)| names.iter().filter_map(|n| message.get_field_by_name(n)).collect()).collect();
+        checks.one_of = rows.map(|(_, names)| names.iter().filter_map(|n| message.field(n)).collect()).collect();
         checks
     }
 }
 
 impl Worded {
-    fn of(message: &MessageDescriptor, words: &FieldDescriptor, rule: Constraint) -> Option<Self> {
+    fn of(message: &'static Shape, words: &'static Field, rule: Constraint) -> Option<Self> {
         let Constraint::WordsOf(of) = rule else { return None };
-        let of = message.get_field_by_name(of)?;
-        let kind = of.kind();
-        let others = kind.as_enum()?.values().filter(|v| v.name().ends_with("_OTHER")).map(|v| v.number()).collect();
-        Some(Self { words: words.clone(), of, others })
+        let of = message.field(of)?;
+        let others = of.words()?.iter().filter(|v| v.name.ends_with("_OTHER")).map(|v| v.number).collect();
+        Some(Self { words, of, others })
     }
 
-    fn is_other(&self, message: &DynamicMessage) -> bool {
-        let is_other = |value: &Value| value.as_enum_number().is_some_and(|number| self.others.contains(&number));
-        let stated = message.get_field(&self.of);
-        message.has_field(&self.of) && stated.as_list().map_or_else(|| is_other(&stated), |l| l.iter().any(is_other))
+    fn is_other(&self, message: &Tree) -> bool {
+        let is_other = |value: &Value| value.as_enum().is_some_and(|number| self.others.contains(&number));
+        message
+            .get(self.of)
+            .is_some_and(|value| value.as_list().map_or_else(|| is_other(value), |l| l.iter().any(is_other)))
     }
 }
 
@@ -110,69 +95,67 @@ impl fmt::Display for Path<'_> {
 }
 
 /// Checks `message` and everything inside it, whose path is `at`, and puts it into its stored form.
-///
-/// # Panics
-///
-/// If the message is none of the contract.
-pub fn message(message: &mut DynamicMessage, at: &str, violations: &mut Vec<Violation>) {
+pub fn message(message: &mut Tree, at: &str, violations: &mut Vec<Violation>) {
     within(message, &Path::From(at), violations);
 }
 
-fn within(message: &mut DynamicMessage, at: &Path<'_>, violations: &mut Vec<Violation>) {
-    let descriptor = message.descriptor();
-    let checks = CHECKS.get(descriptor.full_name()).expect("a message of the contract");
+fn within(message: &mut Tree, at: &Path<'_>, violations: &mut Vec<Violation>) {
+    let checks = &CHECKS[message.shape().place()];
     for field in &checks.outputs {
-        message.clear_field(field);
+        message.clear(field);
     }
-    for field in checks.required.iter().filter(|field| !message.has_field(field)) {
+    for field in checks.required.iter().filter(|field| message.get(field).is_none()) {
         complain(violations, &Path::Field(at, field.name()), "is required");
     }
     for (field, value) in message.fields_mut() {
-        let Some(checks) = checks.fields.get(&field.number()) else { continue };
-        let path = Path::Field(at, &checks.name);
+        let rules = checks.fields[field.place()];
+        let path = Path::Field(at, field.name());
         match value {
-            Value::List(items) => list(items, checks, &path, violations),
-            single => self::value(single, checks, &path, violations),
+            Value::List(items) => list(items, field, rules, &path, violations),
+            single => self::value(single, field, rules, &path, violations),
         }
     }
-    for fields in checks.one_of.iter().filter(|fields| !fields.iter().any(|f| message.has_field(f))) {
-        let names: Vec<&str> = fields.iter().map(FieldDescriptor::name).collect();
+    for fields in checks.one_of.iter().filter(|fields| !fields.iter().any(|f| message.get(f).is_some())) {
+        let names: Vec<&str> = fields.iter().map(|f| f.name()).collect();
         complain(violations, at, format!("one of {} is required", names.join(" and ")));
     }
-    for worded in checks.worded.iter().filter(|w| w.is_other(message) && !message.has_field(&w.words)) {
+    for worded in checks.worded.iter().filter(|w| w.is_other(message) && message.get(w.words).is_none()) {
         let why = format!("is required, because {} is OTHER", worded.of.name());
         complain(violations, &Path::Field(at, worded.words.name()), why);
     }
-    particulars(message, descriptor.name(), at, violations);
+    particulars(message, at, violations);
 }
 
-fn list(items: &mut [Value], checks: &FieldChecks, path: &Path<'_>, violations: &mut Vec<Violation>) {
+fn list(items: &mut [Value], field: &Field, rules: &[Constraint], path: &Path<'_>, violations: &mut Vec<Violation>) {
     if items.len() > MAX_ITEMS {
         complain(violations, path, format!("has {} elements; at most {MAX_ITEMS} are kept", items.len()));
         return;
     }
     for (index, item) in items.iter_mut().enumerate() {
-        value(item, checks, &Path::Item(path, index), violations);
+        value(item, field, rules, &Path::Item(path, index), violations);
     }
 }
 
-fn value(value: &mut Value, checks: &FieldChecks, path: &Path<'_>, violations: &mut Vec<Violation>) {
+fn value(value: &mut Value, field: &Field, rules: &[Constraint], path: &Path<'_>, violations: &mut Vec<Violation>) {
     match value {
-        Value::Message(inner) => {
-            within(inner, path, violations);
-            if inner.descriptor().name() == "EdtfDate" {
-                compute_bounds(inner);
-            }
-        }
-        Value::String(text) => {
-            if let Err(why) = check_text(text, checks.rules) {
+        Value::Text(text) => {
+            if let Err(why) = check_text(text, rules) {
                 complain(violations, path, why);
             }
         }
-        Value::EnumNumber(number) => check_enum(*number, checks.values.as_ref(), path, violations),
-        Value::I32(number) => check_number(f64::from(*number), path, checks.rules, violations),
-        Value::F64(number) => check_number(*number, path, checks.rules, violations),
-        _ => {}
+        Value::Enum(number) => check_enum(*number, field.words(), path, violations),
+        Value::Number(number) => check_number(f64::from(*number), path, rules, violations),
+        Value::Real(number) => check_number(*number, path, rules, violations),
+        Value::Message(_) => {
+            if let Some(inner) = value.as_message_mut() {
+                within(inner, path, violations);
+                if inner.shape().name() == "EdtfDate" {
+                    compute_bounds(inner);
+                }
+            }
+        }
+        // (A list has no lists.)
+        Value::Flag(_) | Value::List(_) => {}
     }
 }
 
@@ -250,10 +233,10 @@ fn is_key(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'_' | b':'))
 }
 
-fn check_enum(number: i32, values: Option<&EnumDescriptor>, path: &Path<'_>, violations: &mut Vec<Violation>) {
-    let Some(values) = values else { return };
-    if values.get_value(number).is_none() {
-        complain(violations, path, format!("{number} is not a value of {}", values.name()));
+fn check_enum(number: i32, words: Option<&Words>, path: &Path<'_>, violations: &mut Vec<Violation>) {
+    let Some(words) = words else { return };
+    if words.get(number).is_none() {
+        complain(violations, path, format!("{number} is not a value of {}", words.name));
     } else if number == 0 {
         complain(violations, path, "is UNSPECIFIED; leave out what is not stated");
     }
@@ -270,20 +253,18 @@ fn check_number(number: f64, path: &Path<'_>, rules: &[Constraint], violations: 
 }
 
 /// What no table says: relations between the fields of one message.
-fn particulars(message: &DynamicMessage, type_name: &str, at: &Path<'_>, violations: &mut Vec<Violation>) {
-    let number = |field: &str| message.get_field_by_name(field).and_then(|v| v.as_i32());
-    match type_name {
+fn particulars(message: &Tree, at: &Path<'_>, violations: &mut Vec<Violation>) {
+    match message.shape().name() {
         "IntegerRange" => {
-            let stated = |field: &str| number(field).filter(|_| message.has_field_by_name(field));
+            let stated = |field: &str| message.named(field).and_then(Value::as_number);
             if stated("min").zip(stated("max")).is_some_and(|(min, max)| max < min) {
                 complain(violations, &Path::Field(at, "max"), "is less than min");
             }
         }
         "Place" => {
-            let kind = message.get_field_by_name("kind").and_then(|v| v.as_enum_number());
-            let precision = message.get_field_by_name("coordinates").and_then(|c| {
-                c.as_message().and_then(|c| c.get_field_by_name("precision").and_then(|p| p.as_enum_number()))
-            });
+            let kind = message.named("kind").and_then(Value::as_enum);
+            let coordinates = message.named("coordinates").and_then(Value::as_message);
+            let precision = coordinates.and_then(|c| c.named("precision")).and_then(Value::as_enum);
             if kind == Some(PlaceKind::MilitarySite as i32) && precision == Some(CoordinatePrecision::Point as i32) {
                 complain(
                     violations,
@@ -293,8 +274,8 @@ fn particulars(message: &DynamicMessage, type_name: &str, at: &Path<'_>, violati
             }
         }
         "Source" => {
-            let attributed = message.has_field_by_name("attributed_to") || message.has_field_by_name("origin");
-            if message.has_field_by_name("derived_from") && !attributed {
+            let attributed = message.named("attributed_to").or(message.named("origin")).is_some();
+            if message.named("derived_from").is_some() && !attributed {
                 complain(
                     violations,
                     &Path::Field(at, "origin"),
@@ -306,13 +287,13 @@ fn particulars(message: &DynamicMessage, type_name: &str, at: &Path<'_>, violati
     }
 }
 
-fn compute_bounds(message: &mut DynamicMessage) {
-    let text = message.get_field_by_name("edtf").and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
-    let Ok(parsed) = date::Date::parse(&text) else { return };
-    let computed = date::to_pb(&text, parsed.span());
+fn compute_bounds(message: &mut Tree) {
+    let Some(text) = message.text("edtf") else { return };
+    let Ok(parsed) = date::Date::parse(text) else { return };
+    let computed = date::to_pb(text, parsed.span());
     for (field, bound) in [("earliest", computed.earliest), ("latest", computed.latest)] {
         if !bound.is_empty() {
-            message.set_field_by_name(field, Value::String(bound));
+            message.set_named(field, Value::Text(bound.into()));
         }
     }
 }

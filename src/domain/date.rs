@@ -68,8 +68,14 @@ pub struct DateError(String);
 
 /// A date as stated, read.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Date {
-    parsed: Edtf,
+pub struct Date(Meaning);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Meaning {
+    /// One day of the calendar, or from one to another: nearly all dates are, and a filing asks for each some ten times.
+    Days(Day, Option<Day>),
+    /// What else EDTF can say.
+    Stated(Edtf),
 }
 
 impl Date {
@@ -82,27 +88,60 @@ impl Date {
         if text.len() > MAX_EDTF {
             return Err(DateError(format!("a date has at most {MAX_EDTF} characters")));
         }
+        if let Some(days) = days(text) {
+            return Ok(Self(days));
+        }
         let parsed = Edtf::parse(text).map_err(|e| {
             DateError(format!("{text:?} is not an EDTF date such as 2023-10-06, 2023-10 or 2023~: {e}"))
         })?;
         if matches!(parsed, Edtf::DateTime(_)) {
             return Err(DateError(format!("{text:?} has a time of day; a date has none")));
         }
-        Ok(Self { parsed })
+        Ok(Self(Meaning::Stated(parsed)))
     }
 
     /// Every day it may mean.
     #[must_use]
     pub fn span(&self) -> Span {
-        let bounds = self.parsed.bounds();
-        Span { earliest: day_of(bounds.earliest), latest: day_of(bounds.latest) }
+        match &self.0 {
+            Meaning::Days(from, until) => Span { earliest: Some(*from), latest: Some(until.unwrap_or(*from)) },
+            Meaning::Stated(parsed) => {
+                let bounds = parsed.bounds();
+                Span { earliest: day_of(bounds.earliest), latest: day_of(bounds.latest) }
+            }
+        }
     }
 
     /// Whether it is marked uncertain or approximate (`?`, `~`, `%`).
     #[must_use]
     pub fn is_qualified(&self) -> bool {
-        self.parsed.is_uncertain() || self.parsed.is_approximate()
+        match &self.0 {
+            Meaning::Days(..) => false,
+            Meaning::Stated(parsed) => parsed.is_uncertain() || parsed.is_approximate(),
+        }
     }
+}
+
+/// What a text means that is one day or two in their order; `None` of all others, right or wrong.
+fn days(text: &str) -> Option<Meaning> {
+    match text.split_once('/') {
+        None => Some(Meaning::Days(plain_day(text)?, None)),
+        Some((from, until)) => {
+            let (from, until) = (plain_day(from)?, plain_day(until)?);
+            (from <= until).then_some(Meaning::Days(from, Some(until)))
+        }
+    }
+}
+
+/// A day as `YYYY-MM-DD`, with digits alone.
+fn plain_day(text: &str) -> Option<Day> {
+    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text.as_bytes() else { return None };
+    let number = |digits: &[u8]| {
+        digits.iter().try_fold(0_i16, |sum, b| b.is_ascii_digit().then(|| sum * 10 + i16::from(b - b'0')))
+    };
+    let (month, day) = (number(&[m1, m2])?, number(&[d1, d2])?);
+    let date = civil::Date::new(number(&[y1, y2, y3, y4])?, i8::try_from(month).ok()?, i8::try_from(day).ok()?);
+    date.ok().map(to_day)
 }
 
 fn day_of(bound: Bound) -> Option<Day> {
@@ -122,8 +161,8 @@ fn day_of(bound: Bound) -> Option<Day> {
 /// Never: every civil date is within ten thousand years of 1970.
 #[must_use]
 pub fn to_day(date: civil::Date) -> Day {
-    let span = date.since(civil::date(1970, 1, 1)).expect("civil dates are close enough");
-    span.get_days()
+    let since = date.duration_since(civil::date(1970, 1, 1));
+    Day::try_from(since.as_hours() / 24).expect("civil dates are close enough")
 }
 
 /// A day as `YYYY-MM-DD`.
@@ -179,7 +218,11 @@ pub fn published(text: &str) -> Result<jiff::Timestamp, DateError> {
 
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.parsed.fmt(f)
+        match &self.0 {
+            Meaning::Days(from, None) => f.write_str(&show(*from)),
+            Meaning::Days(from, Some(until)) => write!(f, "{}/{}", show(*from), show(*until)),
+            Meaning::Stated(parsed) => parsed.fmt(f),
+        }
     }
 }
 
@@ -205,6 +248,25 @@ mod tests {
     fn impossible_days_times_and_long_texts_are_refused() {
         for bad in ["2023-02-30", "yesterday", "", "2023-10-06T10:00:00", "06.10.2023", &"2".repeat(65)] {
             assert!(Date::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_plain_day_or_two_mean_what_edtf_says() {
+        let mut texts = vec!["0000-01-01".to_owned(), "9999-12-31".to_owned(), "2023-02-29".to_owned()];
+        texts.extend((0..1500).map(|n| show(n * 500 - 200_000)));
+        let pairs = texts.iter().zip(texts.iter().skip(1)).flat_map(|(a, b)| [format!("{a}/{b}"), format!("{b}/{a}")]);
+        let same_day = "2023-10-06/2023-10-06".to_owned();
+        for text in texts.iter().cloned().chain(pairs).chain([same_day]) {
+            let ours = Date::parse(&text).map(|date| {
+                assert!(matches!(date.0, Meaning::Days(..)), "{text} is read the short way");
+                (date.span(), date.is_qualified(), date.to_string())
+            });
+            let theirs = Edtf::parse(&text).map(|date| {
+                let (span, is_qualified) = (Date(Meaning::Stated(date.clone())).span(), date.is_uncertain());
+                (span, is_qualified, date.to_string())
+            });
+            assert_eq!(ours.ok(), theirs.ok(), "{text}");
         }
     }
 

@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use prost::Message as _;
-use prost_reflect::{DynamicMessage, ReflectMessage as _};
 use prost_types::Timestamp;
 
 use super::{
@@ -27,6 +26,7 @@ use crate::{
     limits::MAX_RECORD_BYTES,
     pb::{
         log::{Milestone, RecordChange, StoredEvent},
+        tree::{Field, Tree},
         v1::{self, EventClass, EventType, FilingOutcome, Intent, RetractionReason, Verdict},
     },
 };
@@ -381,9 +381,8 @@ fn compare_records(old: &v1::Record, after: &Resolution) -> Change {
     }
     if change.paths.is_empty() {
         // Only a key or the order of a list differs.
-        let differs =
-            |field: &prost_reflect::FieldDescriptor| old_content.get_field(field) != after.record.get_field(field);
-        change.paths.extend(after.record.descriptor().fields().filter(differs).map(|f| f.name().to_owned()));
+        let differs = |field: &&Field| old_content.get(field) != after.record.get(field);
+        change.paths.extend(after.record.shape().fields().iter().filter(differs).map(|f| f.name().to_owned()));
     }
     change
 }
@@ -397,14 +396,13 @@ const BEFORE: &str = "before";
 const AFTER: &str = "after";
 
 fn stated_by<'l>(leaf: &'l Leaf, account: &str) -> Option<&'l Stated> {
-    leaf.claims.iter().find(|c| c.account == account).map(|c| &c.stated)
+    leaf.claims.iter().find(|c| *c.account == *account).map(|c| &c.stated)
 }
 
 /// The stated fields of a resolved record.
-fn content(record: &v1::Record) -> Option<DynamicMessage> {
-    let mut content = record::to_dynamic(record)?;
-    content.clear_field_by_name("name");
-    content.clear_field_by_name("info");
+fn content(record: &v1::Record) -> Option<Tree> {
+    let mut content = record::to_tree(record)?;
+    content.clear_named("name");
     Some(content)
 }
 

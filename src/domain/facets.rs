@@ -2,8 +2,6 @@
 //!
 //! Lists, watches, the interest index and the store's indexes all work on these, so that they cannot disagree.
 
-use std::collections::BTreeSet;
-
 use prost::Message as _;
 
 use super::{
@@ -91,8 +89,8 @@ pub type Term = (Tag, String);
 /// The facets of one version of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facets {
-    /// Every term.
-    pub terms: BTreeSet<Term>,
+    /// Every term once, sorted: they are few, are asked for more than they are made, and most are looked through.
+    terms: Vec<Term>,
     /// When it occurred, if it has a date.
     pub occurred: Option<Span>,
 }
@@ -117,6 +115,7 @@ impl Facets {
     pub fn with_references(record: &v1::Record, references: impl IntoIterator<Item = Term>) -> Self {
         let mut facets = Self::without_references(record);
         facets.terms.extend(references);
+        facets.sort();
         facets
     }
 
@@ -124,7 +123,8 @@ impl Facets {
     /// to be read.
     #[must_use]
     pub fn without_references(record: &v1::Record) -> Self {
-        let mut facets = Self { terms: BTreeSet::new(), occurred: record::occurred(record).map(|d| date::span_of(&d)) };
+        let mut facets =
+            Self { terms: Vec::with_capacity(16), occurred: record::occurred(record).map(|d| date::span_of(&d)) };
         let kind = record::kind(record);
         facets.add(Tag::Kind, (kind as i32).to_string());
         facets.add(Tag::Name, record::name_of(record));
@@ -155,13 +155,20 @@ impl Facets {
             Some(Kind::Place(m)) => m.state.iter().for_each(|s| facets.add(Tag::State, s)),
             None => {}
         }
+        facets.sort();
         facets
+    }
+
+    /// Every term once, sorted.
+    #[must_use]
+    pub fn terms(&self) -> &[Term] {
+        &self.terms
     }
 
     /// The values of one tag, sorted.
     pub fn values(&self, tag: Tag) -> impl Iterator<Item = &str> {
-        let from = (tag, String::new());
-        self.terms.range(from..).take_while(move |(t, _)| *t == tag).map(|(_, v)| v.as_str())
+        let from = self.terms.partition_point(|(t, _)| *t < tag);
+        self.terms[from..].iter().take_while(move |(t, _)| *t == tag).map(|(_, v)| v.as_str())
     }
 
     /// Whether the record is a probe, which a check of the service filed.
@@ -176,17 +183,23 @@ impl Facets {
         if let Some(status) = status {
             self.number(Tag::Status, status.status);
             self.number(Tag::AgreementStatus, status.agreement_status);
+            self.sort();
         }
     }
 
     /// Whether it has this term.
     #[must_use]
     pub fn has(&self, tag: Tag, value: &str) -> bool {
-        self.terms.contains(&(tag, value.to_owned()))
+        self.terms.binary_search_by(|(t, v)| (*t, v.as_str()).cmp(&(tag, value))).is_ok()
     }
 
     fn add(&mut self, tag: Tag, value: impl Into<String>) {
-        self.terms.insert((tag, value.into()));
+        self.terms.push((tag, value.into()));
+    }
+
+    fn sort(&mut self) {
+        self.terms.sort_unstable();
+        self.terms.dedup();
     }
 
     fn number(&mut self, tag: Tag, number: i32) {
@@ -284,7 +297,9 @@ impl Facets {
         let tag = |number: u32| u8::try_from(number).ok().and_then(Tag::from_number);
         let terms = stored.terms.into_iter().filter_map(|t| Some((tag(t.tag)?, t.value))).collect();
         let occurred = stored.dated.then_some(Span { earliest: stored.earliest, latest: stored.latest });
-        Ok(Self { terms, occurred })
+        let mut facets = Self { terms, occurred };
+        facets.sort();
+        Ok(facets)
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::pb::{
     self,
+    tree::{Shape, Tree},
     v1::{self, ActionType, RecordKind, record::Kind},
 };
 
@@ -115,6 +116,32 @@ pub fn from_dynamic(kind: RecordKind, content: &DynamicMessage) -> v1::Record {
         RecordKind::Place | RecordKind::Unspecified => to!(Place),
     };
     v1::Record { kind: Some(kind) }
+}
+
+/// A record from the resolved fields of its kind.
+///
+/// # Panics
+///
+/// If they are not of that kind.
+#[must_use]
+pub fn from_tree(kind: RecordKind, content: &Tree) -> v1::Record {
+    let kind = match kind {
+        RecordKind::Visit => Kind::Visit(content.to()),
+        RecordKind::Meeting => Kind::Meeting(content.to()),
+        RecordKind::Agreement => Kind::Agreement(content.to()),
+        RecordKind::Exercise => Kind::Exercise(content.to()),
+        RecordKind::Person => Kind::Person(content.to()),
+        RecordKind::Organization => Kind::Organization(content.to()),
+        RecordKind::Place | RecordKind::Unspecified => Kind::Place(content.to()),
+    };
+    v1::Record { kind: Some(kind) }
+}
+
+/// The stated fields of a record; `None` of an empty one.
+#[must_use]
+pub fn to_tree(record: &v1::Record) -> Option<Tree> {
+    let shape = Shape::of(name::message(kind(record)));
+    record.kind.as_ref().map(|kind| each_kind!(kind, m => Tree::of(shape, m)))
 }
 
 /// The message of a record's kind, with its fields by descriptor.

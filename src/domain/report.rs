@@ -7,19 +7,18 @@ use std::{
 };
 
 use prost::Message as _;
-use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
 
 use super::{
     check,
     error::{Error, Reason, Result, Violation},
     fold::{fold, slug},
     name::{self, RecordName, ReportName},
-    resolve::{Resolution, compare::field, identity::enum_word, resolve},
+    resolve::{Resolution, resolve},
 };
 use crate::{
     limits::MAX_REPORT_BYTES,
     pb::{
-        self,
+        tree::{Shape, Tree, Value},
         v1::{self, RecordKind, Reliability, SourceKind, report::Content},
     },
 };
@@ -36,11 +35,11 @@ pub struct Checked {
     /// The source block it was filed with.
     pub source: v1::Source,
     /// Whose words it carries.
-    pub account: String,
+    pub account: Arc<str>,
     /// When its source was published; `None` is unknown.
     pub published: Option<jiff::Timestamp>,
     /// What it states, without name and info.
-    pub content: DynamicMessage,
+    pub content: Tree,
     /// The accounts that a ruling has considered.
     pub considered: Vec<String>,
     /// See [`Report::stored`].
@@ -100,11 +99,11 @@ impl Report {
         }
     }
 
-    fn assemble(name: ReportName, source: v1::Source, content: DynamicMessage, mut considered: Vec<String>) -> Self {
+    fn assemble(name: ReportName, source: v1::Source, content: Tree, mut considered: Vec<String>) -> Self {
         considered.sort();
         considered.dedup();
         let published = source.published.as_deref().and_then(|p| super::date::published(p).ok());
-        let account = source.account.clone();
+        let account = source.account.as_str().into();
         let (stored, alone) = (OnceLock::new(), OnceLock::new());
         Self(Arc::new(Checked { name, account, published, source, content, considered, stored, alone }))
     }
@@ -115,7 +114,7 @@ impl Report {
     ///
     /// Never: the name is a literal.
     #[must_use]
-    pub fn of_account(account: &str, content: DynamicMessage) -> Self {
+    pub fn of_account(account: &str, content: Tree) -> Self {
         let name = "visits/x/reports/x".parse().expect("a literal name");
         let source = v1::Source { account: account.to_owned(), ..v1::Source::default() };
         Self::assemble(name, source, content, Vec::new())
@@ -134,7 +133,7 @@ impl Report {
     pub fn from_stored(report: v1::Report) -> Result<Self> {
         let corrupt = || Error::new(Reason::EntryCorrupt, "a stored report cannot be read");
         let name: ReportName = report.name.parse().map_err(|_| corrupt())?;
-        let content = report.content.map(dynamic).ok_or_else(corrupt)?;
+        let content = report.content.as_ref().map(fields).ok_or_else(corrupt)?;
         Ok(Self::assemble(name, report.source.ok_or_else(corrupt)?, content, report.considered))
     }
 
@@ -147,7 +146,7 @@ impl Report {
                 record: self.name.record.to_string(),
                 source: Some(self.source.clone()),
                 considered: self.considered.clone(),
-                account: self.account.clone(),
+                account: self.account.to_string(),
                 content: Some(typed(self.name.record.kind(), &self.content)),
                 ..v1::Report::default()
             };
@@ -232,11 +231,11 @@ pub fn parse_partial(report: v1::Report, at: &str) -> Result<v1::Record> {
         (!record.is_empty()).then(|| parse_record(&record, check::join(at, "record"), &mut violations)).flatten();
     let content = parse_content(content, named.as_ref(), at, &mut violations);
     match content {
-        Some(content) if violations.is_empty() && content.fields().next().is_none() => {
+        Some(content) if violations.is_empty() && content.is_empty() => {
             let field = check::join(at, &name::message(kind).to_lowercase());
             Err(Error::field(Reason::FieldInvalid, field, "states nothing to compare"))
         }
-        Some(content) if violations.is_empty() => Ok(super::record::from_dynamic(kind, &content)),
+        Some(content) if violations.is_empty() => Ok(super::record::from_tree(kind, &content)),
         _ => Err(Error::violations(Reason::FieldInvalid, violations)),
     }
 }
@@ -272,9 +271,9 @@ fn check_probe(record: &RecordName, source: &v1::Source, at: &str, violations: &
 ///
 /// Never: generated code and descriptors come from the same build.
 pub fn parse_source(source: &v1::Source, at: &str, violations: &mut Vec<Violation>) -> v1::Source {
-    let mut dynamic = pb::to_dynamic("Source", source);
-    check::message(&mut dynamic, at, violations);
-    let mut source: v1::Source = dynamic.transcode_to().expect("generated code and descriptors agree");
+    let mut fields = Tree::of(Shape::of("Source"), source);
+    check::message(&mut fields, at, violations);
+    let mut source: v1::Source = fields.to();
     source.account = account(&source);
     source
 }
@@ -302,7 +301,7 @@ fn parse_content(
     record: Option<&RecordName>,
     at: &str,
     violations: &mut Vec<Violation>,
-) -> Option<DynamicMessage> {
+) -> Option<Tree> {
     let Some(content) = content else {
         violations.push(violation(
             at.to_owned(),
@@ -311,20 +310,20 @@ fn parse_content(
         return None;
     };
     let kind = kind_of(&content);
-    let mut dynamic = dynamic(content);
+    let mut content = fields(&content);
     let path = check::join(at, &name::message(kind).to_lowercase());
     if let Some(record) = record {
         if record.kind() != kind {
             violations.push(violation(path.clone(), format!("is not what {record} is about")));
         }
-        if field(&dynamic, "name").is_some_and(|n| n != record.as_str()) {
+        if content.text("name").is_some_and(|n| n != record.as_str()) {
             violations.push(violation(check::join(&path, "name"), format!("is not {record}, the report's record")));
         }
     }
-    check::message(&mut dynamic, &path, violations);
-    dynamic.clear_field_by_name("name");
-    default_keys(&mut dynamic, &path, violations);
-    Some(dynamic)
+    check::message(&mut content, &path, violations);
+    content.clear_named("name");
+    default_keys(&mut content, &path, violations);
+    Some(content)
 }
 
 fn check_considered(considered: &[String], source: Option<&v1::Source>, path: &str, violations: &mut Vec<Violation>) {
@@ -343,22 +342,22 @@ fn check_considered(considered: &[String], source: Option<&v1::Source>, path: &s
 }
 
 /// Fills in the keys of elements that have none, as the contract states them beside each `key`.
-fn default_keys(content: &mut DynamicMessage, at: &str, violations: &mut Vec<Violation>) {
+fn default_keys(content: &mut Tree, at: &str, violations: &mut Vec<Violation>) {
     for list in ["itinerary", "actions", "statements", "stages", "progress"] {
-        let Some(elements) = content.get_field_by_name_mut(list).and_then(Value::as_list_mut) else { continue };
+        let Some(elements) = content.named_mut(list).and_then(Value::as_list_mut) else { continue };
         let mut taken: Vec<String> = Vec::new();
         for (index, element) in elements.iter().enumerate() {
-            let Some(key) = element.as_message().and_then(|m| field(m, "key")) else { continue };
-            if taken.contains(&key) {
+            let Some(key) = element.as_message().and_then(|m| m.text("key")) else { continue };
+            if taken.iter().any(|t| t == key) {
                 let path = format!("{}[{index}].key", check::join(at, list));
                 violations.push(violation(path, format!("{key:?} is used twice in this list")));
             }
-            taken.push(key);
+            taken.push(key.to_owned());
         }
         for element in elements.iter_mut().filter_map(Value::as_message_mut) {
-            if field(element, "key").is_none() {
+            if element.text("key").is_none() {
                 let key = free_key(&default_key(element), &taken);
-                element.set_field_by_name("key", Value::String(key.clone()));
+                element.set_named("key", Value::Text(key.as_str().into()));
                 taken.push(key);
             }
         }
@@ -371,9 +370,9 @@ fn free_key(key: &str, taken: &[String]) -> String {
     (1..).map(|n| if n == 1 { key.to_owned() } else { format!("{key}-{n}") }).find(is_free).unwrap_or_default()
 }
 
-fn default_key(element: &DynamicMessage) -> String {
-    let word = |name: &str| enum_word(element, name).map(|w| w.replace('_', "-"));
-    match element.descriptor().name() {
+fn default_key(element: &Tree) -> String {
+    let word = |name: &str| element.word(name).map(|w| w.replace('_', "-"));
+    match element.shape().name() {
         "AgreementAction" => match word("type").as_deref() {
             Some(
                 "adopted"
@@ -388,19 +387,15 @@ fn default_key(element: &DynamicMessage) -> String {
         },
         "ItineraryItem" => {
             let kind = word("kind").unwrap_or_else(|| "item".to_owned());
-            let place = element.get_field_by_name("place");
-            let place = place.as_deref().and_then(Value::as_message).and_then(|p| {
-                field(p, "place")
-                    .map(|n| name::id_of(&n).to_owned())
-                    .or_else(|| field(p, "as_stated").and_then(|t| slug(&t)))
+            let place = element.named("place").and_then(Value::as_message).and_then(|p| {
+                p.text("place").map(|n| name::id_of(n).to_owned()).or_else(|| p.text("as_stated").and_then(slug))
             });
             place.map_or_else(|| kind.clone(), |place| format!("{kind}-{place}"))
         }
         "Statement" => word("act").unwrap_or_else(|| "statement".to_owned()),
         "ExerciseStage" => {
-            let title = element.get_field_by_name("title");
-            let title = title.as_deref().and_then(Value::as_message).and_then(|t| field(t, "text"));
-            title.and_then(|t| slug(&t)).unwrap_or_else(|| "stage".to_owned())
+            let title = element.named("title").and_then(Value::as_message).and_then(|t| t.text("text"));
+            title.and_then(slug).unwrap_or_else(|| "stage".to_owned())
         }
         _ => word("type").unwrap_or_else(|| "stage".to_owned()),
     }
@@ -420,35 +415,32 @@ pub fn kind_of(content: &Content) -> RecordKind {
     }
 }
 
-fn dynamic(content: Content) -> DynamicMessage {
+/// What a content states.
+fn fields(content: &Content) -> Tree {
+    let shape = Shape::of(name::message(kind_of(content)));
     match content {
-        Content::Visit(m) => pb::to_dynamic("Visit", &m),
-        Content::Meeting(m) => pb::to_dynamic("Meeting", &m),
-        Content::Agreement(m) => pb::to_dynamic("Agreement", &m),
-        Content::Exercise(m) => pb::to_dynamic("Exercise", &m),
-        Content::Person(m) => pb::to_dynamic("Person", &m),
-        Content::Organization(m) => pb::to_dynamic("Organization", &m),
-        Content::Place(m) => pb::to_dynamic("Place", &m),
+        Content::Visit(m) => Tree::of(shape, m),
+        Content::Meeting(m) => Tree::of(shape, m),
+        Content::Agreement(m) => Tree::of(shape, m),
+        Content::Exercise(m) => Tree::of(shape, m),
+        Content::Person(m) => Tree::of(shape, m),
+        Content::Organization(m) => Tree::of(shape, m),
+        Content::Place(m) => Tree::of(shape, m),
     }
 }
 
 /// # Panics
 ///
 /// If the content is not of this kind.
-fn typed(kind: RecordKind, content: &DynamicMessage) -> Content {
-    macro_rules! to {
-        ($variant:ident) => {
-            Content::$variant(content.transcode_to().expect("generated code and descriptors agree"))
-        };
-    }
+fn typed(kind: RecordKind, content: &Tree) -> Content {
     match kind {
-        RecordKind::Visit => to!(Visit),
-        RecordKind::Meeting => to!(Meeting),
-        RecordKind::Agreement => to!(Agreement),
-        RecordKind::Exercise => to!(Exercise),
-        RecordKind::Person => to!(Person),
-        RecordKind::Organization => to!(Organization),
-        RecordKind::Place | RecordKind::Unspecified => to!(Place),
+        RecordKind::Visit => Content::Visit(content.to()),
+        RecordKind::Meeting => Content::Meeting(content.to()),
+        RecordKind::Agreement => Content::Agreement(content.to()),
+        RecordKind::Exercise => Content::Exercise(content.to()),
+        RecordKind::Person => Content::Person(content.to()),
+        RecordKind::Organization => Content::Organization(content.to()),
+        RecordKind::Place | RecordKind::Unspecified => Content::Place(content.to()),
     }
 }
 

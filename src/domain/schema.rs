@@ -4,10 +4,8 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
-
 use super::name;
-use crate::pb;
+use crate::pb::tree::{Field, Shape};
 
 /// How two stated values of a singular field compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,39 +290,35 @@ pub const TABLE: &[(&str, &str, Rule)] = &[
 ];
 
 /// The fields of a message with their rules, in the order of the contract.
-pub type Fieldset = Vec<(FieldDescriptor, Rule)>;
+pub type Fieldset = Vec<(&'static Field, Rule)>;
 
-static FIELDSETS: LazyLock<HashMap<String, Fieldset>> = LazyLock::new(|| {
+/// By the place of the message's shape; `None` is not resolved field by field.
+static FIELDSETS: LazyLock<Vec<Option<Fieldset>>> = LazyLock::new(|| {
     let rows: HashMap<(&str, &str), Rule> = TABLE.iter().map(|(m, f, r)| ((*m, *f), *r)).collect();
-    let mut sets = HashMap::new();
+    let mut sets = vec![None; Shape::all().len()];
     for kind in name::KINDS {
-        collect(&pb::descriptor(name::message(kind)), true, &rows, &mut sets);
+        collect(Shape::of(name::message(kind)), true, &rows, &mut sets);
     }
     sets
 });
 
-fn collect(
-    message: &MessageDescriptor,
-    is_kind: bool,
-    rows: &HashMap<(&str, &str), Rule>,
-    sets: &mut HashMap<String, Fieldset>,
-) {
-    if sets.contains_key(message.name()) {
+fn collect(message: &'static Shape, is_kind: bool, rows: &HashMap<(&str, &str), Rule>, sets: &mut [Option<Fieldset>]) {
+    if sets[message.place()].is_some() {
         return;
     }
-    let rule_of = |field: &FieldDescriptor| {
+    let rule_of = |field: &Field| {
         rows.get(&(message.name(), field.name()))
             .or_else(|| is_kind.then(|| rows.get(&(EVERY_KIND, field.name()))).flatten())
             .copied()
     };
-    let fields: Fieldset = message.fields().filter_map(|f| rule_of(&f).map(|r| (f, r))).collect();
-    sets.insert(message.name().to_owned(), fields.clone());
+    let fields: Fieldset = message.fields().iter().filter_map(|f| rule_of(f).map(|r| (f, r))).collect();
+    sets[message.place()] = Some(fields.clone());
     for (field, rule) in fields {
         let nested = matches!(rule, Fields | Keyed(_));
-        if let (true, Kind::Message(inner)) = (nested, field.kind())
+        if let (true, Some(inner)) = (nested, field.message())
             && inner.name() != "PersonRef"
         {
-            collect(&inner, false, rows, sets);
+            collect(inner, false, rows, sets);
         }
     }
 }
@@ -335,8 +329,9 @@ fn collect(
 ///
 /// If the message is none: a test walks all that are reached.
 #[must_use]
-pub fn fields(message: &MessageDescriptor) -> &'static Fieldset {
-    FIELDSETS.get(message.name()).unwrap_or_else(|| panic!("{} is resolved field by field", message.name()))
+pub fn fields(message: &Shape) -> &'static Fieldset {
+    let fields = FIELDSETS[message.place()].as_ref();
+    fields.unwrap_or_else(|| panic!("{} is resolved field by field", message.name()))
 }
 
 #[cfg(test)]
@@ -344,17 +339,22 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::pb;
+
+    fn sets() -> impl Iterator<Item = (&'static Shape, &'static Fieldset)> {
+        Shape::all().iter().zip(FIELDSETS.iter()).filter_map(|(shape, fields)| Some((shape, fields.as_ref()?)))
+    }
 
     #[test]
     fn every_field_that_is_resolved_has_exactly_one_row_and_every_row_a_field() {
         let mut used = BTreeSet::new();
-        for message in FIELDSETS.keys() {
+        for message in sets().map(|(shape, _)| shape.name()) {
             let descriptor = pb::descriptor(message);
             let is_kind = name::is_kind(message);
             for field in descriptor.fields() {
                 let rows: Vec<_> = TABLE
                     .iter()
-                    .filter(|(m, f, _)| (m == message || (is_kind && *m == EVERY_KIND)) && *f == field.name())
+                    .filter(|(m, f, _)| (*m == message || (is_kind && *m == EVERY_KIND)) && *f == field.name())
                     .collect();
                 assert_eq!(rows.len(), 1, "{message}.{}", field.name());
                 used.insert((rows[0].0, rows[0].1));
@@ -366,11 +366,12 @@ mod tests {
 
     #[test]
     fn a_list_is_united_and_a_singular_field_is_not() {
-        for fields in FIELDSETS.values() {
+        for (shape, fields) in sets() {
             for (field, rule) in fields {
                 let list_rule = matches!(rule, Rule::Set(_) | Rule::Keyed(_) | Rule::Words | Rule::Output);
-                assert!(!field.is_list() || list_rule, "{}", field.full_name());
-                assert!(field.is_list() || !matches!(rule, Rule::Set(_) | Rule::Keyed(_)), "{}", field.full_name());
+                assert!(!field.is_list() || list_rule, "{}.{}", shape.name(), field.name());
+                let is_united = matches!(rule, Rule::Set(_) | Rule::Keyed(_));
+                assert!(field.is_list() || !is_united, "{}.{}", shape.name(), field.name());
             }
         }
     }

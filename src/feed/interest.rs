@@ -72,7 +72,7 @@ impl Interest {
             return;
         }
         for facets in revision.facets() {
-            for term in &facets.terms {
+            for term in facets.terms() {
                 if let Some(ids) = self.by_term.get(term) {
                     ids.iter().copied().for_each(&mut wake);
                 }

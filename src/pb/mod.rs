@@ -13,6 +13,7 @@ mod attache {
     }
 }
 
+pub mod tree;
 pub mod wire;
 
 /// The log's own messages.

@@ -235,7 +235,7 @@ const TERM_BYTES: usize = 48;
 
 /// What a state takes of memory, about; the record once more, for the element that will be shared.
 fn state_bytes(state: &State) -> usize {
-    2 * state.record.len() + state.facets.terms.iter().map(|(_, value)| TERM_BYTES + value.len()).sum::<usize>()
+    2 * state.record.len() + state.facets.terms().iter().map(|(_, value)| TERM_BYTES + value.len()).sum::<usize>()
 }
 
 /// The last revision recorded at or before a time; `None` if the log began later, or that was trimmed.

@@ -88,7 +88,7 @@ impl Ended {
                    WHERE term = (SELECT id FROM terms WHERE tag = ?1 AND value = ?2) AND version = ?3";
         let mut terms = connection.prepare_cached(sql)?;
         // Older versions of this program kept the record's own name too; what is not there is not missed.
-        for (tag, value) in &self.facets.terms {
+        for (tag, value) in self.facets.terms() {
             terms.execute(params![*tag as u8, value, self.id])?;
         }
         if self.kind == RecordKind::Visit as i32 {

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use prost_reflect::{FieldDescriptor, Kind, Value};
+use prost_reflect::DynamicMessage;
 use prost_types::value::Kind as Json;
 
 use crate::{
     domain::resolve::{Claim, Leaf, Resolution, compare::Stated},
-    pb::v1,
+    pb::{
+        self,
+        tree::{Field, Value},
+        v1,
+    },
 };
 
 /// Every resolved field by path.
@@ -21,7 +25,7 @@ fn field(leaf: &Leaf, reports: &[String]) -> v1::FieldExplanation {
         path: leaf.path.clone(),
         value: Some(value(leaf, resolved)),
         report: reports[resolved.report].clone(),
-        account: resolved.account.clone(),
+        account: resolved.account.to_string(),
         disputed: leaf.disputed,
         accounts: leaf.claims.iter().map(|claim| account(leaf, claim, reports)).collect(),
     }
@@ -29,7 +33,7 @@ fn field(leaf: &Leaf, reports: &[String]) -> v1::FieldExplanation {
 
 fn account(leaf: &Leaf, claim: &Claim, reports: &[String]) -> v1::AccountValue {
     v1::AccountValue {
-        account: claim.account.clone(),
+        account: claim.account.to_string(),
         report: reports[claim.report].clone(),
         value: Some(value(leaf, claim)),
         verdict: claim.verdict.into(),
@@ -39,28 +43,30 @@ fn account(leaf: &Leaf, claim: &Claim, reports: &[String]) -> v1::AccountValue {
 
 fn value(leaf: &Leaf, claim: &Claim) -> prost_types::Value {
     let Stated { value, words } = &claim.stated;
-    let plain = value.as_ref().map(|v| json(v, &leaf.field));
+    let plain = value.as_ref().map(|v| json(v, leaf.field));
     let Some(words) = words else { return wrap(plain.unwrap_or(serde_json::Value::Null)) };
     let mut object = serde_json::Map::new();
     object.extend(plain.map(|v| ("value".to_owned(), v)));
-    object.insert("asStated".to_owned(), json(words, &leaf.field));
+    object.insert("asStated".to_owned(), json(words, leaf.field));
     wrap(serde_json::Value::Object(object))
 }
 
 /// A value as it stands in the canonical JSON of its message.
-fn json(value: &Value, field: &FieldDescriptor) -> serde_json::Value {
+fn json(value: &Value, field: &Field) -> serde_json::Value {
     match value {
-        Value::EnumNumber(number) => match field.kind() {
-            Kind::Enum(e) => e.get_value(*number).map_or_else(|| (*number).into(), |v| v.name().into()),
-            _ => (*number).into(),
-        },
-        Value::Message(message) => serde_json::to_value(message).unwrap_or(serde_json::Value::Null),
+        Value::Enum(number) => {
+            let word = field.words().and_then(|words| words.get(*number));
+            word.map_or_else(|| (*number).into(), |v| v.name.as_str().into())
+        }
+        Value::Message(tree) => {
+            let message = DynamicMessage::decode(pb::descriptor(tree.shape().name()), tree.encode().as_slice());
+            message.ok().and_then(|m| serde_json::to_value(m).ok()).unwrap_or(serde_json::Value::Null)
+        }
         Value::List(items) => items.iter().map(|item| json(item, field)).collect(),
-        Value::String(text) => text.as_str().into(),
-        Value::Bool(flag) => (*flag).into(),
-        Value::I32(number) => (*number).into(),
-        Value::F64(number) => (*number).into(),
-        _ => serde_json::Value::Null,
+        Value::Text(text) => text.as_ref().into(),
+        Value::Flag(flag) => (*flag).into(),
+        Value::Number(number) => (*number).into(),
+        Value::Real(number) => (*number).into(),
     }
 }
 

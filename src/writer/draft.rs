@@ -3,7 +3,6 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use prost::Message as _;
-use prost_reflect::Value;
 use rusqlite::Connection;
 
 use super::{
@@ -23,6 +22,7 @@ use crate::{
     limits::{MAX_IMPORT_ROUNDS, MAX_REPORTS_PER_FILING},
     pb::{
         log::{EntryPayload, Filing, LiftedRuling, Ruling, filing},
+        tree::{Tree, Value},
         v1::{self, FilingOutcome, Intent, RetractionReason},
     },
     store::{Head, merges, read},
@@ -366,10 +366,6 @@ fn ruling_payload(name: &RecordName, record: &RecordName, outcome: FilingOutcome
 }
 
 /// The elements of a list of a report, by name of the list.
-pub(super) fn elements<'r>(report: &'r Report, list: &str) -> Vec<&'r prost_reflect::DynamicMessage> {
-    let Some(field) = prost_reflect::ReflectMessage::descriptor(&report.content).get_field_by_name(list) else {
-        return Vec::new();
-    };
-    let found = report.content.fields().find(|(f, _)| *f == field).map(|(_, value)| value);
-    found.and_then(Value::as_list).into_iter().flatten().filter_map(Value::as_message).collect()
+pub(super) fn elements<'r>(report: &'r Report, list: &str) -> Vec<&'r Tree> {
+    report.content.named(list).and_then(Value::as_list).into_iter().flatten().filter_map(Value::as_message).collect()
 }

@@ -12,9 +12,11 @@ use crate::{
         name::RecordName,
         record,
         report::Report,
-        resolve::{compare::field, identity::enum_word},
     },
-    pb::v1::{RecordKind, record::Kind},
+    pb::{
+        tree::Tree,
+        v1::{RecordKind, record::Kind},
+    },
     store::pairs,
 };
 
@@ -30,16 +32,15 @@ pub(super) fn resemblances(report: &Report, active: &[Report]) -> Vec<String> {
     let mut hints = Vec::new();
     for (list, word, what) in KEYED {
         let own = elements(report, list);
-        let own_keys: Vec<_> = own.iter().filter_map(|e| field(e, "key")).collect();
+        let own_keys: Vec<_> = own.iter().filter_map(|e| e.text("key")).collect();
         for other in active.iter().filter(|r| r.account != report.account) {
             let theirs = elements(other, list);
-            let their_keys: Vec<_> = theirs.iter().filter_map(|e| field(e, "key")).collect();
+            let their_keys: Vec<_> = theirs.iter().filter_map(|e| e.text("key")).collect();
             for (element, key) in own.iter().zip(&own_keys).filter(|(_, k)| !their_keys.contains(k)) {
-                let kind = enum_word(element, word);
-                let alike = |e: &&&prost_reflect::DynamicMessage| kind.is_some() && enum_word(e, word) == kind;
-                let unmatched =
-                    |e: &&&prost_reflect::DynamicMessage| field(e, "key").is_some_and(|k| !own_keys.contains(&k));
-                if let Some(twin) = theirs.iter().filter(alike).find(unmatched).and_then(|e| field(e, "key")) {
+                let kind = element.word(word);
+                let alike = |e: &&&Tree| kind.is_some() && e.word(word) == kind;
+                let unmatched = |e: &&&Tree| e.text("key").is_some_and(|k| !own_keys.contains(&k));
+                if let Some(twin) = theirs.iter().filter(alike).find(unmatched).and_then(|e| e.text("key")) {
                     let account = &other.account;
                     hints.push(format!(
                         "{list}[{key}] resembles {what} \"{twin}\" of account {account}; use its key if it is the same"
@@ -55,9 +56,8 @@ pub(super) fn resemblances(report: &Report, active: &[Report]) -> Vec<String> {
 /// Ends that lie before their starts.
 pub(super) fn dates(report: &Report) -> Vec<String> {
     let span = |name: &str| {
-        let date = report.content.get_field_by_name(name)?;
-        let text = date.as_message().and_then(|m| field(m, "edtf"))?;
-        date::Date::parse(&text).ok().map(|d| d.span())
+        let text = report.content.named(name)?.as_message()?.text("edtf")?;
+        date::Date::parse(text).ok().map(|d| d.span())
     };
     let mut hints = Vec::new();
     for (start, end) in [("start", "end"), ("planned_start", "planned_end")] {

@@ -1,13 +1,14 @@
 //! Comparing two stated values: AGREES, REFINES, CONFLICTS.
 
-use prost_reflect::{DynamicMessage, Value};
-
 use crate::domain::{
     date::{Date, Day},
     fold::fold,
     schema::Compare,
 };
-use crate::pb::v1::{Basis, ItineraryStatus};
+use crate::pb::{
+    tree::{Tree, Value},
+    v1::{Basis, ItineraryStatus},
+};
 
 /// How a second value stands to a first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl Stated {
     /// Whether the filer inferred it.
     #[must_use]
     pub fn is_inferred(&self) -> bool {
-        let basis = |m: &DynamicMessage| m.get_field_by_name("basis").and_then(|b| b.as_enum_number());
+        let basis = |m: &Tree| m.named("basis").and_then(Value::as_enum);
         self.value.as_ref().and_then(Value::as_message).and_then(basis) == Some(Basis::Inferred as i32)
     }
 }
@@ -66,7 +67,7 @@ fn compare_values(rule: Compare, first: &Value, second: &Value) -> Relation {
         Compare::Grade => equal(part(first, "code") == part(second, "code")),
         Compare::Date => dates(text(first, "edtf"), text(second, "edtf")),
         Compare::InferableDate => match (part(first, "date"), part(second, "date")) {
-            (Some(a), Some(b)) => dates(text(&a, "edtf"), text(&b, "edtf")),
+            (Some(a), Some(b)) => dates(text(a, "edtf"), text(b, "edtf")),
             _ => Agrees,
         },
         Compare::Range => ranges(range(first), range(second)),
@@ -83,7 +84,7 @@ fn equal(same: bool) -> Relation {
 }
 
 /// References: equal agrees, else conflicts; a reference refines mere words.
-fn references(first: Option<String>, second: Option<String>) -> Relation {
+fn references(first: Option<&str>, second: Option<&str>) -> Relation {
     match (first, second) {
         (Some(a), Some(b)) => equal(a == b),
         (None, Some(_)) => Refines,
@@ -93,7 +94,7 @@ fn references(first: Option<String>, second: Option<String>) -> Relation {
 
 /// A plan says nothing against what came of it.
 fn item_status(first: &Value, second: &Value) -> Relation {
-    let is_planned = |v: &Value| v.as_enum_number() == Some(ItineraryStatus::Planned as i32);
+    let is_planned = |v: &Value| v.as_enum() == Some(ItineraryStatus::Planned as i32);
     match (is_planned(first), is_planned(second)) {
         (true, false) => Refines,
         (_, true) => Agrees,
@@ -103,16 +104,16 @@ fn item_status(first: &Value, second: &Value) -> Relation {
 
 /// Whether two references name the same person: by record, or where one has none, by folded name.
 #[must_use]
-pub fn same_person(first: &DynamicMessage, second: &DynamicMessage) -> bool {
-    let name = |m: &DynamicMessage| field(m, "name_as_stated").map(|n| fold(&n));
-    match (field(first, "person"), field(second, "person")) {
+pub fn same_person(first: &Tree, second: &Tree) -> bool {
+    let name = |m: &Tree| m.text("name_as_stated").map(fold);
+    match (first.text("person"), second.text("person")) {
         (Some(a), Some(b)) => a == b,
         _ => name(first).is_some() && name(first) == name(second),
     }
 }
 
-fn dates(first: Option<String>, second: Option<String>) -> Relation {
-    let parse = |text: Option<String>| text.and_then(|t| Date::parse(&t).ok());
+fn dates(first: Option<&str>, second: Option<&str>) -> Relation {
+    let parse = |text: Option<&str>| text.and_then(|t| Date::parse(t).ok());
     let (Some(a), Some(b)) = (parse(first), parse(second)) else { return Agrees };
     let bounds = |d: &Date| (d.span().earliest, d.span().latest);
     match ranges(bounds(&a), bounds(&b)) {
@@ -137,41 +138,33 @@ fn ranges(first: (Option<Day>, Option<Day>), second: (Option<Day>, Option<Day>))
 }
 
 fn range(value: &Value) -> (Option<Day>, Option<Day>) {
-    let bound = |name| part(value, name).and_then(|v| v.as_i32());
+    let bound = |name| part(value, name).and_then(Value::as_number);
     (bound("min"), bound("max"))
 }
 
 /// A stated field of a message value.
-fn part(value: &Value, name: &str) -> Option<Value> {
-    let message = value.as_message()?;
-    message.has_field_by_name(name).then(|| message.get_field_by_name(name).map(std::borrow::Cow::into_owned))?
+fn part<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
+    value.as_message()?.named(name)
 }
 
-fn text(value: &Value, name: &str) -> Option<String> {
-    value.as_message().and_then(|m| field(m, name))
-}
-
-/// A stated text of a message.
-#[must_use]
-pub fn field(message: &DynamicMessage, name: &str) -> Option<String> {
-    let value = message.get_field_by_name(name)?;
-    value.as_str().filter(|s| !s.is_empty()).map(str::to_owned)
+fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
+    value.as_message().and_then(|m| m.text(name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::{to_dynamic, v1};
+    use crate::pb::{tree::Shape, v1};
 
     fn date(edtf: &str) -> Stated {
         let pb = v1::EdtfDate { edtf: edtf.into(), ..Default::default() };
-        Stated::plain(Value::Message(to_dynamic("EdtfDate", &pb)))
+        Stated::plain(Value::message(Tree::of(Shape::of("EdtfDate"), &pb)))
     }
 
     fn inferable(edtf: &str, basis: Basis) -> Stated {
         let date = Some(v1::EdtfDate { edtf: edtf.into(), ..Default::default() });
         let pb = v1::InferableDate { date, basis: basis.into() };
-        Stated::plain(Value::Message(to_dynamic("InferableDate", &pb)))
+        Stated::plain(Value::message(Tree::of(Shape::of("InferableDate"), &pb)))
     }
 
     #[test]
@@ -204,9 +197,9 @@ mod tests {
     #[test]
     fn a_word_of_the_vocabulary_refines_mere_words() {
         let words = Stated { value: None, words: Some(Value::List(vec![])) };
-        let official = Stated::plain(Value::EnumNumber(2));
+        let official = Stated::plain(Value::Enum(2));
         assert_eq!(compare(Compare::Enum, &words, &official), Refines);
         assert_eq!(compare(Compare::Enum, &official, &words), Agrees);
-        assert_eq!(compare(Compare::Enum, &official, &Stated::plain(Value::EnumNumber(4))), Conflicts);
+        assert_eq!(compare(Compare::Enum, &official, &Stated::plain(Value::Enum(4))), Conflicts);
     }
 }

@@ -52,7 +52,9 @@ pub fn across(
     let mut words: Vec<Word> = accounts.into_values().map(|own| within(reports, own, &compare)).collect();
     words.sort_by_key(|w| (w.stated.is_inferred(), w.best));
 
-    let considered = |ruling: usize, word: &Word| reports[ruling].considered.contains(&reports[word.report].account);
+    let considered = |ruling: usize, word: &Word| {
+        reports[ruling].considered.iter().any(|account| **account == *reports[word.report].account)
+    };
     let mut winner = 0;
     // A ruling that was held is not refined by an account it considered, not even by way of another account.
     let mut held_rulings: Vec<usize> = Vec::new();

@@ -8,13 +8,11 @@ mod fold;
 pub mod identity;
 
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     sync::{Arc, OnceLock},
 };
 
 use prost::Message as _;
-use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage as _, Value};
 
 use self::{
     compare::{Stated, same_person},
@@ -27,7 +25,10 @@ use super::{
     report::Report,
     schema::{self, Compare, Identity, Rule},
 };
-use crate::pb::v1::{self, Verdict};
+use crate::pb::{
+    tree::{Field, Shape, Tree, Value},
+    v1::{self, Verdict},
+};
 
 /// The version of these rules, written into every entry of the log.
 pub const RESOLVER_VERSION: u32 = 1;
@@ -36,7 +37,7 @@ pub const RESOLVER_VERSION: u32 = 1;
 #[derive(Debug, Clone)]
 pub struct Claim {
     /// The account.
-    pub account: String,
+    pub account: Arc<str>,
     /// The report the value comes from, an index into [`Resolution::reports`].
     pub report: usize,
     /// The value.
@@ -53,7 +54,7 @@ pub struct Leaf {
     /// Its path, such as `actions[concluded].type`.
     pub path: String,
     /// The field, or the list that the element is of.
-    pub field: FieldDescriptor,
+    pub field: &'static Field,
     /// The rule its values are compared by.
     pub compare: Compare,
     /// Every account's value, the resolved one first, then by rank.
@@ -78,7 +79,7 @@ impl Leaf {
 #[derive(Debug, Clone)]
 pub struct Resolution {
     /// The resolved fields, without name and info.
-    pub record: DynamicMessage,
+    pub record: Tree,
     /// The same as a record.
     pub content: v1::Record,
     /// Every resolved field with its claims, sorted by path.
@@ -119,17 +120,17 @@ impl Resolution {
 pub fn resolve(reports: &[Report]) -> Option<Resolution> {
     let mut ranked: Vec<&Report> = reports.iter().collect();
     ranked.sort_by_cached_key(|r| r.rank());
-    let descriptor = ranked.first()?.content.descriptor();
+    let shape = ranked.first()?.content.shape();
     let contributions: Vec<Contribution<'_>> =
         ranked.iter().enumerate().map(|(report, r)| Contribution { report, message: &r.content }).collect();
     let mut resolver = Resolver { reports: &ranked, leaves: Vec::new() };
-    let record = resolver.message(&descriptor, &contributions, "");
+    let record = resolver.message(shape, &contributions, "");
     let mut leaves = resolver.leaves;
     leaves.sort_by(|a, b| a.path.cmp(&b.path));
-    let mut accounts: Vec<String> = ranked.iter().map(|r| r.account.clone()).collect();
+    let mut accounts: Vec<String> = ranked.iter().map(|r| r.account.to_string()).collect();
     accounts.sort();
     accounts.dedup();
-    let content = record::from_dynamic(name::of_message(descriptor.name()), &record);
+    let content = record::from_tree(name::of_message(shape.name()), &record);
     let reports = ranked.iter().map(|r| r.name.to_string()).collect();
     Some(Resolution { record, content, leaves, accounts, reports, indexable: OnceLock::new() })
 }
@@ -138,7 +139,7 @@ pub fn resolve(reports: &[Report]) -> Option<Resolution> {
 #[derive(Clone, Copy)]
 struct Contribution<'r> {
     report: usize,
-    message: &'r DynamicMessage,
+    message: &'r Tree,
 }
 
 struct Resolver<'a> {
@@ -148,9 +149,10 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn message(&mut self, descriptor: &MessageDescriptor, from: &[Contribution<'_>], at: &str) -> DynamicMessage {
-        let mut resolved = DynamicMessage::new(descriptor.clone());
-        for (field, rule) in schema::fields(descriptor) {
+    fn message(&mut self, shape: &'static Shape, from: &[Contribution<'_>], at: &str) -> Tree {
+        let mut resolved = Tree::new(shape);
+        for (field, rule) in schema::fields(shape) {
+            let field = *field;
             // An enum may be stated in words alone; whatever else nobody states is left out.
             if !matches!(rule, Rule::Worded(_)) && stated(from, field).next().is_none() {
                 continue;
@@ -160,7 +162,7 @@ impl Resolver<'_> {
                 Rule::Output | Rule::Words => {}
                 Rule::Key => {
                     if let Some(value) = stated(from, field).next().map(|(_, v)| v.clone()) {
-                        resolved.set_field(field, value);
+                        resolved.set(field, value);
                     }
                 }
                 Rule::Value(compare) => self.value(&mut resolved, field, *compare, from, path),
@@ -176,8 +178,8 @@ impl Resolver<'_> {
 
     fn value(
         &mut self,
-        into: &mut DynamicMessage,
-        field: &FieldDescriptor,
+        into: &mut Tree,
+        field: &'static Field,
         compare: Compare,
         from: &[Contribution<'_>],
         path: String,
@@ -191,44 +193,36 @@ impl Resolver<'_> {
         }
     }
 
-    fn worded(
-        &mut self,
-        into: &mut DynamicMessage,
-        field: &FieldDescriptor,
-        words: &str,
-        from: &[Contribution<'_>],
-        path: String,
-    ) {
-        let words = field.parent_message().get_field_by_name(words).expect("the table names fields of the message");
-        let part = |m: &DynamicMessage, f: &FieldDescriptor| value_of(m, f).cloned();
+    fn worded(&mut self, into: &mut Tree, field: &'static Field, words: &str, from: &[Contribution<'_>], path: String) {
+        let words = field.parent().field(words).expect("the table names fields of the message");
         let candidates: Vec<Candidate> = from
             .iter()
             .map(|c| Candidate {
                 report: c.report,
-                stated: Stated { value: part(c.message, field), words: part(c.message, &words) },
+                stated: Stated { value: c.message.get(field).cloned(), words: c.message.get(words).cloned() },
             })
             .filter(|c| c.stated.value.is_some() || c.stated.words.is_some())
             .collect();
         if let Some(folded) = fold::across(self.reports, candidates, |a, b| compare::compare(Compare::Enum, a, b)) {
             set_stated(into, field, folded.resolved().value.clone());
-            set_stated(into, &words, folded.resolved().words.clone());
+            set_stated(into, words, folded.resolved().words.clone());
             self.leaf(path, field, Compare::Enum, folded);
         }
     }
 
     /// Rule 5: the person by reference; rank, grade and post only from reports that name the same person.
-    fn person(&mut self, into: &mut DynamicMessage, field: &FieldDescriptor, from: &[Contribution<'_>], path: &str) {
+    fn person(&mut self, into: &mut Tree, field: &'static Field, from: &[Contribution<'_>], path: &str) {
         let inner: Vec<Contribution<'_>> = messages(from, field).collect();
         if let Some(person) = self.person_of(field, &inner, path) {
-            into.set_field(field, Value::Message(person));
+            into.set(field, Value::message(person));
         }
     }
 
-    fn person_of(&mut self, field: &FieldDescriptor, from: &[Contribution<'_>], path: &str) -> Option<DynamicMessage> {
-        let descriptor = from.first()?.message.descriptor();
+    fn person_of(&mut self, field: &'static Field, from: &[Contribution<'_>], path: &str) -> Option<Tree> {
+        let shape = from.first()?.message.shape();
         let candidates = from
             .iter()
-            .map(|c| Candidate { report: c.report, stated: Stated::plain(Value::Message(reference(c.message))) });
+            .map(|c| Candidate { report: c.report, stated: Stated::plain(Value::message(reference(c.message))) });
         let folded = fold::across(self.reports, candidates.collect(), |a, b| compare::compare(Compare::Person, a, b))?;
         let mut person = message_of(folded.resolved())?.clone();
         self.leaf(path.to_owned(), field, Compare::Person, folded);
@@ -236,24 +230,24 @@ impl Resolver<'_> {
         for (name, compare) in
             [("rank_as_stated", Compare::Never), ("nato", Compare::Grade), ("post_as_stated", Compare::Never)]
         {
-            let field = descriptor.get_field_by_name(name).expect("a field of PersonRef");
-            self.value(&mut person, &field, compare, &same, super::check::join(path, name));
+            let field = shape.field(name).expect("a field of PersonRef");
+            self.value(&mut person, field, compare, &same, super::check::join(path, name));
         }
         Some(person)
     }
 
-    fn fields(&mut self, into: &mut DynamicMessage, field: &FieldDescriptor, from: &[Contribution<'_>], path: &str) {
+    fn fields(&mut self, into: &mut Tree, field: &'static Field, from: &[Contribution<'_>], path: &str) {
         let inner: Vec<Contribution<'_>> = messages(from, field).collect();
         if let Some(first) = inner.first() {
-            let resolved = self.message(&first.message.descriptor(), &inner, path);
-            into.set_field(field, Value::Message(resolved));
+            let resolved = self.message(first.message.shape(), &inner, path);
+            into.set(field, Value::message(resolved));
         }
     }
 
     fn set(
         &mut self,
-        into: &mut DynamicMessage,
-        field: &FieldDescriptor,
+        into: &mut Tree,
+        field: &'static Field,
         identity: Identity,
         from: &[Contribution<'_>],
         path: &str,
@@ -271,14 +265,14 @@ impl Resolver<'_> {
             }
         }
         if !values.is_empty() {
-            into.set_field(field, Value::List(values));
+            into.set(field, Value::List(values));
         }
     }
 
     fn keyed(
         &mut self,
-        into: &mut DynamicMessage,
-        field: &FieldDescriptor,
+        into: &mut Tree,
+        field: &'static Field,
         identity: Identity,
         from: &[Contribution<'_>],
         path: &str,
@@ -292,7 +286,7 @@ impl Resolver<'_> {
                 .filter_map(|e| Some(Contribution { report: e.report, message: e.value.as_message()? }))
                 .collect();
             let Some(resolved) = self.element(field, identity, &key, &inner, &element_path) else { continue };
-            values.push(Value::Message(resolved));
+            values.push(Value::message(resolved));
             if self.leaves.len() > leaves_before {
                 continue;
             }
@@ -303,26 +297,27 @@ impl Resolver<'_> {
             }
         }
         if !values.is_empty() {
-            into.set_field(field, Value::List(values));
+            into.set(field, Value::List(values));
         }
     }
 
     fn element(
         &mut self,
-        list: &FieldDescriptor,
+        list: &'static Field,
         identity: Identity,
         key: &str,
         from: &[Contribution<'_>],
         path: &str,
-    ) -> Option<DynamicMessage> {
+    ) -> Option<Tree> {
         if identity == Identity::Person {
             return self.person_of(list, from, path);
         }
-        let mut resolved = self.message(&from.first()?.message.descriptor(), from, path);
+        let mut resolved = self.message(from.first()?.message.shape(), from, path);
         if identity == Identity::Statement {
-            let local = compare::field(&resolved, "key").unwrap_or_default();
-            let account = key.strip_suffix(&format!(":{local}")).unwrap_or_default();
-            resolved.set_field_by_name("account", Value::String(account.to_owned()));
+            let local = resolved.text("key").unwrap_or_default();
+            let account = key.strip_suffix(local).and_then(|k| k.strip_suffix(':')).unwrap_or_default();
+            let account = Value::Text(account.into());
+            resolved.set_named("account", account);
         }
         Some(resolved)
     }
@@ -330,7 +325,7 @@ impl Resolver<'_> {
     /// The elements of a list by key, in the order of rule 4.
     fn grouped<'r>(
         &self,
-        field: &FieldDescriptor,
+        field: &'static Field,
         identity: Identity,
         from: &[Contribution<'r>],
     ) -> Vec<(String, Vec<Element<'r>>)>
@@ -339,7 +334,7 @@ impl Resolver<'_> {
     {
         let elements: Vec<Element<'r>> = stated(from, field)
             .flat_map(|(report, list)| {
-                let account = self.reports[report].account.as_str();
+                let account = self.reports[report].account.as_ref();
                 list.as_list().unwrap_or_default().iter().map(move |value| Element { report, account, value })
             })
             .collect();
@@ -380,14 +375,8 @@ impl Resolver<'_> {
         in_order(groups, first)
     }
 
-    fn leaf(&mut self, path: String, field: &FieldDescriptor, compare: Compare, folded: Folded) {
-        self.leaves.push(Leaf {
-            path,
-            field: field.clone(),
-            compare,
-            disputed: folded.disputed,
-            claims: folded.claims,
-        });
+    fn leaf(&mut self, path: String, field: &'static Field, compare: Compare, folded: Folded) {
+        self.leaves.push(Leaf { path, field, compare, disputed: folded.disputed, claims: folded.claims });
     }
 }
 
@@ -411,38 +400,29 @@ fn in_order(groups: Vec<Group<'_>>, first: Option<usize>) -> Vec<(String, Vec<El
 }
 
 /// The reports that state a field, with what they state.
-fn stated<'r>(from: &[Contribution<'r>], field: &FieldDescriptor) -> impl Iterator<Item = (usize, &'r Value)> {
-    from.iter().filter_map(move |c| Some((c.report, value_of(c.message, field)?)))
+fn stated<'r>(from: &[Contribution<'r>], field: &Field) -> impl Iterator<Item = (usize, &'r Value)> {
+    from.iter().filter_map(move |c| Some((c.report, c.message.get(field)?)))
 }
 
-/// The value of a field that is stated.
-fn value_of<'r>(message: &'r DynamicMessage, field: &FieldDescriptor) -> Option<&'r Value> {
-    match message.has_field(field).then(|| message.get_field(field))? {
-        Cow::Borrowed(value) => Some(value),
-        // What is made up for a field is its default: it is not stated.
-        Cow::Owned(_) => None,
-    }
-}
-
-fn messages<'r>(from: &[Contribution<'r>], field: &FieldDescriptor) -> impl Iterator<Item = Contribution<'r>> {
+fn messages<'r>(from: &[Contribution<'r>], field: &Field) -> impl Iterator<Item = Contribution<'r>> {
     stated(from, field).filter_map(|(report, value)| Some(Contribution { report, message: value.as_message()? }))
 }
 
-fn message_of(stated: &Stated) -> Option<&DynamicMessage> {
+fn message_of(stated: &Stated) -> Option<&Tree> {
     stated.value.as_ref().and_then(Value::as_message)
 }
 
 /// A person reference without what rule 5 takes from other reports.
-fn reference(person: &DynamicMessage) -> DynamicMessage {
+fn reference(person: &Tree) -> Tree {
     let mut reference = person.clone();
     for name in ["rank_as_stated", "nato", "post_as_stated"] {
-        reference.clear_field_by_name(name);
+        reference.clear_named(name);
     }
     reference
 }
 
-fn set_stated(into: &mut DynamicMessage, field: &FieldDescriptor, value: Option<Value>) {
+fn set_stated(into: &mut Tree, field: &'static Field, value: Option<Value>) {
     if let Some(value) = value {
-        into.set_field(field, value);
+        into.set(field, value);
     }
 }

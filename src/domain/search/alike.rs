@@ -119,19 +119,20 @@ fn both<T: PartialEq>(evidence: &mut Evidence, a: Option<&T>, b: Option<&T>, wha
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::check, pb};
+    use crate::{
+        domain::{check, name},
+        pb,
+    };
 
     fn of(kind: &str, json: &str) -> v1::Record {
-        let message: prost_reflect::DynamicMessage = {
-            let mut deserializer = serde_json::Deserializer::from_str(json);
-            prost_reflect::DynamicMessage::deserialize(pb::descriptor(kind), &mut deserializer).unwrap()
-        };
-        let mut message = message;
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let stated = prost_reflect::DynamicMessage::deserialize(pb::descriptor(kind), &mut deserializer).unwrap();
+        let kind = name::KINDS.into_iter().find(|k| name::message(*k) == kind).unwrap();
+        let mut fields = record::to_tree(&record::from_dynamic(kind, &stated)).unwrap();
         let mut violations = Vec::new();
-        check::message(&mut message, "", &mut violations);
+        check::message(&mut fields, "", &mut violations);
         assert!(violations.is_empty(), "{violations:?}");
-        let kind = crate::domain::name::KINDS.into_iter().find(|k| crate::domain::name::message(*k) == kind).unwrap();
-        record::from_dynamic(kind, &message)
+        record::from_tree(kind, &fields)
     }
 
     fn score(kind: &str, a: &str, b: &str) -> u32 {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage as _, Value};
 
-use super::words::words;
+use super::words::each_sound;
 use crate::limits::MAX_INDEXED_WORDS;
 
 /// What a text is to its record; the first outranks the others.
@@ -132,12 +132,12 @@ impl Indexed {
                 Class::Stated => &mut indexed.stated,
                 Class::Summary => &mut indexed.summaries,
             };
-            for word in words(text) {
-                if left == 0 {
-                    return indexed;
+            each_sound(text, |sound| {
+                if left > 0 && !class.contains(sound) {
+                    class.insert(sound.to_owned());
+                    left -= 1;
                 }
-                left -= usize::from(class.insert(word.sound));
-            }
+            });
         }
         indexed
     }

@@ -27,6 +27,24 @@ pub struct Word {
 #[must_use]
 pub fn words(text: &str) -> Vec<Word> {
     let mut words = Vec::new();
+    each(text, |begin, end, spelling| {
+        words.push(Word { begin, end, spelling: spelling.to_owned(), sound: sound(spelling) });
+    });
+    words
+}
+
+/// Shows how each word of a text sounds, in order.
+pub fn each_sound(text: &str, mut take: impl FnMut(&str)) {
+    let mut heard = String::new();
+    each(text, |_, _, spelling| {
+        heard.clear();
+        sound_into(spelling, &mut heard);
+        take(&heard);
+    });
+}
+
+/// Shows where each word of a text begins and ends, and how it is spelt, folded.
+fn each(text: &str, mut take: impl FnMut(usize, usize, &str)) {
     let (mut begin, mut run) = (0, String::new());
     for (at, c) in text.chars().chain([' ']).enumerate() {
         if c.is_alphanumeric() || (!run.is_empty() && (is_combining_mark(c) || is_apostrophe(c))) {
@@ -35,34 +53,27 @@ pub fn words(text: &str) -> Vec<Word> {
             }
             run.push(c);
         } else if !run.is_empty() {
-            push(&mut words, begin, &run);
+            spellings(begin, &mut run, &mut take);
             run.clear();
         }
     }
-    words
 }
 
-fn push(words: &mut Vec<Word>, begin: usize, run: &str) {
-    let run = run.trim_end_matches(is_apostrophe);
+fn spellings(begin: usize, run: &mut String, take: &mut impl FnMut(usize, usize, &str)) {
+    run.truncate(run.trim_end_matches(is_apostrophe).len());
     if run.is_empty() {
         // Some apostrophes are letters to Unicode, and begin a word.
         return;
     }
-    let end = begin + run.chars().count();
     if run.bytes().all(|b| b.is_ascii_alphanumeric()) {
         // Most words of most texts: what folding would come to.
-        let spelling = run.to_ascii_lowercase();
-        words.push(Word { begin, end, sound: sound(&spelling), spelling });
-        return;
+        run.make_ascii_lowercase();
+        return take(begin, begin + run.len(), run);
     }
+    let end = begin + run.chars().count();
     // The Cyrillic schwa of Kazakh is a letter of names too; without this it would end the word.
     let folded = fold(&run.replace(['ә', 'Ә'], "a"));
-    words.extend(folded.split(' ').filter(|s| !s.is_empty()).map(|spelling| Word {
-        begin,
-        end,
-        spelling: spelling.to_owned(),
-        sound: sound(spelling),
-    }));
+    folded.split(' ').filter(|s| !s.is_empty()).for_each(|spelling| take(begin, end, spelling));
 }
 
 fn is_apostrophe(c: char) -> bool {
@@ -95,8 +106,16 @@ fn groups(first: u8) -> &'static [(&'static str, &'static str)] {
 /// no table transliterates is told by its code points.
 #[must_use]
 pub fn sound(spelling: &str) -> String {
+    let mut heard = String::with_capacity(spelling.len());
+    sound_into(spelling, &mut heard);
+    heard
+}
+
+/// Adds it to a text that is empty.
+fn sound_into(spelling: &str, sound: &mut String) {
     if !spelling.is_ascii() {
-        return spelling.chars().map(|c| format!("u{:x}", u32::from(c))).collect();
+        sound.extend(spelling.chars().map(|c| format!("u{:x}", u32::from(c))));
+        return;
     }
     let is_plain = spelling.bytes().all(|b| b.is_ascii_alphanumeric());
     let letters: Cow<'_, str> = match is_plain {
@@ -104,9 +123,9 @@ pub fn sound(spelling: &str) -> String {
         false => spelling.chars().filter(char::is_ascii_alphanumeric).collect::<String>().into(),
     };
     if letters.bytes().any(|b| b.is_ascii_digit()) {
-        return letters.into_owned();
+        sound.push_str(&letters);
+        return;
     }
-    let mut sound = String::with_capacity(letters.len());
     let mut rest = letters.as_ref();
     while let Some(&first) = rest.as_bytes().first() {
         let initial_x = sound.is_empty() && first == b'x';
@@ -115,11 +134,10 @@ pub fn sound(spelling: &str) -> String {
             false => groups(first).iter().find(|(group, _)| rest.starts_with(group)),
         };
         let (length, heard) = group.map_or((1, &rest[..1]), |(g, heard)| (g.len(), *heard));
-        heard.bytes().for_each(|letter| hear(&mut sound, letter));
+        heard.bytes().for_each(|letter| hear(sound, letter));
         rest = &rest[length..];
     }
-    finish(&mut sound);
-    sound
+    finish(sound);
 }
 
 /// Adds a letter: doubles are one, and an `i` that only glides from vowel to vowel is silent.

@@ -115,7 +115,7 @@ impl At<'_> {
         // By its own name a version is found without terms.
         let named = |(tag, value): &Term| *tag == Tag::Name && *value == change.name;
         let mut insert = self.connection.prepare_cached("INSERT INTO version_terms (term, version) VALUES (?1, ?2)")?;
-        for term in facets.terms.iter().filter(|term| !named(term)) {
+        for term in facets.terms().iter().filter(|term| !named(term)) {
             insert.execute(params![self.term(term)?, version])?;
         }
         Ok(version)

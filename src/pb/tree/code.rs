@@ -1,0 +1,113 @@
+//! Messages by their fields, as bytes: what generated code writes and reads.
+
+use prost::encoding::{
+    DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint, skip_field,
+};
+
+use super::{Field, Kind, Shape, Tree, Value};
+
+/// Reads a message; `None` if the bytes are none of this shape.
+pub(super) fn read(shape: &'static Shape, mut bytes: &[u8]) -> Option<Tree> {
+    let mut tree = Tree::new(shape);
+    while !bytes.is_empty() {
+        let (number, wire_type) = decode_key(&mut bytes).ok()?;
+        let Some(field) = shape.numbered(number) else {
+            skip_field(wire_type, number, &mut bytes, DecodeContext::default()).ok()?;
+            continue;
+        };
+        if wire_type != WireType::LengthDelimited {
+            let value = read_number(field, &mut bytes)?;
+            tree.take(field, value);
+            continue;
+        }
+        let length = usize::try_from(decode_varint(&mut bytes).ok()?).ok()?;
+        let (mut content, rest) = bytes.split_at_checked(length)?;
+        bytes = rest;
+        match field.kind() {
+            Kind::Text => tree.take(field, Value::Text(std::str::from_utf8(content).ok()?.into())),
+            Kind::Message(inner) => tree.take(field, Value::message(read(&Shape::all()[*inner], content)?)),
+            // A list of numbers lies packed.
+            Kind::Flag | Kind::Number | Kind::Real | Kind::Enum(_) => {
+                while !content.is_empty() {
+                    let value = read_number(field, &mut content)?;
+                    tree.take(field, value);
+                }
+            }
+        }
+    }
+    Some(tree)
+}
+
+fn read_number(field: &Field, bytes: &mut &[u8]) -> Option<Value> {
+    if let Kind::Real = field.kind() {
+        let (number, rest) = bytes.split_first_chunk::<8>()?;
+        *bytes = rest;
+        return Some(Value::Real(f64::from_le_bytes(*number)));
+    }
+    // (Negative numbers are extended to 64 bits on the wire: what is cut off are their signs.)
+    #[allow(clippy::cast_possible_truncation)]
+    let number = decode_varint(bytes).ok()? as i32;
+    match field.kind() {
+        Kind::Flag => Some(Value::Flag(number != 0)),
+        Kind::Number => Some(Value::Number(number)),
+        Kind::Enum(_) => Some(Value::Enum(number)),
+        _ => None,
+    }
+}
+
+pub(super) fn write(tree: &Tree, into: &mut Vec<u8>) {
+    for (field, value) in tree.fields() {
+        match value {
+            // A list of numbers is packed.
+            Value::List(items) if !matches!(field.kind(), Kind::Text | Kind::Message(_)) => {
+                encode_key(field.number, WireType::LengthDelimited, into);
+                write_sized(into, |into| items.iter().for_each(|item| write_number(item, into)));
+            }
+            Value::List(items) => items.iter().for_each(|item| write_field(field, item, into)),
+            single => write_field(field, single, into),
+        }
+    }
+}
+
+fn write_field(field: &Field, value: &Value, into: &mut Vec<u8>) {
+    let wire_type = match value {
+        Value::Text(_) | Value::Message(_) | Value::List(_) => WireType::LengthDelimited,
+        Value::Flag(_) | Value::Number(_) | Value::Enum(_) => WireType::Varint,
+        Value::Real(_) => WireType::SixtyFourBit,
+    };
+    encode_key(field.number, wire_type, into);
+    match value {
+        Value::Text(text) => {
+            encode_varint(text.len() as u64, into);
+            into.extend_from_slice(text.as_bytes());
+        }
+        Value::Message(inner) => write_sized(into, |into| write(inner, into)),
+        number => write_number(number, into),
+    }
+}
+
+fn write_number(value: &Value, into: &mut Vec<u8>) {
+    match value {
+        Value::Flag(flag) => into.push(u8::from(*flag)),
+        // (As prost does: extended to 64 bits.)
+        #[allow(clippy::cast_sign_loss)]
+        Value::Number(number) | Value::Enum(number) => encode_varint(i64::from(*number) as u64, into),
+        Value::Real(number) => into.extend_from_slice(&number.to_le_bytes()),
+        Value::Text(_) | Value::Message(_) | Value::List(_) => {}
+    }
+}
+
+/// Writes what has its size before it, which is known when it is written: most need one byte for that.
+fn write_sized(into: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>)) {
+    let at = into.len();
+    into.push(0);
+    content(into);
+    let size = (into.len() - at - 1) as u64;
+    let more = encoded_len_varint(size) - 1;
+    if more > 0 {
+        let end = into.len();
+        into.resize(end + more, 0);
+        into.copy_within(at + 1..end, at + 1 + more);
+    }
+    encode_varint(size, &mut &mut into[at..=at + more]);
+}
