@@ -301,7 +301,13 @@ fn compute_bounds(message: &mut Tree) {
 /// The path of a field inside `at`.
 #[must_use]
 pub fn join(at: &str, field: &str) -> String {
-    if at.is_empty() { field.to_owned() } else { format!("{at}.{field}") }
+    let mut path = String::with_capacity(at.len() + 1 + field.len());
+    if !at.is_empty() {
+        path.push_str(at);
+        path.push('.');
+    }
+    path.push_str(field);
+    path
 }
 
 fn complain(violations: &mut Vec<Violation>, field: &Path<'_>, description: impl Into<String>) {

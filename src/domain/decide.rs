@@ -8,7 +8,7 @@ use prost_types::Timestamp;
 use super::{
     date::Day,
     error::{Error, Reason, Result},
-    facets::{Facets, Tag},
+    facets::Tag,
     headline,
     milestone::{self, Fact},
     name::RecordName,
@@ -328,8 +328,7 @@ fn facts_of(
 
 fn seal(new: &mut v1::Record, name: &RecordName, before: &Before, after: &Resolution, context: &Context) {
     record::seal(new, name.as_str(), v1::RecordInfo::default());
-    let facets = Facets::without_references(new);
-    let values = |tag| facets.values(tag).map(str::to_owned).collect();
+    let values = |tag| after.facets().values(tag).map(str::to_owned).collect();
     let mut digest = new.encode_to_vec();
     digest.extend(context.revision.to_be_bytes());
     let info = v1::RecordInfo {

@@ -123,8 +123,8 @@ impl Facets {
     /// to be read.
     #[must_use]
     pub fn without_references(record: &v1::Record) -> Self {
-        let mut facets =
-            Self { terms: Vec::with_capacity(16), occurred: record::occurred(record).map(|d| date::span_of(&d)) };
+        let occurred = record::said_occurred(record).map(|d| date::span_of(&d));
+        let mut facets = Self { terms: Vec::with_capacity(16), occurred };
         let kind = record::kind(record);
         facets.add(Tag::Kind, (kind as i32).to_string());
         facets.add(Tag::Name, record::name_of(record));

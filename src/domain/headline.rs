@@ -49,7 +49,7 @@ pub fn headline(event: &v1::Event, record: &v1::Record) -> String {
     let when = event
         .occurred
         .clone()
-        .or_else(|| record::occurred(record))
+        .or_else(|| record::said_occurred(record))
         .map(|d| format!(", {}", d.edtf))
         .unwrap_or_default();
     format!("{label}{when}: {}", what(event, record))

@@ -165,7 +165,13 @@ pub fn is_concluding(action: ActionType) -> bool {
     )
 }
 
-/// When a record's subject occurred: see `RecordInfo.occurred` in the contract.
+/// When a record's subject occurred, as the registry says, or as it would: what that says was computed the same way.
+#[must_use]
+pub fn said_occurred(record: &v1::Record) -> Option<v1::EdtfDate> {
+    info(record).and_then(|i| i.occurred.clone()).or_else(|| occurred(record))
+}
+
+/// When a record's subject occurred, of what is stated: see `RecordInfo.occurred` in the contract.
 #[must_use]
 pub fn occurred(record: &v1::Record) -> Option<v1::EdtfDate> {
     match record.kind.as_ref()? {

@@ -122,7 +122,7 @@ impl Report {
 
     /// Computes what the writer will ask of it, so that its one thread need not.
     pub fn prepare(&self) {
-        let _ = (self.stored(), self.alone().indexable());
+        let _ = (self.stored(), self.alone().facets(), self.alone().indexable());
     }
 
     /// Reads a report in its stored form.

@@ -182,26 +182,29 @@ impl Group {
     fn would_append(&self, before: Head, now_us: i64, asked: &[Asked<'_>]) -> Result<bool> {
         let trial = Transaction::new_unchecked(&self.store.connection, TransactionBehavior::Immediate)
             .map_err(|e| from_sqlite(&e))?;
-        prepare(&trial, before, now_us, asked).map(|prepared| prepared.appends).map_err(|spoilt| spoilt.error)
+        prepare(&trial, &self.store.known, before, now_us, asked)
+            .map(|prepared| prepared.appends)
+            .map_err(|spoilt| spoilt.error)
     }
 
     fn try_requests(&mut self, before: Head, now_us: i64, asked: &[Asked<'_>]) -> Result<Tried> {
         let began = clock::ticks();
         let transaction = Transaction::new_unchecked(&self.store.connection, TransactionBehavior::Immediate)
             .map_err(|e| from_sqlite(&e))?;
-        let prepared = match debug_span!("decide").in_scope(|| prepare(&transaction, before, now_us, asked)) {
-            Ok(prepared) => prepared,
-            Err(spoilt) => match *spoilt {
-                // Without room nobody's entry can be applied.
-                Spoilt { error, .. } if error.reason == Reason::StorageFull => return Err(error),
-                Spoilt { at: 0, error } => return Ok(Tried::Done { answers: vec![Err(error)], taken: 1 }),
-                // Nothing of the transaction stands; those before it are decided again, without it.
-                Spoilt { at, .. } => {
-                    drop(transaction);
-                    return self.try_requests(before, now_us, &asked[..at]);
-                }
-            },
-        };
+        let prepared =
+            match debug_span!("decide").in_scope(|| prepare(&transaction, &self.store.known, before, now_us, asked)) {
+                Ok(prepared) => prepared,
+                Err(spoilt) => match *spoilt {
+                    // Without room nobody's entry can be applied.
+                    Spoilt { error, .. } if error.reason == Reason::StorageFull => return Err(error),
+                    Spoilt { at: 0, error } => return Ok(Tried::Done { answers: vec![Err(error)], taken: 1 }),
+                    // Nothing of the transaction stands; those before it are decided again, without it.
+                    Spoilt { at, .. } => {
+                        drop(transaction);
+                        return self.try_requests(before, now_us, &asked[..at]);
+                    }
+                },
+            };
         if !prepared.appends && self.journal.is_alone() {
             // Nobody else writes: what appends nothing needs no place in the order.
             drop(transaction);
@@ -398,7 +401,8 @@ impl Group {
     fn try_apply(&self, batches: &[(Position, impl AsRef<[u8]>)]) -> Result<(Head, Vec<Revision>)> {
         let transaction = Transaction::new_unchecked(&self.store.connection, TransactionBehavior::Immediate)
             .map_err(|e| from_sqlite(&e))?;
-        let (mut head, mut revisions, mut applier) = (self.store.head(), Vec::new(), Applier::new(&transaction));
+        let (mut head, mut revisions, mut applier) =
+            (self.store.head(), Vec::new(), Applier::new(&transaction, &self.store.known));
         for (position, bytes) in batches {
             let batch = read_batch(bytes.as_ref(), *position)?;
             head = check_batch(&batch, *position, head)?;

@@ -20,7 +20,11 @@ use crate::{
     },
     limits::MAX_BATCH_BYTES,
     pb::log::{Entry, EntryHeader, EntryKind, EntryPayload},
-    store::{Head, apply::Applier, from_sqlite, log, read},
+    store::{
+        Head,
+        apply::{Applier, Known},
+        from_sqlite, log, read,
+    },
 };
 
 /// What a batch adds to its entries at most: format, epoch, ids and hash.
@@ -66,11 +70,12 @@ pub(super) struct Spoilt {
 /// nothing to undo; what is appended is applied at once, for the next to be decided on it.
 pub(super) fn prepare(
     connection: &Connection,
+    known: &Known,
     before: Head,
     now_us: i64,
     asked: &[Asked<'_>],
 ) -> std::result::Result<Prepared, Box<Spoilt>> {
-    let mut group = Growing::after(connection, before);
+    let mut group = Growing::after(connection, known, before);
     for (at, (request, span)) in asked.iter().enumerate() {
         if at > 0 && day_before(&group.head, now_us, request).is_some() {
             break;
@@ -99,14 +104,14 @@ struct Growing<'a> {
 }
 
 impl<'a> Growing<'a> {
-    fn after(connection: &'a Connection, before: Head) -> Self {
+    fn after(connection: &'a Connection, known: &'a Known, before: Head) -> Self {
         Self {
             connection,
             head: Head { position: before.position + 1, ..before },
             entries: Vec::new(),
             bytes: BATCH_FRAMING_BYTES,
             revisions: Vec::new(),
-            applier: Applier::new(connection),
+            applier: Applier::new(connection, known),
             answers: Vec::new(),
         }
     }

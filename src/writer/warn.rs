@@ -7,10 +7,9 @@ use crate::{
     domain::{
         date,
         error::Result,
-        facets::{Facets, Tag},
+        facets::Tag,
         filter::{Clause, Filter, Filters, Mode, Range},
         name::RecordName,
-        record,
         report::Report,
     },
     pb::{
@@ -75,15 +74,15 @@ pub(super) fn same_occasion(connection: &Connection, report: &Report, name: &Rec
     if name.kind() != RecordKind::Visit {
         return Ok(Vec::new());
     }
-    let stated = &report.alone().content;
-    let Some(Kind::Visit(visit)) = &stated.kind else { return Ok(Vec::new()) };
-    let Some(span) = record::occurred(stated).map(|d| date::span_of(&d)) else { return Ok(Vec::new()) };
+    let alone = report.alone();
+    let Some(Kind::Visit(visit)) = &alone.content.kind else { return Ok(Vec::new()) };
+    let facets = alone.facets();
+    let Some(span) = facets.occurred else { return Ok(Vec::new()) };
     if visit.hosts.is_empty() || visit.guests.is_empty() {
         return Ok(Vec::new());
     }
     // A longer visit that only overlaps the day is missed; it is a hint, and every filing pays for it.
     let (Some(from), Some(until)) = (span.earliest, span.latest) else { return Ok(Vec::new()) };
-    let facets = Facets::without_references(stated);
     let all = |tag| Clause { tag, mode: Mode::All, values: facets.values(tag).map(str::to_owned).collect() };
     let range = Range { from: span.earliest, until: span.latest, definite_only: false };
     let filters = Filters(vec![Filter {
@@ -92,7 +91,7 @@ pub(super) fn same_occasion(connection: &Connection, report: &Report, name: &Rec
         include_probes: false,
     }]);
     let days = (from, until.saturating_add(HINT_DAYS));
-    let found = pairs::ended_within(connection, &facets, &filters, days, MAX_HINTS)?;
+    let found = pairs::ended_within(connection, facets, &filters, days, MAX_HINTS)?;
     let names = found.iter().filter(|n| *n != name.as_str());
     Ok(names.map(|n| format!("a visit of the same states on that day exists: {n}")).collect())
 }

@@ -20,6 +20,7 @@ use self::{
     identity::Element,
 };
 use super::{
+    facets::Facets,
     indexable::Indexable,
     name, record,
     report::Report,
@@ -88,6 +89,8 @@ pub struct Resolution {
     pub accounts: Vec<String>,
     /// The names of the reports in rank order.
     pub reports: Vec<String>,
+    /// See [`Resolution::facets`].
+    facets: OnceLock<Facets>,
     /// See [`Resolution::indexable`].
     indexable: OnceLock<Arc<Indexable>>,
 }
@@ -99,6 +102,12 @@ impl Resolution {
     /// The paths of disputed fields, sorted.
     pub fn disputed(&self) -> impl Iterator<Item = &str> {
         self.leaves.iter().filter(|l| l.disputed).map(|l| l.path.as_str())
+    }
+
+    /// What filters ask of what is stated, but for references: of neither the name nor what the registry says of the record.
+    #[must_use]
+    pub fn facets(&self) -> &Facets {
+        self.facets.get_or_init(|| Facets::without_references(&self.content))
     }
 
     /// What the store's indexes ask of it.
@@ -132,7 +141,7 @@ pub fn resolve(reports: &[Report]) -> Option<Resolution> {
     accounts.dedup();
     let content = record::from_tree(name::of_message(shape.name()), &record);
     let reports = ranked.iter().map(|r| r.name.to_string()).collect();
-    Some(Resolution { record, content, leaves, accounts, reports, indexable: OnceLock::new() })
+    Some(Resolution { record, content, leaves, accounts, reports, facets: OnceLock::new(), indexable: OnceLock::new() })
 }
 
 /// What one report says at the place that is being resolved.

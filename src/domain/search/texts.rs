@@ -141,12 +141,6 @@ impl Indexed {
         }
         indexed
     }
-
-    /// Every sound once.
-    #[must_use]
-    pub fn sounds(&self) -> BTreeSet<&str> {
-        [&self.names, &self.stated, &self.summaries].into_iter().flatten().map(String::as_str).collect()
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod deadlines;
 pub mod erase;
+mod known;
 mod records;
 mod reports;
 
@@ -10,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+pub use self::known::Known;
 use self::records::Row;
 use super::{
     Head, failing, from_sqlite,
@@ -20,7 +22,6 @@ use crate::{
     domain::{
         date::Day,
         error::Error,
-        facets::Term,
         resolve::Resolved,
         revision::{Change, Revision, State},
     },
@@ -38,15 +39,15 @@ pub struct Applier<'a> {
     connection: &'a Connection,
     /// What the search index has to be told.
     index: Vec<search::Addition>,
-    /// The rows of terms that were looked up or made: most filings name the same few.
-    terms: HashMap<Term, i64>,
+    known: &'a Known,
 }
 
 impl<'a> Applier<'a> {
-    /// For a transaction that is open.
+    /// For a transaction that was just begun; `known` is what those before it found in this store.
     #[must_use]
-    pub fn new(connection: &'a Connection) -> Self {
-        Self { connection, index: Vec::new(), terms: HashMap::new() }
+    pub fn new(connection: &'a Connection, known: &'a Known) -> Self {
+        known.begin();
+        Self { connection, index: Vec::new(), known }
     }
 
     /// Applies one entry; `head` is where the store stands after it. Of records that are in `resolved` it is known what
@@ -73,7 +74,7 @@ impl<'a> Applier<'a> {
             redacted_by: payload.redacted_by,
             records: HashMap::new(),
             filed: HashSet::new(),
-            terms: &mut self.terms,
+            known: self.known,
             resolved,
         };
         let after = at.entry(stored, header, payload, head, &bytes, &mut self.index).map_err(|e| from_sqlite(&e))?;
@@ -102,7 +103,7 @@ impl<'a> Applier<'a> {
     /// If SQLite refuses; the transaction must be rolled back then.
     pub fn finish(&mut self) -> rusqlite::Result<()> {
         failing("store.index")?;
-        search::add(self.connection, &std::mem::take(&mut self.index))
+        search::add(self.connection, &std::mem::take(&mut self.index), self.known)
     }
 }
 
@@ -170,7 +171,7 @@ struct At<'a> {
     records: HashMap<String, Row>,
     /// The reports that it has filed so far.
     filed: HashSet<String>,
-    terms: &'a mut HashMap<Term, i64>,
+    known: &'a Known,
     resolved: &'a Resolved,
 }
 

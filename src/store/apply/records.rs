@@ -121,9 +121,9 @@ impl At<'_> {
         Ok(version)
     }
 
-    fn term(&mut self, term: &Term) -> Result<i64> {
-        if let Some(id) = self.terms.get(term) {
-            return Ok(*id);
+    fn term(&self, term: &Term) -> Result<i64> {
+        if let Some(id) = self.known.term(term) {
+            return Ok(id);
         }
         let (tag, value) = (term.0 as u8, term.1.as_str());
         let find = "SELECT id FROM terms WHERE tag = ?1 AND value = ?2";
@@ -134,7 +134,7 @@ impl At<'_> {
                 self.connection.last_insert_rowid()
             }
         };
-        self.terms.insert(term.clone(), id);
+        self.known.add_term(term, id);
         Ok(id)
     }
 }

@@ -1,12 +1,15 @@
 //! Writing the index.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use rusqlite::{Connection, params};
 
-use crate::domain::{
-    indexable::Indexable,
-    search::{similar, texts::Indexed},
+use crate::{
+    domain::{
+        indexable::Indexable,
+        search::{similar, texts::Indexed},
+    },
+    store::apply::Known,
 };
 
 /// What a page of the index takes, in bytes.
@@ -34,8 +37,8 @@ pub struct Addition {
 /// # Errors
 ///
 /// If SQLite refuses.
-pub fn add(connection: &Connection, additions: &[Addition]) -> rusqlite::Result<()> {
-    let written = put(connection, additions)?;
+pub fn add(connection: &Connection, additions: &[Addition], known: &Known) -> rusqlite::Result<()> {
+    let written = put(connection, additions, known)?;
     if written == 0 { Ok(()) } else { merge(connection, 1 + written / LEAF_BYTES) }
 }
 
@@ -50,35 +53,33 @@ pub fn merge(connection: &Connection, pages: usize) -> rusqlite::Result<()> {
 }
 
 /// Answers about how many bytes that was.
-fn put(connection: &Connection, additions: &[Addition]) -> rusqlite::Result<usize> {
+fn put(connection: &Connection, additions: &[Addition], known: &Known) -> rusqlite::Result<usize> {
     let column =
         |sounds: &std::collections::BTreeSet<String>| sounds.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
     let sql = "INSERT INTO search (rowid, names, stated, summaries) VALUES (?1, ?2, ?3, ?4)";
     let mut insert = connection.prepare_cached(sql)?;
-    let (mut seen, mut written) = (HashSet::new(), 0);
+    let mut written = 0;
     for Addition { version, revision, indexable } in additions {
         let indexed = &indexable.words;
         let columns = [&indexed.names, &indexed.stated, &indexed.summaries].map(column);
         written += 1 + columns.iter().map(String::len).sum::<usize>();
         insert.execute(params![version, columns[0], columns[1], columns[2]])?;
-        words(connection, indexed, *revision, &mut seen)?;
+        words(connection, indexed, *revision, known)?;
     }
     Ok(written)
 }
 
-/// Adds the sounds that are new; those `seen` are known to be there.
-fn words<'a>(
-    connection: &Connection,
-    indexed: &'a Indexed,
-    revision: u64,
-    seen: &mut HashSet<&'a str>,
-) -> rusqlite::Result<()> {
-    let mut known = connection.prepare_cached("SELECT 1 FROM search_words WHERE sound = ?1")?;
-    for sound in indexed.sounds().into_iter().filter(|s| similar::may_have_errors(s)) {
-        if seen.insert(sound) && !known.exists([sound])? {
+/// Adds the sounds that are new.
+fn words(connection: &Connection, indexed: &Indexed, revision: u64, known: &Known) -> rusqlite::Result<()> {
+    let sounds = [&indexed.names, &indexed.stated, &indexed.summaries].into_iter().flatten().map(String::as_str);
+    let unknown: BTreeSet<&str> = sounds.filter(|s| !known.has_sound(s) && similar::may_have_errors(s)).collect();
+    for sound in unknown {
+        let mut find = connection.prepare_cached("SELECT 1 FROM search_words WHERE sound = ?1")?;
+        if !find.exists([sound])? {
             let sql = "INSERT INTO search_words (sound, from_revision) VALUES (?1, ?2)";
             connection.prepare_cached(sql)?.execute(params![sound, revision])?;
         }
+        known.add_sound(sound);
     }
     Ok(())
 }
@@ -91,12 +92,12 @@ fn words<'a>(
 pub fn fill(connection: &Connection) -> rusqlite::Result<()> {
     let mut versions =
         connection.prepare("SELECT id, from_revision, body FROM versions WHERE body IS NOT NULL ORDER BY id")?;
-    let mut rows = versions.query([])?;
+    let (mut rows, known) = (versions.query([])?, Known::default());
     while let Some(row) = rows.next()? {
         let body: Vec<u8> = row.get(2)?;
         let unread = || rusqlite::Error::InvalidColumnType(2, "body".to_owned(), rusqlite::types::Type::Blob);
         let indexable = Arc::new(Indexable::of(&body).ok_or_else(unread)?);
-        put(connection, &[Addition { version: row.get(0)?, revision: row.get(1)?, indexable }])?;
+        put(connection, &[Addition { version: row.get(0)?, revision: row.get(1)?, indexable }], &known)?;
     }
     Ok(())
 }
@@ -137,10 +138,10 @@ mod tests {
     fn the_index_is_merged_with_what_is_added_and_never_much_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let connection = store(&folder);
-        let (mut most, mut before) = (0, 0);
+        let (mut most, mut before, known) = (0, 0, Known::default());
         for number in 1..=1000 {
             let transaction = connection.unchecked_transaction().unwrap();
-            add(&transaction, &[version(number)]).unwrap();
+            add(&transaction, &[version(number)], &known).unwrap();
             transaction.commit().unwrap();
             let pages = LOG_PAGES.get();
             // The first ones make what every store has.

@@ -14,7 +14,7 @@ use crate::{
     pb::log::EntryPayload,
     store::{
         FILE, Head, OPEN, PAGE_BYTES, StoreError,
-        apply::{self, Applier},
+        apply::{self, Applier, Known},
         from_sqlite,
         log::{self, StoredEntry},
         schema, snapshot,
@@ -74,7 +74,8 @@ fn apply_page(connection: &Connection, mut at: Head, page: &[StoredEntry], floor
     let sqlite = |error: rusqlite::Error| from_sqlite(&error);
     let transaction = connection.unchecked_transaction().map_err(sqlite)?;
     {
-        let mut applier = Applier::new(&transaction);
+        let known = Known::default();
+        let mut applier = Applier::new(&transaction, &known);
         for entry in page {
             let (header, payload) = (entry.header()?, entry.payload()?);
             at = at.after(entry, &header, &payload)?;
