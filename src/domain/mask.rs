@@ -2,27 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, Value};
+use bytes::Bytes;
+use prost::{
+    Message as _,
+    encoding::{WireType, encode_key},
+};
+use prost_reflect::{Kind, MessageDescriptor};
 
 use super::{
     error::{Error, Reason, Result, Violation},
-    name, record,
+    name,
 };
 use crate::{
     limits::MAX_MASK_PATHS,
     pb::{
         self,
         v1::{self, RecordKind},
+        wire,
     },
 };
 
 /// A read mask that was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Mask(Option<Tree>);
+pub struct Mask(Option<Kept>);
 
-/// What is kept of a message, by field: all of a field that is a leaf. The root is a leaf until something is added.
+/// What is kept of a message, by the numbers of its fields: all of a field that is a leaf.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Tree(BTreeMap<String, Tree>);
+struct Kept(BTreeMap<u32, Kept>);
 
 impl Mask {
     /// Reads a mask whose paths are relative to records of these kinds; a path must be known to at least one.
@@ -38,18 +44,23 @@ impl Mask {
             let description = format!("has {} paths; at most {MAX_MASK_PATHS} are allowed", mask.paths.len());
             return Err(Error::field(Reason::TooLarge, "read_mask", description).with("limit", MAX_MASK_PATHS));
         }
-        let mut tree = Tree::default();
+        let record = pb::descriptor("Record");
+        let kinds_known: Vec<_> = kinds.iter().filter_map(|kind| field_of(&record, *kind)).collect();
+        let mut kept = Kept::default();
         let mut violations = Vec::new();
+        let mut add = |path: &str| {
+            let found = kinds_known.iter().filter_map(|(number, kind)| Some((*number, numbers(kind, path)?)));
+            found.map(|(kind, path)| kept.add(std::iter::once(kind).chain(path))).count() > 0
+        };
+        add("name");
         for (index, path) in mask.paths.iter().enumerate() {
-            if kinds.iter().any(|k| knows(&pb::descriptor(name::message(*k)), path)) {
-                tree.add(path);
-            } else {
+            if !add(path) {
                 let description = format!("{} is not a field of {}", name::quote(path), kind_names(kinds));
                 violations.push(Violation { field: format!("read_mask.paths[{index}]"), description });
             }
         }
         if violations.is_empty() {
-            Ok(Self(Some(tree)))
+            Ok(Self(Some(kept)))
         } else {
             Err(Error::violations(Reason::MaskInvalid, violations))
         }
@@ -61,15 +72,27 @@ impl Mask {
         self.0.is_none()
     }
 
+    /// The masked fields of an encoded record, and its name; `None` if the bytes are no record.
+    #[must_use]
+    pub fn keep(&self, record: &Bytes) -> Option<Bytes> {
+        let Some(kept) = &self.0 else { return Some(record.clone()) };
+        let mut some = Vec::with_capacity(record.len());
+        kept.copy(record, &mut some)?;
+        Some(some.into())
+    }
+
     /// The record with the masked fields and its name.
+    ///
+    /// # Panics
+    ///
+    /// Never: what is kept of a record is one.
     #[must_use]
     pub fn apply(&self, whole: v1::Record) -> v1::Record {
-        let Some(tree) = &self.0 else { return whole };
-        let Some(mut message) = record::to_dynamic(&whole) else { return whole };
-        let name = record::name_of(&whole).to_owned();
-        prune(&mut message, tree);
-        message.set_field_by_name("name", Value::String(name));
-        record::from_dynamic(record::kind(&whole), &message)
+        if self.is_all() {
+            return whole;
+        }
+        let some = self.keep(&whole.encode_to_vec().into());
+        some.and_then(|some| v1::Record::decode(some).ok()).expect("fields of a record that was just encoded")
     }
 }
 
@@ -77,12 +100,12 @@ fn kind_names(kinds: &[RecordKind]) -> String {
     if kinds.len() == 1 { name::message(kinds[0]).to_owned() } else { "any kind of record".to_owned() }
 }
 
-impl Tree {
-    fn add(&mut self, path: &str) {
+impl Kept {
+    fn add(&mut self, path: impl Iterator<Item = u32>) {
         let mut node = self;
-        for part in path.split('.') {
-            let is_new = !node.0.contains_key(part);
-            let next = node.0.entry(part.to_owned()).or_default();
+        for number in path {
+            let is_new = !node.0.contains_key(&number);
+            let next = node.0.entry(number).or_default();
             // A path to a whole message outweighs paths into it, whichever comes first.
             if !is_new && next.0.is_empty() {
                 return;
@@ -91,31 +114,40 @@ impl Tree {
         }
         node.0.clear();
     }
+
+    /// Copies what is kept of an encoded message; `None` if the bytes are none.
+    fn copy(&self, message: &[u8], into: &mut Vec<u8>) -> Option<()> {
+        wire::each_whole_field(message, |number, field, content| {
+            match (self.0.get(&number), content) {
+                (None, _) => {}
+                (Some(inner), Some(content)) if !inner.0.is_empty() => {
+                    encode_key(number, WireType::LengthDelimited, into);
+                    wire::put_sized(into, |into| inner.copy(content, into))?;
+                }
+                (Some(_), _) => into.extend_from_slice(field),
+            }
+            Some(())
+        })
+    }
 }
 
-fn knows(descriptor: &MessageDescriptor, path: &str) -> bool {
+/// The field of a record for one kind: its number, and the message.
+fn field_of(record: &MessageDescriptor, kind: RecordKind) -> Option<(u32, MessageDescriptor)> {
+    let field = record.fields().find(|f| matches!(f.kind(), Kind::Message(m) if m.name() == name::message(kind)))?;
+    Some((field.number(), pb::descriptor(name::message(kind))))
+}
+
+/// A path by the numbers of its fields; `None` if the message does not know it.
+fn numbers(message: &MessageDescriptor, path: &str) -> Option<Vec<u32>> {
     let (first, rest) = path.split_once('.').map_or((path, None), |(f, r)| (f, Some(r)));
-    let Some(field) = descriptor.get_field_by_name(first) else { return false };
+    let field = message.get_field_by_name(first)?;
+    let mut path = vec![field.number()];
     match (rest, field.kind()) {
-        (None, _) => true,
-        (Some(rest), Kind::Message(inner)) => knows(&inner, rest),
-        (Some(_), _) => false,
+        (None, _) => {}
+        (Some(rest), Kind::Message(inner)) => path.extend(numbers(&inner, rest)?),
+        (Some(_), _) => return None,
     }
-}
-
-fn prune(message: &mut DynamicMessage, tree: &Tree) {
-    let fields: Vec<_> = message.fields().map(|(field, _)| field).collect();
-    for field in fields {
-        match tree.0.get(field.name()) {
-            None => message.clear_field(&field),
-            Some(inner) if inner.0.is_empty() => {}
-            Some(inner) => match message.get_field_mut(&field) {
-                Value::Message(m) => prune(m, inner),
-                Value::List(items) => items.iter_mut().filter_map(Value::as_message_mut).for_each(|m| prune(m, inner)),
-                _ => {}
-            },
-        }
-    }
+    Some(path)
 }
 
 #[cfg(test)]
@@ -147,6 +179,26 @@ mod tests {
         };
         assert_eq!((masked.name.as_str(), masked.summary), ("visits/a", None));
         assert_eq!((masked.hosts[0].state.as_str(), &masked.hosts[0].organization), ("AZ", &None));
+    }
+
+    #[test]
+    fn what_is_named_is_kept_at_every_depth_and_in_every_element() {
+        let of = |json: &str| v1::Record { kind: Some(v1::record::Kind::Visit(pb::from_json("Visit", json).unwrap())) };
+        let whole = of(r#"{"name": "visits/a", "summary": "s", "titles": [{"text": "A", "language": "en"}],
+            "guests": [{"state": "KZ", "head": {"person": "persons/r", "nameAsStated": "R."}}, {"state": "UZ"}],
+            "itinerary": [{"key": "k", "note": "n", "components": [{"kind": "COMPONENT_KIND_HONOUR_CORDON", "persons": [{}]}]}],
+            "durationDays": {"min": 2}, "info": {"revision": 7, "states": ["KZ"], "occurred": {"edtf": "2023"}}}"#);
+        let paths =
+            ["titles", "guests.head.person", "itinerary.components.kind", "info.revision", "info.occurred", "summary"];
+        let kept = of(r#"{"name": "visits/a", "summary": "s", "titles": [{"text": "A", "language": "en"}],
+            "guests": [{"head": {"person": "persons/r"}}, {}],
+            "itinerary": [{"components": [{"kind": "COMPONENT_KIND_HONOUR_CORDON"}]}],
+            "info": {"revision": 7, "occurred": {"edtf": "2023"}}}"#);
+        let mask = mask(&paths).unwrap();
+        assert_eq!(mask.apply(whole.clone()), kept);
+        let bytes = mask.keep(&whole.encode_to_vec().into());
+        assert_eq!(bytes.as_deref(), Some(kept.encode_to_vec().as_slice()));
+        assert_eq!(mask.keep(&Bytes::from_static(&[0x0a, 9, 1])), None, "what is cut off is no record");
     }
 
     #[test]

@@ -103,12 +103,8 @@ fn whole(state: &State) -> Bytes {
 }
 
 fn masked(state: &State, mask: &Mask) -> Result<Bytes> {
-    if mask.is_all() {
-        return Ok(whole(state));
-    }
-    let record = v1::Record::decode(state.record.clone());
-    let record = record.map_err(|_| Error::new(Reason::EntryCorrupt, "a record of the log cannot be read"))?;
-    Ok(mask.apply(record).encode_to_vec().into())
+    let corrupt = || Error::new(Reason::EntryCorrupt, "a record of the log cannot be read");
+    mask.keep(&state.record).ok_or_else(corrupt)
 }
 
 /// An element of a batch: the event with its records, behind its key and length.

@@ -75,21 +75,33 @@ fn content(record: &Bytes) -> Option<Bytes> {
     (wire_type == WireType::LengthDelimited && length == rest.len() as u64).then_some(rest)
 }
 
-/// The texts, bytes and messages in an encoded message: each field's number, and its content where it lies; all else is
-/// passed over. `None` if the bytes are not a message, or `take` says so.
-pub fn each_field<'b>(mut bytes: &'b [u8], mut take: impl FnMut(u32, &'b [u8]) -> Option<()>) -> Option<()> {
+/// The fields of an encoded message: the number of each, the whole of it with its key, and its content where it lies if it is
+/// a text, bytes or a message. `None` if the bytes are not a message, or `take` says so.
+pub fn each_whole_field<'b>(
+    mut bytes: &'b [u8],
+    mut take: impl FnMut(u32, &'b [u8], Option<&'b [u8]>) -> Option<()>,
+) -> Option<()> {
     while !bytes.is_empty() {
+        let field = bytes;
         let (number, wire_type) = decode_key(&mut bytes).ok()?;
-        if wire_type != WireType::LengthDelimited {
+        let content = if wire_type == WireType::LengthDelimited {
+            let length = usize::try_from(decode_varint(&mut bytes).ok()?).ok()?;
+            let (content, rest) = bytes.split_at_checked(length)?;
+            bytes = rest;
+            Some(content)
+        } else {
             skip_field(wire_type, number, &mut bytes, DecodeContext::default()).ok()?;
-            continue;
-        }
-        let length = usize::try_from(decode_varint(&mut bytes).ok()?).ok()?;
-        let (content, rest) = bytes.split_at_checked(length)?;
-        bytes = rest;
-        take(number, content)?;
+            None
+        };
+        take(number, &field[..field.len() - bytes.len()], content)?;
     }
     Some(())
+}
+
+/// The texts, bytes and messages in an encoded message: each field's number, and its content where it lies; all else is
+/// passed over. `None` if the bytes are not a message, or `take` says so.
+pub fn each_field<'b>(bytes: &'b [u8], mut take: impl FnMut(u32, &'b [u8]) -> Option<()>) -> Option<()> {
+    each_whole_field(bytes, |number, _, content| content.map_or(Some(()), |content| take(number, content)))
 }
 
 /// What an entry's payload tells the feed: its changes and events, their messages left as bytes.
@@ -161,6 +173,22 @@ pub fn put_prefix(into: &mut BytesMut, number: u32, length: usize) {
 pub fn put(into: &mut BytesMut, number: u32, content: &[u8]) {
     put_prefix(into, number, content.len());
     into.put_slice(content);
+}
+
+/// Writes content behind its size, which is known when it is written: most sizes need one byte.
+pub fn put_sized<T>(into: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    let at = into.len();
+    into.push(0);
+    let done = content(into);
+    let size = (into.len() - at - 1) as u64;
+    let more = encoded_len_varint(size) - 1;
+    if more > 0 {
+        let end = into.len();
+        into.resize(end + more, 0);
+        into.copy_within(at + 1..end, at + 1 + more);
+    }
+    encode_varint(size, &mut &mut into[at..=at + more]);
+    done
 }
 
 /// The size of a field of text, bytes or an encoded message.

@@ -82,16 +82,17 @@ impl Registry {
         let valid_at = day_asked(asked.valid_at)?;
         let at = self.0.at(asked.as_of, asked.at_least, wait).await?;
         let app = Arc::clone(&self.0);
-        let record = if mask.is_all() && valid_at.is_none() {
+        let record = if valid_at.is_none() {
             match app.store.hot(&name, at.revision) {
                 Some(record) => record,
                 None => points::standing(&app, name, at.revision).await?,
             }
         } else {
             let record = self.0.reading(at.revision, move || app.standing_on(&name, at.revision, valid_at)).await?;
-            mask.apply(record).encode_to_vec().into()
+            record.encode_to_vec().into()
         };
-        Encoded::answer(&record, &at.token.encode()).ok_or_else(|| Error::internal("what is stored is not a record"))
+        let answer = mask.keep(&record).and_then(|record| Encoded::answer(&record, &at.token.encode()));
+        answer.ok_or_else(|| Error::internal("what is stored is not a record"))
     }
 
     async fn list(

@@ -42,7 +42,7 @@ const FOLLOW_BATCHES: usize = 64;
 /// segments of the search index, and its watchers do not wait for all that it has to catch up with.
 const TOGETHER_BYTES: usize = 256 * 1024;
 /// The longest pause between two questions for an unknown outcome.
-const MAX_SETTLE_PAUSE: Duration = Duration::from_secs(1);
+const MAX_SETTLE_PAUSE: Duration = Duration::from_millis(250);
 
 /// Makes a transaction durable.
 fn commit(transaction: Transaction<'_>) -> rusqlite::Result<()> {

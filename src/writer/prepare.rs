@@ -131,7 +131,7 @@ impl<'a> Growing<'a> {
                 self.bytes += size;
                 Ok(self.append(*decided)?)
             }
-            Ok(Decided::Entry(decided)) => Ok(answer(&decided.payload, 0, self.head)),
+            Ok(Decided::Entry(decided)) => Ok(answer(decided.payload, 0, self.head)),
             Ok(Decided::Nothing(answer)) => Ok(*answer),
             // Without room nothing of the transaction can stand.
             Err(error) if error.reason == Reason::StorageFull => return Err(error),
@@ -148,7 +148,7 @@ impl<'a> Growing<'a> {
         self.revisions.push(revision);
         self.entries.push(entry);
         self.head = head;
-        Ok(answer(&payload, head.revision, head))
+        Ok(answer(payload, head.revision, head))
     }
 
     fn finish(mut self, before: Head) -> Prepared {
@@ -198,7 +198,7 @@ fn decide_one(connection: &Connection, head: &Head, now_us: i64, request: &Reque
         _ => EntryKind::Filing,
     };
     if payload.filings.is_empty() && kind == EntryKind::Filing {
-        return Ok(Decided::Nothing(Box::new(answer(&payload, 0, *head))));
+        return Ok(Decided::Nothing(Box::new(answer(payload, 0, *head))));
     }
     let bytes = payload.encode_to_vec();
     if bytes.len() > MAX_PAYLOAD_BYTES {
@@ -255,16 +255,16 @@ fn replay(connection: &Connection, head: &Head, request: &Request) -> Result<Opt
     }
     let entries = log::entries(connection, revision - 1, revision, 1, usize::MAX)?;
     let entry = entries.first().ok_or_else(|| Error::internal(format!("no entry {revision}")))?;
-    Ok(Some(answer(&entry.payload()?, revision, *head)))
+    Ok(Some(answer(entry.payload()?, revision, *head)))
 }
 
-fn answer(payload: &EntryPayload, revision: u64, head: Head) -> Answer {
+fn answer(payload: EntryPayload, revision: u64, head: Head) -> Answer {
     Answer {
-        results: payload.results.clone(),
-        not_granted: payload.not_granted.clone(),
-        events: payload.events.iter().filter_map(|e| e.event.clone()).collect(),
+        results: payload.results,
+        not_granted: payload.not_granted,
+        events: payload.events.into_iter().filter_map(|e| e.event).collect(),
         remaining: payload.remaining,
-        redacted: payload.redact.clone().map(Box::new),
+        redacted: payload.redact.map(Box::new),
         revision,
         head,
     }

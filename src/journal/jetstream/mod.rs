@@ -30,6 +30,7 @@ use async_nats::jetstream::{
     stream::{RawMessageErrorKind, State, Stream},
 };
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::runtime::Handle;
 
 pub use self::{
@@ -43,8 +44,8 @@ use super::{Append, Depot, Durable, Journal, Kept, Position, Settled, Shelf, Sto
 use crate::{
     failpoints,
     limits::{
-        JOURNAL_ACK_TIMEOUT, JOURNAL_CONNECT_TIMEOUT, JOURNAL_OFFERS, JOURNAL_POLL_PAUSE, JOURNAL_READ_TIMEOUT,
-        JOURNAL_RETRY_PAUSE, JOURNAL_YIELD, SNAPSHOT_CHUNK_SILENCE,
+        JOURNAL_ACK_TIMEOUT, JOURNAL_ASK_AGAIN, JOURNAL_CONNECT_TIMEOUT, JOURNAL_OFFERS, JOURNAL_POLL_PAUSE,
+        JOURNAL_READ_TIMEOUT, JOURNAL_RETRY_PAUSE, JOURNAL_YIELD, SNAPSHOT_CHUNK_SILENCE,
     },
     trace::{self, TRACEPARENT},
 };
@@ -370,6 +371,28 @@ async fn within<T>(answer: impl Future<Output = T>) -> Result<T, Trouble> {
     tokio::time::timeout(JOURNAL_READ_TIMEOUT + Duration::from_millis(100), answer).await.map_err(late)
 }
 
+/// The answer to a question that is put again and again beside those that are still open: one that was put while there was no
+/// leader is answered by nobody, the next leader included, and who waits for that waits out the whole of its time.
+async fn asked_again<T, Q>(question: impl Fn() -> Q) -> Result<T, Trouble>
+where
+    Q: Future<Output = Result<T, Trouble>>,
+{
+    let (mut open, mut again) = (FuturesUnordered::new(), tokio::time::interval(JOURNAL_ASK_AGAIN));
+    within(async {
+        loop {
+            tokio::select! {
+                _ = again.tick() => open.push(question()),
+                Some(answer) = open.next() => match answer {
+                    // Nobody answered this one; another may be by now.
+                    Err(Trouble::Unreachable(_)) => {}
+                    answer => return answer,
+                },
+            }
+        }
+    })
+    .await?
+}
+
 /// What a stream's leader has at a place; `None` is nothing yet, or nothing any more.
 async fn message_at(stream: &Stream<()>, position: Position) -> Result<Option<Bytes>, Trouble> {
     match within(stream.get_raw_message(position)).await? {
@@ -424,7 +447,7 @@ impl Journal for JetStream {
             return Settled::NotYet;
         }
         self.runtime.block_on(async {
-            match self.read(after + 1).await {
+            match asked_again(|| self.read(after + 1)).await {
                 Ok(Some(found)) => {
                     self.inbox.known(after + 1);
                     return if found == batch { Settled::Ours } else { Settled::Theirs };
@@ -550,11 +573,43 @@ impl Shelf for JetStream {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
     #[test]
     fn a_refusal_says_where_the_stream_ends() {
         let refusal = "wrong last sequence: wrong last sequence: 156 (code 400, error code 10071)";
-        assert_eq!(super::ends_at(refusal), Some(156));
-        assert_eq!(super::ends_at("wrong last sequence: wrong last sequence (code 400, error code 10164)"), None);
-        assert_eq!(super::ends_at("timed out"), None);
+        assert_eq!(ends_at(refusal), Some(156));
+        assert_eq!(ends_at("wrong last sequence: wrong last sequence (code 400, error code 10164)"), None);
+        assert_eq!(ends_at("timed out"), None);
+    }
+
+    /// Counts how often it is asked, and answers with that.
+    fn counted(asked: &Cell<u32>) -> u32 {
+        asked.set(asked.get() + 1);
+        asked.get()
+    }
+
+    #[tokio::test]
+    async fn a_question_that_nobody_answers_does_not_keep_the_next_from_being_answered() {
+        let asked = Cell::new(0);
+        let question = || {
+            let number = counted(&asked);
+            async move { if number < 3 { std::future::pending().await } else { Ok(number) } }
+        };
+        assert_eq!(asked_again(question).await.ok(), Some(3));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_answers_is_told_when_its_time_is_over_and_what_is_lost_at_once() {
+        let asked = Cell::new(0);
+        let unreachable = |_| async { Err::<(), _>(Trouble::Unreachable("no responders".to_owned())) };
+        let nobody = asked_again(|| unreachable(counted(&asked))).await;
+        assert!(matches!(nobody, Err(Trouble::Unreachable(_))) && asked.get() > 2, "{nobody:?} after {asked:?}");
+        asked.set(0);
+        let gone = |_| async { Err::<(), _>(Trouble::Lost("gone".to_owned())) };
+        let lost = asked_again(|| gone(counted(&asked))).await;
+        assert!(matches!(lost, Err(Trouble::Lost(_))) && asked.get() == 1, "{lost:?} after {asked:?}");
     }
 }

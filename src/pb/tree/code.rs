@@ -1,10 +1,9 @@
 //! Messages by their fields, as bytes: what generated code writes and reads.
 
-use prost::encoding::{
-    DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint, skip_field,
-};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field};
 
 use super::{Field, Kind, Shape, Tree, Value};
+use crate::pb::wire::put_sized;
 
 /// Reads a message; `None` if the bytes are none of this shape.
 pub(super) fn read(shape: &'static Shape, mut bytes: &[u8]) -> Option<Tree> {
@@ -61,7 +60,7 @@ pub(super) fn write(tree: &Tree, into: &mut Vec<u8>) {
             // A list of numbers is packed.
             Value::List(items) if !matches!(field.kind(), Kind::Text | Kind::Message(_)) => {
                 encode_key(field.number, WireType::LengthDelimited, into);
-                write_sized(into, |into| items.iter().for_each(|item| write_number(item, into)));
+                put_sized(into, |into| items.iter().for_each(|item| write_number(item, into)));
             }
             Value::List(items) => items.iter().for_each(|item| write_field(field, item, into)),
             single => write_field(field, single, into),
@@ -81,7 +80,7 @@ fn write_field(field: &Field, value: &Value, into: &mut Vec<u8>) {
             encode_varint(text.len() as u64, into);
             into.extend_from_slice(text.as_bytes());
         }
-        Value::Message(inner) => write_sized(into, |into| write(inner, into)),
+        Value::Message(inner) => put_sized(into, |into| write(inner, into)),
         number => write_number(number, into),
     }
 }
@@ -95,19 +94,4 @@ fn write_number(value: &Value, into: &mut Vec<u8>) {
         Value::Real(number) => into.extend_from_slice(&number.to_le_bytes()),
         Value::Text(_) | Value::Message(_) | Value::List(_) => {}
     }
-}
-
-/// Writes what has its size before it, which is known when it is written: most need one byte for that.
-fn write_sized(into: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>)) {
-    let at = into.len();
-    into.push(0);
-    content(into);
-    let size = (into.len() - at - 1) as u64;
-    let more = encoded_len_varint(size) - 1;
-    if more > 0 {
-        let end = into.len();
-        into.resize(end + more, 0);
-        into.copy_within(at + 1..end, at + 1 + more);
-    }
-    encode_varint(size, &mut &mut into[at..=at + more]);
 }
