@@ -395,10 +395,12 @@ pub const TERM_SETS_BYTES: usize = 16 * 1024 * 1024;
 pub const MAX_SOUNDS_READ: usize = 256 * 1024;
 /// Sounds of all words in memory, in bytes: some 30 each.
 pub const VOCABULARY_BYTES: usize = 16 * 1024 * 1024;
-/// Sounds of which the writer knows that they are in the store, some 40 bytes each.
+/// Sounds of which the writer knows that they are in the store, some 40 bytes each: 1.5 MiB.
 pub const MAX_KNOWN_SOUNDS: usize = 32 * 1024;
-/// Terms whose rows the writer knows, some 100 bytes each.
+/// Terms whose rows the writer knows, some 100 bytes each: 1.5 MiB.
 pub const MAX_KNOWN_TERMS: usize = 16 * 1024;
+/// The longest sound, or value of a term, that it remembers, in bytes: few are longer, and some are as long as a text.
+pub const MAX_KNOWN_BYTES: usize = 64;
 /// Pages of the write-ahead log before it is copied back, 8 KiB each. Whoever syncs on the same disk meanwhile, such as the
 /// writer's next commit or the servers of a journal, waits for all of them.
 pub const WAL_COPY_PAGES: u64 = 256;

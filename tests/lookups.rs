@@ -936,7 +936,8 @@ async fn valid_at_asks_what_holds_on_another_day_in_every_read() {
                     ..Default::default()
                 };
                 let batch = server.registry().batch_get_records(request).await.unwrap().into_inner();
-                let fetched = attache::domain::record::to_dynamic(&batch.records[0]).unwrap();
+                let record = attache::pb::to_dynamic("Record", &batch.records[0]);
+                let fetched = record.fields().find_map(|(_, kind)| kind.as_message().cloned()).unwrap();
                 assert_eq!(fetched, listed, "{valid_at:?}");
             }
         }

@@ -13,7 +13,7 @@ use super::{
     state,
 };
 use crate::pb::{
-    tree::{Field, Shape, Tree, Value, Words},
+    tree::{Enum, Field, Shape, Tree, Value},
     v1::{CoordinatePrecision, PlaceKind},
 };
 
@@ -63,7 +63,7 @@ impl Worded {
     fn of(message: &'static Shape, words: &'static Field, rule: Constraint) -> Option<Self> {
         let Constraint::WordsOf(of) = rule else { return None };
         let of = message.field(of)?;
-        let others = of.words()?.iter().filter(|v| v.name.ends_with("_OTHER")).map(|v| v.number).collect();
+        let others = of.values()?.iter().filter(|v| v.name.ends_with("_OTHER")).map(|v| v.number).collect();
         Some(Self { words, of, others })
     }
 
@@ -143,7 +143,7 @@ fn value(value: &mut Value, field: &Field, rules: &[Constraint], path: &Path<'_>
                 complain(violations, path, why);
             }
         }
-        Value::Enum(number) => check_enum(*number, field.words(), path, violations),
+        Value::Enum(number) => check_enum(*number, field.values(), path, violations),
         Value::Number(number) => check_number(f64::from(*number), path, rules, violations),
         Value::Real(number) => check_number(*number, path, rules, violations),
         Value::Message(_) => {
@@ -233,7 +233,7 @@ fn is_key(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'_' | b':'))
 }
 
-fn check_enum(number: i32, words: Option<&Words>, path: &Path<'_>, violations: &mut Vec<Violation>) {
+fn check_enum(number: i32, words: Option<&Enum>, path: &Path<'_>, violations: &mut Vec<Violation>) {
     let Some(words) = words else { return };
     if words.get(number).is_none() {
         complain(violations, path, format!("{number} is not a value of {}", words.name));

@@ -202,6 +202,19 @@ mod tests {
     }
 
     #[test]
+    fn a_path_counts_for_the_kinds_that_know_it() {
+        let mask = prost_types::FieldMask { paths: vec!["participants.role".into()] };
+        let mask = Mask::parse(Some(&mask), &[RecordKind::Meeting, RecordKind::Exercise]).unwrap();
+        let of = |json: &str| pb::from_json::<v1::Record>("Record", json).unwrap();
+        let meeting = of(r#"{"meeting": {"name": "meetings/m", "participants": [{"state": "KZ"}], "summary": "s"}}"#);
+        assert_eq!(mask.apply(meeting), of(r#"{"meeting": {"name": "meetings/m"}}"#));
+        let exercise =
+            r#"{"exercise": {"name": "exercises/e", "participants": [{"state": "KZ", "role": "EXERCISE_ROLE_HOST"}]}}"#;
+        let kept = r#"{"exercise": {"name": "exercises/e", "participants": [{"role": "EXERCISE_ROLE_HOST"}]}}"#;
+        assert_eq!(mask.apply(of(exercise)), of(kept));
+    }
+
+    #[test]
     fn a_path_to_a_whole_message_outweighs_paths_into_it_in_any_order() {
         let whole = mask(&["hosts"]).unwrap();
         assert_eq!(mask(&["hosts", "hosts.state"]).unwrap(), whole);

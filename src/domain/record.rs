@@ -1,13 +1,10 @@
 //! Resolved records: access to what all kinds share, and what is computed of them.
 
-use prost_reflect::DynamicMessage;
-
 use super::{
     date::{self, Date},
     name,
 };
 use crate::pb::{
-    self,
     tree::{Shape, Tree},
     v1::{self, ActionType, RecordKind, record::Kind},
 };
@@ -94,30 +91,6 @@ pub fn names(record: &v1::Record) -> &[v1::Name] {
     }
 }
 
-/// A record from the resolved message of its kind.
-///
-/// # Panics
-///
-/// If the message is not of that kind.
-#[must_use]
-pub fn from_dynamic(kind: RecordKind, content: &DynamicMessage) -> v1::Record {
-    macro_rules! to {
-        ($variant:ident) => {
-            Kind::$variant(content.transcode_to().expect("generated code and descriptors agree"))
-        };
-    }
-    let kind = match kind {
-        RecordKind::Visit => to!(Visit),
-        RecordKind::Meeting => to!(Meeting),
-        RecordKind::Agreement => to!(Agreement),
-        RecordKind::Exercise => to!(Exercise),
-        RecordKind::Person => to!(Person),
-        RecordKind::Organization => to!(Organization),
-        RecordKind::Place | RecordKind::Unspecified => to!(Place),
-    };
-    v1::Record { kind: Some(kind) }
-}
-
 /// A record from the resolved fields of its kind.
 ///
 /// # Panics
@@ -142,13 +115,6 @@ pub fn from_tree(kind: RecordKind, content: &Tree) -> v1::Record {
 pub fn to_tree(record: &v1::Record) -> Option<Tree> {
     let shape = Shape::of(name::message(kind(record)));
     record.kind.as_ref().map(|kind| each_kind!(kind, m => Tree::of(shape, m)))
-}
-
-/// The message of a record's kind, with its fields by descriptor.
-#[must_use]
-pub fn to_dynamic(record: &v1::Record) -> Option<DynamicMessage> {
-    let short = name::message(kind(record));
-    record.kind.as_ref().map(|kind| each_kind!(kind, m => pb::to_dynamic(short, m)))
 }
 
 /// Whether an act concludes an agreement: the first of these is when it occurred.

@@ -55,7 +55,7 @@ fn value(leaf: &Leaf, claim: &Claim) -> prost_types::Value {
 fn json(value: &Value, field: &Field) -> serde_json::Value {
     match value {
         Value::Enum(number) => {
-            let word = field.words().and_then(|words| words.get(*number));
+            let word = field.values().and_then(|words| words.get(*number));
             word.map_or_else(|| (*number).into(), |v| v.name.as_str().into())
         }
         Value::Message(tree) => {

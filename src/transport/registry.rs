@@ -92,7 +92,7 @@ impl Registry {
             record.encode_to_vec().into()
         };
         let answer = mask.keep(&record).and_then(|record| Encoded::answer(&record, &at.token.encode()));
-        answer.ok_or_else(|| Error::internal("what is stored is not a record"))
+        answer.ok_or_else(|| Error::new(Reason::EntryCorrupt, "what is stored is not a record"))
     }
 
     async fn list(

@@ -277,7 +277,8 @@ fn record_promise(input: &[u8]) -> Kept {
     // Whatever it is, it is looked at without harm.
     let _ = said::each(input, &mut |_| {});
     let Ok(read) = v1::Record::decode(input) else { return Ok(()) };
-    let Some(content) = record::to_dynamic(&read) else { return Ok(()) };
+    let reflected = pb::to_dynamic("Record", &read);
+    let Some(content) = reflected.fields().find_map(|(_, kind)| kind.as_message()) else { return Ok(()) };
     let bytes = read.encode_to_vec();
     let (mut said_texts, mut said_references) = (Vec::new(), Vec::new());
     let seen = said::each(&bytes, &mut |said| match said {
@@ -288,10 +289,10 @@ fn record_promise(input: &[u8]) -> Kept {
     // A text that is empty may be written or not.
     said_texts.retain(|(_, text)| !text.is_empty());
     said_references.retain(|name| !name.is_empty());
-    let mut pieces: Vec<(Class, String)> = texts::pieces(&content).into_iter().map(|p| (p.class, p.text)).collect();
+    let mut pieces: Vec<(Class, String)> = texts::pieces(content).into_iter().map(|p| (p.class, p.text)).collect();
     pieces.retain(|(_, text)| !text.is_empty());
     let mut named = Vec::new();
-    references(&content, &mut named);
+    references(content, &mut named);
     named.retain(|name| !name.is_empty());
     for list in [&mut said_texts, &mut pieces] {
         list.sort();

@@ -143,7 +143,7 @@ fn plain(list: &Field, value: &Value) -> String {
     match value {
         Value::Text(text) => text.to_string(),
         Value::Enum(number) => {
-            list.words().and_then(|words| words.get(*number)).map_or_else(|| number.to_string(), |v| v.word.clone())
+            list.values().and_then(|words| words.get(*number)).map_or_else(|| number.to_string(), |v| v.word.clone())
         }
         other => format!("{other:?}"),
     }

@@ -119,20 +119,15 @@ fn both<T: PartialEq>(evidence: &mut Evidence, a: Option<&T>, b: Option<&T>, wha
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        domain::{check, name},
-        pb,
-    };
+    use crate::{domain::check, pb};
 
     fn of(kind: &str, json: &str) -> v1::Record {
-        let mut deserializer = serde_json::Deserializer::from_str(json);
-        let stated = prost_reflect::DynamicMessage::deserialize(pb::descriptor(kind), &mut deserializer).unwrap();
-        let kind = name::KINDS.into_iter().find(|k| name::message(*k) == kind).unwrap();
-        let mut fields = record::to_tree(&record::from_dynamic(kind, &stated)).unwrap();
+        let stated = pb::from_json("Record", &format!("{{\"{}\": {json}}}", kind.to_lowercase())).unwrap();
+        let mut fields = record::to_tree(&stated).unwrap();
         let mut violations = Vec::new();
         check::message(&mut fields, "", &mut violations);
         assert!(violations.is_empty(), "{violations:?}");
-        record::from_tree(kind, &fields)
+        record::from_tree(record::kind(&stated), &fields)
     }
 
     fn score(kind: &str, a: &str, b: &str) -> u32 {

@@ -132,6 +132,9 @@ impl Indexed {
                 Class::Stated => &mut indexed.stated,
                 Class::Summary => &mut indexed.summaries,
             };
+            if left == 0 {
+                break;
+            }
             each_sound(text, |sound| {
                 if left > 0 && !class.contains(sound) {
                     class.insert(sound.to_owned());

@@ -72,6 +72,12 @@ struct Opened {
     bucket: Bucket,
 }
 
+/// An answer of JetStream, as far as it says whether it is one.
+#[derive(serde::Deserialize)]
+struct Told {
+    error: Option<jetstream::Error>,
+}
+
 /// Refusals by which nothing was stored: the servers have no room, or not for this.
 const FULL: &[ErrorCode] = &[
     ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM,
@@ -305,6 +311,21 @@ impl JetStream {
         message_at(&self.opened()?.stream, position).await
     }
 
+    /// Whether somebody leads the stream, who may answer other questions then.
+    ///
+    /// With an inbox of its own: the client keeps a place for each question on its common one that nobody answers.
+    async fn led(&self) -> Result<(), Trouble> {
+        // What is queued now would be asked when nobody waits for it.
+        if self.client.connection_state() != async_nats::connection::State::Connected {
+            return Err(Trouble::Unreachable("no server of the journal is connected".to_owned()));
+        }
+        let question = format!("$JS.API.STREAM.INFO.{}", self.settings.stream);
+        let inbox = async_nats::Request::new().inbox(self.client.new_inbox());
+        let answer = self.client.send_request(question, inbox).await.map_err(Trouble::unreachable)?;
+        let told: Told = serde_json::from_slice(&answer.payload).map_err(Trouble::unreachable)?;
+        told.error.map_or(Ok(()), |error| Err(Trouble::Unreachable(error.to_string())))
+    }
+
     /// What the leader says of the stream, noted.
     async fn look(&self) -> Result<State, Trouble> {
         let Some(state) = self.state().await? else {
@@ -371,20 +392,20 @@ async fn within<T>(answer: impl Future<Output = T>) -> Result<T, Trouble> {
     tokio::time::timeout(JOURNAL_READ_TIMEOUT + Duration::from_millis(100), answer).await.map_err(late)
 }
 
-/// The answer to a question that is put again and again beside those that are still open: one that was put while there was no
-/// leader is answered by nobody, the next leader included, and who waits for that waits out the whole of its time.
-async fn asked_again<T, Q>(question: impl Fn() -> Q) -> Result<T, Trouble>
+/// The answer to a question that is put again every so often beside those that are still open: one that was put while there
+/// was no leader is answered by nobody, the next leader included, and who waits for that waits out the whole of its time.
+/// Ends when all that are open have failed.
+async fn asked_again<T, Q>(every: Duration, question: impl Fn() -> Q) -> Result<T, Trouble>
 where
     Q: Future<Output = Result<T, Trouble>>,
 {
-    let (mut open, mut again) = (FuturesUnordered::new(), tokio::time::interval(JOURNAL_ASK_AGAIN));
+    let (mut open, mut again) = (FuturesUnordered::new(), tokio::time::interval(every));
     within(async {
         loop {
             tokio::select! {
                 _ = again.tick() => open.push(question()),
                 Some(answer) = open.next() => match answer {
-                    // Nobody answered this one; another may be by now.
-                    Err(Trouble::Unreachable(_)) => {}
+                    Err(Trouble::Unreachable(_)) if !open.is_empty() => {}
                     answer => return answer,
                 },
             }
@@ -447,7 +468,11 @@ impl Journal for JetStream {
             return Settled::NotYet;
         }
         self.runtime.block_on(async {
-            match asked_again(|| self.read(after + 1)).await {
+            // The batch may be large, and what is asked for again comes again: it is asked first who leads.
+            if asked_again(JOURNAL_ASK_AGAIN, || self.led()).await.is_err() {
+                return Settled::NotYet;
+            }
+            match self.read(after + 1).await {
                 Ok(Some(found)) => {
                     self.inbox.known(after + 1);
                     return if found == batch { Settled::Ours } else { Settled::Theirs };
@@ -598,18 +623,34 @@ mod tests {
             let number = counted(&asked);
             async move { if number < 3 { std::future::pending().await } else { Ok(number) } }
         };
-        assert_eq!(asked_again(question).await.ok(), Some(3));
+        assert_eq!(asked_again(Duration::from_millis(1), question).await.ok(), Some(3));
     }
 
     #[tokio::test]
-    async fn what_nobody_answers_is_told_when_its_time_is_over_and_what_is_lost_at_once() {
+    async fn a_question_that_fails_ends_it_unless_another_is_open() {
         let asked = Cell::new(0);
-        let unreachable = |_| async { Err::<(), _>(Trouble::Unreachable("no responders".to_owned())) };
-        let nobody = asked_again(|| unreachable(counted(&asked))).await;
-        assert!(matches!(nobody, Err(Trouble::Unreachable(_))) && asked.get() > 2, "{nobody:?} after {asked:?}");
+        let question = |fails: u32| {
+            let number = counted(&asked);
+            async move {
+                match number {
+                    1 if fails > 1 => {
+                        tokio::time::timeout(Duration::from_secs(60), std::future::pending()).await.map_err(|_| late())
+                    }
+                    n if n <= fails => Err(late()),
+                    n => Ok(n),
+                }
+            }
+        };
+        let every = Duration::from_millis(1);
+        let first = asked_again(every, || question(1)).await;
+        assert!(matches!(first, Err(Trouble::Unreachable(_))) && asked.get() == 1, "{first:?} after {asked:?}");
         asked.set(0);
-        let gone = |_| async { Err::<(), _>(Trouble::Lost("gone".to_owned())) };
-        let lost = asked_again(|| gone(counted(&asked))).await;
-        assert!(matches!(lost, Err(Trouble::Lost(_))) && asked.get() == 1, "{lost:?} after {asked:?}");
+        assert_eq!(asked_again(every, || question(4)).await.ok(), Some(5), "the first is open all the time");
+        let gone = asked_again(every, || async { Err::<(), _>(Trouble::Lost("gone".to_owned())) }).await;
+        assert!(matches!(gone, Err(Trouble::Lost(_))), "{gone:?}");
+    }
+
+    fn late() -> Trouble {
+        Trouble::Unreachable("nobody answered".to_owned())
     }
 }

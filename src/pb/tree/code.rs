@@ -5,7 +5,8 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode
 use super::{Field, Kind, Shape, Tree, Value};
 use crate::pb::wire::put_sized;
 
-/// Reads a message; `None` if the bytes are none of this shape.
+/// Reads a message as generated code and reflection write it; `None` if the bytes are none of this shape. (Of a message that
+/// stands twice in a field the later one counts, and a list in pieces is one: nobody writes the former.)
 pub(super) fn read(shape: &'static Shape, mut bytes: &[u8]) -> Option<Tree> {
     let mut tree = Tree::new(shape);
     while !bytes.is_empty() {
@@ -15,6 +16,9 @@ pub(super) fn read(shape: &'static Shape, mut bytes: &[u8]) -> Option<Tree> {
             continue;
         };
         if wire_type != WireType::LengthDelimited {
+            if wire_type != number_type(field) {
+                return None;
+            }
             let value = read_number(field, &mut bytes)?;
             tree.take(field, value);
             continue;
@@ -35,6 +39,11 @@ pub(super) fn read(shape: &'static Shape, mut bytes: &[u8]) -> Option<Tree> {
         }
     }
     Some(tree)
+}
+
+/// How a number lies on the wire.
+fn number_type(field: &Field) -> WireType {
+    if let Kind::Real = field.kind() { WireType::SixtyFourBit } else { WireType::Varint }
 }
 
 fn read_number(field: &Field, bytes: &mut &[u8]) -> Option<Value> {

@@ -9,8 +9,6 @@ use crate::pb;
 /// The messages that are read by their fields: what a record may be, and who says so. Those inside come with them.
 pub(super) const ROOTS: [&str; 8] =
     ["Visit", "Meeting", "Agreement", "Exercise", "Person", "Organization", "Place", "Source"];
-/// What the registry says of a record or a source is stated by nobody: these fields are passed over.
-const SAID_BY_THE_REGISTRY: [&str; 2] = ["info", "update_time"];
 
 /// The fields that a message may have.
 #[derive(Debug)]
@@ -46,22 +44,22 @@ pub enum Kind {
     /// A number with a fraction.
     Real,
     /// A value of an enum.
-    Enum(Words),
+    Enum(Enum),
     /// A message, by the place of its shape.
     Message(usize),
 }
 
 /// The values of an enum.
 #[derive(Debug)]
-pub struct Words {
+pub struct Enum {
     /// Its name.
     pub name: String,
-    values: Vec<Word>,
+    values: Vec<EnumValue>,
 }
 
 /// One of them.
 #[derive(Debug)]
-pub struct Word {
+pub struct EnumValue {
     /// What stands for it on the wire.
     pub number: i32,
     /// Its name in the contract.
@@ -70,26 +68,26 @@ pub struct Word {
     pub word: String,
 }
 
-impl Words {
+impl Enum {
     fn of(descriptor: &EnumDescriptor) -> Self {
         let zero = descriptor.get_value(0).map(|v| v.name().to_owned()).unwrap_or_default();
         let prefix = zero.strip_suffix("UNSPECIFIED").unwrap_or_default();
         let word = |name: &str| name.strip_prefix(prefix).unwrap_or(name).to_lowercase();
         let values =
-            descriptor.values().map(|v| Word { number: v.number(), name: v.name().into(), word: word(v.name()) });
+            descriptor.values().map(|v| EnumValue { number: v.number(), name: v.name().into(), word: word(v.name()) });
         Self { name: descriptor.name().to_owned(), values: values.collect() }
     }
 
     /// The value of a number.
     #[must_use]
-    pub fn get(&self, number: i32) -> Option<&Word> {
+    pub fn get(&self, number: i32) -> Option<&EnumValue> {
         // (In nearly every enum they are counted from 0.)
         let at = usize::try_from(number).ok().and_then(|at| self.values.get(at)).filter(|v| v.number == number);
         at.or_else(|| self.values.iter().find(|v| v.number == number))
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Word> {
+    pub fn iter(&self) -> impl Iterator<Item = &EnumValue> {
         self.values.iter()
     }
 }
@@ -118,7 +116,7 @@ impl Laying {
         // Known before its fields are: a message may hold itself.
         self.places.insert(message.full_name().to_owned(), place);
         self.shapes.push(Shape { place, name: message.name().to_owned(), fields: Vec::new(), numbers: Vec::new() });
-        for field in message.fields().filter(|f| !SAID_BY_THE_REGISTRY.contains(&f.name())) {
+        for field in message.fields().filter(|f| !is_said_by_the_registry(f)) {
             let field = self.field(place, &field);
             self.shapes[place].add(field);
         }
@@ -131,7 +129,7 @@ impl Laying {
             prost_reflect::Kind::Bool => Kind::Flag,
             prost_reflect::Kind::Int32 => Kind::Number,
             prost_reflect::Kind::Double => Kind::Real,
-            prost_reflect::Kind::Enum(words) => Kind::Enum(Words::of(&words)),
+            prost_reflect::Kind::Enum(values) => Kind::Enum(Enum::of(&values)),
             prost_reflect::Kind::Message(inner) => Kind::Message(self.message(&inner)),
             other => panic!("{} is a {other:?}, which no record states", field.full_name()),
         };
@@ -145,6 +143,12 @@ impl Laying {
             has_presence: field.supports_presence(),
         }
     }
+}
+
+/// Whether a field is what the registry says of a record, or when it learnt of a source: nobody states those.
+fn is_said_by_the_registry(field: &FieldDescriptor) -> bool {
+    let message = field.kind().as_message().map(|m| m.full_name().to_owned());
+    message.is_some_and(|name| name == "attache.v1.RecordInfo" || name == "google.protobuf.Timestamp")
 }
 
 impl Shape {
@@ -245,7 +249,7 @@ impl Field {
 
     /// The values of the enum that it is.
     #[must_use]
-    pub fn words(&self) -> Option<&Words> {
-        if let Kind::Enum(words) = &self.kind { Some(words) } else { None }
+    pub fn values(&self) -> Option<&Enum> {
+        if let Kind::Enum(values) = &self.kind { Some(values) } else { None }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     domain::facets::Term,
-    limits::{MAX_KNOWN_SOUNDS, MAX_KNOWN_TERMS},
+    limits::{MAX_KNOWN_BYTES, MAX_KNOWN_SOUNDS, MAX_KNOWN_TERMS},
 };
 
 /// See the module. What a transaction adds is known to itself, and to later ones once it is committed.
@@ -50,7 +50,7 @@ impl Known {
         committed.sounds.extend(fresh.sounds.drain());
     }
 
-    /// The row of a term.
+    /// The row of a term, if it is remembered.
     pub(super) fn term(&self, term: &Term) -> Option<i64> {
         let parts = self.0.borrow();
         parts.committed.terms.get(term).or_else(|| parts.fresh.terms.get(term)).copied()
@@ -58,10 +58,13 @@ impl Known {
 
     /// A term is in the store, in this row.
     pub(super) fn add_term(&self, term: &Term, row: i64) {
-        self.0.borrow_mut().fresh.terms.insert(term.clone(), row);
+        let fresh = &mut self.0.borrow_mut().fresh.terms;
+        if fresh.len() < MAX_KNOWN_TERMS && term.1.len() <= MAX_KNOWN_BYTES {
+            fresh.insert(term.clone(), row);
+        }
     }
 
-    /// Whether a sound is in the store.
+    /// Whether it is remembered that a sound is in the store.
     pub(in crate::store) fn has_sound(&self, sound: &str) -> bool {
         let parts = self.0.borrow();
         parts.committed.sounds.contains(sound) || parts.fresh.sounds.contains(sound)
@@ -69,7 +72,10 @@ impl Known {
 
     /// A sound is in the store.
     pub(in crate::store) fn add_sound(&self, sound: &str) {
-        self.0.borrow_mut().fresh.sounds.insert(sound.into());
+        let fresh = &mut self.0.borrow_mut().fresh.sounds;
+        if fresh.len() < MAX_KNOWN_SOUNDS && sound.len() <= MAX_KNOWN_BYTES {
+            fresh.insert(sound.into());
+        }
     }
 }
 
@@ -97,15 +103,21 @@ mod tests {
     #[test]
     fn no_more_is_kept_than_has_room() {
         let known = Known::default();
-        for round in 0..3 {
+        for (round, of_each) in
+            [MAX_KNOWN_SOUNDS / 2 + 1, MAX_KNOWN_SOUNDS / 2 + 1, 2 * MAX_KNOWN_SOUNDS].into_iter().enumerate()
+        {
             known.begin();
-            for number in 0..MAX_KNOWN_SOUNDS / 2 + 1 {
+            for number in 0..of_each {
                 known.add_sound(&format!("{round}x{number}"));
+                known.add_term(&(Tag::Person, format!("persons/{round}x{number}")), 1);
             }
             known.commit();
-            let kept = known.0.borrow().committed.sounds.len();
-            assert!(kept <= MAX_KNOWN_SOUNDS, "{kept} after {round}");
+            let kept = (known.0.borrow().committed.sounds.len(), known.0.borrow().committed.terms.len());
+            assert!(kept.0 <= MAX_KNOWN_SOUNDS && kept.1 <= MAX_KNOWN_TERMS, "{kept:?} after {round}");
             assert!(known.has_sound(&format!("{round}x0")), "the newest are");
         }
+        let long = "x".repeat(MAX_KNOWN_BYTES + 1);
+        known.add_sound(&long);
+        assert!(!known.has_sound(&long), "a sound may be as long as a text");
     }
 }

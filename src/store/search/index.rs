@@ -54,8 +54,7 @@ pub fn merge(connection: &Connection, pages: usize) -> rusqlite::Result<()> {
 
 /// Answers about how many bytes that was.
 fn put(connection: &Connection, additions: &[Addition], known: &Known) -> rusqlite::Result<usize> {
-    let column =
-        |sounds: &std::collections::BTreeSet<String>| sounds.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+    let column = |sounds: &BTreeSet<String>| sounds.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
     let sql = "INSERT INTO search (rowid, names, stated, summaries) VALUES (?1, ?2, ?3, ?4)";
     let mut insert = connection.prepare_cached(sql)?;
     let mut written = 0;
@@ -92,12 +91,12 @@ fn words(connection: &Connection, indexed: &Indexed, revision: u64, known: &Know
 pub fn fill(connection: &Connection) -> rusqlite::Result<()> {
     let mut versions =
         connection.prepare("SELECT id, from_revision, body FROM versions WHERE body IS NOT NULL ORDER BY id")?;
-    let (mut rows, known) = (versions.query([])?, Known::default());
+    let mut rows = versions.query([])?;
     while let Some(row) = rows.next()? {
         let body: Vec<u8> = row.get(2)?;
         let unread = || rusqlite::Error::InvalidColumnType(2, "body".to_owned(), rusqlite::types::Type::Blob);
         let indexable = Arc::new(Indexable::of(&body).ok_or_else(unread)?);
-        put(connection, &[Addition { version: row.get(0)?, revision: row.get(1)?, indexable }], &known)?;
+        put(connection, &[Addition { version: row.get(0)?, revision: row.get(1)?, indexable }], &Known::default())?;
     }
     Ok(())
 }
