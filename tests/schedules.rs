@@ -36,7 +36,7 @@ fn state_of(number: u64) -> &'static str {
 const REDACTION: u64 = 5;
 
 fn revision(number: u64) -> Revision {
-    let facets = Facets { terms: [(Tag::State, state_of(number).to_owned())].into(), occurred: None };
+    let facets = Facets::new(vec![(Tag::State, state_of(number).to_owned())], None);
     let after = State { record: bytes::Bytes::new(), facets: Arc::new(facets) };
     let event_type = if number == REDACTION { EventType::Redacted } else { EventType::Recorded };
     let told = Told {

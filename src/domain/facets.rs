@@ -96,6 +96,14 @@ pub struct Facets {
 }
 
 impl Facets {
+    /// Of terms, in any order.
+    #[must_use]
+    pub fn new(terms: Vec<Term>, occurred: Option<Span>) -> Self {
+        let mut facets = Self { terms, occurred };
+        facets.sort();
+        facets
+    }
+
     /// The facets of a record as the registry holds it.
     #[must_use]
     pub fn of(record: &v1::Record) -> Self {
@@ -297,9 +305,7 @@ impl Facets {
         let tag = |number: u32| u8::try_from(number).ok().and_then(Tag::from_number);
         let terms = stored.terms.into_iter().filter_map(|t| Some((tag(t.tag)?, t.value))).collect();
         let occurred = stored.dated.then_some(Span { earliest: stored.earliest, latest: stored.latest });
-        let mut facets = Self { terms, occurred };
-        facets.sort();
-        Ok(facets)
+        Ok(Self::new(terms, occurred))
     }
 }
 
