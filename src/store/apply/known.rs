@@ -1,7 +1,6 @@
 //! What transactions found in the store or put there, and what is never taken out again: the rows of terms, and sounds.
 //!
-//! Most filings name the same states, topics and words. To look each of them up in every transaction was a sixth of what a
-//! replica did for a small batch.
+//! Most filings name the same states, topics and words, and a transaction of a few looks up nearly all of its own.
 
 use std::{
     cell::RefCell,
