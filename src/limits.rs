@@ -312,7 +312,7 @@ pub const JOURNAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const JOURNAL_ACK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long they may take to answer a question.
 pub const JOURNAL_READ_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often it is asked what is at the place of a batch of which nobody knows what became: the next leader, which answers no
+/// How often it is asked who leads the stream, while nobody knows what became of a batch: the next leader, which answers no
 /// earlier question, is found that soon.
 pub const JOURNAL_ASK_AGAIN: Duration = Duration::from_millis(250);
 /// How long the leader of the stream may not have heard from a majority before what it says of the stream's end does not

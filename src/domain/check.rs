@@ -233,10 +233,10 @@ fn is_key(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'_' | b':'))
 }
 
-fn check_enum(number: i32, words: Option<&Enum>, path: &Path<'_>, violations: &mut Vec<Violation>) {
-    let Some(words) = words else { return };
-    if words.get(number).is_none() {
-        complain(violations, path, format!("{number} is not a value of {}", words.name));
+fn check_enum(number: i32, values: Option<&Enum>, path: &Path<'_>, violations: &mut Vec<Violation>) {
+    let Some(values) = values else { return };
+    if values.get(number).is_none() {
+        complain(violations, path, format!("{number} is not a value of {}", values.name));
     } else if number == 0 {
         complain(violations, path, "is UNSPECIFIED; leave out what is not stated");
     }

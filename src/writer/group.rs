@@ -191,20 +191,20 @@ impl Group {
         let began = clock::ticks();
         let transaction = Transaction::new_unchecked(&self.store.connection, TransactionBehavior::Immediate)
             .map_err(|e| from_sqlite(&e))?;
-        let prepared =
-            match debug_span!("decide").in_scope(|| prepare(&transaction, &self.store.known, before, now_us, asked)) {
-                Ok(prepared) => prepared,
-                Err(spoilt) => match *spoilt {
-                    // Without room nobody's entry can be applied.
-                    Spoilt { error, .. } if error.reason == Reason::StorageFull => return Err(error),
-                    Spoilt { at: 0, error } => return Ok(Tried::Done { answers: vec![Err(error)], taken: 1 }),
-                    // Nothing of the transaction stands; those before it are decided again, without it.
-                    Spoilt { at, .. } => {
-                        drop(transaction);
-                        return self.try_requests(before, now_us, &asked[..at]);
-                    }
-                },
-            };
+        let known = &self.store.known;
+        let prepared = match debug_span!("decide").in_scope(|| prepare(&transaction, known, before, now_us, asked)) {
+            Ok(prepared) => prepared,
+            Err(spoilt) => match *spoilt {
+                // Without room nobody's entry can be applied.
+                Spoilt { error, .. } if error.reason == Reason::StorageFull => return Err(error),
+                Spoilt { at: 0, error } => return Ok(Tried::Done { answers: vec![Err(error)], taken: 1 }),
+                // Nothing of the transaction stands; those before it are decided again, without it.
+                Spoilt { at, .. } => {
+                    drop(transaction);
+                    return self.try_requests(before, now_us, &asked[..at]);
+                }
+            },
+        };
         if !prepared.appends && self.journal.is_alone() {
             // Nobody else writes: what appends nothing needs no place in the order.
             drop(transaction);

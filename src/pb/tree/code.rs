@@ -1,43 +1,36 @@
 //! Messages by their fields, as bytes: what generated code writes and reads.
 
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field};
+use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
 
 use super::{Field, Kind, Shape, Tree, Value};
-use crate::pb::wire::put_sized;
+use crate::pb::wire::{each_whole_field, put_sized};
 
 /// Reads a message as generated code and reflection write it; `None` if the bytes are none of this shape. (Of a message that
 /// stands twice in a field the later one counts, and a list in pieces is one: nobody writes the former.)
-pub(super) fn read(shape: &'static Shape, mut bytes: &[u8]) -> Option<Tree> {
+pub(super) fn read(shape: &'static Shape, bytes: &[u8]) -> Option<Tree> {
     let mut tree = Tree::new(shape);
-    while !bytes.is_empty() {
-        let (number, wire_type) = decode_key(&mut bytes).ok()?;
-        let Some(field) = shape.numbered(number) else {
-            skip_field(wire_type, number, &mut bytes, DecodeContext::default()).ok()?;
-            continue;
-        };
-        if wire_type != WireType::LengthDelimited {
+    each_whole_field(bytes, |number, mut whole, content| {
+        let Some(field) = shape.numbered(number) else { return Some(()) };
+        let Some(mut content) = content else {
+            let (_, wire_type) = decode_key(&mut whole).ok()?;
             if wire_type != number_type(field) {
                 return None;
             }
-            let value = read_number(field, &mut bytes)?;
-            tree.take(field, value);
-            continue;
-        }
-        let length = usize::try_from(decode_varint(&mut bytes).ok()?).ok()?;
-        let (mut content, rest) = bytes.split_at_checked(length)?;
-        bytes = rest;
+            tree.take(field, read_number(field, &mut whole)?);
+            return Some(());
+        };
         match field.kind() {
             Kind::Text => tree.take(field, Value::Text(std::str::from_utf8(content).ok()?.into())),
             Kind::Message(inner) => tree.take(field, Value::message(read(&Shape::all()[*inner], content)?)),
             // A list of numbers lies packed.
             Kind::Flag | Kind::Number | Kind::Real | Kind::Enum(_) => {
                 while !content.is_empty() {
-                    let value = read_number(field, &mut content)?;
-                    tree.take(field, value);
+                    tree.take(field, read_number(field, &mut content)?);
                 }
             }
         }
-    }
+        Some(())
+    })?;
     Some(tree)
 }
 

@@ -147,8 +147,9 @@ impl Laying {
 
 /// Whether a field is what the registry says of a record, or when it learnt of a source: nobody states those.
 fn is_said_by_the_registry(field: &FieldDescriptor) -> bool {
-    let message = field.kind().as_message().map(|m| m.full_name().to_owned());
-    message.is_some_and(|name| name == "attache.v1.RecordInfo" || name == "google.protobuf.Timestamp")
+    let kind = field.kind();
+    let message = kind.as_message().map(MessageDescriptor::full_name);
+    matches!(message, Some("attache.v1.RecordInfo" | "google.protobuf.Timestamp"))
 }
 
 impl Shape {
