@@ -27,6 +27,6 @@ impl Indexable {
             Said::Text(class, text) => texts.push((class, text)),
             Said::Reference(name) => references.extend(facets::reference(name)),
         })?;
-        Some(Self { references, words: Indexed::of(texts) })
+        Some(Self { references, words: Indexed::of(&texts) })
     }
 }

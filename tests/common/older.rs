@@ -2,16 +2,19 @@
 
 use std::path::Path;
 
+use attache::store::search;
+
 /// The schema that [`BEFORE`] undoes: whoever adds another undoes that there instead.
-const UNDONE: usize = 13;
-/// What the newest schema changed, undone.
-const BEFORE: &str = "CREATE TABLE search_trigrams (
-    trigram TEXT NOT NULL,
-    length INTEGER NOT NULL,
-    word INTEGER NOT NULL REFERENCES search_words (id),
-    PRIMARY KEY (trigram, length, word)
-) STRICT, WITHOUT ROWID;
-INSERT INTO search_trigrams SELECT substr(sound, 1, 3), length(sound), id FROM search_words";
+const UNDONE: usize = 14;
+/// What the newest schema changed, undone, but for what the index of words is filled with.
+const BEFORE: &str = "DROP TABLE search;
+CREATE VIRTUAL TABLE search USING fts5 (
+    names, stated, summaries,
+    content = '', contentless_delete = 1, detail = column, tokenize = 'unicode61 remove_diacritics 2'
+);
+INSERT INTO search (search, rank) VALUES ('automerge', 0);
+INSERT INTO search (search, rank) VALUES ('usermerge', 8);
+INSERT INTO search (search, rank) VALUES ('crisismerge', 256)";
 
 /// Makes a file, which nobody has open, one as the schema before the newest left it; answers which that is.
 pub fn made_older(file: &Path) -> usize {
@@ -21,5 +24,6 @@ pub fn made_older(file: &Path) -> usize {
     let older = newest - 1;
     let undo = format!("{BEFORE}; PRAGMA user_version = {older}; PRAGMA journal_mode = DELETE");
     connection.execute_batch(&undo).unwrap();
+    search::fill(&connection).unwrap();
     older
 }

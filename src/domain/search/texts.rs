@@ -1,7 +1,5 @@
 //! The texts of a record that are searched, with their paths, and what the index keeps of them.
 
-use std::collections::BTreeSet;
-
 use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage as _, Value};
 
 use super::words::each_sound;
@@ -112,37 +110,112 @@ pub fn words_of(message: &MessageDescriptor) -> Option<FieldDescriptor> {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Indexed {
     /// Of titles and names.
-    pub names: BTreeSet<String>,
+    pub names: Sounds,
     /// Of words as stated.
-    pub stated: BTreeSet<String>,
+    pub stated: Sounds,
     /// Of summaries.
-    pub summaries: BTreeSet<String>,
+    pub summaries: Sounds,
 }
 
 impl Indexed {
     /// Of the texts of a record. Words beyond [`MAX_INDEXED_WORDS`] are left out, those of summaries first.
     #[must_use]
-    pub fn of(mut texts: Vec<(Class, &str)>) -> Self {
-        let mut indexed = Self::default();
-        texts.sort_by_key(|(class, _)| *class);
+    pub fn of(texts: &[(Class, &str)]) -> Self {
         let mut left = MAX_INDEXED_WORDS;
-        for (class, text) in texts {
-            let class = match class {
-                Class::Name => &mut indexed.names,
-                Class::Stated => &mut indexed.stated,
-                Class::Summary => &mut indexed.summaries,
-            };
-            if left == 0 {
-                break;
+        let mut next = |class| {
+            let of_class = texts.iter().filter(|(c, _)| *c == class).map(|(_, text)| *text);
+            let (sounds, count) = Sounds::of(of_class, left);
+            left -= count;
+            sounds
+        };
+        Self { names: next(Class::Name), stated: next(Class::Stated), summaries: next(Class::Summary) }
+    }
+
+    /// All of them; what is in several classes comes as often.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        [&self.names, &self.stated, &self.summaries].into_iter().flat_map(Sounds::iter)
+    }
+}
+
+/// How words sound, each once: sorted, and with a space between two.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sounds(String);
+
+impl Sounds {
+    /// Of the first words of these texts, as many different ones as there is room for; and how many they are.
+    fn of<'t>(texts: impl Iterator<Item = &'t str>, room: usize) -> (Self, usize) {
+        let mut heard = Heard { letters: String::with_capacity(MOST_LETTERS), words: Vec::with_capacity(MOST_WORDS) };
+        texts.for_each(|text| each_sound(text, |sound| heard.add(sound)));
+        heard.distinct(room);
+        let mut sounds = String::with_capacity(heard.letters.len() + heard.words.len());
+        for word in &heard.words {
+            if !sounds.is_empty() {
+                sounds.push(' ');
             }
-            each_sound(text, |sound| {
-                if left > 0 && !class.contains(sound) {
-                    class.insert(sound.to_owned());
-                    left -= 1;
-                }
-            });
+            sounds.push_str(heard.text(word));
         }
-        indexed
+        (Self(sounds), heard.words.len())
+    }
+
+    /// With a space between two.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.split_ascii_whitespace()
+    }
+}
+
+/// What most records have at most in a class.
+const MOST_WORDS: usize = 48;
+/// And their letters.
+const MOST_LETTERS: usize = 320;
+
+/// Words as they are heard, one after the other.
+struct Heard {
+    letters: String,
+    words: Vec<Place>,
+}
+
+/// Where a word lies among the letters.
+struct Place {
+    /// Its first eight letters, by which most words are told apart; then zeros.
+    head: [u8; 8],
+    begin: usize,
+    end: usize,
+}
+
+impl Heard {
+    fn add(&mut self, sound: &str) {
+        let (mut head, begin) = ([0; 8], self.letters.len());
+        let length = sound.len().min(head.len());
+        head[..length].copy_from_slice(&sound.as_bytes()[..length]);
+        self.letters.push_str(sound);
+        self.words.push(Place { head, begin, end: self.letters.len() });
+    }
+
+    fn text(&self, word: &Place) -> &str {
+        &self.letters[word.begin..word.end]
+    }
+
+    /// Leaves each once, sorted, and of the first ones as many as there is room for.
+    fn distinct(&mut self, room: usize) {
+        let Self { letters, words } = self;
+        let text = |word: &Place| &letters[word.begin..word.end];
+        let by_sound = |a: &Place, b: &Place| {
+            let heads = u64::from_be_bytes(a.head).cmp(&u64::from_be_bytes(b.head));
+            heads.then_with(|| text(a).cmp(text(b)))
+        };
+        words.sort_unstable_by(|a, b| by_sound(a, b).then(a.begin.cmp(&b.begin)));
+        words.dedup_by(|a, b| by_sound(a, b).is_eq());
+        if words.len() > room {
+            words.sort_unstable_by_key(|word| word.begin);
+            words.truncate(room);
+            words.sort_unstable_by(by_sound);
+        }
     }
 }
 
@@ -150,11 +223,12 @@ impl Indexed {
 mod tests {
     use std::collections::BTreeSet;
 
+    use proptest::prelude::*;
     use prost_reflect::Kind;
 
     use super::*;
     use crate::{
-        domain::name,
+        domain::{name, search::words::words},
         pb::{self, v1},
     };
 
@@ -238,5 +312,39 @@ mod tests {
             ("itinerary[0].place.as_stated", Class::Stated, "Baku"),
         ];
         assert_eq!(shown, expected);
+    }
+
+    /// Few letters, so that words come again, with ends of words among them, and what folds to several words.
+    const TEXT: &str = "[aAbehk xо.'\u{301}京é]{0,24}";
+
+    proptest! {
+        #[test]
+        fn every_word_is_kept_once_in_its_class(texts in prop::collection::vec((0..3_usize, TEXT), 0..6)) {
+            let class = |number| [Class::Name, Class::Stated, Class::Summary][number];
+            let texts: Vec<(Class, &str)> = texts.iter().map(|(n, text)| (class(*n), text.as_str())).collect();
+            let indexed = Indexed::of(&texts);
+            for (kept, class) in
+                [(&indexed.names, Class::Name), (&indexed.stated, Class::Stated), (&indexed.summaries, Class::Summary)]
+            {
+                let of_class = texts.iter().filter(|(c, _)| *c == class);
+                let expected: BTreeSet<String> = of_class.flat_map(|(_, t)| words(t)).map(|w| w.sound).collect();
+                prop_assert_eq!(kept.as_str(), expected.iter().map(String::as_str).collect::<Vec<_>>().join(" "));
+                prop_assert!(kept.iter().eq(expected.iter().map(String::as_str)));
+            }
+        }
+    }
+
+    #[test]
+    fn words_beyond_the_bound_are_left_out_those_of_summaries_first() {
+        let numbers = |range: std::ops::Range<usize>| range.map(|n| format!("{n} ")).collect::<String>();
+        let (summary, stated) = (numbers(0..MAX_INDEXED_WORDS), numbers(0..MAX_INDEXED_WORDS - 2));
+        let indexed =
+            Indexed::of(&[(Class::Summary, &summary), (Class::Name, "zebra zebra"), (Class::Stated, &stated)]);
+        assert_eq!(indexed.names.as_str(), "zabra");
+        assert_eq!(indexed.stated.iter().count(), MAX_INDEXED_WORDS - 2);
+        assert_eq!(indexed.summaries.as_str(), "0", "the first one of the text");
+        let indexed = Indexed::of(&[(Class::Name, &format!("9 9 {summary} zebra"))]);
+        let expected: BTreeSet<String> = (0..MAX_INDEXED_WORDS).map(|n| n.to_string()).collect();
+        assert!(indexed.names.iter().eq(expected.iter().map(String::as_str)), "and no more");
     }
 }

@@ -4,8 +4,6 @@
 //! Jaksylykow in Polish. [`sound`] maps what those conventions do differently to the same letters. It is meant to be
 //! coarse: what it confuses, the ranking tells apart by the spelling.
 
-use std::borrow::Cow;
-
 use unicode_normalization::char::is_combining_mark;
 
 use crate::domain::fold::fold;
@@ -45,34 +43,44 @@ pub fn each_sound(text: &str, mut take: impl FnMut(&str)) {
 
 /// Shows where each word of a text begins and ends, and how it is spelt, folded.
 fn each(text: &str, mut take: impl FnMut(usize, usize, &str)) {
-    let (mut begin, mut run) = (0, String::new());
-    for (at, c) in text.chars().chain([' ']).enumerate() {
-        if c.is_alphanumeric() || (!run.is_empty() && (is_combining_mark(c) || is_apostrophe(c))) {
-            if run.is_empty() {
-                begin = at;
+    let (mut at, mut rest, mut lower) = (0, text, String::new());
+    while let Some(first) = rest.chars().next() {
+        let passed = match word_bytes(rest) {
+            0 => first.len_utf8(),
+            bytes => {
+                spellings(at, &rest[..bytes], &mut lower, &mut take);
+                bytes
             }
-            run.push(c);
-        } else if !run.is_empty() {
-            spellings(begin, &mut run, &mut take);
-            run.clear();
-        }
+        };
+        at += rest[..passed].chars().count();
+        rest = &rest[passed..];
     }
 }
 
-fn spellings(begin: usize, run: &mut String, take: &mut impl FnMut(usize, usize, &str)) {
-    run.truncate(run.trim_end_matches(is_apostrophe).len());
-    if run.is_empty() {
+/// How many bytes of a text its first word has, if it begins with one; 0 if not.
+fn word_bytes(text: &str) -> usize {
+    if !text.starts_with(char::is_alphanumeric) {
+        return 0;
+    }
+    text.find(|c: char| !(c.is_alphanumeric() || is_combining_mark(c) || is_apostrophe(c))).unwrap_or(text.len())
+}
+
+fn spellings(begin: usize, word: &str, lower: &mut String, take: &mut impl FnMut(usize, usize, &str)) {
+    let word = word.trim_end_matches(is_apostrophe);
+    if word.is_empty() {
         // Some apostrophes are letters to Unicode, and begin a word.
         return;
     }
-    if run.bytes().all(|b| b.is_ascii_alphanumeric()) {
+    if word.bytes().all(|b| b.is_ascii_alphanumeric()) {
         // Most words of most texts: what folding would come to.
-        run.make_ascii_lowercase();
-        return take(begin, begin + run.len(), run);
+        lower.clear();
+        lower.push_str(word);
+        lower.make_ascii_lowercase();
+        return take(begin, begin + word.len(), lower);
     }
-    let end = begin + run.chars().count();
+    let end = begin + word.chars().count();
     // The Cyrillic schwa of Kazakh is a letter of names too; without this it would end the word.
-    let folded = fold(&run.replace(['ә', 'Ә'], "a"));
+    let folded = fold(&word.replace(['ә', 'Ә'], "a"));
     folded.split(' ').filter(|s| !s.is_empty()).for_each(|spelling| take(begin, end, spelling));
 }
 
@@ -80,25 +88,29 @@ fn is_apostrophe(c: char) -> bool {
     matches!(c, '\'' | '`' | '\u{2019}' | '\u{2BC}' | '\u{2BB}')
 }
 
-/// What the groups of letters sound like that begin with a letter, longest first.
-fn groups(first: u8) -> &'static [(&'static str, &'static str)] {
-    match first {
-        b'c' => &[("ch", "k"), ("ck", "k"), ("c", "k")],
-        b'd' => &[("dzh", "z"), ("dj", "z")],
-        b'e' => &[("e", "a")],
-        b'g' => &[("gh", "g")],
-        b'j' => &[("j", "z")],
-        b'k' => &[("kh", "h")],
-        b'o' => &[("ou", "u"), ("oo", "u")],
-        b'p' => &[("ph", "f")],
-        b'q' => &[("q", "k")],
-        b's' => &[("shch", "s"), ("sch", "s"), ("sh", "s")],
-        b't' => &[("tch", "k"), ("th", "t")],
-        b'w' => &[("w", "v")],
-        b'x' => &[("x", "ks")],
-        b'y' => &[("y", "i")],
-        b'z' => &[("zh", "z")],
-        _ => &[],
+/// What the letters that a word goes on with sound like, and how many they are: the longest group that is known.
+fn group(rest: &[u8]) -> (&[u8], usize) {
+    match rest {
+        [b'c', b'h' | b'k', ..] => (b"k", 2),
+        [b'c' | b'q', ..] => (b"k", 1),
+        [b'd', b'z', b'h', ..] => (b"z", 3),
+        [b'd', b'j', ..] | [b'z', b'h', ..] => (b"z", 2),
+        [b'e', ..] => (b"a", 1),
+        [b'g', b'h', ..] => (b"g", 2),
+        [b'j', ..] => (b"z", 1),
+        [b'k', b'h', ..] => (b"h", 2),
+        [b'o', b'o' | b'u', ..] => (b"u", 2),
+        [b'p', b'h', ..] => (b"f", 2),
+        [b's', b'h', b'c', b'h', ..] => (b"s", 4),
+        [b's', b'c', b'h', ..] => (b"s", 3),
+        [b's', b'h', ..] => (b"s", 2),
+        [b't', b'c', b'h', ..] => (b"k", 3),
+        [b't', b'h', ..] => (b"t", 2),
+        [b'w', ..] => (b"v", 1),
+        [b'x', ..] => (b"ks", 1),
+        [b'y', ..] => (b"i", 1),
+        [letter, ..] => (std::slice::from_ref(letter), 1),
+        [] => (b"", 0),
     }
 }
 
@@ -113,45 +125,55 @@ pub fn sound(spelling: &str) -> String {
 
 /// Adds it to a text that is empty.
 fn sound_into(spelling: &str, sound: &mut String) {
+    if spelling.bytes().all(|b| b.is_ascii_lowercase()) {
+        return letters_into(spelling.as_bytes(), sound);
+    }
     if !spelling.is_ascii() {
         sound.extend(spelling.chars().map(|c| format!("u{:x}", u32::from(c))));
         return;
     }
-    let is_plain = spelling.bytes().all(|b| b.is_ascii_alphanumeric());
-    let letters: Cow<'_, str> = match is_plain {
-        true => spelling.into(),
-        false => spelling.chars().filter(char::is_ascii_alphanumeric).collect::<String>().into(),
-    };
-    if letters.bytes().any(|b| b.is_ascii_digit()) {
-        sound.push_str(&letters);
-        return;
+    let plain: String = spelling.chars().filter(char::is_ascii_alphanumeric).collect();
+    if plain.bytes().any(|b| b.is_ascii_digit()) {
+        sound.push_str(&plain);
+    } else {
+        letters_into(plain.as_bytes(), sound);
     }
-    let mut rest = letters.as_ref();
-    while let Some(&first) = rest.as_bytes().first() {
-        let initial_x = sound.is_empty() && first == b'x';
-        let group = match initial_x {
-            true => Some(&("x", "h")),
-            false => groups(first).iter().find(|(group, _)| rest.starts_with(group)),
-        };
-        let (length, heard) = group.map_or((1, &rest[..1]), |(g, heard)| (g.len(), *heard));
-        heard.bytes().for_each(|letter| hear(sound, letter));
-        rest = &rest[length..];
+}
+
+fn letters_into(letters: &[u8], sound: &mut String) {
+    let (mut ear, mut rest) = (Ear { sound, before: 0, last: 0 }, letters);
+    if let [b'x', after @ ..] = rest {
+        ear.hear(b'h');
+        rest = after;
+    }
+    while !rest.is_empty() {
+        let (heard, letters) = group(rest);
+        heard.iter().for_each(|letter| ear.hear(*letter));
+        rest = &rest[letters..];
     }
     finish(sound);
 }
 
-/// Adds a letter: doubles are one, and an `i` that only glides from vowel to vowel is silent.
-fn hear(sound: &mut String, letter: u8) {
-    let is_vowel = |c: u8| matches!(c, b'a' | b'i' | b'o' | b'u');
-    if let [.., before, b'i'] = sound.as_bytes()
-        && is_vowel(letter)
-        && letter != b'i'
-        && is_vowel(*before)
-    {
-        sound.pop();
-    }
-    if sound.as_bytes().last() != Some(&letter) {
-        sound.push(char::from(letter));
+/// A sound that is being heard, and the last two letters of it; zeros while there are none.
+struct Ear<'s> {
+    sound: &'s mut String,
+    before: u8,
+    last: u8,
+}
+
+impl Ear<'_> {
+    /// Adds a letter: doubles are one, and an `i` that only glides from vowel to vowel is silent.
+    fn hear(&mut self, letter: u8) {
+        let is_vowel = |c: u8| matches!(c, b'a' | b'i' | b'o' | b'u');
+        if self.last == b'i' && letter != b'i' && is_vowel(letter) && is_vowel(self.before) {
+            self.sound.pop();
+            self.last = self.before;
+            self.before = self.sound.bytes().nth_back(1).unwrap_or_default();
+        }
+        if self.last != letter {
+            self.sound.push(char::from(letter));
+            (self.before, self.last) = (self.last, letter);
+        }
     }
 }
 
@@ -181,10 +203,39 @@ pub fn errors_forgiven(letters: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn sounds(text: &str) -> Vec<String> {
         words(text).into_iter().map(|w| w.sound).collect()
+    }
+
+    /// Where words lie, in code points, by the rule alone.
+    fn places(text: &str) -> Vec<(usize, usize)> {
+        let (mut places, mut open) = (Vec::new(), None::<(usize, usize)>);
+        for (at, c) in text.chars().enumerate() {
+            open = match open {
+                None if c.is_alphanumeric() => Some((at, if is_apostrophe(c) { at } else { at + 1 })),
+                // An apostrophe at the end is not of the word.
+                Some(word) if is_apostrophe(c) => Some(word),
+                Some((begin, _)) if c.is_alphanumeric() || is_combining_mark(c) => Some((begin, at + 1)),
+                ended => {
+                    places.extend(ended);
+                    None
+                }
+            };
+        }
+        places.into_iter().chain(open).filter(|(begin, end)| begin < end).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn words_lie_where_the_rule_says(text in "[aB3 .'\u{301}\u{2bc}\u{2019}éж京]{0,24}") {
+            let mut found: Vec<(usize, usize)> = words(&text).iter().map(|w| (w.begin, w.end)).collect();
+            found.dedup();
+            prop_assert_eq!(found, places(&text));
+        }
     }
 
     #[test]
@@ -216,11 +267,31 @@ mod tests {
     }
 
     #[test]
-    fn groups_begin_with_their_letter_and_longer_ones_come_first() {
-        for first in b'a'..=b'z' {
-            let groups = groups(first);
-            assert!(groups.iter().all(|(group, _)| group.as_bytes()[0] == first), "{groups:?}");
-            assert!(groups.is_sorted_by(|(a, _), (b, _)| a.len() >= b.len()), "{groups:?}");
+    fn letters_that_conventions_write_for_one_sound_are_heard_as_it() {
+        let heard = [
+            ("chch", "k"),
+            ("ckc", "k"),
+            ("dzhdj", "z"),
+            ("ghg", "g"),
+            ("khh", "h"),
+            ("ououoo", "u"),
+            ("phf", "f"),
+            ("shchschsh", "s"),
+            ("tchk", "k"),
+            ("tht", "t"),
+            ("wv", "v"),
+            ("axa", "aksa"),
+            ("xa", "ha"),
+            ("xx", "hks"),
+            ("zhj", "z"),
+            ("ei", "ai"),
+            ("aya", "a"),
+            ("poff", "pov"),
+            ("d", "d"),
+            ("", ""),
+        ];
+        for (spelling, expected) in heard {
+            assert_eq!(sound(spelling), expected, "{spelling}");
         }
     }
 

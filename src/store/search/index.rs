@@ -1,13 +1,16 @@
 //! Writing the index.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
 use crate::{
     domain::{
         indexable::Indexable,
-        search::{similar, texts::Indexed},
+        search::{
+            similar,
+            texts::{Indexed, Sounds},
+        },
     },
     store::apply::Known,
 };
@@ -17,6 +20,9 @@ const LEAF_BYTES: usize = 4050;
 /// Pages that are merged at most for each that is written: a page is written again for each level that it rises, of which
 /// a store of millions has fewer.
 const MERGED_FOR_EACH: usize = 8;
+
+/// What a store that is filled adds before it merges: what FTS5 collects at most before it writes a segment by itself.
+const FILLED_BYTES: usize = 1024 * 1024;
 
 /// What the index is told of a version of a record.
 #[derive(Debug)]
@@ -54,15 +60,14 @@ pub fn merge(connection: &Connection, pages: usize) -> rusqlite::Result<()> {
 
 /// Answers about how many bytes that was.
 fn put(connection: &Connection, additions: &[Addition], known: &Known) -> rusqlite::Result<usize> {
-    let column = |sounds: &BTreeSet<String>| sounds.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
     let sql = "INSERT INTO search (rowid, names, stated, summaries) VALUES (?1, ?2, ?3, ?4)";
     let mut insert = connection.prepare_cached(sql)?;
     let mut written = 0;
     for Addition { version, revision, indexable } in additions {
         let indexed = &indexable.words;
-        let columns = [&indexed.names, &indexed.stated, &indexed.summaries].map(column);
-        written += 1 + columns.iter().map(String::len).sum::<usize>();
-        insert.execute(params![version, columns[0], columns[1], columns[2]])?;
+        let [names, stated, summaries] = [&indexed.names, &indexed.stated, &indexed.summaries].map(Sounds::as_str);
+        written += 1 + names.len() + stated.len() + summaries.len();
+        insert.execute(params![version, names, stated, summaries])?;
         words(connection, indexed, *revision, known)?;
     }
     Ok(written)
@@ -70,8 +75,10 @@ fn put(connection: &Connection, additions: &[Addition], known: &Known) -> rusqli
 
 /// Adds the sounds that are new.
 fn words(connection: &Connection, indexed: &Indexed, revision: u64, known: &Known) -> rusqlite::Result<()> {
-    let sounds = [&indexed.names, &indexed.stated, &indexed.summaries].into_iter().flatten().map(String::as_str);
-    let unknown: BTreeSet<&str> = sounds.filter(|s| !known.has_sound(s) && similar::may_have_errors(s)).collect();
+    let mut unknown: Vec<&str> =
+        indexed.iter().filter(|s| similar::may_have_errors(s) && !known.has_sound(s)).collect();
+    unknown.sort_unstable();
+    unknown.dedup();
     for sound in unknown {
         let mut find = connection.prepare_cached("SELECT 1 FROM search_words WHERE sound = ?1")?;
         if !find.exists([sound])? {
@@ -89,14 +96,18 @@ fn words(connection: &Connection, indexed: &Indexed, revision: u64, known: &Know
 ///
 /// If SQLite refuses, or a version cannot be read.
 pub fn fill(connection: &Connection) -> rusqlite::Result<()> {
-    let mut versions =
-        connection.prepare("SELECT id, from_revision, body FROM versions WHERE body IS NOT NULL ORDER BY id")?;
-    let mut rows = versions.query([])?;
+    let sql = "SELECT id, from_revision, body FROM versions WHERE body IS NOT NULL ORDER BY id";
+    let mut versions = connection.prepare(sql)?;
+    let (mut rows, known, mut written) = (versions.query([])?, Known::default(), 0);
     while let Some(row) = rows.next()? {
         let body: Vec<u8> = row.get(2)?;
         let unread = || rusqlite::Error::InvalidColumnType(2, "body".to_owned(), rusqlite::types::Type::Blob);
         let indexable = Arc::new(Indexable::of(&body).ok_or_else(unread)?);
-        put(connection, &[Addition { version: row.get(0)?, revision: row.get(1)?, indexable }], &Known::default())?;
+        written += put(connection, &[Addition { version: row.get(0)?, revision: row.get(1)?, indexable }], &known)?;
+        if written > FILLED_BYTES {
+            merge(connection, written / LEAF_BYTES)?;
+            written = 0;
+        }
     }
     Ok(())
 }
@@ -106,7 +117,7 @@ mod tests {
     use std::{cell::Cell, collections::BTreeSet};
 
     use super::*;
-    use crate::store::schema;
+    use crate::{domain::search::texts::Class, store::schema};
 
     thread_local! {
         static LOG_PAGES: Cell<usize> = const { Cell::new(0) };
@@ -127,8 +138,9 @@ mod tests {
 
     /// A version of twenty words, of which every other one has half.
     fn version(number: i64) -> Addition {
-        let sound = |word: i64| format!("u{:x}", (number * 7 + word * word * 31) % 401);
-        let words = Indexed { stated: (0..20).map(sound).collect(), ..Indexed::default() };
+        let stated: Vec<String> =
+            (0..20).map(|word: i64| format!("u{:x}", (number * 7 + word * word * 31) % 401)).collect();
+        let words = Indexed::of(&[(Class::Stated, &stated.join(" "))]);
         let indexable = Arc::new(Indexable { references: Vec::new(), words });
         Addition { version: number, revision: 1, indexable }
     }
@@ -159,7 +171,7 @@ mod tests {
             let mut find = connection.prepare(sql).unwrap();
             find.query_map(["u0"], |r| r.get(0)).unwrap().map(Result::unwrap).collect()
         };
-        let has = |number: &i64| version(*number).indexable.words.stated.contains("u0");
+        let has = |number: &i64| version(*number).indexable.words.iter().any(|sound| sound == "u0");
         assert_eq!(found, (1..=1000).filter(has).collect(), "and all of it is found");
     }
 }
