@@ -401,6 +401,10 @@ pub const MAX_KNOWN_SOUNDS: usize = 32 * 1024;
 pub const MAX_KNOWN_TERMS: usize = 16 * 1024;
 /// The longest sound, or value of a term, that it remembers, in bytes: few are longer, and some are as long as a text.
 pub const MAX_KNOWN_BYTES: usize = 64;
+/// Sources whose latest block the writer knows.
+pub const MAX_KNOWN_SOURCES: usize = 4 * 1024;
+/// The largest block of a source that it remembers, in bytes: 2 MiB of them all.
+pub const MAX_KNOWN_BLOCK_BYTES: usize = 512;
 /// Pages of the write-ahead log before it is copied back, 8 KiB each. Whoever syncs on the same disk meanwhile, such as the
 /// writer's next commit or the servers of a journal, waits for all of them.
 pub const WAL_COPY_PAGES: u64 = 256;

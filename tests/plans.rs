@@ -27,7 +27,7 @@ use attache::{
     writer::{self, Act, Request, Selection, Writer},
 };
 use rusqlite::{
-    Connection,
+    Connection, StatementStatus,
     trace::{TraceEvent, TraceEventCodes},
 };
 
@@ -70,7 +70,7 @@ impl Filed {
             principal: "tester".into(),
             may_rule: true,
             request_id: uuid::Uuid::now_v7().to_string(),
-            digest: [0; 32],
+            digest: Some([0; 32]),
             validate_only: false,
             recorded_at_us: None,
         };
@@ -341,8 +341,37 @@ fn a_record_is_the_same_whether_or_not_its_version_was_found_before_and_whatever
     check();
 }
 
-/// What may be walked whole: one row, what a recursion has found so far, and matches of the index of words.
-const SHORT: &[&str] = &["SCAN log_state", "SCAN up", "SCAN family", "SCAN search VIRTUAL TABLE", "SCAN CONSTANT ROW"];
+/// How often a statement with a bound limit was prepared again while it ran a few times.
+fn prepared_again(connection: &Connection) -> i32 {
+    let mut statement = connection.prepare("SELECT name FROM sqlite_schema WHERE rowid > ?1 LIMIT ?2").unwrap();
+    for limit in 1..=3 {
+        let names = statement.query_map([0, limit], |row| row.get::<_, String>(0)).unwrap();
+        assert_eq!(names.count(), usize::try_from(limit).unwrap());
+    }
+    statement.get_status(StatementStatus::RePrepare)
+}
+
+#[test]
+fn no_statement_is_prepared_again_for_what_is_bound_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, write) = store::open(folder.path(), &Options::default()).unwrap();
+    assert_eq!(prepared_again(&write.connection), 0);
+    assert_eq!(store.read(|connection| Ok(prepared_again(connection))).unwrap(), 0);
+    let as_it_comes = Connection::open(folder.path().join("attache.db")).unwrap();
+    assert!(prepared_again(&as_it_comes) > 0, "SQLite does so by itself");
+}
+
+/// What may be walked whole: one row, rows that the statement has itself, what a recursion has found so far, and matches of
+/// the index of words.
+const SHORT: &[&str] = &[
+    "SCAN log_state",
+    "SCAN up",
+    "SCAN family",
+    "SCAN search VIRTUAL TABLE",
+    "SCAN CONSTANT ROW",
+    "SCAN 3-ROW VALUES CLAUSE",
+    "SCAN 8-ROW VALUES CLAUSE",
+];
 /// From what a sweep takes rows.
 const SWEPT: &[&str] =
     &["versions", "version_terms", "pairs", "search", "reports", "sources", "rulings", "merges", "entries"];

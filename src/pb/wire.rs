@@ -5,10 +5,15 @@
 //! an encoded event and an encoded record, and a response of an encoded record.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use prost::encoding::{
-    DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint, key_len,
-    skip_field,
+use prost::{
+    Message as _,
+    encoding::{
+        DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint, key_len,
+        skip_field,
+    },
 };
+
+use super::{log, v1};
 
 /// The numbers of the fields that are put together here; a test holds them against the descriptors.
 pub mod number {
@@ -30,6 +35,16 @@ pub mod number {
     pub const GOT_RECORD: u32 = 1;
     /// `token` of every `Get…Response`.
     pub const GOT_TOKEN: u32 = 2;
+    /// `EntryPayload.filings`.
+    pub const PAYLOAD_FILINGS: u32 = 1;
+    /// `EntryPayload.events`.
+    pub const PAYLOAD_EVENTS: u32 = 3;
+    /// `EntryPayload.results`.
+    pub const PAYLOAD_RESULTS: u32 = 4;
+    /// `Filing.file`.
+    pub const FILING_FILE: u32 = 1;
+    /// What a `Report` states: `visit` to `place`.
+    pub const REPORT_CONTENT: std::ops::RangeInclusive<u32> = 4..=10;
 }
 
 /// An encoded message, in pieces.
@@ -104,15 +119,60 @@ pub fn each_field<'b>(bytes: &'b [u8], mut take: impl FnMut(u32, &'b [u8]) -> Op
     each_whole_field(bytes, |number, _, content| content.map_or(Some(()), |content| take(number, content)))
 }
 
-/// What an entry's payload tells the feed: its changes and events, their messages left as bytes.
+/// What an entry's payload tells the store and the feed as it is encoded: reports, records and events, left as bytes.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Payload {
+    /// `EntryPayload.filings`.
+    #[prost(message, repeated, tag = "1")]
+    pub filings: Vec<Filing>,
     /// `EntryPayload.changes`.
     #[prost(message, repeated, tag = "2")]
     pub changes: Vec<Change>,
     /// `EntryPayload.events`.
     #[prost(message, repeated, tag = "3")]
     pub events: Vec<Stored>,
+}
+
+/// What applying an entry asks of its payload: all but its events, its results and what its reports state, which are told and
+/// stored as they are encoded. `None` if it cannot be read.
+#[must_use]
+pub fn acts(payload: &[u8]) -> Option<log::EntryPayload> {
+    let mut acts = log::EntryPayload::default();
+    each_whole_field(payload, |number, whole, content| {
+        match number {
+            number::PAYLOAD_EVENTS | number::PAYLOAD_RESULTS => {}
+            number::PAYLOAD_FILINGS => acts.filings.push(act(content?)?),
+            _ => acts.merge(whole).ok()?,
+        }
+        Some(())
+    })?;
+    Some(acts)
+}
+
+fn act(filing: &[u8]) -> Option<log::Filing> {
+    let mut act = log::Filing::default();
+    each_whole_field(filing, |number, whole, content| {
+        if number == number::FILING_FILE {
+            let mut report = v1::Report::default();
+            each_whole_field(content?, |number, whole, _| match number::REPORT_CONTENT.contains(&number) {
+                true => Some(()),
+                false => report.merge(whole).ok(),
+            })?;
+            act.act = Some(log::filing::Act::File(report));
+        } else {
+            act.merge(whole).ok()?;
+        }
+        Some(())
+    })?;
+    Some(act)
+}
+
+/// `Filing`, less all acts but one.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Filing {
+    /// The report that is filed, encoded.
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    pub file: Option<Bytes>,
 }
 
 /// `RecordChange`, less its milestones.
@@ -211,13 +271,12 @@ pub fn true_len(number: u32) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message as _;
     use prost_reflect::MessageDescriptor;
 
     use super::*;
     use crate::{
         domain::name::{self, KINDS},
-        pb::{self, log, v1},
+        pb,
     };
 
     fn tag(message: &MessageDescriptor, field: &str) -> u32 {
@@ -227,6 +286,9 @@ mod tests {
     #[test]
     fn the_numbers_are_those_of_the_contract() {
         let of = |message: &str, field: &str| tag(&pb::descriptor(message), field);
+        let of_log = |message: &str, field: &str| {
+            tag(&pb::POOL.get_message_by_name(&format!("attache.log.v1.{message}")).unwrap(), field)
+        };
         let stated = [
             (number::EVENT_RECORD, of("Event", "record")),
             (number::EVENT_PREVIOUS, of("Event", "previous")),
@@ -235,10 +297,16 @@ mod tests {
             (number::BATCH_CONTINUED, of("EventBatch", "continued")),
             (number::FRAME_TOKEN, of("WatchEventsResponse", "token")),
             (number::FRAME_BATCH, of("WatchEventsResponse", "batch")),
+            (number::PAYLOAD_FILINGS, of_log("EntryPayload", "filings")),
+            (number::PAYLOAD_EVENTS, of_log("EntryPayload", "events")),
+            (number::PAYLOAD_RESULTS, of_log("EntryPayload", "results")),
+            (number::FILING_FILE, of_log("Filing", "file")),
         ];
         for (here, there) in stated {
             assert_eq!(here, there);
         }
+        let content = pb::descriptor("Report").oneofs().next().unwrap();
+        assert!(content.fields().map(|f| f.number()).eq(number::REPORT_CONTENT), "{content:?}");
         for kind in KINDS {
             let message = name::message(kind);
             let got = pb::descriptor(&format!("Get{message}Response"));
@@ -259,7 +327,15 @@ mod tests {
         let record = v1::Record {
             kind: Some(v1::record::Kind::Visit(v1::Visit { name: "visits/a".into(), ..Default::default() })),
         };
+        let content = Some(v1::report::Content::Place(v1::Place::default()));
+        let source = Some(v1::Source { name: "sources/s".into(), ..Default::default() });
+        let report =
+            v1::Report { name: "visits/a/reports/s".into(), etag: "e".into(), content, source, ..Default::default() };
         let whole = log::EntryPayload {
+            filings: vec![
+                log::Filing { act: Some(log::filing::Act::Withdraw("visits/b/reports/s".into())) },
+                log::Filing { act: Some(log::filing::Act::File(report.clone())) },
+            ],
             changes: vec![
                 log::RecordChange {
                     name: "visits/a".into(),
@@ -275,10 +351,24 @@ mod tests {
                 original_revision: 9,
                 original_subject: "visits/c".into(),
             }],
+            results: vec![v1::FilingResult::default()],
             remaining: 3,
+            day: Some(log::Day { day: "2023-05-01".into(), ..Default::default() }),
+            redacted_by: 7,
             ..Default::default()
         };
-        let read = Payload::decode(whole.encode_to_vec().as_slice()).unwrap();
+        let bytes = whole.encode_to_vec();
+        let mut acts_alone = whole.clone();
+        acts_alone.events.clear();
+        acts_alone.results.clear();
+        if let Some(log::filing::Act::File(report)) = &mut acts_alone.filings[1].act {
+            report.content = None;
+        }
+        assert_eq!(acts(&bytes), Some(acts_alone));
+        assert_eq!(acts(&bytes[..bytes.len() - 1]), None, "half of one");
+        let read = Payload::decode(bytes.as_slice()).unwrap();
+        assert_eq!(read.filings[0].file, None);
+        assert_eq!(v1::Report::decode(read.filings[1].file.clone().unwrap()).unwrap(), report);
         assert_eq!(read.changes[0].name, "visits/a");
         assert_eq!(v1::Record::decode(read.changes[0].record.clone().unwrap()).unwrap(), record);
         assert_eq!((read.changes[1].name.as_str(), &read.changes[1].record), ("visits/b", &None));

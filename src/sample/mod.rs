@@ -93,7 +93,7 @@ pub async fn load(writer: &Writer, today: Day) -> Result<Loaded> {
             principal: "sample".to_owned(),
             may_rule: true,
             request_id: format!("sample-{name}"),
-            digest: *blake3::hash(&request.encode_to_vec()).as_bytes(),
+            digest: Some(*blake3::hash(&request.encode_to_vec()).as_bytes()),
             validate_only: false,
             recorded_at_us: Some(recorded_at_us(&request)?),
         };

@@ -39,7 +39,7 @@ use std::{
 use bytes::Bytes;
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, ffi};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, config::DbConfig, ffi};
 use tokio::sync::watch;
 
 use self::{addresses::Addresses, apply::Known, copy_back::CopyBack, hot::Hot};
@@ -157,7 +157,7 @@ pub fn open(folder: &Path, options: &Options) -> Result<(Store, WriteStore), Sto
         .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .with_init(|c| {
             c.busy_timeout(BUSY_TIMEOUT)?;
-            c.set_prepared_statement_cache_capacity(128);
+            keep_plans(c)?;
             c.pragma_update(None, "cache_size", -READ_CACHE_KIB)
         });
     let pool = Pool::builder().max_size(READ_CONNECTIONS).min_idle(Some(1)).test_on_check_out(false).build(manager)?;
@@ -214,6 +214,16 @@ pub fn lock(folder: &Path) -> Result<File, StoreError> {
     }
 }
 
+/// Statements of a connection that are kept prepared: more than there are.
+const STATEMENTS: usize = 128;
+
+/// Keeps statements as they were prepared. Without the guarantee, one with a bound `LIMIT` is prepared again each time it is
+/// bound, for the sake of its value: three times the work of most of them.
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
+}
+
 fn connect_writer(path: &Path, options: &Options) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)?;
     // A file that it may not write is opened all the same, and refuses each filing.
@@ -221,7 +231,7 @@ fn connect_writer(path: &Path, options: &Options) -> Result<Connection, StoreErr
         return Err(StoreError::ReadOnly(path.to_owned()));
     }
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(128);
+    keep_plans(&connection)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", options.sync.pragma())?;

@@ -1,10 +1,11 @@
 //! Visits by a host and a guest: whether another visit of the same states is known.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{
     OPEN,
-    read::{decode_facets, rows},
+    read::{decode_facets, row, rows},
+    schema::open,
 };
 use crate::{
     domain::{
@@ -69,16 +70,21 @@ pub fn ended_within(
     limit: usize,
 ) -> Result<Vec<String>> {
     let Some((host, guest)) = pairs(facets).next() else { return Ok(Vec::new()) };
-    let sql = format!(
-        "SELECT v.name, v.facets FROM versions v WHERE v.to_revision = {OPEN} AND v.id IN (
-            SELECT version FROM pairs WHERE host = ?1 AND guest = ?2 AND latest BETWEEN ?3 AND ?4
-            ORDER BY latest DESC LIMIT {MAX_READ})"
-    );
-    let range = (host, guest, from, until);
-    let found = rows(connection, &sql, range, |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+    let sql = "SELECT version FROM pairs WHERE host = ?1 AND guest = ?2 AND latest BETWEEN ?3 AND ?4
+               ORDER BY latest DESC LIMIT ?5";
+    let mut versions: Vec<i64> = rows(connection, sql, (host, guest, from, until, MAX_READ), |row| row.get(0))?;
+    versions.sort_unstable();
     let mut names = Vec::new();
-    for (name, facets) in found {
-        if names.len() < limit && filters.matches(&decode_facets(&facets)?) {
+    for version in versions {
+        if names.len() == limit {
+            break;
+        }
+        let sql = concat!("SELECT name, facets FROM versions WHERE id = ?1 AND to_revision = ", open!());
+        let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?));
+        let standing = row(connection, sql, [version], read)?;
+        if let Some((name, facets)) = standing
+            && filters.matches(&decode_facets(&facets)?)
+        {
             names.push(name);
         }
     }

@@ -69,12 +69,14 @@ impl Filing {
         if let Some(fault) = self.0.writer.fault() {
             return Err(fault);
         }
+        let request_id = request_id.cloned().unwrap_or_default();
+        let digest = || *blake3::hash(&request.encode_to_vec()).as_bytes();
         let request = writer::Request {
             act,
             principal: asking.caller.principal().name.to_string(),
             may_rule: asking.caller.principal().grants.has(Role::Editor),
-            request_id: request_id.cloned().unwrap_or_default(),
-            digest: *blake3::hash(&request.encode_to_vec()).as_bytes(),
+            digest: (!request_id.is_empty()).then(digest),
+            request_id,
             validate_only,
             recorded_at_us: asking.recorded_at_us,
         };

@@ -25,12 +25,14 @@ use crate::{
         tree::{Tree, Value},
         v1::{self, FilingOutcome, Intent, RetractionReason},
     },
-    store::{Head, merges, read},
+    store::{Head, apply::Known, merges, read},
 };
 
 /// The place of the entry that is being drafted.
 pub(super) struct Drafting<'a> {
     pub connection: &'a Connection,
+    /// What the store is known to have.
+    pub known: &'a Known,
     /// Where the store stands inside the transaction.
     pub head: Head,
     /// When the entry is recorded.
@@ -204,6 +206,9 @@ impl Drafting<'_> {
     }
 
     fn source_warning(&self, report: &Report) -> Result<Vec<String>> {
+        if self.known.has_source(&report.source.name, &report.source.encode_to_vec()) {
+            return Ok(Vec::new());
+        }
         let known = read::source_at(self.connection, &report.source.name, self.head.revision)?;
         let differs = known.is_some_and(|known| v1::Source { update_time: None, ..known } != report.source);
         let warning = || {

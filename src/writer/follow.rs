@@ -10,7 +10,10 @@ use crate::{
         token::{Epoch, GENESIS, Hash},
     },
     journal::{Journal, Position},
-    pb::log::{Batch, Entry, EntryHeader, EntryPayload},
+    pb::{
+        log::{Batch, Entry, EntryHeader, EntryPayload},
+        wire,
+    },
     store::{
         Head,
         apply::Applier,
@@ -168,7 +171,7 @@ pub(super) fn append_entry(applier: &mut Applier<'_>, head: &mut Head, entry: &E
             format!("entry {} does not follow {}", header.revision, head.revision),
         ));
     }
-    let payload = EntryPayload::decode(entry.payload.as_slice()).map_err(|_| corrupt("the payload cannot be read"))?;
+    let payload = wire::acts(&entry.payload).ok_or_else(|| corrupt("the payload cannot be read"))?;
     let is_whole = blake3::hash(&entry.payload).as_bytes() == header.payload_digest.as_slice();
     // Of a log that was copied, what was redacted is the one that a later entry says; applying that compares them.
     if !is_whole && !entry.payload.is_empty() && payload.redacted_by <= header.revision {

@@ -33,8 +33,8 @@ pub struct Request {
     pub may_rule: bool,
     /// Makes a retry safe; empty is none.
     pub request_id: String,
-    /// BLAKE3 of the request's body.
-    pub digest: [u8; 32],
+    /// BLAKE3 of the request's body, by which one with the same id is known to be the same; without an id not asked for.
+    pub digest: Option<[u8; 32]>,
     /// Decide, but file nothing.
     pub validate_only: bool,
     /// When it was recorded, in microseconds since 1970, if the filer supplies it.
@@ -56,7 +56,7 @@ impl Request {
             principal: principal.to_owned(),
             may_rule: true,
             request_id: String::new(),
-            digest: [0; 32],
+            digest: None,
             validate_only: false,
             recorded_at_us: None,
         }

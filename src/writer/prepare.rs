@@ -85,15 +85,13 @@ pub(super) fn prepare(
             break;
         }
     }
-    // Whose words the index refuses is not known; half of them are tried then, down to one.
-    let at = group.answers.len() / 2;
-    group.applier.finish().map_err(|e| Box::new(Spoilt { at, error: from_sqlite(&e) }))?;
-    Ok(group.finish(before))
+    group.finish(before)
 }
 
 /// A group that takes one request after another.
 struct Growing<'a> {
     connection: &'a Connection,
+    known: &'a Known,
     head: Head,
     entries: Vec<Entry>,
     /// Of the entries, in the batch.
@@ -107,6 +105,7 @@ impl<'a> Growing<'a> {
     fn after(connection: &'a Connection, known: &'a Known, before: Head) -> Self {
         Self {
             connection,
+            known,
             head: Head { position: before.position + 1, ..before },
             entries: Vec::new(),
             bytes: BATCH_FRAMING_BYTES,
@@ -122,7 +121,7 @@ impl<'a> Growing<'a> {
     ///
     /// If its entry cannot be applied, or the store has no room to decide in.
     fn take(&mut self, now_us: i64, request: &Request) -> Result<bool> {
-        let answer = match decide_one(self.connection, &self.head, now_us, request) {
+        let answer = match decide_one((self.connection, self.known), &self.head, now_us, request) {
             Ok(Decided::Entry(decided)) if !request.validate_only => {
                 let size = decided.entry.encoded_len() + ENTRY_FRAMING_BYTES;
                 if !self.entries.is_empty() && self.bytes + size > MAX_BATCH_BYTES {
@@ -151,21 +150,18 @@ impl<'a> Growing<'a> {
         Ok(answer(payload, head.revision, head))
     }
 
-    fn finish(mut self, before: Head) -> Prepared {
+    fn finish(self, before: Head) -> std::result::Result<Prepared, Box<Spoilt>> {
+        let Self { head, entries, revisions, applier, mut answers, .. } = self;
+        // Whose words the index refuses is not known; half of them are tried then, down to one.
+        let at = answers.len() / 2;
+        applier.finish().map_err(|e| Box::new(Spoilt { at, error: from_sqlite(&e) }))?;
         // Answers name the position at which the whole group is visible.
-        for answer in self.answers.iter_mut().flatten().filter(|a| a.revision == 0) {
-            answer.head = self.head;
+        for answer in answers.iter_mut().flatten().filter(|a| a.revision == 0) {
+            answer.head = head;
         }
-        let appends = !self.entries.is_empty();
-        let taken = self.answers.len();
-        Prepared {
-            answers: self.answers,
-            taken,
-            head: self.head,
-            batch: batch_after(&before, self.entries),
-            revisions: self.revisions,
-            appends,
-        }
+        let appends = !entries.is_empty();
+        let (taken, batch) = (answers.len(), batch_after(&before, entries));
+        Ok(Prepared { answers, taken, head, batch, revisions, appends })
     }
 }
 
@@ -182,14 +178,26 @@ struct DecidedEntry {
     resolved: Resolved,
 }
 
-fn decide_one(connection: &Connection, head: &Head, now_us: i64, request: &Request) -> Result<Decided> {
+fn decide_one(
+    (connection, known): (&Connection, &Known),
+    head: &Head,
+    now_us: i64,
+    request: &Request,
+) -> Result<Decided> {
     if let Some(answer) = replay(connection, head, request)? {
         return Ok(Decided::Nothing(Box::new(answer)));
     }
     let recorded_at_us = recorded_at(head, now_us, request)?;
-    let (principal, may_rule, resolved) = (request.principal.as_str(), request.may_rule, RefCell::default());
-    let drafting =
-        Drafting { connection, head: *head, now_us: recorded_at_us, clock_us: now_us, principal, may_rule, resolved };
+    let drafting = Drafting {
+        connection,
+        known,
+        head: *head,
+        now_us: recorded_at_us,
+        clock_us: now_us,
+        principal: &request.principal,
+        may_rule: request.may_rule,
+        resolved: RefCell::default(),
+    };
     let payload = drafting.draft(request)?;
     let kind = match (&payload.day, &payload.trim, &payload.redact) {
         (Some(_), ..) => EntryKind::Day,
@@ -213,7 +221,7 @@ fn decide_one(connection: &Connection, head: &Head, now_us: i64, request: &Reque
         recorded_at_us,
         principal: request.principal.clone(),
         request_id: request.request_id.clone(),
-        request_digest: request.digest.to_vec(),
+        request_digest: request.digest.map(|digest| digest.to_vec()).unwrap_or_default(),
         resolver_version: RESOLVER_VERSION,
         payload_digest: blake3::hash(&bytes).as_bytes().to_vec(),
         kind: kind.into(),
@@ -249,7 +257,7 @@ fn replay(connection: &Connection, head: &Head, request: &Request) -> Result<Opt
     let Some((digest, revision)) = remembered.filter(|(_, revision)| *revision > head.floor) else {
         return Ok(None);
     };
-    if digest != request.digest {
+    if request.digest.is_none_or(|own| digest != own) {
         let message = format!("the request id {:?} was used with another body", request.request_id);
         return Err(Error::field(Reason::RequestIdReused, "request_id", message));
     }

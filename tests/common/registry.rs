@@ -112,7 +112,7 @@ impl Registry {
             principal: principal.into(),
             may_rule: true,
             request_id: String::new(),
-            digest: [0; 32],
+            digest: None,
             validate_only: false,
             recorded_at_us,
         };

@@ -17,7 +17,7 @@ use crate::{
     store::{failing, merges, read},
 };
 
-impl At<'_> {
+impl At<'_, '_> {
     /// Keeps when the clock must look at a record again; and at those it supersedes or renews, which may run otherwise
     /// now.
     pub fn deadlines(&mut self, change: &RecordChange) -> Result<()> {
@@ -49,10 +49,10 @@ impl At<'_> {
         match record.and_then(|r| milestone::next_due(r, view)) {
             Some(due) => {
                 let sql = "INSERT OR REPLACE INTO deadlines (record, due, name) VALUES (?1, ?2, ?3)";
-                self.run(sql, params![row.id, due, name])
+                self.statements.run(sql, params![row.id, due, name])
             }
             None if row.is_new => Ok(()),
-            None => self.run("DELETE FROM deadlines WHERE record = ?1", [row.id]),
+            None => self.statements.run("DELETE FROM deadlines WHERE record = ?1", [row.id]),
         }
     }
 

@@ -1,15 +1,18 @@
-//! What transactions found in the store or put there, and what is never taken out again: the rows of terms, and sounds.
+//! What transactions found in the store or put there, and what is never taken out again: the rows of terms, sounds, and the
+//! latest block of each source.
 //!
-//! Most filings name the same states, topics and words, and a transaction of a few looks up nearly all of its own.
+//! Most filings name the same states, topics, words and sources, and a transaction of a few looks up nearly all of its own.
 
 use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
 };
 
+use ahash::RandomState;
+
 use crate::{
     domain::facets::Term,
-    limits::{MAX_KNOWN_BYTES, MAX_KNOWN_SOUNDS, MAX_KNOWN_TERMS},
+    limits::{MAX_KNOWN_BLOCK_BYTES, MAX_KNOWN_BYTES, MAX_KNOWN_SOUNDS, MAX_KNOWN_SOURCES, MAX_KNOWN_TERMS},
 };
 
 /// See the module. What a transaction adds is known to itself, and to later ones once it is committed.
@@ -25,8 +28,10 @@ struct Parts {
 
 #[derive(Debug, Default)]
 struct Found {
-    terms: HashMap<Term, i64>,
-    sounds: HashSet<Box<str>>,
+    terms: HashMap<Term, i64, RandomState>,
+    /// The blocks of sources that stand, encoded.
+    sources: HashMap<String, Vec<u8>, RandomState>,
+    sounds: HashSet<Box<str>, RandomState>,
 }
 
 impl Known {
@@ -45,7 +50,11 @@ impl Known {
         if committed.sounds.len() + fresh.sounds.len() > MAX_KNOWN_SOUNDS {
             committed.sounds.clear();
         }
+        if committed.sources.len() + fresh.sources.len() > MAX_KNOWN_SOURCES {
+            committed.sources.clear();
+        }
         committed.terms.extend(fresh.terms.drain());
+        committed.sources.extend(fresh.sources.drain());
         committed.sounds.extend(fresh.sounds.drain());
     }
 
@@ -61,6 +70,18 @@ impl Known {
         if fresh.len() < MAX_KNOWN_TERMS && term.1.len() <= MAX_KNOWN_BYTES {
             fresh.insert(term.clone(), row);
         }
+    }
+
+    /// Whether it is remembered that this block, encoded, is the one of its source that stands.
+    pub fn has_source(&self, name: &str, block: &[u8]) -> bool {
+        let parts = self.0.borrow();
+        parts.fresh.sources.get(name).or_else(|| parts.committed.sources.get(name)).is_some_and(|known| known == block)
+    }
+
+    /// This block of a source stands, in the place of another: what is too large to be kept must be forgotten at least.
+    pub(super) fn add_source(&self, name: &str, block: Vec<u8>) {
+        let kept = if block.len() <= MAX_KNOWN_BLOCK_BYTES { block } else { Vec::new() };
+        self.0.borrow_mut().fresh.sources.insert(name.to_owned(), kept);
     }
 
     /// Whether it is remembered that a sound is in the store.
@@ -100,6 +121,24 @@ mod tests {
     }
 
     #[test]
+    fn of_a_source_the_latest_block_alone_is_known() {
+        let known = Known::default();
+        let large = [7; MAX_KNOWN_BLOCK_BYTES + 1];
+        known.begin();
+        known.add_source("sources/s", b"one".to_vec());
+        known.commit();
+        known.begin();
+        known.add_source("sources/s", b"two".to_vec());
+        assert!(known.has_source("sources/s", b"two") && !known.has_source("sources/s", b"one"));
+        known.begin();
+        assert!(known.has_source("sources/s", b"one") && !known.has_source("sources/s", b"two"), "it was rolled back");
+        known.add_source("sources/s", large.to_vec());
+        known.commit();
+        assert!(!known.has_source("sources/s", b"one"), "another stands");
+        assert!(!known.has_source("sources/s", &large), "and has no room");
+    }
+
+    #[test]
     fn no_more_is_kept_than_has_room() {
         let known = Known::default();
         for (round, of_each) in
@@ -110,10 +149,15 @@ mod tests {
                 known.add_sound(&format!("{round}x{number}"));
                 known.add_term(&(Tag::Person, format!("persons/{round}x{number}")), 1);
             }
+            for number in 0..=MAX_KNOWN_SOURCES / 2 {
+                known.add_source(&format!("sources/{round}x{number}"), vec![1]);
+            }
             known.commit();
             let kept = (known.0.borrow().committed.sounds.len(), known.0.borrow().committed.terms.len());
             assert!(kept.0 <= MAX_KNOWN_SOUNDS && kept.1 <= MAX_KNOWN_TERMS, "{kept:?} after {round}");
+            assert!(known.0.borrow().committed.sources.len() <= MAX_KNOWN_SOURCES, "after {round}");
             assert!(known.has_sound(&format!("{round}x0")), "the newest are");
+            assert!(known.has_source(&format!("sources/{round}x0"), &[1]), "the newest are");
         }
         let long = "x".repeat(MAX_KNOWN_BYTES + 1);
         known.add_sound(&long);

@@ -5,14 +5,15 @@ pub mod erase;
 mod known;
 mod records;
 mod reports;
+mod statements;
 
 use std::collections::{HashMap, HashSet};
 
 use prost::Message as _;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
 pub use self::known::Known;
-use self::records::Row;
+use self::{records::Row, statements::Statements};
 use super::{
     Head, failing, from_sqlite,
     log::{self, StoredEntry},
@@ -37,6 +38,7 @@ type Result<T, E = rusqlite::Error> = std::result::Result<T, E>;
 /// Applies entries inside one open transaction.
 pub struct Applier<'a> {
     connection: &'a Connection,
+    statements: Statements<'a>,
     /// What the search index has to be told.
     index: Vec<search::Addition>,
     known: &'a Known,
@@ -47,11 +49,11 @@ impl<'a> Applier<'a> {
     #[must_use]
     pub fn new(connection: &'a Connection, known: &'a Known) -> Self {
         known.begin();
-        Self { connection, index: Vec::new(), known }
+        Self { connection, statements: Statements::of(connection), index: Vec::new(), known }
     }
 
-    /// Applies one entry; `head` is where the store stands after it. Of records that are in `resolved` it is known what
-    /// they resolved to. Answers the revision as the feed tells it.
+    /// Applies one entry; `head` is where the store stands after it, and `payload` has at least its acts ([`wire::acts`]). Of
+    /// records that are in `resolved` it is known what they resolved to. Answers the revision as the feed tells it.
     ///
     /// # Errors
     ///
@@ -67,6 +69,7 @@ impl<'a> Applier<'a> {
         let bytes = wire::Payload::decode(stored.payload.clone()).map_err(|_| log::corrupt(stored.revision))?;
         let mut at = At {
             connection: self.connection,
+            statements: &self.statements,
             revision: stored.revision,
             recorded_at_us: stored.recorded_at_us,
             today: head.today(),
@@ -101,9 +104,9 @@ impl<'a> Applier<'a> {
     /// # Errors
     ///
     /// If SQLite refuses; the transaction must be rolled back then.
-    pub fn finish(&mut self) -> rusqlite::Result<()> {
+    pub fn finish(self) -> rusqlite::Result<()> {
         failing("store.index")?;
-        search::add(self.connection, &std::mem::take(&mut self.index), self.known)
+        search::add(self.connection, &self.index, self.known)
     }
 }
 
@@ -157,8 +160,9 @@ pub fn cursor(connection: &Connection, principal: &str, name: &str, row: &super:
 }
 
 /// The place of an entry in a store.
-struct At<'a> {
+struct At<'a, 'c> {
     connection: &'a Connection,
+    statements: &'a Statements<'c>,
     revision: u64,
     recorded_at_us: i64,
     /// The day on which what this entry says rests.
@@ -175,7 +179,7 @@ struct At<'a> {
     resolved: &'a Resolved,
 }
 
-impl At<'_> {
+impl At<'_, '_> {
     fn entry(
         &mut self,
         stored: &StoredEntry,
@@ -186,10 +190,10 @@ impl At<'_> {
         index: &mut Vec<search::Addition>,
     ) -> Result<Vec<Option<State>>> {
         failing("store.entry")?;
-        self.log(stored, payload.events.len(), head.day)?;
-        for filing in &payload.filings {
+        self.log(stored, bytes.events.len(), head.day)?;
+        for (filing, bytes) in payload.filings.iter().zip(&bytes.filings) {
             match &filing.act {
-                Some(Act::File(report)) => self.file(report)?,
+                Some(Act::File(report)) => self.file(report, bytes.file.as_deref().unwrap_or_default())?,
                 Some(Act::Withdraw(name)) => self.end_report(name)?,
                 Some(Act::Retract(ruling)) => self.retract(ruling)?,
                 Some(Act::Restore(lifted)) => self.lift(&lifted.record, &lifted.source)?,
@@ -218,15 +222,10 @@ impl At<'_> {
         Ok(after)
     }
 
-    fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<()> {
-        self.connection.prepare_cached(sql)?.execute(params).map(drop)
-    }
-
     fn log(&self, entry: &StoredEntry, events: usize, day: Option<Day>) -> Result<()> {
         let before = "SELECT events_so_far, bytes_so_far FROM entries WHERE revision = ?1";
-        let before =
-            self.connection.prepare_cached(before)?.query_row([entry.revision - 1], |r| Ok((r.get(0)?, r.get(1)?)));
-        let (events_before, bytes_before): (usize, usize) = before.optional()?.unwrap_or_default();
+        let before = self.statements.row(before, [entry.revision - 1], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        let (events_before, bytes_before): (usize, usize) = before.unwrap_or_default();
         let sql =
             "INSERT INTO entries (revision, recorded_at_us, events, events_so_far, bytes_so_far, hash, header, payload,
              day) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
@@ -241,7 +240,7 @@ impl At<'_> {
             entry.payload.as_ref(),
             day,
         ];
-        self.run(sql, row)
+        self.statements.run(sql, row)
     }
 
     /// Remembers the request, and forgets those that are older than the log promises to remember.
@@ -250,12 +249,12 @@ impl At<'_> {
         // While a history is replayed log time runs fast, and its import may be repeated from the start.
         let retention = i64::try_from(REQUEST_ID_RETENTION.as_micros()).unwrap_or(i64::MAX);
         if !header.recorded_at_supplied {
-            self.run("DELETE FROM requests WHERE recorded_at_us < ?1", [self.recorded_at_us - retention])?;
+            self.statements.run("DELETE FROM requests WHERE recorded_at_us < ?1", [self.recorded_at_us - retention])?;
         }
         let sql = "INSERT OR REPLACE INTO requests (principal, request_id, digest, revision, recorded_at_us)
                    VALUES (?1, ?2, ?3, ?4, ?5)";
         let row =
             params![header.principal, header.request_id, header.request_digest, self.revision, self.recorded_at_us];
-        self.run(sql, row)
+        self.statements.run(sql, row)
     }
 }

@@ -1,9 +1,9 @@
 //! What becomes of records: their versions, by which they are found, and their milestones.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
 use bytes::Bytes;
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{params, params_from_iter};
 
 use super::{At, Result};
 use crate::{
@@ -15,8 +15,20 @@ use crate::{
         revision::State,
     },
     pb::{log::RecordChange, v1},
-    store::{OPEN, failing, list, pairs, search},
+    store::{OPEN, failing, list, pairs, schema::open, search},
 };
+
+/// The statements that add several rows of the terms of one version, by how many rows: the largest first, the last one. A
+/// transaction in which one fails is given up: to undo the statement alone, SQLite would copy each page first.
+const INSERT_TERMS: &[(usize, &str)] = &[
+    (
+        8,
+        "INSERT OR FAIL INTO version_terms (version, term)
+         VALUES (?1, ?2), (?1, ?3), (?1, ?4), (?1, ?5), (?1, ?6), (?1, ?7), (?1, ?8), (?1, ?9)",
+    ),
+    (3, "INSERT OR FAIL INTO version_terms (version, term) VALUES (?1, ?2), (?1, ?3), (?1, ?4)"),
+    (1, "INSERT OR FAIL INTO version_terms (version, term) VALUES (?1, ?2)"),
+];
 
 /// The row of a record that an entry touches.
 #[derive(Debug, Clone, Copy)]
@@ -26,19 +38,18 @@ pub(super) struct Row {
     pub is_new: bool,
 }
 
-impl At<'_> {
+impl At<'_, '_> {
     /// The row of a record, made if it is not there.
     pub fn record(&mut self, name: &str) -> Result<Row> {
         if let Some(row) = self.records.get(name) {
             return Ok(*row);
         }
         let find = "SELECT id FROM records WHERE name = ?1";
-        let row = match self.connection.prepare_cached(find)?.query_row([name], |r| r.get(0)).optional()? {
+        let row = match self.statements.row(find, [name], |r| r.get(0))? {
             Some(id) => Row { id, is_new: false },
             None => {
                 let sql = "INSERT INTO records (name, created_at_us) VALUES (?1, ?2)";
-                self.run(sql, params![name, self.recorded_at_us])?;
-                Row { id: self.connection.last_insert_rowid(), is_new: true }
+                Row { id: self.statements.insert(sql, params![name, self.recorded_at_us])?, is_new: true }
             }
         };
         self.records.insert(name.to_owned(), row);
@@ -55,15 +66,15 @@ impl At<'_> {
         failing("store.version")?;
         let record = self.record(&change.name)?;
         if !record.is_new {
-            let end = format!("UPDATE versions SET to_revision = ?2 WHERE record = ?1 AND to_revision = {OPEN}");
-            self.run(&end, params![record.id, self.revision])?;
-            self.run("DELETE FROM milestones WHERE record = ?1", [record.id])?;
+            let end = concat!("UPDATE versions SET to_revision = ?2 WHERE record = ?1 AND to_revision = ", open!());
+            self.statements.run(end, params![record.id, self.revision])?;
+            self.statements.run("DELETE FROM milestones WHERE record = ?1", [record.id])?;
         }
         for m in &change.milestones {
             let sql = "INSERT INTO milestones (record, type, element, subject, revision, event_index, detail_digest)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
             let row = params![record.id, m.r#type, m.element, m.subject, m.revision, m.index, m.detail_digest];
-            self.run(sql, row)?;
+            self.statements.run(sql, row)?;
         }
         let indexable = self.indexable(change, body);
         let references = indexable.iter().flat_map(|i| i.references.iter().cloned());
@@ -83,7 +94,7 @@ impl At<'_> {
         known.map(|known| Arc::clone(known.indexable())).or_else(|| of_body().map(Arc::new))
     }
 
-    fn version(&mut self, record: i64, change: &RecordChange, facets: &Facets, body: Option<&Bytes>) -> Result<i64> {
+    fn version(&self, record: i64, change: &RecordChange, facets: &Facets, body: Option<&Bytes>) -> Result<i64> {
         let kind = match &change.record {
             Some(standing) => record::kind(standing),
             None => change.name.parse::<name::RecordName>().map_or(v1::RecordKind::Unspecified, |n| n.kind()),
@@ -107,18 +118,27 @@ impl At<'_> {
             body.map(Bytes::as_ref),
             if change.erased { self.redacted_by } else { 0 },
         ];
-        self.run(sql, row)?;
-        let version = self.connection.last_insert_rowid();
+        let version = self.statements.insert(sql, row)?;
         if kind == v1::RecordKind::Visit {
             pairs::add(self.connection, version, facets)?;
         }
         // By its own name a version is found without terms.
         let named = |(tag, value): &Term| *tag == Tag::Name && *value == change.name;
-        let mut insert = self.connection.prepare_cached("INSERT INTO version_terms (term, version) VALUES (?1, ?2)")?;
-        for term in facets.terms().iter().filter(|term| !named(term)) {
-            insert.execute(params![self.term(term)?, version])?;
-        }
+        let terms = facets.terms().iter().filter(|term| !named(term)).map(|term| self.term(term));
+        self.terms(version, &terms.collect::<Result<Vec<_>>>()?)?;
         Ok(version)
+    }
+
+    /// Says that a version has these terms: of several rows at once most take a third less than of each.
+    fn terms(&self, version: i64, terms: &[i64]) -> Result<()> {
+        let mut rest = terms;
+        for (rows, sql) in INSERT_TERMS {
+            while let Some((some, others)) = rest.split_at_checked(*rows) {
+                self.statements.run(sql, params_from_iter(iter::once(&version).chain(some)))?;
+                rest = others;
+            }
+        }
+        Ok(())
     }
 
     fn term(&self, term: &Term) -> Result<i64> {
@@ -127,12 +147,9 @@ impl At<'_> {
         }
         let (tag, value) = (term.0 as u8, term.1.as_str());
         let find = "SELECT id FROM terms WHERE tag = ?1 AND value = ?2";
-        let id = match self.connection.prepare_cached(find)?.query_row(params![tag, value], |r| r.get(0)).optional()? {
+        let id = match self.statements.row(find, params![tag, value], |r| r.get(0))? {
             Some(id) => id,
-            None => {
-                self.run("INSERT INTO terms (tag, value) VALUES (?1, ?2)", params![tag, value])?;
-                self.connection.last_insert_rowid()
-            }
+            None => self.statements.insert("INSERT INTO terms (tag, value) VALUES (?1, ?2)", params![tag, value])?,
         };
         self.known.add_term(term, id);
         Ok(id)

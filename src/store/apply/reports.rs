@@ -1,7 +1,7 @@
 //! What is filed: reports, their sources, rulings and merges.
 
 use prost::Message as _;
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::params;
 
 use super::{At, Result};
 use crate::{
@@ -10,11 +10,12 @@ use crate::{
         log::{ErasedReport, Merge, Ruling},
         v1,
     },
-    store::{OPEN, failing},
+    store::{OPEN, failing, schema::open},
 };
 
-impl At<'_> {
-    pub fn file(&mut self, report: &v1::Report) -> Result<()> {
+impl At<'_, '_> {
+    /// Files a report; `body` is it as the entry has it, encoded.
+    pub fn file(&mut self, report: &v1::Report, body: &[u8]) -> Result<()> {
         failing("store.report")?;
         let record = self.record(&report.record)?;
         let mut created: Option<i64> = None;
@@ -23,8 +24,7 @@ impl At<'_> {
             // Every version of a report says the same.
             let sql = "SELECT created_at_us FROM reports WHERE record = ?1 AND name = ?2
                        AND to_revision > ?3 ORDER BY from_revision DESC LIMIT 1";
-            let mut newest = self.connection.prepare_cached(sql)?;
-            created = newest.query_row((record.id, &report.name, self.floor), |r| r.get(0)).optional()?;
+            created = self.statements.row(sql, (record.id, &report.name, self.floor), |r| r.get(0))?;
         }
         if created.is_some() {
             self.end(record.id, &report.name)?;
@@ -43,9 +43,9 @@ impl At<'_> {
             created.unwrap_or(self.recorded_at_us),
             self.recorded_at_us,
             report.etag,
-            report.encode_to_vec(),
+            body,
         ];
-        self.run(sql, row)?;
+        self.statements.run(sql, row)?;
         self.source(&source, &publisher)
     }
 
@@ -65,36 +65,42 @@ impl At<'_> {
 
     fn end(&self, record: i64, name: &str) -> Result<()> {
         let sql =
-            format!("UPDATE reports SET to_revision = ?3 WHERE record = ?1 AND name = ?2 AND to_revision = {OPEN}");
-        self.run(&sql, params![record, name, self.revision])
+            concat!("UPDATE reports SET to_revision = ?3 WHERE record = ?1 AND name = ?2 AND to_revision = ", open!());
+        self.statements.run(sql, params![record, name, self.revision])
     }
 
     /// Keeps the block of a source if it differs from the one that stands.
     pub fn source(&self, source: &v1::Source, publisher: &str) -> Result<()> {
         let body = source.encode_to_vec();
-        let find = format!("SELECT body, from_revision FROM sources WHERE name = ?1 AND to_revision = {OPEN}");
-        let standing: Option<(Vec<u8>, u64)> = self
-            .connection
-            .prepare_cached(&find)?
-            .query_row([&source.name], |r| Ok((r.get(0)?, r.get(1)?)))
-            .optional()?;
+        if self.known.has_source(&source.name, &body) {
+            return Ok(());
+        }
+        let find = concat!("SELECT body, from_revision FROM sources WHERE name = ?1 AND to_revision = ", open!());
+        let standing: Option<(Vec<u8>, u64)> =
+            self.statements.row(find, [&source.name], |r| Ok((r.get(0)?, r.get(1)?)))?;
         match standing {
-            Some((same, _)) if same == body => return Ok(()),
+            Some((same, _)) if same == body => {
+                self.known.add_source(&source.name, body);
+                return Ok(());
+            }
             // Two blocks of one source in one revision: the later one is the latest.
             Some((_, revision)) if revision == self.revision => {
-                let sql = format!("DELETE FROM sources WHERE name = ?1 AND to_revision = {OPEN}");
-                self.run(&sql, [&source.name])?;
+                let sql = concat!("DELETE FROM sources WHERE name = ?1 AND to_revision = ", open!());
+                self.statements.run(sql, [&source.name])?;
             }
             _ => {
-                let sql = format!("UPDATE sources SET to_revision = ?2 WHERE name = ?1 AND to_revision = {OPEN}");
-                self.run(&sql, params![source.name, self.revision])?;
+                let sql = concat!("UPDATE sources SET to_revision = ?2 WHERE name = ?1 AND to_revision = ", open!());
+                self.statements.run(sql, params![source.name, self.revision])?;
             }
         }
         let sql =
             "INSERT INTO sources (name, kind, publisher, from_revision, to_revision, recorded_at_us, covers, body)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
         let (at, covers) = (self.recorded_at_us, source.coverage.is_some());
-        self.run(sql, params![source.name, source.kind, publisher, self.revision, OPEN, at, covers, body])
+        let row = params![source.name, source.kind, publisher, self.revision, OPEN, at, covers, body];
+        self.statements.run(sql, row)?;
+        self.known.add_source(&source.name, body);
+        Ok(())
     }
 
     pub fn retract(&mut self, ruling: &Ruling) -> Result<()> {
@@ -103,15 +109,17 @@ impl At<'_> {
         self.lift(&ruling.record, &source.name)?;
         let sql = "INSERT INTO rulings (record, source, from_revision, to_revision, body) VALUES (?1, ?2, ?3, ?4, ?5)";
         let record = self.record(&ruling.record)?.id;
-        self.run(sql, params![record, source.name, self.revision, OPEN, ruling.encode_to_vec()])?;
+        self.statements.run(sql, params![record, source.name, self.revision, OPEN, ruling.encode_to_vec()])?;
         self.source(&source, &publisher)
     }
 
     pub fn lift(&mut self, record: &str, source: &str) -> Result<()> {
-        let sql =
-            format!("UPDATE rulings SET to_revision = ?3 WHERE record = ?1 AND source = ?2 AND to_revision = {OPEN}");
+        let sql = concat!(
+            "UPDATE rulings SET to_revision = ?3 WHERE record = ?1 AND source = ?2 AND to_revision = ",
+            open!()
+        );
         let record = self.record(record)?.id;
-        self.run(&sql, params![record, source, self.revision])
+        self.statements.run(sql, params![record, source, self.revision])
     }
 
     pub fn merge(&self, merge: &Merge) -> Result<()> {
@@ -119,12 +127,12 @@ impl At<'_> {
         let publisher = source.publisher.as_ref().map(attribution_key).unwrap_or_default();
         self.unmerge(&merge.loser)?;
         let sql = "INSERT INTO merges (loser, survivor, from_revision, to_revision, body) VALUES (?1, ?2, ?3, ?4, ?5)";
-        self.run(sql, params![merge.loser, merge.survivor, self.revision, OPEN, merge.encode_to_vec()])?;
+        self.statements.run(sql, params![merge.loser, merge.survivor, self.revision, OPEN, merge.encode_to_vec()])?;
         self.source(&source, &publisher)
     }
 
     pub fn unmerge(&self, loser: &str) -> Result<()> {
-        let sql = format!("UPDATE merges SET to_revision = ?2 WHERE loser = ?1 AND to_revision = {OPEN}");
-        self.run(&sql, params![loser, self.revision])
+        let sql = concat!("UPDATE merges SET to_revision = ?2 WHERE loser = ?1 AND to_revision = ", open!());
+        self.statements.run(sql, params![loser, self.revision])
     }
 }

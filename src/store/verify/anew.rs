@@ -15,7 +15,7 @@ use crate::{
     store::{
         FILE, Head, OPEN, PAGE_BYTES, StoreError,
         apply::{self, Applier, Known},
-        from_sqlite,
+        from_sqlite, keep_plans,
         log::{self, StoredEntry},
         schema, snapshot,
     },
@@ -29,7 +29,7 @@ const TEMPORAL: [&str; 5] = ["versions", "reports", "sources", "rulings", "merge
 /// Opens a store of which nothing has to outlast this process.
 pub(super) fn open(folder: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(folder.join(FILE))?;
-    connection.set_prepared_statement_cache_capacity(128);
+    keep_plans(&connection)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     // Nothing is ever taken back: what fails is dropped as a whole.
