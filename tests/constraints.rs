@@ -284,7 +284,7 @@ fn file(route: &Route, message: &DynamicMessage) -> (Result<Report, Error>, Stri
     report.set_field_by_name("source", Value::Message(source));
     report.set_field_by_name(&name::message(kind).to_lowercase(), Value::Message(content));
     let report: v1::Report = report.transcode_to().unwrap();
-    (Report::parse(report, None, AT), format!("{AT}.{}{path}", route.root.to_lowercase()))
+    (Report::parse(&report, None, AT), format!("{AT}.{}{path}", route.root.to_lowercase()))
 }
 
 /// The message inside the smallest message of the root's type.
@@ -445,8 +445,8 @@ fn request(json: &str) -> v1::FileReportsRequest {
 /// Reads the first report of a request, whose source is secondary unless the report names one.
 fn parse(report: &str) -> Result<Report, Error> {
     let source = r#"{"name": "sources/b", "publisher": {"nameAsStated": "B"}, "kind": "SOURCE_KIND_SECONDARY"}"#;
-    let mut request = request(&format!(r#"{{"source": {source}, "reports": [{report}]}}"#));
-    Report::parse(request.reports.remove(0), request.source.as_ref(), AT)
+    let request = request(&format!(r#"{{"source": {source}, "reports": [{report}]}}"#));
+    Report::parse(&request.reports[0], request.source.as_ref(), AT)
 }
 
 #[track_caller]

@@ -78,7 +78,7 @@ impl Filed {
     }
 
     fn file(&self, reports: Vec<v1::Report>) {
-        let reports = reports.into_iter().map(|report| Report::parse(report, None, "report").unwrap()).collect();
+        let reports = reports.into_iter().map(|report| Report::parse(&report, None, "report").unwrap()).collect();
         self.act(Act::File { reports, preconditions: Vec::new(), intent: Intent::Unspecified });
     }
 

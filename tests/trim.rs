@@ -394,7 +394,7 @@ async fn what_a_second_trim_drops_stays_for_a_grace_of_its_own() {
         if id == "four" {
             clock.advance(Duration::from_secs(72 * 3600));
         }
-        let report = Report::parse(visit_report(id, "s", "KZ", "AZ", "2023-05-01"), None, "report").expect("a report");
+        let report = Report::parse(&visit_report(id, "s", "KZ", "AZ", "2023-05-01"), None, "report").expect("a report");
         let reports = vec![report];
         filed.push(act(Act::File { reports, preconditions: Vec::new(), intent: Intent::Unspecified }).await);
     }

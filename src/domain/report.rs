@@ -68,7 +68,7 @@ impl Report {
     /// # Errors
     ///
     /// `FIELD_INVALID` with every wrong field, `TOO_LARGE` if it exceeds the bound of a report.
-    pub fn parse(report: v1::Report, shared: Option<&v1::Source>, at: &str) -> Result<Self> {
+    pub fn parse(report: &v1::Report, shared: Option<&v1::Source>, at: &str) -> Result<Self> {
         let size = report.encoded_len();
         if size > MAX_REPORT_BYTES {
             let description = format!("is {size} bytes; a report has at most {MAX_REPORT_BYTES}");
@@ -77,9 +77,9 @@ impl Report {
         let mut violations = Vec::new();
         let path = |name: &str| check::join(at, name);
         let v1::Report { record, source, content, considered, .. } = report;
-        let record_name = parse_record(&record, path("record"), &mut violations);
-        let source = match source.or_else(|| shared.cloned()) {
-            Some(source) => Some(parse_source(&source, &path("source"), &mut violations)),
+        let record_name = parse_record(record, path("record"), &mut violations);
+        let source = match source.as_ref().or(shared) {
+            Some(source) => Some(parse_source(source, &path("source"), &mut violations)),
             None => {
                 violations.push(violation(path("source"), "is required, because the request names none for all"));
                 None
@@ -88,12 +88,12 @@ impl Report {
         if let (Some(record), Some(source)) = (&record_name, &source) {
             check_probe(record, source, at, &mut violations);
         }
-        let content = parse_content(content, record_name.as_ref(), at, &mut violations);
-        check_considered(&considered, source.as_ref(), &path("considered"), &mut violations);
+        let content = parse_content(content.as_ref(), record_name.as_ref(), at, &mut violations);
+        check_considered(considered, source.as_ref(), &path("considered"), &mut violations);
         match (record_name, source, content) {
             (Some(record), Some(source), Some(content)) if violations.is_empty() => {
                 let name = ReportName { record, source: source.name.clone() };
-                Ok(Self::assemble(name, source, content, considered))
+                Ok(Self::assemble(name, source, content, considered.clone()))
             }
             _ => Err(Error::violations(Reason::FieldInvalid, violations)),
         }
@@ -218,7 +218,7 @@ pub fn etag(bytes: &[u8]) -> String {
 /// # Errors
 ///
 /// As of [`Report::parse`]; also if the content states nothing.
-pub fn parse_partial(report: v1::Report, at: &str) -> Result<v1::Record> {
+pub fn parse_partial(report: &v1::Report, at: &str) -> Result<v1::Record> {
     let size = report.encoded_len();
     if size > MAX_REPORT_BYTES {
         let description = format!("is {size} bytes; a report has at most {MAX_REPORT_BYTES}");
@@ -228,8 +228,8 @@ pub fn parse_partial(report: v1::Report, at: &str) -> Result<v1::Record> {
     let v1::Report { record, content, .. } = report;
     let kind = content.as_ref().map_or(RecordKind::Unspecified, kind_of);
     let named =
-        (!record.is_empty()).then(|| parse_record(&record, check::join(at, "record"), &mut violations)).flatten();
-    let content = parse_content(content, named.as_ref(), at, &mut violations);
+        (!record.is_empty()).then(|| parse_record(record, check::join(at, "record"), &mut violations)).flatten();
+    let content = parse_content(content.as_ref(), named.as_ref(), at, &mut violations);
     match content {
         Some(content) if violations.is_empty() && content.is_empty() => {
             let field = check::join(at, &name::message(kind).to_lowercase());
@@ -297,7 +297,7 @@ pub fn attribution_key(whose: &v1::Attribution) -> String {
 }
 
 fn parse_content(
-    content: Option<Content>,
+    content: Option<&Content>,
     record: Option<&RecordName>,
     at: &str,
     violations: &mut Vec<Violation>,
@@ -309,8 +309,8 @@ fn parse_content(
         ));
         return None;
     };
-    let kind = kind_of(&content);
-    let mut content = fields(&content);
+    let kind = kind_of(content);
+    let mut content = fields(content);
     let path = check::join(at, &name::message(kind).to_lowercase());
     if let Some(record) = record {
         if record.kind() != kind {

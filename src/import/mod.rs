@@ -344,7 +344,7 @@ fn report_name(item: &ImportItem, source: &str) -> String {
 
 fn fault(item: &ImportItem, source: Option<&v1::Source>) -> Option<String> {
     let Some(Item::Report(report)) = &item.item else { return None };
-    let error = report::Report::parse(report.clone(), source, "").err()?;
+    let error = report::Report::parse(report, source, "").err()?;
     Some(format!("{}: {}", word(error.reason), error.message))
 }
 

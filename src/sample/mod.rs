@@ -119,7 +119,7 @@ pub async fn load(writer: &Writer, today: Day) -> Result<Loaded> {
 /// If a report is not what the contract allows.
 pub fn parse(request: &v1::FileReportsRequest) -> Result<Vec<Report>> {
     let each = request.reports.iter().enumerate();
-    each.map(|(i, r)| Report::parse(r.clone(), request.source.as_ref(), &path_in_request(i))).collect()
+    each.map(|(i, r)| Report::parse(r, request.source.as_ref(), &path_in_request(i))).collect()
 }
 
 /// Name and content of each file, in filing order.

@@ -300,7 +300,7 @@ fn parse_filing(request: &FileReportsRequest) -> Result<Act> {
     let mut violations: Vec<Violation> = Vec::new();
     for (index, report) in reports.iter().enumerate() {
         let path = path_in_request(index);
-        match Report::parse(report.clone(), source.as_ref(), &path) {
+        match Report::parse(report, source.as_ref(), &path) {
             Ok(report) if parsed.iter().any(|p| p.name == report.name) => violations
                 .push(Violation { field: path, description: format!("{} is in this request twice", report.name) }),
             Ok(report) => {

@@ -181,7 +181,7 @@ fn parse_item(item: &ImportItem, shared: Option<&Source>, now_us: i64) -> Result
     match &item.item {
         None => Err(Error::field(Reason::FieldInvalid, "", "one of report and withdraw is required")),
         Some(Item::Report(report)) => {
-            let report = Report::parse(report.clone(), shared, "report")?;
+            let report = Report::parse(report, shared, "report")?;
             if report.is_of_the_future(now_us) {
                 return Err(Error::field(Reason::FieldInvalid, "report.source.published", "lies in the future"));
             }

@@ -58,7 +58,7 @@ impl Registry {
         wait: Option<Duration>,
     ) -> Result<v1::MatchRecordsResponse> {
         let report = r.report.ok_or_else(|| Error::field(Reason::FieldInvalid, "report", "is required"))?;
-        let partial = report::parse_partial(report, "report")?;
+        let partial = report::parse_partial(&report, "report")?;
         let filters = Filters::parse(&r.filters, "filters")?;
         let mask = Mask::parse(r.read_mask.as_ref(), &[record::kind(&partial)])?;
         let limit = limit(r.limit)?;

@@ -222,7 +222,7 @@ impl Drop for Registry {
 pub fn reports(json: &str) -> Vec<Report> {
     let request: v1::FileReportsRequest =
         pb::from_json("FileReportsRequest", json).unwrap_or_else(|e| panic!("{e}: {json}"));
-    let parse = |(i, r)| Report::parse(r, request.source.as_ref(), &format!("reports[{i}]"));
+    let parse = |(i, r)| Report::parse(&r, request.source.as_ref(), &format!("reports[{i}]"));
     request
         .reports
         .clone()

@@ -208,7 +208,7 @@ fn a_report_that_is_accepted_is_stored_told_and_filed_again_as_the_same() {
 
 fn report_promise(input: &[u8]) -> Kept {
     let Ok(sent) = v1::Report::decode(input) else { return Ok(()) };
-    let report = match Report::parse(sent, None, "reports[0]") {
+    let report = match Report::parse(&sent, None, "reports[0]") {
         Ok(report) => report,
         Err(error) => return check_error(&error, &[Reason::FieldInvalid, Reason::TooLarge], "reports[0]"),
     };
@@ -223,7 +223,7 @@ fn report_promise(input: &[u8]) -> Kept {
     let told: v1::Report = pb::from_json("Report", &told).map_err(TestCaseError::fail)?;
     prop_assert_eq!(told.encode_to_vec(), bytes.clone());
     let filed =
-        Report::parse(told, None, "reports[0]").map_err(|e| TestCaseError::fail(format!("filed again: {e}")))?;
+        Report::parse(&told, None, "reports[0]").map_err(|e| TestCaseError::fail(format!("filed again: {e}")))?;
     prop_assert_eq!(filed.stored().encode_to_vec(), bytes);
     // What it makes of a record, and what indexes keep of it.
     report.prepare();

@@ -44,9 +44,18 @@ pub fn each_sound(text: &str, mut take: impl FnMut(&str)) {
 /// Shows where each word of a text begins and ends, and how it is spelt, folded.
 fn each(text: &str, mut take: impl FnMut(usize, usize, &str)) {
     let (mut at, mut rest, mut lower) = (0, text, String::new());
-    while let Some(first) = rest.chars().next() {
+    while !rest.is_empty() {
+        let plain = rest.bytes().take_while(u8::is_ascii_alphanumeric).count();
+        let next = rest.as_bytes().get(plain);
+        if next.is_none_or(|b| b.is_ascii() && !is_apostrophe(char::from(*b))) {
+            // Most words of most texts, and what ends them.
+            plain_spelling(at, &rest[..plain], &mut lower, &mut take);
+            at += plain + 1;
+            rest = rest.get(plain + 1..).unwrap_or_default();
+            continue;
+        }
         let passed = match word_bytes(rest) {
-            0 => first.len_utf8(),
+            0 => rest.chars().next().map_or(0, char::len_utf8),
             bytes => {
                 spellings(at, &rest[..bytes], &mut lower, &mut take);
                 bytes
@@ -54,6 +63,16 @@ fn each(text: &str, mut take: impl FnMut(usize, usize, &str)) {
         };
         at += rest[..passed].chars().count();
         rest = &rest[passed..];
+    }
+}
+
+/// Of a word of ASCII letters and digits: what folding would come to.
+fn plain_spelling(begin: usize, word: &str, lower: &mut String, take: &mut impl FnMut(usize, usize, &str)) {
+    if !word.is_empty() {
+        lower.clear();
+        lower.push_str(word);
+        lower.make_ascii_lowercase();
+        take(begin, begin + word.len(), lower);
     }
 }
 
@@ -66,17 +85,10 @@ fn word_bytes(text: &str) -> usize {
 }
 
 fn spellings(begin: usize, word: &str, lower: &mut String, take: &mut impl FnMut(usize, usize, &str)) {
+    // Some apostrophes are letters to Unicode, and begin a word, which may have nothing else.
     let word = word.trim_end_matches(is_apostrophe);
-    if word.is_empty() {
-        // Some apostrophes are letters to Unicode, and begin a word.
-        return;
-    }
     if word.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        // Most words of most texts: what folding would come to.
-        lower.clear();
-        lower.push_str(word);
-        lower.make_ascii_lowercase();
-        return take(begin, begin + word.len(), lower);
+        return plain_spelling(begin, word, lower, take);
     }
     let end = begin + word.chars().count();
     // The Cyrillic schwa of Kazakh is a letter of names too; without this it would end the word.

@@ -119,7 +119,7 @@ mod tests {
     fn every_report_passes_the_registrys_checks() {
         for number in 0..5000 {
             let report = report(3, number);
-            let checked = domain::report::Report::parse(report, None, "report");
+            let checked = domain::report::Report::parse(&report, None, "report");
             assert!(checked.is_ok(), "{number}: {checked:?}");
         }
     }
