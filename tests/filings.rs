@@ -285,6 +285,27 @@ async fn warnings_point_at_what_a_filer_may_have_meant() {
     other.source.as_mut().unwrap().uri = Some("https://example.org/d".into());
     let differs = warnings(other).await;
     assert!(has(&differs, &["sources/d", "differs"]), "{differs:?}");
+    // Whichever block was filed last is the one that it is compared with, small or large.
+    let block = |id: &str, uri: String| {
+        let mut report = visit_report(id, "f", "KZ", "AZ", "2020");
+        report.source.as_mut().unwrap().uri = Some(uri);
+        report
+    };
+    let (small, large) = (String::from("https://example.org/f"), format!("https://example.org/{}", "f".repeat(600)));
+    let other = String::from("https://example.org/g");
+    let turns = [
+        (&small, false),
+        (&other, true),
+        (&other, false),
+        (&large, true),
+        (&large, false),
+        (&other, true),
+        (&small, true),
+    ];
+    for (turn, (uri, is_warned)) in turns.into_iter().enumerate() {
+        let warned = warnings(block(&format!("turn-{turn}"), uri.clone())).await;
+        assert_eq!(warned.iter().any(|w| w.contains("sources/f")), is_warned, "turn {turn}: {warned:?}");
+    }
     let ends = warnings(visit_report_of(
         "upside-down",
         "e",

@@ -28,6 +28,7 @@ use attache::{
 };
 use rusqlite::{
     Connection, StatementStatus,
+    config::DbConfig,
     trace::{TraceEvent, TraceEventCodes},
 };
 
@@ -85,6 +86,8 @@ impl Filed {
     /// A reader's connection, traced.
     fn reader(&self) -> Connection {
         let connection = Connection::open(self.folder.path().join(store::FILE)).unwrap();
+        // As the store's own are.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).unwrap();
         trace(&connection);
         connection
     }

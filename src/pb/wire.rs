@@ -133,8 +133,9 @@ pub struct Payload {
     pub events: Vec<Stored>,
 }
 
-/// What applying an entry asks of its payload: all but its events, its results and what its reports state, which are told and
-/// stored as they are encoded. `None` if it cannot be read.
+/// What applying an entry asks of its payload: all but its events, its results and what its reports state, which stay as they
+/// are encoded. `None` if it cannot be read. Whether the rest can be was for whoever chained it to see: the payload's digest says
+/// that these are its bytes.
 #[must_use]
 pub fn acts(payload: &[u8]) -> Option<log::EntryPayload> {
     let mut acts = log::EntryPayload::default();

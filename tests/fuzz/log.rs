@@ -3,9 +3,9 @@
 use attache::{
     domain::{error::Reason, facets::Facets, token::GENESIS},
     pb::{
-        log::{Batch, Entry, EntryPayload},
+        log::{Batch, Entry, EntryPayload, filing::Act},
         v1,
-        wire::{EventHead, Payload},
+        wire::{self, EventHead, Payload},
     },
     store::log::StoredEntry,
     writer::batch_end,
@@ -106,6 +106,21 @@ fn payload_promise(input: &[u8]) -> Kept {
     // As this program writes it: of what is written twice over, the last counts, and bytes cannot know that.
     let whole_bytes = whole.encode_to_vec();
     let read = Payload::decode(whole_bytes.as_slice()).map_err(|e| TestCaseError::fail(e.to_string()))?;
+    prop_assert_eq!(read.filings.len(), whole.filings.len());
+    for (bytes, filing) in read.filings.iter().zip(&whole.filings) {
+        let report = match &filing.act {
+            Some(Act::File(report)) => Some(report.encode_to_vec()),
+            _ => None,
+        };
+        prop_assert_eq!(bytes.file.as_deref(), report.as_deref());
+    }
+    let mut acts = EntryPayload { events: Vec::new(), results: Vec::new(), ..whole.clone() };
+    for filing in &mut acts.filings {
+        if let Some(Act::File(report)) = &mut filing.act {
+            report.content = None;
+        }
+    }
+    prop_assert_eq!(wire::acts(&whole_bytes), Some(acts));
     prop_assert_eq!(read.changes.len(), whole.changes.len());
     prop_assert_eq!(read.events.len(), whole.events.len());
     for (bytes, change) in read.changes.iter().zip(&whole.changes) {

@@ -131,7 +131,7 @@ impl Indexed {
         Self { names: next(Class::Name), stated: next(Class::Stated), summaries: next(Class::Summary) }
     }
 
-    /// All of them; what is in several classes comes as often.
+    /// All of them; what is in several classes comes once for each.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         [&self.names, &self.stated, &self.summaries].into_iter().flat_map(Sounds::iter)
     }
@@ -332,6 +332,14 @@ mod tests {
                 prop_assert!(kept.iter().eq(expected.iter().map(String::as_str)));
             }
         }
+    }
+
+    #[test]
+    fn words_that_begin_alike_are_told_apart_by_what_follows() {
+        let text = "samarkandi samarkan samarkand samarkando samarkand sama";
+        let of = |room| Sounds::of([text].into_iter(), room).0;
+        assert_eq!(of(9).as_str(), "sama samarkan samarkand samarkandi samarkando");
+        assert_eq!(of(3).as_str(), "samarkan samarkand samarkandi", "the first ones of the text");
     }
 
     #[test]

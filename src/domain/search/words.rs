@@ -179,8 +179,8 @@ impl Ear<'_> {
         let is_vowel = |c: u8| matches!(c, b'a' | b'i' | b'o' | b'u');
         if self.last == b'i' && letter != b'i' && is_vowel(letter) && is_vowel(self.before) {
             self.sound.pop();
+            // (What was before that is asked for after an `i` alone.)
             self.last = self.before;
-            self.before = self.sound.bytes().nth_back(1).unwrap_or_default();
         }
         if self.last != letter {
             self.sound.push(char::from(letter));

@@ -193,7 +193,7 @@ impl At<'_, '_> {
         self.log(stored, bytes.events.len(), head.day)?;
         for (filing, bytes) in payload.filings.iter().zip(&bytes.filings) {
             match &filing.act {
-                Some(Act::File(report)) => self.file(report, bytes.file.as_deref().unwrap_or_default())?,
+                Some(Act::File(report)) => self.file(report, bytes.file.as_deref())?,
                 Some(Act::Withdraw(name)) => self.end_report(name)?,
                 Some(Act::Retract(ruling)) => self.retract(ruling)?,
                 Some(Act::Restore(lifted)) => self.lift(&lifted.record, &lifted.source)?,

@@ -18,7 +18,7 @@ use crate::{
     store::{OPEN, failing, list, pairs, schema::open, search},
 };
 
-/// The statements that add several rows of the terms of one version, by how many rows: the largest first, the last one. A
+/// The statements that add several rows of the terms of one version, by how many, the largest first; the last adds one. A
 /// transaction in which one fails is given up: to undo the statement alone, SQLite would copy each page first.
 const INSERT_TERMS: &[(usize, &str)] = &[
     (
@@ -129,7 +129,7 @@ impl At<'_, '_> {
         Ok(version)
     }
 
-    /// Says that a version has these terms: of several rows at once most take a third less than of each.
+    /// Says that a version has these terms, several rows in one statement.
     fn terms(&self, version: i64, terms: &[i64]) -> Result<()> {
         let mut rest = terms;
         for (rows, sql) in INSERT_TERMS {

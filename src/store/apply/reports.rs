@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl At<'_, '_> {
-    /// Files a report; `body` is it as the entry has it, encoded.
-    pub fn file(&mut self, report: &v1::Report, body: &[u8]) -> Result<()> {
+    /// Files a report; `body` is it as the entry has it, encoded. (Without one SQLite would refuse the row.)
+    pub fn file(&mut self, report: &v1::Report, body: Option<&[u8]>) -> Result<()> {
         failing("store.report")?;
         let record = self.record(&report.record)?;
         let mut created: Option<i64> = None;

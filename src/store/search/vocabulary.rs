@@ -16,13 +16,13 @@ use crate::{
     store::read::rows,
 };
 
-/// Sounds that are read at once.
+/// Remembered that are read at once.
 const PAGE_SOUNDS: usize = 1024;
 
 /// The sounds, as far as they are known and fit. Filled by whoever searches.
 #[derive(Debug)]
 pub struct Vocabulary {
-    sounds: RwLock<Sounds>,
+    sounds: RwLock<Remembered>,
     /// What they may take, in bytes.
     budget: usize,
 }
@@ -34,7 +34,7 @@ impl Default for Vocabulary {
 }
 
 #[derive(Debug, Default)]
-struct Sounds {
+struct Remembered {
     /// All of them that may have errors, one after the other.
     text: String,
     /// In the order of their numbers.
@@ -52,7 +52,7 @@ struct Sound {
     letters: u32,
 }
 
-impl Sounds {
+impl Remembered {
     fn bytes(&self) -> usize {
         self.text.len() + self.entries.len() * size_of::<Sound>()
     }
@@ -123,7 +123,7 @@ impl Vocabulary {
     }
 
     fn read_up_to(&self, connection: &Connection, last: i64) -> Result<()> {
-        let is_enough = |sounds: &Sounds| sounds.last >= last || sounds.bytes() >= self.budget;
+        let is_enough = |sounds: &Remembered| sounds.last >= last || sounds.bytes() >= self.budget;
         if is_enough(&self.sounds.read().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(());
         }
@@ -153,7 +153,7 @@ fn page(connection: &Connection, after: i64, last: i64) -> Result<Vec<(i64, Stri
 fn near_in_store(connection: &Connection, term: &Term, after: i64, last: i64) -> Result<Vec<String>> {
     let (mut at, mut near) = (after, Vec::new());
     for _ in 0..MAX_SOUNDS_READ / PAGE_SOUNDS {
-        let mut some = Sounds::default();
+        let mut some = Remembered::default();
         for (id, sound) in page(connection, at, last)? {
             some.push(id, &sound);
         }
