@@ -70,7 +70,9 @@ impl Token {
     /// The token as text.
     #[must_use]
     pub fn encode(&self) -> String {
-        let mut bytes = vec![VERSION];
+        // What those of whole revisions have.
+        let mut bytes = Vec::with_capacity(2 + size_of::<Epoch>() + 8 + self.hash.len() + CHECKSUM);
+        bytes.push(VERSION);
         bytes.extend(self.epoch.as_bytes());
         bytes.extend(self.revision.to_be_bytes());
         bytes.extend(self.hash);

@@ -89,6 +89,8 @@ pub struct App {
     points: points::Points,
     /// What the journal says, now and then, of its end.
     looks: Looks,
+    /// The token that lookups tell.
+    told: position::Told,
 }
 
 impl App {
@@ -117,6 +119,7 @@ impl App {
             backups: Arc::new(Semaphore::new(1)),
             points: points::Points::default(),
             looks: Looks::default(),
+            told: position::Told::default(),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwapOption;
+
 use super::App;
 use crate::{
     clock::{self, Ticks},
@@ -18,6 +20,26 @@ use crate::{
 /// How long a read waits for a revision: less than its deadline, so that it can still say what it waited for.
 pub(super) fn patience(left: Option<Duration>) -> Duration {
     left.map_or(DEFAULT_WAIT, |left| (left - left / 10).min(DEFAULT_WAIT))
+}
+
+/// The text of the newest token that was told: lookups read the newest position, and nearly all tell the same one.
+#[derive(Debug, Default)]
+pub(super) struct Told(ArcSwapOption<(Token, String)>);
+
+impl Told {
+    /// A token, and its text.
+    pub fn text(&self, token: &Token) -> Arc<(Token, String)> {
+        let newest = self.0.load();
+        if let Some(told) = newest.as_ref().filter(|told| told.0 == *token) {
+            return Arc::clone(told);
+        }
+        let told = Arc::new((token.clone(), token.encode()));
+        // Those of the past are told once each.
+        if newest.as_ref().is_none_or(|newest| newest.0.revision <= token.revision) {
+            self.0.store(Some(Arc::clone(&told)));
+        }
+        told
+    }
 }
 
 /// The revision that a request reads, and its token.
@@ -175,4 +197,25 @@ pub(super) fn check_whole(store: &Store, revision: u64, began: Ticks) -> Result<
 /// nothing does not know the epoch of the log that it follows.
 fn may_come(error: &Error, applied: u64) -> bool {
     error.reason == Reason::TokenInFuture || (error.reason == Reason::LogReplaced && applied == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::token::Epoch;
+
+    #[test]
+    fn a_token_is_told_as_itself_whichever_was_told_before() {
+        let (told, one, other) = (Told::default(), Epoch::new_v4(), Epoch::new_v4());
+        let at = |epoch, revision, byte: u8| Token::at(epoch, revision, &[byte; 32]);
+        let tokens =
+            [at(one, 1, 1), at(one, 1, 1), at(one, 2, 2), at(one, 1, 1), at(one, 2, 2), at(one, 2, 3), at(other, 2, 3)];
+        for token in tokens {
+            assert_eq!(told.text(&token).1, token.encode());
+        }
+        let newest = told.text(&at(other, 2, 3));
+        assert!(Arc::ptr_eq(&newest, &told.text(&at(other, 2, 3))), "written once");
+        told.text(&at(other, 1, 1));
+        assert!(Arc::ptr_eq(&newest, &told.text(&at(other, 2, 3))), "one of the past takes not its place");
+    }
 }

@@ -91,7 +91,8 @@ impl Registry {
             let record = self.0.reading(at.revision, move || app.standing_on(&name, at.revision, valid_at)).await?;
             record.encode_to_vec().into()
         };
-        let answer = mask.keep(&record).and_then(|record| Encoded::answer(&record, &at.token.encode()));
+        let told = self.0.told.text(&at.token);
+        let answer = mask.keep(&record).and_then(|record| Encoded::answer(&record, &told.1));
         answer.ok_or_else(|| Error::new(Reason::EntryCorrupt, "what is stored is not a record"))
     }
 
