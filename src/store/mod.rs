@@ -536,12 +536,13 @@ impl WriteStore {
         for revision in revisions {
             revision.changes.iter().for_each(|change| self.hot.changed(&change.name, revision.number));
         }
-        let erased = head.redacted > self.head().redacted;
         self.head.send_replace(head);
-        if erased {
-            self.scrub_at_once();
-            self.cut_log();
-        }
+    }
+
+    /// Writes over what was erased, as far as nobody waits for it too long, and empties the write-ahead log of it.
+    pub fn cleanse(&self) {
+        self.scrub_at_once();
+        self.cut_log();
     }
 
     /// As much of it as nobody waits for too long.

@@ -254,10 +254,20 @@ impl Group {
         #[allow(clippy::cast_precision_loss, reason = "a group is small")]
         self.counts.group.observe(prepared.taken as f64);
         failpoints::at("writer.committed");
-        self.store.advance(prepared.head, &prepared.revisions);
-        (self.publish)(prepared.revisions, prepared.head);
+        self.tell(prepared.head, prepared.revisions);
         failpoints::at("writer.answered");
         Tried::Done { answers: prepared.answers, taken: prepared.taken }
+    }
+
+    /// Says where the store stands and what came. What was erased must not be told from memory any more as soon as that is known,
+    /// so its pages are written over after it, which takes a while.
+    fn tell(&mut self, head: Head, revisions: Vec<Revision>) {
+        let erased = head.redacted > self.store.head().redacted;
+        self.store.advance(head, &revisions);
+        (self.publish)(revisions, head);
+        if erased {
+            self.store.cleanse();
+        }
     }
 
     /// Finds out what became of a batch. Nothing is admitted meanwhile, and whoever waits hears of it if that takes long.
@@ -298,10 +308,7 @@ impl Group {
             Ok((head, log::revisions(&self.store.connection, &entries, Depth::Whole)?))
         });
         match told {
-            Ok((head, revisions)) => {
-                self.store.advance(head, &revisions);
-                (self.publish)(revisions, head);
-            }
+            Ok((head, revisions)) => self.tell(head, revisions),
             Err(error) => self.fail(error),
         }
     }
@@ -393,8 +400,7 @@ impl Group {
             _ => {}
         }
         let (head, revisions) = applied?;
-        self.store.advance(head, &revisions);
-        (self.publish)(revisions, head);
+        self.tell(head, revisions);
         Ok(())
     }
 

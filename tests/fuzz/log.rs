@@ -120,7 +120,8 @@ fn payload_promise(input: &[u8]) -> Kept {
             report.content = None;
         }
     }
-    prop_assert_eq!(wire::acts(&whole_bytes), Some(acts));
+    // (By their bytes: a number may be none, and is not equal to itself then.)
+    prop_assert_eq!(wire::acts(&whole_bytes).map(|read| read.encode_to_vec()), Some(acts.encode_to_vec()));
     prop_assert_eq!(read.changes.len(), whole.changes.len());
     prop_assert_eq!(read.events.len(), whole.events.len());
     for (bytes, change) in read.changes.iter().zip(&whole.changes) {
