@@ -69,11 +69,7 @@ impl Report {
     ///
     /// `FIELD_INVALID` with every wrong field, `TOO_LARGE` if it exceeds the bound of a report.
     pub fn parse(report: &v1::Report, shared: Option<&v1::Source>, at: &str) -> Result<Self> {
-        let size = report.encoded_len();
-        if size > MAX_REPORT_BYTES {
-            let description = format!("is {size} bytes; a report has at most {MAX_REPORT_BYTES}");
-            return Err(Error::field(Reason::TooLarge, at, description).with("limit", MAX_REPORT_BYTES));
-        }
+        check_size(report, at)?;
         let mut violations = Vec::new();
         let path = |name: &str| check::join(at, name);
         let v1::Report { record, source, content, considered, .. } = report;
@@ -219,11 +215,7 @@ pub fn etag(bytes: &[u8]) -> String {
 ///
 /// As of [`Report::parse`]; also if the content states nothing.
 pub fn parse_partial(report: &v1::Report, at: &str) -> Result<v1::Record> {
-    let size = report.encoded_len();
-    if size > MAX_REPORT_BYTES {
-        let description = format!("is {size} bytes; a report has at most {MAX_REPORT_BYTES}");
-        return Err(Error::field(Reason::TooLarge, at, description).with("limit", MAX_REPORT_BYTES));
-    }
+    check_size(report, at)?;
     let mut violations = Vec::new();
     let v1::Report { record, content, .. } = report;
     let kind = content.as_ref().map_or(RecordKind::Unspecified, kind_of);
@@ -238,6 +230,15 @@ pub fn parse_partial(report: &v1::Report, at: &str) -> Result<v1::Record> {
         Some(content) if violations.is_empty() => Ok(super::record::from_tree(kind, &content)),
         _ => Err(Error::violations(Reason::FieldInvalid, violations)),
     }
+}
+
+fn check_size(report: &v1::Report, at: &str) -> Result<()> {
+    let size = report.encoded_len();
+    if size <= MAX_REPORT_BYTES {
+        return Ok(());
+    }
+    let description = format!("is {size} bytes; a report has at most {MAX_REPORT_BYTES}");
+    Err(Error::field(Reason::TooLarge, at, description).with("limit", MAX_REPORT_BYTES))
 }
 
 fn violation(field: String, description: impl Into<String>) -> Violation {

@@ -152,7 +152,7 @@ impl Sounds {
             if !sounds.is_empty() {
                 sounds.push(' ');
             }
-            sounds.push_str(heard.text(word));
+            sounds.push_str(word.of(&heard.letters));
         }
         (Self(sounds), heard.words.len())
     }
@@ -188,6 +188,12 @@ struct Place {
     end: usize,
 }
 
+impl Place {
+    fn of<'l>(&self, letters: &'l str) -> &'l str {
+        &letters[self.begin..self.end]
+    }
+}
+
 impl Heard {
     fn add(&mut self, sound: &str) {
         let (mut head, begin) = ([0; 8], self.letters.len());
@@ -197,17 +203,12 @@ impl Heard {
         self.words.push(Place { head, begin, end: self.letters.len() });
     }
 
-    fn text(&self, word: &Place) -> &str {
-        &self.letters[word.begin..word.end]
-    }
-
     /// Leaves each once, sorted, and of the first ones as many as there is room for.
     fn distinct(&mut self, room: usize) {
         let Self { letters, words } = self;
-        let text = |word: &Place| &letters[word.begin..word.end];
         let by_sound = |a: &Place, b: &Place| {
             let heads = u64::from_be_bytes(a.head).cmp(&u64::from_be_bytes(b.head));
-            heads.then_with(|| text(a).cmp(text(b)))
+            heads.then_with(|| a.of(letters).cmp(b.of(letters)))
         };
         words.sort_unstable_by(|a, b| by_sound(a, b).then(a.begin.cmp(&b.begin)));
         words.dedup_by(|a, b| by_sound(a, b).is_eq());
