@@ -1,6 +1,6 @@
 //! Which names are merged, as of a revision.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
     OPEN, from_sqlite,
@@ -15,24 +15,16 @@ use crate::{
     pb::log::Merge,
 };
 
-/// From a name to the one that stands for it; `UNION` ends even where a circle would not.
-const UPWARD: &str = "WITH RECURSIVE up (name, depth) AS (
-        SELECT ?1, 0
-        UNION
-        SELECT m.survivor, up.depth + 1 FROM up JOIN merges m ON m.loser = up.name
-        WHERE m.from_revision <= ?2 AND m.to_revision > ?2 AND up.depth < 1000
-    ) SELECT name FROM up ORDER BY depth DESC LIMIT 1";
+/// How often a name may be followed to another: where the rules hold, no circle is made, and one that is there ends.
+const MOST_STEPS: usize = 1000;
 
-/// A name and all that lead to it, those nearest first.
-const DOWNWARD: &str = "WITH RECURSIVE family (name, survivor, depth) AS (
-        SELECT ?1, NULL, 0
-        UNION
-        SELECT m.loser, m.survivor, family.depth + 1 FROM family JOIN merges m ON m.survivor = family.name
-        WHERE m.from_revision <= ?2 AND m.to_revision > ?2 AND family.depth < 1000
-    ) SELECT name, survivor, EXISTS (
-        SELECT 1 FROM rulings r WHERE r.record = (SELECT id FROM records WHERE records.name = family.name)
-        AND r.from_revision <= ?2 AND r.to_revision > ?2
-    ) FROM family ORDER BY depth, name";
+/// What a name is merged into, as of a revision: one name at most.
+const SURVIVOR: &str = "SELECT survivor FROM merges WHERE loser = ?1 AND from_revision <= ?2 AND to_revision > ?2";
+/// What is merged into it.
+const LOSERS: &str = "SELECT loser FROM merges WHERE survivor = ?1 AND from_revision <= ?2 AND to_revision > ?2";
+/// Whether somebody ruled on it.
+const RULED: &str = "SELECT EXISTS (SELECT 1 FROM rulings r WHERE r.record = (SELECT id FROM records WHERE name = ?1)
+    AND r.from_revision <= ?2 AND r.to_revision > ?2)";
 
 /// The name of the record that stands for a name as of a revision: the name itself, unless it is merged.
 ///
@@ -44,9 +36,18 @@ pub fn survivor(connection: &Connection, name: &RecordName, revision: u64) -> Re
     if found == name.as_str() { Ok(name.clone()) } else { parse(&found) }
 }
 
-/// The same, in SQLite's own words, for applying.
+/// The same, in SQLite's own words, for applying. (Step by step: most names lead nowhere, and a recursive question makes
+/// tables of its own first.)
 pub(super) fn survivor_of(connection: &Connection, name: &str, revision: u64) -> rusqlite::Result<String> {
-    connection.prepare_cached(UPWARD)?.query_row(params![name, revision], |r| r.get(0))
+    let mut statement = connection.prepare_cached(SURVIVOR)?;
+    let mut name = name.to_owned();
+    for _ in 0..MOST_STEPS {
+        match statement.query_row(params![name, revision], |r| r.get(0)).optional()? {
+            Some(survivor) => name = survivor,
+            None => break,
+        }
+    }
+    Ok(name)
 }
 
 /// A name, and every name that ever stood for it.
@@ -62,20 +63,29 @@ pub fn ever_stood_for(connection: &Connection, name: &RecordName) -> Result<Vec<
     names.iter().map(|name| parse(name)).collect()
 }
 
-/// A name with those that are merged into it as of a revision, directly or by way of others.
+/// A name with those that are merged into it as of a revision, directly or by way of others: those nearest first, and of
+/// those that are equally near by their names.
 ///
 /// # Errors
 ///
 /// If the store cannot be read.
 pub fn family(connection: &Connection, name: &RecordName, revision: u64) -> Result<Family> {
-    let mut statement = connection.prepare_cached(DOWNWARD).map_err(|e| from_sqlite(&e))?;
-    let read = |r: &rusqlite::Row<'_>| Ok((r.get::<_, String>(0)?, r.get::<_, Option<String>>(1)?, r.get(2)?));
-    let rows = statement.query_map(params![name.as_str(), revision], read).map_err(|e| from_sqlite(&e))?;
-    let mut members = Vec::new();
-    for row in rows {
-        let (name, into, ruled) = row.map_err(|e| from_sqlite(&e))?;
-        let into = into.as_deref().map(parse).transpose()?;
-        members.push(Member { name: parse(&name)?, into, ruled });
+    let (mut members, mut near) = (Vec::new(), vec![(name.clone(), None)]);
+    for _ in 0..MOST_STEPS {
+        let mut further = Vec::new();
+        for (name, into) in near {
+            let losers = rows(connection, LOSERS, params![name.as_str(), revision], |r| r.get::<_, String>(0))?;
+            for loser in &losers {
+                further.push((parse(loser)?, Some(name.clone())));
+            }
+            let ruled = row(connection, RULED, params![name.as_str(), revision], |r| r.get(0))?.unwrap_or(false);
+            members.push(Member { name, into, ruled });
+        }
+        if further.is_empty() {
+            break;
+        }
+        further.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
+        near = further;
     }
     Ok(Family::new(name, members))
 }
