@@ -1,6 +1,7 @@
 //! Logs: lines of text or JSON on standard error, each with the spans it stands in, so with its request's id and that of
 //! its trace. Traces besides, if the configuration says where to, in a build that has them.
 
+mod fields;
 #[cfg(feature = "otel")]
 mod otlp;
 
@@ -12,6 +13,7 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, fmt};
 
+use self::fields::Fields;
 use crate::{
     config::{Config, LogFormat},
     limits::{AUDIT, REQUESTS},
@@ -36,7 +38,7 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
         .with_target(false);
     let (begun, change): (_, Change) = match format {
         LogFormat::Text => {
-            let builder = builder.with_filter_reloading();
+            let builder = builder.fmt_fields(Fields::default()).with_filter_reloading();
             let handle = builder.reload_handle();
             (builder.try_init(), Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string())))
         }

@@ -35,7 +35,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use super::{Change, parse, started};
+use super::{Change, fields::Fields, parse, started};
 use crate::{
     clock::{self, Ticks},
     config::{Config, LogFormat, Otlp},
@@ -69,6 +69,7 @@ pub(super) fn init(config: &Config, otlp: &Otlp) -> Result<Sending, String> {
     let (begun, change) = match config.log_format {
         LogFormat::Text => {
             let (filter, handle) = reload::Layer::new(filter);
+            let lines = lines.fmt_fields(Fields::default());
             (registry().with(traces).with(lines.with_filter(filter)).try_init(), by(handle))
         }
         LogFormat::Json => {
