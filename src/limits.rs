@@ -265,6 +265,11 @@ pub const MAX_CONNECTIONS: usize = 16_384;
 pub const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// What a client may send on one connection before the server reads, in bytes.
 pub const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// The largest write that is held until its connection has written all that it has for now: a larger one is worth a call of
+/// the system of its own.
+pub const HELD_WRITE_BYTES: usize = 4 * 1024;
+/// What is held of a connection's writes at most.
+pub const HELD_BYTES: usize = 16 * 1024;
 /// Streams of one connection.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 

@@ -3,8 +3,9 @@
 //! Counters and histograms are written where things happen; what a part knows of itself at any time is asked of it when
 //! the numbers are read. Names, units and meanings are the table below: dashboards and alarms rest on them.
 
-use std::{collections::HashMap, fmt, sync::atomic::AtomicU64, time::Duration};
+use std::{fmt, sync::atomic::AtomicU64, time::Duration};
 
+use ahash::AHashMap;
 use prometheus_client::{
     encoding::{EncodeLabelSet, LabelSetEncoder, text},
     metrics::{
@@ -46,7 +47,7 @@ impl EncodeLabelSet for Unlabelled {
 pub struct Metrics {
     registry: Registry,
     /// By the name of the call, without its package: those that the contract has.
-    calls: HashMap<String, Call>,
+    calls: AHashMap<String, Call>,
     /// Calls that no service answers.
     other: Call,
     /// Credentials that were not good, what was not granted, and what there was no room for, by reason.

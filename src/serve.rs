@@ -10,7 +10,6 @@ use std::{
 
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 use crate::{
     admin::{self, Admin},
@@ -39,7 +38,7 @@ use crate::{
     sweep,
     tasks::{Tasks, blocking},
     transport::{
-        self, App, Health,
+        self, App, Health, Services,
         listener::{self, Greeting, Stay},
     },
     writer::{self, Writer, WriterThread},
@@ -66,7 +65,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     folder: PathBuf,
-    routes: Routes,
+    services: Services,
     health: Health,
     /// The admin port, if there is one.
     admin: Option<TcpListener>,
@@ -163,7 +162,7 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         .with_calls(config.max_calls, config.max_public_streams)
         .with_imports(config.max_imports);
     let app = Arc::new(app);
-    let (routes, health) = transport::routes(&app, config.security.reflection)
+    let (services, health) = transport::services(&app, config.security.reflection)
         .await
         .map_err(|e| Error::internal(format!("the descriptors cannot be served: {e}")))?;
     let drain = config.drain;
@@ -171,7 +170,7 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         listener,
         address,
         folder,
-        routes,
+        services,
         health,
         admin,
         app,
@@ -401,7 +400,7 @@ impl Server {
             });
         }
         let draining = self.app.hub.draining().clone();
-        let accepting = listener::serve(self.listener, self.routes, greeting, tasks.clone(), draining, abort.clone());
+        let accepting = listener::serve(self.listener, self.services, greeting, tasks.clone(), draining, abort.clone());
         let accepting = tasks.spawn("accept", accepting);
         // (The sender lives as long as the server: the files are read again until it stops.)
         let (_asking, asked) = self.reload;

@@ -5,10 +5,9 @@
 //! version that is found says itself whose it is, and from when until when. So nothing is ever taken back, two names may
 //! push each other out, and whoever finds another version, or none, searches by the name.
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ahash::RandomState;
 
 use crate::limits::ADDRESSES;
 

@@ -4,11 +4,9 @@
 //! has changed its name since. Changes are noted by name before readers see their revision, in a table of fixed size:
 //! two names may share a place in it, which costs a read of the store and never a wrong answer.
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use ahash::RandomState;
 use bytes::Bytes;
 use quick_cache::{Weighter, sync::Cache};
 

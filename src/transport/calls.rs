@@ -2,12 +2,12 @@
 //! read, so that those under way get done. And how many streams stay that nobody needs a credential for.
 
 use std::{
-    collections::HashSet,
     pin::Pin,
     sync::{Arc, LazyLock},
     task::{Context, Poll, ready},
 };
 
+use ahash::AHashSet;
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -22,7 +22,7 @@ use crate::{
 
 /// The calls of the contract with one answer, as `package.Service/Method`. Its streams, which may stay for as long as they
 /// like, have bounds of their own.
-static ANSWERED: LazyLock<HashSet<String>> = LazyLock::new(|| {
+static ANSWERED: LazyLock<AHashSet<String>> = LazyLock::new(|| {
     let services = pb::POOL.services().filter(|s| s.package_name() == "attache.v1");
     let methods = services.flat_map(|s| s.methods().collect::<Vec<_>>()).filter(|m| !m.is_server_streaming());
     methods.map(|m| format!("{}/{}", m.parent_service().full_name(), m.name())).collect()

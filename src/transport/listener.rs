@@ -20,12 +20,12 @@ use tokio::{
     sync::Semaphore,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 use tracing::field;
 
 use super::{
-    Calls, Tls,
+    Calls, Services, Tls,
     calls::Places,
+    cork::Cork,
     request::{self, Gate},
 };
 use crate::{
@@ -78,7 +78,7 @@ pub struct Greeting {
 /// Accepts connections until told to drain; each then ends in good order, or with `abort` at once.
 pub async fn serve(
     listener: TcpListener,
-    routes: Routes,
+    services: Services,
     greeting: Greeting,
     tasks: Tasks,
     drain: CancellationToken,
@@ -94,7 +94,7 @@ pub async fn serve(
         match accepted {
             Some((stream, place)) => {
                 back_off = MIN_BACK_OFF;
-                let serving = connection(stream, routes.clone(), greeting.clone(), drain.child_token());
+                let serving = connection(stream, services.clone(), greeting.clone(), drain.child_token());
                 let abort = abort.clone();
                 tasks.spawn("connection", async move {
                     tokio::select! {
@@ -134,7 +134,7 @@ async fn accept(
 }
 
 /// Serves a connection; `leaving` is cancelled when it is to end, by a drain or by its age.
-async fn connection(stream: TcpStream, routes: Routes, greeting: Greeting, leaving: CancellationToken) {
+async fn connection(stream: TcpStream, services: Services, greeting: Greeting, leaving: CancellationToken) {
     let Greeting { tls, access, stay, most: _, calls, message_timeout, metrics } = greeting;
     let peer = stream.peer_addr().ok();
     let greeted = async {
@@ -169,7 +169,7 @@ async fn connection(stream: TcpStream, routes: Routes, greeting: Greeting, leavi
             let goodbye = stay.goodbye;
             let gate =
                 Gate { access, certificate, seen, leaving, goodbye, peer, calls, public, message_timeout, metrics };
-            speak(stream, routes, gate, stay, disowned).await;
+            speak(stream, services, gate, stay, disowned).await;
             drop(open);
         }
         Ok(Ok(None)) => {}
@@ -262,7 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 /// was ended already.
 async fn speak(
     stream: impl Stream + 'static,
-    routes: Routes,
+    services: Services,
     gate: Gate,
     stay: Stay,
     disowned: Option<impl Future<Output = ()>>,
@@ -277,12 +277,15 @@ async fn speak(
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION);
     let (leaving, gate) = (gate.leaving.clone(), Arc::new(gate));
-    let service = tower::service_fn(move |request| request::handle(routes.clone(), Arc::clone(&gate), request));
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    // In a box: the task of a stream is moved as a whole, several times, when it begins and ends.
+    let service =
+        tower::service_fn(move |request| Box::pin(request::handle(services.clone(), Arc::clone(&gate), request)));
+    let cork = Cork::new(stream);
+    let connection = builder.serve_connection(TokioIo::new(cork.clone()), TowerToHyperService::new(service));
     tokio::pin!(connection);
     let old = if_any(stay.max_age.map(|age| tokio::time::sleep(own_age(age))));
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = cork.drive(connection.as_mut()) => ended,
         aged = async {
             tokio::select! {
                 () = leaving.cancelled() => false,
@@ -294,9 +297,9 @@ async fn speak(
             connection.as_mut().graceful_shutdown();
             leaving.cancel();
             match aged {
-                true => tokio::time::timeout(stay.goodbye, connection).await.unwrap_or(Ok(())),
+                true => tokio::time::timeout(stay.goodbye, cork.drive(connection)).await.unwrap_or(Ok(())),
                 // (A drain has a deadline of its own.)
-                false => connection.await,
+                false => cork.drive(connection).await,
             }
         }
     };

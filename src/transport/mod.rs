@@ -4,6 +4,7 @@ mod audit;
 mod backup;
 mod calls;
 pub mod codec;
+mod cork;
 mod explain;
 mod feed;
 mod filing;
@@ -19,6 +20,7 @@ mod registry;
 mod relationship;
 mod request;
 mod search;
+mod services;
 pub mod status;
 mod tls;
 
@@ -28,13 +30,14 @@ pub use self::{
     page::PageToken,
     readiness::{Health, watch_over_lag},
     request::timeout,
+    services::Services,
     tls::{Material, Tls, not_good, validities},
 };
 use std::{sync::Arc, time::Duration};
 
 use prost::Message as _;
 use tokio::sync::Semaphore;
-use tonic::service::{Routes, RoutesBuilder};
+use tonic::service::RoutesBuilder;
 
 use crate::{
     clock::{self, Clock},
@@ -178,7 +181,7 @@ pub const SERVICES: [&str; 4] =
 /// # Errors
 ///
 /// If the descriptors cannot be registered.
-pub async fn routes(app: &Arc<App>, reflects: bool) -> Result<(Routes, Health), tonic_reflection::server::Error> {
+pub async fn services(app: &Arc<App>, reflects: bool) -> Result<(Services, Health), tonic_reflection::server::Error> {
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let health = Health::new(reporter);
     // A replica says so once it knows how far it is behind.
@@ -193,19 +196,17 @@ pub async fn routes(app: &Arc<App>, reflects: bool) -> Result<(Routes, Health), 
             .register_file_descriptor_set(error_details())
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let mut routes = RoutesBuilder::default();
-    routes
-        .add_service(
-            RegistryServiceServer::new(registry::Registry(Arc::clone(app))).max_decoding_message_size(usize::MAX),
-        )
+    let lookups = RegistryServiceServer::new(registry::Registry(Arc::clone(app))).max_decoding_message_size(usize::MAX);
+    let mut others = RoutesBuilder::default();
+    others
         .add_service(FeedServiceServer::new(feed::Feed(Arc::clone(app))).max_decoding_message_size(usize::MAX))
         .add_service(FilingServiceServer::new(filing::Filing(Arc::clone(app))).max_decoding_message_size(usize::MAX))
         .add_service(LogServiceServer::new(log::Log(Arc::clone(app))).max_decoding_message_size(usize::MAX))
         .add_service(health_service);
     if reflects {
-        routes.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
+        others.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
     }
-    Ok((routes.routes().prepare(), health))
+    Ok((Services::new(lookups, others.routes().prepare()), health))
 }
 
 /// The descriptors of error details under the paths by which the rest of the world imports them.

@@ -80,25 +80,33 @@ pub(super) async fn standing(app: &Arc<App>, name: RecordName, revision: u64) ->
 /// Reads until nobody waits.
 async fn read(app: Arc<App>) {
     loop {
+        // Whoever is about to ask asks first: to hand a read over costs as much for one as for all of them.
+        tokio::task::yield_now().await;
         let some = app.points.take();
         if some.is_empty() {
             return;
         }
         let reader = Arc::clone(&app);
-        let all = blocking(move || {
-            let found = reader.store.standing_each(some.iter().map(|asked| (&asked.name, asked.revision)));
-            // An error is everybody's.
-            let found = found.map_or_else(|error| vec![Err(error); some.len()], |f| f.into_iter().map(Ok).collect());
-            for (Asked { name, revision, began, reply, span }, found) in some.into_iter().zip(found) {
-                let elsewhere = || span.in_scope(|| reader.standing_elsewhere(&name, revision));
+        // They are answered here and not by the thread that read: it would wake this runtime for each.
+        match blocking(move || Ok(read_each(&reader, some))).await {
+            Ok(answers) => answers.into_iter().for_each(|(reply, found)| {
                 // A client that went away does not want it.
-                let found = found.and_then(|record| record.map_or_else(elsewhere, Ok));
-                let _ = reply.send(check_whole(&reader.store, revision, began).and(found));
-            }
-            Ok(())
-        });
-        if let Err(error) = all.await {
-            tracing::error!(%error, "point reads failed");
+                let _ = reply.send(found);
+            }),
+            Err(error) => tracing::error!(%error, "point reads failed"),
         }
     }
+}
+
+/// What each asked for; reads the store.
+fn read_each(app: &App, some: Vec<Asked>) -> Vec<(oneshot::Sender<Result<Bytes>>, Result<Bytes>)> {
+    let found = app.store.standing_each(some.iter().map(|asked| (&asked.name, asked.revision)));
+    // An error is everybody's.
+    let found = found.map_or_else(|error| vec![Err(error); some.len()], |f| f.into_iter().map(Ok).collect());
+    let answers = some.into_iter().zip(found).map(|(Asked { name, revision, began, reply, span }, found)| {
+        let elsewhere = || span.in_scope(|| app.standing_elsewhere(&name, revision));
+        let found = found.and_then(|record| record.map_or_else(elsewhere, Ok));
+        (reply, check_whole(&app.store, revision, began).and(found))
+    });
+    answers.collect()
 }

@@ -12,14 +12,14 @@ use std::{
 
 use bytes::{Buf as _, Bytes};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, body::Body, service::Routes};
-use tower::Service as _;
+use tonic::{Status, body::Body};
 use tracing::{Instrument as _, field};
 
 use super::{
+    Services,
     calls::{self, Calls, Place, Places},
     status,
 };
@@ -36,7 +36,13 @@ use crate::{
 };
 
 /// The header that carries a request's id in both directions.
-const REQUEST_ID: &str = "x-request-id";
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How long its client waits for it.
+static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+/// How its message is compressed.
+static ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+/// The code of an answer that ends with its headers.
+static STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// The longest id that is taken over from a client.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -106,7 +112,7 @@ impl Gate {
         self.audit(need, &admitted);
         let principal = admitted?;
         // tonic would say so without details.
-        if let Some(how) = headers.get("grpc-encoding").filter(|how| *how != "identity") {
+        if let Some(how) = headers.get(&ENCODING).filter(|how| *how != "identity") {
             return Err(status::compressed(how));
         }
         let place = self.place(call, &principal)?;
@@ -280,7 +286,7 @@ fn is_written(rpc: &str) -> bool {
 
 /// Answers one request.
 pub(super) async fn handle<B>(
-    mut routes: Routes,
+    mut services: Services,
     gate: Arc<Gate>,
     request: Request<B>,
 ) -> Result<Response<Body>, std::convert::Infallible>
@@ -313,7 +319,7 @@ where
     };
     let mut request = request.map(|body| Body::new(Bounded::new(body, expected, Arc::clone(&gate.metrics))));
     // The deadline is ours to keep: tonic's answer to it is CANCELLED.
-    request.headers_mut().remove("grpc-timeout");
+    request.headers_mut().remove(&TIMEOUT);
     if let Some(deadline) = deadline {
         request.extensions_mut().insert(deadline);
     }
@@ -328,7 +334,7 @@ where
                 Ok(taken) => taken,
             };
             request.extensions_mut().insert(Caller { principal, gate, need });
-            let answer = routes.call(request);
+            let answer = services.call(request);
             let Some(deadline) = waits else { return answer.await.map(|answer| calls::held(answer, place)) };
             let late = |_| Error::new(Reason::Deadline, "the deadline passed before the answer");
             match tokio::time::timeout(deadline.left(), answer).await.map_err(late) {
@@ -337,11 +343,11 @@ where
             }
         };
         let Ok(mut response) = answered.await;
-        let code = response.headers().get("grpc-status").and_then(|v| v.to_str().ok()).unwrap_or("0").to_owned();
+        let code = response.headers().get(&STATUS).and_then(|v| v.to_str().ok()).unwrap_or("0").to_owned();
         metrics.answered(&rpc, &code, began.elapsed());
         trace::answered(&code);
         tracing::debug!(code, elapsed_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX), "answered");
-        response.headers_mut().insert(REQUEST_ID, id);
+        response.headers_mut().insert(&REQUEST_ID, id);
         Ok(response)
     }
     .instrument(span)
@@ -356,10 +362,12 @@ fn logged(rpc: &str) -> &str {
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     // What could pass for a field of the log's line is no id.
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(b);
-    let given = headers.get(REQUEST_ID);
+    let given = headers.get(&REQUEST_ID);
     let given = given.filter(|v| (1..=MAX_REQUEST_ID).contains(&v.len()) && v.as_bytes().iter().all(plain));
     let mut id = given.cloned().unwrap_or_else(|| {
-        HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()).expect("a UUID is a header's value")
+        let mut text = uuid::Uuid::encode_buffer();
+        HeaderValue::from_str(uuid::Uuid::now_v7().hyphenated().encode_lower(&mut text))
+            .expect("a UUID is a header's value")
     });
     // No two are alike: HPACK need not put them into the tables of either side (RFC 7541, 7.1.3).
     id.set_sensitive(true);
@@ -367,7 +375,7 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 }
 
 fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
-    timeout(headers.get("grpc-timeout")?.to_str().ok()?)
+    timeout(headers.get(&TIMEOUT)?.to_str().ok()?)
 }
 
 /// What the header `grpc-timeout` says: at most eight digits and a unit.
@@ -602,7 +610,7 @@ mod tests {
     fn a_deadline_is_read_in_every_unit() {
         let of = |text: &'static str| {
             let mut headers = HeaderMap::new();
-            headers.insert("grpc-timeout", HeaderValue::from_bytes(text.as_bytes()).unwrap());
+            headers.insert(&TIMEOUT, HeaderValue::from_bytes(text.as_bytes()).unwrap());
             timeout_of(&headers)
         };
         assert_eq!(of("2S"), Some(Duration::from_secs(2)));
