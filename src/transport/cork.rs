@@ -338,19 +338,19 @@ mod tests {
     #[tokio::test]
     async fn the_answers_of_all_who_are_ready_go_out_together() {
         let (cork, (answers, mut answered)) = (Cork::new(Socket::default()), mpsc::channel(2));
-        let mut stream = cork.clone();
+        let (mut stream, driven, tasks) = (cork.clone(), cork.clone(), Tasks::default());
         let connection = async move {
             while let Some(answer) = answered.recv().await {
                 stream.write_all(&[answer; 100]).await.unwrap();
             }
         };
-        // The connection is woken by the first answer before the second is begun.
-        let tasks = Tasks::default();
-        tasks.clone().spawn("the first", async move {
+        let connection = tasks.spawn("connection", async move { driven.drive(pin!(connection)).await });
+        // It is woken by the first answer before the second is begun.
+        tasks.clone().spawn("first", async move {
             answers.try_send(1).unwrap();
-            tasks.spawn("the second", async move { answers.try_send(2).unwrap() });
+            tasks.spawn("second", async move { answers.try_send(2).unwrap() });
         });
-        cork.drive(pin!(connection)).await;
+        connection.await.unwrap();
         assert_eq!(cork.lock().stream.writes, [[[1; 100], [2; 100]].concat()]);
     }
 
