@@ -32,6 +32,9 @@ pub const WRITES: &[&str] = &[
 /// Where the program may die on the way of a filing, besides.
 pub const STEPS: &[&str] = &["writer.decided", "writer.appending", "writer.committed", "writer.answered"];
 
+/// Where the read of lookups that are read together may fail.
+pub const READ: &str = "store.points";
+
 /// Where free pages are written over after a redaction, and the write-ahead log is emptied: it may fail, and nobody is
 /// refused anything for it, since it is made up for later.
 pub const ERASED: &[&str] = &["store.scrub", "store.cut"];

@@ -268,8 +268,11 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// The largest write that is held until its connection has written all that it has for now: a larger one is worth a call of
 /// the system of its own.
 pub const HELD_WRITE_BYTES: usize = 4 * 1024;
-/// What is held of a connection's writes at most.
+/// What is held of a connection's writes at most. It is memory of a connection only while something is held, and stays there
+/// as long as its client does not read.
 pub const HELD_BYTES: usize = 16 * 1024;
+/// How often those who are ready to answer on a connection go first while something is held.
+pub const HELD_TURNS: u32 = 4;
 /// Streams of one connection.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 1000;
 
@@ -378,7 +381,7 @@ pub const OTLP_RATIO: f64 = 0.1;
 
 /// Read connections to the store.
 pub const READ_CONNECTIONS: u32 = 8;
-/// Lookups that one thread reads before it makes room for other reads.
+/// Lookups that one thread reads before they are answered, and it makes room for other reads.
 pub const POINT_READS: usize = 64;
 /// Threads that read for lookups at the same time.
 pub const POINT_READERS: usize = 2;

@@ -1,6 +1,10 @@
 //! The only place that spawns tasks and threads: each has a name and a span, and what it ends with is never swallowed.
 
-use std::{future::Future, sync::LazyLock};
+use std::{
+    future::{Future, poll_fn},
+    sync::LazyLock,
+    task::Poll,
+};
 
 use tokio::{
     runtime::{self, Handle, Runtime},
@@ -117,6 +121,20 @@ async fn within<T: Send + 'static>(
         Ok((result, _place)) => result,
         Err(error) => Err(Error::internal(format!("work off the async threads ended abnormally: {error}"))),
     }
+}
+
+/// Lets the tasks that are ready now have their turn. Unlike tokio's `yield_now`, which waits until this very worker has nothing
+/// to do, it can go on on another one.
+pub async fn others_first() {
+    let mut went = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut went, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// What a future comes to; never done if there is none.

@@ -287,13 +287,22 @@ async fn calls_that_nobody_answers_are_counted_together() {
     let server = Observed::start().await;
     let channel = tonic::transport::Endpoint::from_shared(server.address.clone()).unwrap().connect().await.unwrap();
     let mut grpc = tonic::client::Grpc::new(channel);
-    for path in ["/attache.v1.Nothing/Ever", "/attache.v1.FeedService/Nothing", "/elsewhere.Service/Method"] {
+    let paths = [
+        "/attache.v1.Nothing/Ever",
+        "/attache.v1.FeedService/Nothing",
+        "/attache.v1.RegistryService/Nothing",
+        "/attache.v1.RegistryService/GetVisit/More",
+        "/attache.v1.RegistryService/",
+        "/elsewhere.Service/Method",
+    ];
+    for path in paths {
         grpc.ready().await.unwrap();
         let codec = tonic_prost::ProstCodec::<v1::GetLogInfoRequest, v1::GetLogInfoResponse>::default();
         let path = path.parse().unwrap();
-        grpc.unary(tonic::Request::new(v1::GetLogInfoRequest {}), path, codec).await.expect_err("nobody answers");
+        let status = grpc.unary(tonic::Request::new(v1::GetLogInfoRequest {}), path, codec).await;
+        assert_eq!(status.expect_err("nobody answers").code(), tonic::Code::Unimplemented);
     }
-    assert_eq!(server.number("attache_requests_total{rpc=\"other\",code=\"UNIMPLEMENTED\"}").await, 3.0);
+    assert_eq!(server.number("attache_requests_total{rpc=\"other\",code=\"UNIMPLEMENTED\"}").await, 6.0);
     server.stop().await;
 }
 

@@ -18,7 +18,7 @@ use std::{
 };
 
 use attache::{
-    failpoints,
+    failpoints, limits,
     pb::v1::{
         self, CommitCursorRequest, FileReportsRequest, ListEventsRequest, MergeRecordsRequest, RedactRequest,
         RetractRecordRequest, RetractReportsRequest, TrimLogRequest, list_events_request::Start, redact_request::What,
@@ -252,6 +252,49 @@ async fn that_there_is_no_room_is_in_the_log_whatever_was_asked_for() {
         let said = said_without_room(&data, &log, &step).await;
         assert!(said.contains("refused for lack of room: STORAGE_FULL"), "{said}");
     }
+}
+
+/// What each of so many lookups that are asked for at once is answered: the code of its error, or the name of its record.
+async fn asked_at_once(server: &Process, names: &[String]) -> Vec<Result<String, Code>> {
+    let asked: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let (mut registry, name) = (server.registry(), name.clone());
+            tokio::spawn(async move {
+                let got = registry.get_visit(v1::GetVisitRequest { name, ..Default::default() }).await;
+                got.map(|got| got.into_inner().visit.expect("a visit").name).map_err(|status| status.code())
+            })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for answer in asked {
+        answers.push(answer.await.expect("it is answered"));
+    }
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lookups_that_are_read_together_have_their_own_answers_and_one_read_that_fails_is_said_to_all_of_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let armed = format!("{}=1*return(io)", failpoints::READ);
+    let server = Process::start(process::serve_at(&data).env("FAILPOINTS", armed));
+    // More than are read at once; a fifth of them nobody files.
+    let names: Vec<String> = (0..150).map(|number| format!("visits/points-{number}")).collect();
+    let is_filed = |number: &usize| !number.is_multiple_of(5);
+    let visit = |n: usize| common::visit_report(&format!("points-{n}"), "p", "KZ", "AZ", "2023-05-01");
+    let filed = (0..names.len()).filter(is_filed).map(visit).collect();
+    server.filing().file_reports(with_id("points", filed)).await.expect("they are filed");
+    let right =
+        |(number, name): (usize, &String)| if is_filed(&number) { Ok(name.clone()) } else { Err(Code::NotFound) };
+    let right: Vec<_> = names.iter().enumerate().map(right).collect();
+
+    let answers = asked_at_once(&server, &names).await;
+    let failed = answers.iter().filter(|answer| **answer == Err(Code::Internal)).count();
+    assert!((1..=limits::POINT_READS).contains(&failed), "{failed} of {}", names.len());
+    let others = answers.iter().zip(&right).filter(|(answer, _)| **answer != Err(Code::Internal));
+    others.for_each(|(answer, right)| assert_eq!(answer, right));
+    assert_eq!(asked_at_once(&server, &names).await, right);
 }
 
 /// Filings of long ago, of which a sweep takes several portions.

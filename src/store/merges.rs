@@ -36,7 +36,7 @@ pub fn survivor(connection: &Connection, name: &RecordName, revision: u64) -> Re
     if found == name.as_str() { Ok(name.clone()) } else { parse(&found) }
 }
 
-/// The same, in SQLite's own words, for applying. (Step by step: most names lead nowhere, and a recursive question makes
+/// The same with SQLite's own errors, for applying. (Step by step: most names lead nowhere, and a recursive question makes
 /// tables of its own first.)
 pub(super) fn survivor_of(connection: &Connection, name: &str, revision: u64) -> rusqlite::Result<String> {
     let mut statement = connection.prepare_cached(SURVIVOR)?;

@@ -428,6 +428,7 @@ impl Store {
         names: impl Iterator<Item = (&'n RecordName, u64)>,
     ) -> Result<Vec<Option<Bytes>>, Error> {
         self.read(|connection| {
+            failing(failpoints::READ).map_err(|e| from_sqlite(&e))?;
             let snapshot = connection.unchecked_transaction().map_err(|e| from_sqlite(&e))?;
             names.map(|(name, revision)| self.keep(&snapshot, name, revision)).collect()
         })

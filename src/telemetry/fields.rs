@@ -27,31 +27,35 @@ impl<'w> FormatFields<'w> for Fields {
         if writer.has_ansi_escapes() {
             return self.0.format_fields(writer, fields);
         }
-        let mut line = Line { text: String::with_capacity(USUAL_BYTES), result: Ok(()) };
+        let mut line = Line { text: String::with_capacity(USUAL_BYTES), is_empty: true, result: Ok(()) };
         fields.record(&mut line);
-        line.result?;
-        writer.write_str(&line.text)
+        writer.write_str(&line.text)?;
+        line.result
     }
 }
 
 /// What was written so far.
 struct Line {
     text: String,
+    /// Whether no field was written yet; the text of one may be empty.
+    is_empty: bool,
     result: fmt::Result,
 }
 
 impl Line {
-    /// Writes a field as the library does.
-    fn write(&mut self, record: impl FnOnce(&mut DefaultVisitor<'_>)) {
-        let is_empty = self.text.is_empty();
-        let mut visitor = DefaultVisitor::new(Writer::new(&mut self.text), is_empty);
+    /// Has the library write a field.
+    fn write(&mut self, field: &Field, record: impl FnOnce(&mut DefaultVisitor<'_>)) {
+        let before = self.text.len();
+        let mut visitor = DefaultVisitor::new(Writer::new(&mut self.text), self.is_empty);
         record(&mut visitor);
         self.result = self.result.and(visitor.finish());
+        // It leaves out what the crate `log` says of itself.
+        self.is_empty &= self.text.len() == before && field.name().starts_with("log.");
     }
 
-    /// Begins a field that is shown by its name and value.
+    /// Begins a field that is simple.
     fn begin(&mut self, field: &Field) {
-        if !self.text.is_empty() {
+        if !std::mem::take(&mut self.is_empty) {
             self.text.push(' ');
         }
         self.text.push_str(field.name());
@@ -59,34 +63,35 @@ impl Line {
     }
 }
 
-/// Whether a field is shown by its name: a message is not, nor are words of Rust, nor what the crate `log` says of itself.
-fn is_named(field: &Field) -> bool {
+/// Whether a field is shown by its name as it is, and by its value: a message, a name that is a word of Rust, and what the
+/// crate `log` says of itself have rules of their own.
+fn is_simple(field: &Field) -> bool {
     !field.name().contains(['#', '.']) && field.name() != "message"
 }
 
 impl Visit for Line {
     fn record_str(&mut self, field: &Field, value: &str) {
         let is_plain = value.bytes().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\'));
-        if is_plain && is_named(field) {
+        if is_plain && is_simple(field) {
             self.begin(field);
             self.text.push('"');
             self.text.push_str(value);
             self.text.push('"');
         } else {
-            self.write(|visitor| visitor.record_str(field, value));
+            self.write(field, |visitor| visitor.record_str(field, value));
         }
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.write(|visitor| visitor.record_error(field, value));
+        self.write(field, |visitor| visitor.record_error(field, value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if is_named(field) {
+        if is_simple(field) {
             self.begin(field);
             self.result = self.result.and(write!(self.text, "{value:?}"));
         } else {
-            self.write(|visitor| visitor.record_debug(field, value));
+            self.write(field, |visitor| visitor.record_debug(field, value));
         }
     }
 }
@@ -131,6 +136,8 @@ mod tests {
             span.record("later", "now");
             tracing::warn!(error = &error as &dyn std::error::Error, some = ?Some("x"), flag = true);
             tracing::info!(empty = "", "{}", "once \"more\"");
+            tracing::info!(after = 1, "{}", "");
+            tracing::info!(log.target = "left out", otel.kind = "server", last = 2);
         });
         let bytes = kept.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()

@@ -18,7 +18,8 @@ pub use self::spans::{answered, begin, group, header, join};
 
 /// The header that names a trace, and the span in it from which it goes on here.
 pub const TRACEPARENT: &str = "traceparent";
-static HEADER: HeaderName = HeaderName::from_static(TRACEPARENT);
+/// The same as a name that is made once.
+static PARENT: HeaderName = HeaderName::from_static(TRACEPARENT);
 
 /// What a header `traceparent` of version 00 says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,7 @@ impl<'a> Parent<'a> {
     /// Of a request's headers; of two it is not known which is meant.
     #[must_use]
     pub fn of(headers: &'a HeaderMap) -> Option<Self> {
-        let mut said = headers.get_all(&HEADER).iter();
+        let mut said = headers.get_all(&PARENT).iter();
         let parent = said.next()?.to_str().ok().and_then(Self::parse);
         parent.filter(|_| said.next().is_none())
     }

@@ -2,19 +2,20 @@
 //!
 //! HTTP/2 copies small frames together and hands over a larger payload by itself (h2: from 256 bytes on), so that each
 //! answer of a lookup would be a call of the system of its own, the dearest part of answering it. Here small writes are held
-//! until the connection has written all that it has for now. Nothing waits for more to come.
+//! until the connection has written all that it has, and whoever is ready to answer had a few turns. Nothing waits for what is
+//! not there yet.
 
 use std::{
     future::Future,
     io::{self, IoSlice},
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::limits::{HELD_BYTES, HELD_WRITE_BYTES};
+use crate::limits::{HELD_BYTES, HELD_TURNS, HELD_WRITE_BYTES};
 
 /// A stream to which writes are held back, until [`Cork::drive`] sends them. Clones are the same stream.
 pub(super) struct Cork<S>(Arc<Mutex<Held<S>>>);
@@ -24,7 +25,9 @@ struct Held<S> {
     /// What was written and not sent, from `sent` on; takes no memory while there is nothing.
     bytes: Vec<u8>,
     sent: usize,
-    /// Whether the stream has something that it was not asked to flush: TLS keeps what the socket does not take.
+    /// How many bytes were ever held.
+    taken: u64,
+    /// Whether the stream may have something that it was not asked to flush: TLS keeps what the socket does not take.
     unflushed: bool,
     /// Why nothing more can be sent, for whoever reads or writes next.
     failed: Option<io::Error>,
@@ -39,7 +42,8 @@ impl<S> Clone for Cork<S> {
 impl<S> Cork<S> {
     /// Of a stream.
     pub fn new(stream: S) -> Self {
-        Self(Arc::new(Mutex::new(Held { stream, bytes: Vec::new(), sent: 0, unflushed: false, failed: None })))
+        let (bytes, sent, taken, unflushed, failed) = (Vec::new(), 0, 0, false, None);
+        Self(Arc::new(Mutex::new(Held { stream, bytes, sent, taken, unflushed, failed })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Held<S>> {
@@ -49,10 +53,10 @@ impl<S> Cork<S> {
 }
 
 impl<S> Cork<S> {
-    /// Drives a connection on this stream to its end, and sends what it wrote each time that it has no more, and nobody who
-    /// is ready has.
+    /// Drives a connection on this stream to its end, and sends what it wrote each time that it has no more, or that those who
+    /// were ready had their turns.
     pub fn drive<'c, C>(&self, connection: Pin<&'c mut C>) -> Driven<'c, C, S> {
-        Driven { connection, cork: self.clone(), seen: 0 }
+        Driven { connection, cork: self.clone(), seen: 0, turns: 0 }
     }
 }
 
@@ -60,36 +64,34 @@ impl<S> Cork<S> {
 pub(super) struct Driven<'c, C, S> {
     connection: Pin<&'c mut C>,
     cork: Cork<S>,
-    /// How much was held when it was driven last, and not sent; 0 if it was.
-    seen: usize,
+    /// How many bytes had ever been held when it was driven last.
+    seen: u64,
+    /// How often others went first since something was sent.
+    turns: u32,
 }
 
 impl<C: Future, S: AsyncWrite + Unpin> Future for Driven<'_, C, S> {
     type Output = C::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<C::Output> {
-        let ended = self.connection.as_mut().poll(context);
-        let held = self.cork.lock().bytes.len();
-        if ended.is_pending() && held > self.seen && others_first(context) {
-            self.seen = held;
+        let this = &mut *self;
+        let ended = this.connection.as_mut().poll(context);
+        let mut held = this.cork.lock();
+        if ended.is_pending() && held.taken > this.seen && this.turns < HELD_TURNS {
+            (this.seen, this.turns) = (held.taken, this.turns + 1);
+            // Behind those who are ready now, whose answers can go with this one. (Not tokio's `yield_now`: that waits until this
+            // very worker has nothing to do, while another could go on.)
+            context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        self.seen = 0;
-        let mut held = self.cork.lock();
+        (this.seen, this.turns) = (held.taken, 0);
         if let Poll::Ready(Err(error)) = held.send(context) {
             held.failed = Some(error);
             // It hears of it by what it does next.
             context.waker().wake_by_ref();
         }
-        drop(held);
         ended
     }
-}
-
-/// Has this task driven again when those that are ready now had their turn (or sixty of them, as the runtime counts), so that
-/// the answers that they make are sent with this one. Whether there is anybody to wait for is the runtime's to know.
-fn others_first(context: &mut Context<'_>) -> bool {
-    pin!(tokio::task::yield_now()).poll(context).is_pending()
 }
 
 impl<S: AsyncWrite + Unpin> Held<S> {
@@ -133,6 +135,7 @@ impl<S: AsyncWrite + Unpin> Held<S> {
             self.bytes.reserve_exact(HELD_BYTES);
         }
         pieces.iter().for_each(|piece| self.bytes.extend_from_slice(piece));
+        self.taken += length as u64;
         Poll::Ready(Ok(length))
     }
 }
@@ -164,8 +167,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Cork<S> {
         self.lock().stream.is_write_vectored()
     }
 
-    /// Sends nothing: HTTP/2 flushes before each payload that it does not copy.
+    /// Sends nothing yet: HTTP/2 flushes after each payload that it does not copy.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.lock().unflushed = true;
         Poll::Ready(Ok(()))
     }
 
@@ -180,6 +184,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Cork<S> {
 mod tests {
     use std::{
         collections::VecDeque,
+        pin::pin,
         sync::atomic::{AtomicBool, Ordering},
         task::{Wake, Waker},
     };
@@ -409,12 +414,14 @@ mod tests {
         #[test]
         fn whatever_the_socket_takes_all_comes_once_and_in_order(
             lengths in prop::collection::vec(0_usize..2 * HELD_WRITE_BYTES, 0..40),
-            takes in prop::collection::vec(0_usize..HELD_BYTES, 0..80),
+            takes in prop::collection::vec(prop_oneof![Just(0), 1..64_usize, 1..HELD_BYTES], 0..80),
+            slow_flushes in 0_usize..4,
         ) {
             let writes: Vec<Vec<u8>> = lengths.iter().zip(0..).map(|(length, number)| vec![number; *length]).collect();
-            // Each of those that take nothing ends a turn, and after them all is taken.
-            let turns = takes.len() + 1;
-            let mut connection = Connection::new(Socket::taking(takes), writes.clone());
+            // Each of those that take nothing ends a turn, and so does a slow flush; after them all is taken.
+            let turns = takes.len() + slow_flushes + 1;
+            let socket = Socket { slow_flushes, ..Socket::taking(takes) };
+            let mut connection = Connection::new(socket, writes.clone());
             for _ in 0..turns {
                 prop_assert!(connection.once().is_pending());
                 prop_assert!(connection.held() <= HELD_BYTES);

@@ -120,7 +120,7 @@ async fn accept(
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, _)) => {
-            // A frame of the feed leaves when it is written, not when more has come together.
+            // What is sent leaves at once, not when more has come together: what goes together `cork` knows better.
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "nodelay");
             }

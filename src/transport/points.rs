@@ -20,7 +20,7 @@ use crate::{
         name::RecordName,
     },
     limits::{POINT_READERS, POINT_READS},
-    tasks::blocking,
+    tasks::{blocking, others_first},
 };
 
 /// Who waits for a record. Bounded by the streams of all connections: each waits for one at a time.
@@ -31,6 +31,8 @@ pub(super) struct Points(Mutex<Waiting>);
 struct Waiting {
     asked: VecDeque<Asked>,
     readers: usize,
+    /// Whether one of them was called and has not begun: it takes those along who ask until then.
+    called: bool,
 }
 
 struct Asked {
@@ -51,6 +53,7 @@ impl Points {
     /// Those who have waited longest; nobody, and one reader less, if none does.
     fn take(&self) -> Vec<Asked> {
         let mut waiting = self.lock();
+        waiting.called = false;
         let count = waiting.asked.len().min(POINT_READS);
         let some: Vec<Asked> = waiting.asked.drain(..count).collect();
         if some.is_empty() {
@@ -66,8 +69,12 @@ pub(super) async fn standing(app: &Arc<App>, name: RecordName, revision: u64) ->
     let needs_reader = {
         let mut waiting = app.points.lock();
         waiting.asked.push_back(Asked { name, revision, began: clock::ticks(), reply, span: Span::current() });
-        let needs_reader = waiting.readers < POINT_READERS;
-        waiting.readers += usize::from(needs_reader);
+        let has_one = waiting.called && waiting.asked.len() <= POINT_READS;
+        let needs_reader = !has_one && waiting.readers < POINT_READERS;
+        if needs_reader {
+            waiting.readers += 1;
+            waiting.called = true;
+        }
         needs_reader
     };
     if needs_reader {
@@ -81,7 +88,9 @@ pub(super) async fn standing(app: &Arc<App>, name: RecordName, revision: u64) ->
 async fn read(app: Arc<App>) {
     loop {
         // Whoever is about to ask asks first: to hand a read over costs as much for one as for all of them.
-        tokio::task::yield_now().await;
+        if app.points.lock().asked.len() < POINT_READS {
+            others_first().await;
+        }
         let some = app.points.take();
         if some.is_empty() {
             return;
