@@ -123,7 +123,7 @@ async fn within<T: Send + 'static>(
     }
 }
 
-/// Lets the tasks that are ready now have their turn. Unlike tokio's `yield_now`, which waits until this very worker has nothing
+/// Lets the tasks that are ready on this worker now have their turn. Unlike tokio's `yield_now`, which waits until this very worker has nothing
 /// to do, it can go on on another one.
 pub async fn others_first() {
     let mut went = false;

@@ -66,7 +66,7 @@ pub(super) struct Driven<'c, C, S> {
     cork: Cork<S>,
     /// How many bytes had ever been held when it was driven last.
     seen: u64,
-    /// How often others went first since something was sent.
+    /// How often others went first since it was their turn no more.
     turns: u32,
 }
 
@@ -77,10 +77,11 @@ impl<C: Future, S: AsyncWrite + Unpin> Future for Driven<'_, C, S> {
         let this = &mut *self;
         let ended = this.connection.as_mut().poll(context);
         let mut held = this.cork.lock();
-        if ended.is_pending() && held.taken > this.seen && this.turns < HELD_TURNS {
+        let has_more = held.taken > this.seen && !held.bytes.is_empty();
+        if ended.is_pending() && has_more && this.turns < HELD_TURNS {
             (this.seen, this.turns) = (held.taken, this.turns + 1);
-            // Behind those who are ready now, whose answers can go with this one. (Not tokio's `yield_now`: that waits until this
-            // very worker has nothing to do, while another could go on.)
+            // Behind those who are ready on this worker now, whose answers can go with this one. (Not tokio's `yield_now`: that
+            // waits until this very worker has nothing to do, while another could go on.)
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -357,6 +358,51 @@ mod tests {
         });
         connection.await.unwrap();
         assert_eq!(cork.lock().stream.writes, [[[1; 100], [2; 100]].concat()]);
+    }
+
+    /// A connection that writes a hundred bytes whenever it is driven, so many times; how often it was driven.
+    struct Talking {
+        cork: Cork<Socket>,
+        times: usize,
+        driven: usize,
+    }
+
+    impl Future for Talking {
+        type Output = ();
+
+        fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+            self.driven += 1;
+            if self.driven <= self.times {
+                assert!(Pin::new(&mut self.cork.clone()).poll_write(context, &[7; 100]).is_ready());
+            }
+            Poll::Pending
+        }
+    }
+
+    /// How much went out at once, and how often the connection was driven, of so many times that it is.
+    fn talked(times: usize, driven: usize) -> Vec<usize> {
+        let cork = Cork::new(Socket::default());
+        let mut talking = Talking { cork: cork.clone(), times, driven: 0 };
+        let mut driving = cork.drive(Pin::new(&mut talking));
+        for _ in 0..driven {
+            assert!(Pin::new(&mut driving).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        cork.lock().stream.writes.iter().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn whoever_always_has_more_is_sent_after_a_few_turns_and_whoever_has_not_after_one() {
+        let together = HELD_TURNS as usize + 1;
+        assert_eq!(talked(2 * together, 2 * together), [100 * together; 2]);
+        assert_eq!((talked(1, 1), talked(1, 2)), (vec![], vec![100]));
+    }
+
+    #[test]
+    fn what_a_stream_says_of_its_own_is_flushed_too() {
+        let mut connection = Connection::new(Socket::default(), []);
+        assert!(Pin::new(&mut connection.cork.clone()).poll_flush(&mut Context::from_waker(Waker::noop())).is_ready());
+        assert!(!connection.socket(|socket| socket.is_flushed));
+        assert!(connection.once().is_pending() && connection.socket(|socket| socket.is_flushed));
     }
 
     #[test]

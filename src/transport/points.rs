@@ -23,7 +23,8 @@ use crate::{
     tasks::{blocking, others_first},
 };
 
-/// Who waits for a record. Bounded by the streams of all connections: each waits for one at a time.
+/// Who waits for a record. Bounded by the streams of all connections, each of which waits for one at a time: whoever went away is
+/// left out before there is room for more.
 #[derive(Default)]
 pub(super) struct Points(Mutex<Waiting>);
 
@@ -31,7 +32,7 @@ pub(super) struct Points(Mutex<Waiting>);
 struct Waiting {
     asked: VecDeque<Asked>,
     readers: usize,
-    /// Whether one of them was called and has not begun: it takes those along who ask until then.
+    /// Whether one of them lets others go first: it takes those along who ask until then.
     called: bool,
 }
 
@@ -50,12 +51,25 @@ impl Points {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a reader takes more along than wait now; it says so to whoever asks meanwhile.
+    fn has_room(&self) -> bool {
+        let mut waiting = self.lock();
+        let has_room = waiting.asked.len() < POINT_READS;
+        waiting.called |= has_room;
+        has_room
+    }
+
     /// Those who have waited longest; nobody, and one reader less, if none does.
     fn take(&self) -> Vec<Asked> {
         let mut waiting = self.lock();
         waiting.called = false;
-        let count = waiting.asked.len().min(POINT_READS);
-        let some: Vec<Asked> = waiting.asked.drain(..count).collect();
+        let mut some = Vec::with_capacity(waiting.asked.len().min(POINT_READS));
+        while some.len() < POINT_READS
+            && let Some(asked) = waiting.asked.pop_front()
+        {
+            // (A client that went away does not want it.)
+            some.extend(Some(asked).filter(|asked| !asked.reply.is_closed()));
+        }
         if some.is_empty() {
             waiting.readers -= 1;
         }
@@ -68,6 +82,11 @@ pub(super) async fn standing(app: &Arc<App>, name: RecordName, revision: u64) ->
     let (reply, answer) = oneshot::channel();
     let needs_reader = {
         let mut waiting = app.points.lock();
+        if waiting.asked.len() == waiting.asked.capacity() {
+            waiting.asked.retain(|asked| !asked.reply.is_closed());
+            let as_many = waiting.asked.len() + 1;
+            waiting.asked.reserve(as_many);
+        }
         waiting.asked.push_back(Asked { name, revision, began: clock::ticks(), reply, span: Span::current() });
         let has_one = waiting.called && waiting.asked.len() <= POINT_READS;
         let needs_reader = !has_one && waiting.readers < POINT_READERS;
@@ -88,7 +107,7 @@ pub(super) async fn standing(app: &Arc<App>, name: RecordName, revision: u64) ->
 async fn read(app: Arc<App>) {
     loop {
         // Whoever is about to ask asks first: to hand a read over costs as much for one as for all of them.
-        if app.points.lock().asked.len() < POINT_READS {
+        if app.points.has_room() {
             others_first().await;
         }
         let some = app.points.take();
@@ -110,8 +129,9 @@ async fn read(app: Arc<App>) {
 /// What each asked for; reads the store.
 fn read_each(app: &App, some: Vec<Asked>) -> Vec<(oneshot::Sender<Result<Bytes>>, Result<Bytes>)> {
     let found = app.store.standing_each(some.iter().map(|asked| (&asked.name, asked.revision)));
-    // An error is everybody's.
-    let found = found.map_or_else(|error| vec![Err(error); some.len()], |f| f.into_iter().map(Ok).collect());
+    // What is wrong with one of them is not everybody's.
+    let alone = |_| some.iter().map(|asked| app.store.standing(&asked.name, asked.revision)).collect();
+    let found: Vec<_> = found.map_or_else(alone, |found| found.into_iter().map(Ok).collect());
     let answers = some.into_iter().zip(found).map(|(Asked { name, revision, began, reply, span }, found)| {
         let elsewhere = || span.in_scope(|| app.standing_elsewhere(&name, revision));
         let found = found.and_then(|record| record.map_or_else(elsewhere, Ok));

@@ -27,9 +27,8 @@ impl Services {
         &mut self,
         request: Request<Body>,
     ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<> {
-        let mut parts = request.uri().path().split('/').skip(1);
-        let is_lookup = parts.next() == Some(RegistryServiceServer::<Registry>::NAME);
-        match is_lookup && parts.next().is_some_and(|method| !method.is_empty()) {
+        let service = request.uri().path().split('/').nth(1);
+        match service == Some(RegistryServiceServer::<Registry>::NAME) {
             true => Either::Left(self.lookups.call(request)),
             false => Either::Right(self.others.call(request)),
         }
