@@ -558,6 +558,14 @@ async fn a_replica_that_lags_says_by_how_much_and_is_not_ready_if_that_is_too_mu
     let (ahead, behind) = (on(log.clone()).await, on(lagging.clone()).await);
     behind.until_number(LAG, 0.0).await;
     until_ready_is(&behind, 200).await;
+    // What a balancer follows.
+    let registry = HealthCheckRequest { service: "attache.v1.RegistryService".into() };
+    let watched = HealthClient::new(behind.channel.clone()).watch(registry).await;
+    let mut watched = watched.expect("health answers").into_inner();
+    let mut until_health_is = async |expected| {
+        while watched.message().await.expect("it is watched").expect("it goes on").status() != expected {}
+    };
+    until_health_is(ServingStatus::Serving).await;
     lagging.hold();
     let file = async |number: u64| {
         ahead.file(vec![visit_report(&format!("v{number}"), "s", "KZ", "AZ", "2023-05-01")]).await;
@@ -571,11 +579,13 @@ async fn a_replica_that_lags_says_by_how_much_and_is_not_ready_if_that_is_too_mu
         file(number).await;
     }
     assert_eq!(until_ready_is(&behind, 503).await, "reads: not ready\nfilings: not ready\n");
+    until_health_is(ServingStatus::NotServing).await;
     lagging.cut(true);
     behind.until_number(LAG, -1.0).await;
     lagging.cut(false);
     lagging.release();
     until_ready_is(&behind, 200).await;
+    until_health_is(ServingStatus::Serving).await;
     behind.until_number(LAG, 0.0).await;
     behind.stop().await;
     ahead.stop().await;

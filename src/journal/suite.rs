@@ -29,6 +29,11 @@ pub fn run(journal: &Arc<dyn Journal>) {
     assert_eq!(journal.settle(1, b"two"), Settled::Ours, "what landed is settled as ours");
     assert_eq!(journal.settle(1, b"late"), Settled::Theirs, "what lost can never land");
     assert_eq!(journal.head().expect("reachable"), Some(2), "settling a loser appends nothing");
+    assert_eq!(journal.settle(2, b"three"), Settled::Ours, "what never landed lands when it is offered again");
+    assert_eq!(journal.settle(2, b"three"), Settled::Ours, "and is ours when it is asked for once more");
+    assert_eq!(journal.settle(2, b"thrice"), Settled::Theirs, "its place is taken then");
+    assert_eq!(journal.head().expect("reachable"), Some(3), "it stands once");
+    assert_eq!(journal.batch(3).expect("reachable"), Some(b"three".to_vec()), "as it was offered");
     if let Some(shelf) = Arc::clone(journal).shelf() {
         keeps(&*shelf);
     }
