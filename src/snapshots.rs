@@ -466,7 +466,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        journal::{Embedded, Kept},
+        domain::token::Epoch,
+        journal::{Append, Embedded, Kept, Settled, Wake},
+        pb::log::{Batch, Entry},
         store::Options,
     };
 
@@ -503,6 +505,95 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(put(&Embedded, &Full(17), folder.path(), 17, &CancellationToken::new()).unwrap(), None);
         assert!(put(&Embedded, &Full(16), folder.path(), 17, &CancellationToken::new()).is_err());
+    }
+
+    /// Has snapshots of these revisions.
+    struct Of(&'static [u64]);
+
+    impl Depot for Of {
+        fn list(&self) -> Answer<Vec<Stored>> {
+            Ok(self.0.iter().map(|revision| Stored { name: name(*revision), bytes: 1 }).collect())
+        }
+
+        fn put(&self, _: &str, _: &Path) -> Answer<()> {
+            refused()
+        }
+
+        fn fetch(&self, _: &str, _: &Path) -> Answer<()> {
+            refused()
+        }
+
+        fn remove(&self, _: &str) -> Answer<()> {
+            refused()
+        }
+    }
+
+    /// The last position of [`Pairs`].
+    const LAST: u64 = 20;
+
+    /// A journal with two revisions in each batch, which says how far it was trimmed, each time.
+    #[derive(Default)]
+    struct Pairs(Mutex<Vec<u64>>);
+
+    impl Journal for Pairs {
+        fn append(&self, _: u64, _: &[u8]) -> Append {
+            Append::NotSent("it is only read".to_owned())
+        }
+
+        fn settle(&self, _: u64, _: &[u8]) -> Settled {
+            Settled::NotYet
+        }
+
+        fn head(&self) -> Answer<Option<u64>> {
+            Ok(Some(LAST))
+        }
+
+        fn follow(&self, _: u64, _: usize) -> Answer<Vec<(u64, Vec<u8>)>> {
+            refused()
+        }
+
+        fn batch(&self, position: u64) -> Answer<Option<Vec<u8>>> {
+            if self.0.lock().unwrap().last().is_some_and(|trimmed| position <= *trimmed) {
+                return Ok(None);
+            }
+            let batch = Batch {
+                epoch: Epoch::nil().as_bytes().to_vec(),
+                first_revision: 2 * position - 1,
+                previous_hash: vec![0; 32],
+                entries: vec![Entry::default(); 2],
+                ..Batch::default()
+            };
+            Ok(Some(batch.encode_to_vec()))
+        }
+
+        fn on_arrival(&self, _: Wake) {}
+
+        fn trim(&self, up_to: u64) -> Answer<()> {
+            self.0.lock().unwrap().push(up_to);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_purged_is_never_past_the_second_newest_snapshot_nor_what_was_neither_trimmed_nor_erased() {
+        let purged = |snapshots, floor, redacted| {
+            let (journal, head) = (Pairs::default(), Head { floor, redacted, ..Head::empty(Epoch::nil()) });
+            purge(&journal, &Of(snapshots), head).unwrap();
+            // What is gone already is not purged again.
+            purge(&journal, &Of(snapshots), head).unwrap();
+            journal.0.into_inner().unwrap()
+        };
+        let three = &[10, 20, 31];
+        assert_eq!(purged(three, 30, 0), [10], "the trim reaches past the second-newest, of revision 20");
+        assert_eq!(purged(three, 12, 0), [6], "the trim ends before it");
+        assert_eq!(purged(three, 13, 0), [6], "half of a batch is not purged");
+        assert_eq!((purged(three, 4, 30), purged(three, 0, 12)), (vec![10], vec![6]), "so does what was erased");
+        assert_eq!((purged(three, 0, 0), purged(&[20, 31], 30, 0)), (vec![], vec![10]));
+        assert_eq!(
+            (purged(&[31], 30, 30), purged(&[], 30, 30)),
+            (vec![], vec![]),
+            "a replica has to begin with something"
+        );
     }
 
     /// One place on a shelf.

@@ -18,6 +18,9 @@ use crate::limits::{JOURNAL_POLL_PAUSE, JOURNAL_RETRY_PAUSE, MAX_KEPT_BYTES};
 
 /// How often a bucket is looked at before it is opened without its leader.
 const BUCKET_LOOKS: usize = 10;
+/// A key that has no value, and a version that it has not: nothing can be put there.
+const NO_KEY: &str = "0";
+const NO_VERSION: u64 = 1 << 50;
 
 /// The bucket of one stream's replicas.
 pub(super) struct Bucket {
@@ -49,13 +52,20 @@ impl Bucket {
         // One that was made just now has no leader for a moment; one that stays without is no reason to keep the log shut.
         let bucket = Self { store };
         for _ in 0..BUCKET_LOOKS {
-            match bucket.get("0").await {
-                Ok(_) => break,
-                Err(trouble) => tracing::debug!(%trouble, "the bucket has no leader yet"),
+            match bucket.is_reached().await {
+                Ok(()) => break,
+                Err(trouble) => tracing::debug!(%trouble, "the bucket is not reached yet"),
             }
             tokio::time::sleep(JOURNAL_RETRY_PAUSE).await;
         }
         Ok(bucket)
+    }
+
+    /// Whether its leader answers, and what is put finds the way to it, which the servers tell each other later: what nobody takes
+    /// has no stream, they say.
+    async fn is_reached(&self) -> Result<(), Trouble> {
+        self.get(NO_KEY).await?;
+        self.put(NO_KEY, Bytes::new(), NO_VERSION).await.map(drop)
     }
 
     /// The newest value of a key.

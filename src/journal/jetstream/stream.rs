@@ -210,6 +210,8 @@ fn laxities(config: &Config, settings: &Settings) -> Vec<Laxity> {
 mod tests {
     use std::time::Duration;
 
+    use async_nats::jetstream::stream::Source;
+
     use super::*;
 
     #[test]
@@ -230,19 +232,59 @@ mod tests {
         assert!(!led(&[10_000, 10_000]) && !led(&[0, 0]) && !led(&[10_000, 0]) && !led(&[1, 10_000, 10_000, 10_000]));
     }
 
-    #[test]
-    fn what_servers_are_told_in_secret_is_not_shown() {
-        let servers = vec!["nats://user:p@ss@a:4222".to_owned(), "tls://b".to_owned()];
-        let settings = Settings {
-            servers,
+    fn settings() -> Settings {
+        Settings {
+            servers: vec!["nats://user:p@ss@a:4222".to_owned(), "tls://b".to_owned()],
             access: Access::default(),
             stream: "S".to_owned(),
-            replicas: 3,
+            replicas: JOURNAL_COPIES,
             monitors: Vec::new(),
             accept_lax: false,
             accept_sealed: false,
             may_make: true,
-        };
-        assert_eq!(settings.shown(), "nats://a:4222, tls://b");
+        }
+    }
+
+    #[test]
+    fn what_servers_are_told_in_secret_is_not_shown() {
+        assert_eq!(settings().shown(), "nats://a:4222, tls://b");
+    }
+
+    /// A change to a stream as it is made, a word of its refusal, and whether whoever asks for it may have it.
+    type Lax = (fn(&mut Config), &'static str, bool);
+
+    const LAX: &[Lax] = &[
+        (|c| c.subjects.push("T.batches".to_owned()), "other subjects", false),
+        (|c| c.storage = StorageType::Memory, "in memory", false),
+        (|c| c.retention = RetentionPolicy::WorkQueue, "what was read", false),
+        (|c| c.retention = RetentionPolicy::Interest, "what was read", false),
+        (|c| c.discard = DiscardPolicy::Old, "old batches", false),
+        (|c| c.max_age = Duration::from_secs(1), "by their age", false),
+        (|c| c.max_messages_per_subject = 1, "a number of batches only", false),
+        (|c| c.max_messages = 1, "is full at", false),
+        (|c| c.max_bytes = 1, "is full at", false),
+        (|c| c.max_message_size = MAX_FILED_MESSAGE_BYTES - 1, "no room for the largest", false),
+        (|c| c.no_ack = true, "does not acknowledge", false),
+        (|c| c.sealed = true, "is sealed", false),
+        (|c| c.mirror = Some(Source::default()), "copies other streams", false),
+        (|c| c.sources = Some(vec![Source::default()]), "copies other streams", false),
+        (|c| c.deny_purge = true, "cannot be trimmed", false),
+        (|c| c.num_replicas = JOURNAL_COPIES - 1, "copies", true),
+        (|c| c.deny_delete = false, "single batches be deleted", true),
+    ];
+
+    #[test]
+    fn a_stream_that_keeps_less_than_a_log_is_refused_whatever_it_lacks() {
+        let (strict, lenient) = (settings(), Settings { accept_lax: true, ..settings() });
+        check(&strict.config(), &strict).expect("as it is made it is good");
+        for (change, word, may_be_accepted) in LAX {
+            let mut config = strict.config();
+            change(&mut config);
+            let Err(Trouble::Lax(said)) = check(&config, &strict) else { panic!("{word}: it is taken") };
+            assert!(said.starts_with("the stream S ") && said.contains(word), "{word}: {said}");
+            assert_eq!(check(&config, &lenient).is_ok(), *may_be_accepted, "{word}, where laxity is accepted");
+        }
+        let sealed = Config { sealed: true, ..strict.config() };
+        check(&sealed, &Settings { accept_sealed: true, ..settings() }).expect("its end is read");
     }
 }
