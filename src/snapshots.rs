@@ -474,8 +474,8 @@ mod tests {
 
     type Answer<T> = std::result::Result<T, Trouble>;
 
-    /// Has a snapshot of a revision, and takes none.
-    struct Full(u64);
+    /// Has snapshots of these revisions, and takes none.
+    struct Full(&'static [u64]);
 
     fn refused<T>() -> Answer<T> {
         Err(Trouble::Unreachable("it takes nothing".to_owned()))
@@ -483,7 +483,7 @@ mod tests {
 
     impl Depot for Full {
         fn list(&self) -> Answer<Vec<Stored>> {
-            Ok(vec![Stored { name: name(self.0), bytes: 1 }])
+            Ok(self.0.iter().map(|revision| Stored { name: name(*revision), bytes: 1 }).collect())
         }
 
         fn put(&self, _: &str, _: &Path) -> Answer<()> {
@@ -503,29 +503,8 @@ mod tests {
     fn no_store_is_copied_for_a_snapshot_that_is_there() {
         // There is no store: whoever copies it says so.
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(put(&Embedded, &Full(17), folder.path(), 17, &CancellationToken::new()).unwrap(), None);
-        assert!(put(&Embedded, &Full(16), folder.path(), 17, &CancellationToken::new()).is_err());
-    }
-
-    /// Has snapshots of these revisions.
-    struct Of(&'static [u64]);
-
-    impl Depot for Of {
-        fn list(&self) -> Answer<Vec<Stored>> {
-            Ok(self.0.iter().map(|revision| Stored { name: name(*revision), bytes: 1 }).collect())
-        }
-
-        fn put(&self, _: &str, _: &Path) -> Answer<()> {
-            refused()
-        }
-
-        fn fetch(&self, _: &str, _: &Path) -> Answer<()> {
-            refused()
-        }
-
-        fn remove(&self, _: &str) -> Answer<()> {
-            refused()
-        }
+        assert_eq!(put(&Embedded, &Full(&[17]), folder.path(), 17, &CancellationToken::new()).unwrap(), None);
+        assert!(put(&Embedded, &Full(&[16]), folder.path(), 17, &CancellationToken::new()).is_err());
     }
 
     /// The last position of [`Pairs`].
@@ -578,9 +557,9 @@ mod tests {
     fn what_is_purged_is_never_past_the_second_newest_snapshot_nor_what_was_neither_trimmed_nor_erased() {
         let purged = |snapshots, floor, redacted| {
             let (journal, head) = (Pairs::default(), Head { floor, redacted, ..Head::empty(Epoch::nil()) });
-            purge(&journal, &Of(snapshots), head).unwrap();
+            purge(&journal, &Full(snapshots), head).unwrap();
             // What is gone already is not purged again.
-            purge(&journal, &Of(snapshots), head).unwrap();
+            purge(&journal, &Full(snapshots), head).unwrap();
             journal.0.into_inner().unwrap()
         };
         let three = &[10, 20, 31];
@@ -635,8 +614,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         drop(store::open(folder.path(), &Options::default()).unwrap());
         // The store stands at another revision than it was thought to.
-        assert_eq!(put(&Embedded, &Full(0), folder.path(), 17, &CancellationToken::new()).unwrap(), None);
-        let refused = put(&Embedded, &Full(1), folder.path(), 17, &CancellationToken::new()).unwrap_err();
+        assert_eq!(put(&Embedded, &Full(&[0]), folder.path(), 17, &CancellationToken::new()).unwrap(), None);
+        let refused = put(&Embedded, &Full(&[1]), folder.path(), 17, &CancellationToken::new()).unwrap_err();
         assert!(refused.message.contains("it takes nothing"), "{refused}");
     }
 
@@ -647,7 +626,7 @@ mod tests {
         let old = "CREATE TABLE old (words BLOB); INSERT INTO old VALUES (zeroblob(64 * 8192)); DROP TABLE old";
         write.connection.execute_batch(old).unwrap();
         scrub::begin(&write.connection).unwrap();
-        let refused = || put(&Embedded, &Full(1), folder.path(), 17, &CancellationToken::new()).unwrap_err();
+        let refused = || put(&Embedded, &Full(&[1]), folder.path(), 17, &CancellationToken::new()).unwrap_err();
         assert!(refused().message.contains("not all written over yet"), "{}", refused());
         while scrub::some(&write.connection, 4).unwrap() {}
         assert!(refused().message.contains("it takes nothing"), "{}", refused());

@@ -123,8 +123,8 @@ async fn within<T: Send + 'static>(
     }
 }
 
-/// Lets the tasks that are ready on this worker now have their turn. Unlike tokio's `yield_now`, which waits until this very worker has nothing
-/// to do, it can go on on another one.
+/// Lets the tasks that are ready on this worker now have their turn. Unlike tokio's `yield_now`, which waits until this very
+/// worker has nothing to do, it can go on on another one.
 pub async fn others_first() {
     let mut went = false;
     poll_fn(|context| {

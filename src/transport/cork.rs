@@ -50,9 +50,7 @@ impl<S> Cork<S> {
         // What a panic left half done is a connection's, which ends with it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl<S> Cork<S> {
     /// Drives a connection on this stream to its end, and sends what it wrote each time that it has no more, or that those who
     /// were ready had their turns.
     pub fn drive<'c, C>(&self, connection: Pin<&'c mut C>) -> Driven<'c, C, S> {
@@ -66,7 +64,7 @@ pub(super) struct Driven<'c, C, S> {
     cork: Cork<S>,
     /// How many bytes had ever been held when it was driven last.
     seen: u64,
-    /// How often others went first since it was their turn no more.
+    /// How often others went first since it was last time to send.
     turns: u32,
 }
 
@@ -360,7 +358,7 @@ mod tests {
         assert_eq!(cork.lock().stream.writes, [[[1; 100], [2; 100]].concat()]);
     }
 
-    /// A connection that writes a hundred bytes whenever it is driven, so many times; how often it was driven.
+    /// A connection that writes a hundred bytes whenever it is driven, so many times.
     struct Talking {
         cork: Cork<Socket>,
         times: usize,
@@ -379,7 +377,7 @@ mod tests {
         }
     }
 
-    /// How much went out at once, and how often the connection was driven, of so many times that it is.
+    /// What goes out at once, in bytes, of a connection that writes so many times and is driven so often.
     fn talked(times: usize, driven: usize) -> Vec<usize> {
         let cork = Cork::new(Socket::default());
         let mut talking = Talking { cork: cork.clone(), times, driven: 0 };

@@ -47,7 +47,7 @@ struct Asked {
 
 impl Points {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // Every change to it is one statement.
+        // Whoever changes it does nothing in between that could panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -68,7 +68,9 @@ impl Points {
             && let Some(asked) = waiting.asked.pop_front()
         {
             // (A client that went away does not want it.)
-            some.extend(Some(asked).filter(|asked| !asked.reply.is_closed()));
+            if !asked.reply.is_closed() {
+                some.push(asked);
+            }
         }
         if some.is_empty() {
             waiting.readers -= 1;
