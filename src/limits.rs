@@ -332,6 +332,11 @@ pub const JOURNAL_PING: Duration = Duration::from_secs(2);
 pub const JOURNAL_LOOK: Duration = Duration::from_millis(200);
 /// How often in a row nothing came before the journal is asked where it ends: a second.
 pub const JOURNAL_WATCHDOG: u32 = 5;
+/// How often servers that said that they sync are asked again.
+pub const JOURNAL_SYNC_LOOK: Duration = Duration::from_secs(10);
+/// How long a server that is connected may lead to nobody who leads the stream before it is left for another: longer than
+/// an election takes, because a server that is cut off from the others answers what it can.
+pub const JOURNAL_FORSAKEN: Duration = Duration::from_secs(10);
 /// The pause before the journal is followed again after an interruption.
 pub const JOURNAL_RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// The pause between two looks for what another replica has under way.

@@ -18,7 +18,11 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ("url", &[], "addresses as people may see them: whoever shows one knows it, and it knows nobody"),
     ("access", &["domain", "limits", "clock", "url"], "decides who may do what; what it decides by is read elsewhere"),
     ("trace", &[], "a header and spans: whoever carries a trace knows it, and it knows nobody"),
-    ("journal", &["failpoints", "limits", "trace", "url"], "an order of bytes: it knows neither records nor stores"),
+    (
+        "journal",
+        &["clock", "failpoints", "limits", "trace", "url"],
+        "an order of bytes: it knows neither records nor stores",
+    ),
     ("domain", &["pb", "limits"], "pure: what was decided once must be decided alike on every replica, forever"),
     ("tasks", &["domain", "limits"], "spawns for everybody, and knows nobody; `domain` for the error"),
     (

@@ -33,15 +33,21 @@ impl Filers {
 
     /// So many, in turn by these clients.
     pub fn of(clients: &[FilingServiceClient<Channel>], count: usize) -> Self {
+        Self::named("f", clients, count)
+    }
+
+    /// The same, of records whose names begin like this.
+    pub fn named(prefix: &str, clients: &[FilingServiceClient<Channel>], count: usize) -> Self {
         let (stop, filed, progress) =
             (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default(), Arc::<Notify>::default());
         let file = |filer: usize| {
             let mut filing = clients[filer % clients.len()].clone();
             let (stop, filed, progress) = (Arc::clone(&stop), Arc::clone(&filed), Arc::clone(&progress));
+            let prefix = prefix.to_owned();
             tokio::spawn(async move {
                 let mut names = Vec::new();
                 while !stop.load(Ordering::SeqCst) {
-                    let id = format!("f{filer}-{}", names.len());
+                    let id = format!("{prefix}{filer}-{}", names.len());
                     let request = v1::FileReportsRequest {
                         reports: vec![visit_report(&id, "s", "KZ", "AZ", "2023-05-01")],
                         request_id: Some(id.clone()),

@@ -100,11 +100,16 @@ impl Links {
         (0..self.links.len()).for_each(|server| change(self, server));
     }
 
+    /// Whether a link carries a connection of the replica.
+    pub fn is_in_use(&self, server: usize) -> bool {
+        self.links[server].is_in_use()
+    }
+
     /// The one that carries the replica's connection; waits until it is one.
     async fn in_use(&self) -> usize {
         patiently("a link that is in use", async {
             loop {
-                let used: Vec<usize> = (0..self.links.len()).filter(|server| self.links[*server].is_in_use()).collect();
+                let used: Vec<usize> = (0..self.links.len()).filter(|server| self.is_in_use(*server)).collect();
                 if let [used] = used[..] {
                     return used;
                 }

@@ -27,6 +27,15 @@ pub enum Sync {
     Late,
 }
 
+impl Sync {
+    fn said(self) -> &'static str {
+        match self {
+            Self::Always => "sync_interval: always",
+            Self::Late => "sync_interval: \"2m\"",
+        }
+    }
+}
+
 /// Three servers that know each other; they end with this value.
 pub struct Cluster {
     servers: Vec<Server>,
@@ -51,22 +60,33 @@ impl Cluster {
 
     /// The same, with more in the configuration of each.
     pub fn start_with(sync: Sync, more: &str) -> Self {
+        Self::start_over(sync, more, |_, _, port| port)
+    }
+
+    /// The same; where one of them finds another, of which this is the port, is said for each way.
+    pub fn start_over(sync: Sync, more: &str, mut way: impl FnMut(usize, usize, u16) -> u16) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let ports = free_ports(SERVERS * 3);
         let (clients, rest) = ports.split_at(SERVERS);
         let (monitors, routes) = rest.split_at(SERVERS);
-        let others: Vec<String> = routes.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
-        let sync = if sync == Sync::Always { "always" } else { "\"2m\"" };
         let server = |index: usize| {
+            let others = (0..SERVERS).filter(|other| *other != index);
+            let route = |other: usize| format!("nats://127.0.0.1:{}", way(index, other, routes[other]));
+            let others: Vec<String> = others.map(route).collect();
             let name = format!("n{index}");
             let at = |suffix: &str| folder.path().join(format!("{name}{suffix}"));
             let (config, log, store) = (at(".conf"), at(".log"), at(""));
+            // Each is told of all others. What they tell each other leads nowhere: it would lead around links.
             let text = format!(
                 "server_name: {name}\nlisten: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\n\
-                 jetstream {{ store_dir: {store:?}, sync_interval: {sync} }}\n\
-                 cluster {{ name: attache, no_advertise: true, listen: \"127.0.0.1:{}\", routes: {others:?} }}\n\
+                 jetstream {{ store_dir: {store:?}, {} }}\n\
+                 cluster {{ name: attache, no_advertise: true, advertise: \"127.0.0.1:1\",\n\
+                 listen: \"127.0.0.1:{}\", routes: {others:?} }}\n\
                  {more}\n",
-                clients[index], monitors[index], routes[index],
+                clients[index],
+                monitors[index],
+                sync.said(),
+                routes[index],
             );
             std::fs::write(&config, text).expect("a configuration is written");
             Server { name, config, log, store, client: clients[index], monitor: monitors[index], child: None }
@@ -102,6 +122,14 @@ impl Cluster {
     pub fn restart(&mut self, index: usize) {
         self.servers[index].start();
         self.wait_until_ready(index);
+    }
+
+    /// Starts a killed server again, that syncs otherwise than it did.
+    pub fn restart_with(&mut self, index: usize, before: Sync, now: Sync) {
+        let config = &self.servers[index].config;
+        let text = std::fs::read_to_string(config).expect("its configuration");
+        std::fs::write(config, text.replace(before.said(), now.said())).expect("it is written");
+        self.restart(index);
     }
 
     /// SIGKILL to all of them.

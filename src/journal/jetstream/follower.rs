@@ -10,18 +10,20 @@ use futures_util::StreamExt as _;
 use super::{
     super::{Position, Trouble},
     JetStream,
+    server::Forsaken,
 };
 use crate::limits::{JOURNAL_LOOK, JOURNAL_RETRY_PAUSE, JOURNAL_WATCHDOG};
 
 /// Follows until it is dropped.
 pub(super) async fn run(journal: &JetStream) {
-    let mut told = None;
+    let (mut told, mut lost) = (None, Forsaken::default());
     loop {
         if journal.inbox.sound().is_err() {
             // What ended does not come back; the log says why.
             std::future::pending::<()>().await;
         }
-        let Err(error) = follow(journal).await else { continue };
+        let Err(error) = follow(journal, &mut lost).await else { continue };
+        lost.leave_in_time(journal).await;
         if let Ok(state) = journal.state().await {
             journal.inbox.short_again(state.map_or(0, |state| state.last_sequence));
         }
@@ -34,7 +36,7 @@ pub(super) async fn run(journal: &JetStream) {
     }
 }
 
-async fn follow(journal: &JetStream) -> Result<(), Trouble> {
+async fn follow(journal: &JetStream, lost: &mut Forsaken) -> Result<(), Trouble> {
     if journal.opened().is_err() {
         let established = journal.establish().await;
         if let Err(lax @ Trouble::Lax(_)) = &established {
@@ -42,14 +44,15 @@ async fn follow(journal: &JetStream) -> Result<(), Trouble> {
         }
         established?;
     }
-    pump(journal).await
+    pump(journal, lost).await
 }
 
 /// Brings batches from where the store stands, until something is not as it should be.
-async fn pump(journal: &JetStream) -> Result<(), Trouble> {
+async fn pump(journal: &JetStream, lost: &mut Forsaken) -> Result<(), Trouble> {
     let after = journal.inbox.applied().await;
     journal.inbox.clear();
     let state = journal.look().await?;
+    lost.heard();
     journal.inbox.follows(after, &state)?;
     journal.inbox.interrupted();
     let config = pull::OrderedConfig {

@@ -72,6 +72,7 @@ pub async fn look(settings: &Settings, after: Position) -> Result<Found, Trouble
     };
     let info = found.cached_info();
     stream::check(&info.config, settings)?;
+    stream::check_beside(&context, settings).await?;
     let ends_at = info.state.last_sequence;
     if ends_at < after {
         return Err(Trouble::Lost(format!("the stream ends at {ends_at}, and this store is at {after}")));

@@ -13,13 +13,14 @@ mod depot;
 mod follower;
 mod inbox;
 mod look;
+mod server;
 mod shelf;
 mod stream;
 mod sync;
 
 use std::{
     path::Path,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -60,8 +61,9 @@ pub struct JetStream {
     inbox: Arc<Inbox>,
     /// What was found once servers answered.
     opened: OnceLock<Opened>,
-    /// What an acknowledged batch survives, once every server said: until then nothing is appended.
-    durable: OnceLock<Durable>,
+    /// What an acknowledged batch survives, once every server said, or why that is less than it must be now: until it is
+    /// known nothing is appended.
+    durable: Mutex<Result<Durable, Trouble>>,
 }
 
 /// The stream as it was found, and what belongs to it.
@@ -117,12 +119,14 @@ impl JetStream {
                 }
                 std::future::ready(())
             })
+            .reconnect_to_server_callback(server::in_turn())
             .retry_on_initial_connect()
             .connect(access::addresses(&settings.servers))
             .await
             .map_err(|e| Trouble::Unreachable(format!("{}: {e}", settings.shown())))?;
         let context = jetstream::context::ContextBuilder::new().timeout(JOURNAL_ACK_TIMEOUT).build(client.clone());
-        let (opened, durable) = (OnceLock::new(), OnceLock::new());
+        let unknown = Trouble::Unreachable("not every server has said yet whether it syncs".to_owned());
+        let (opened, durable) = (OnceLock::new(), Mutex::new(Err(unknown)));
         let journal = Arc::new(Self { runtime: Handle::current(), client, context, settings, inbox, opened, durable });
         journal.find().await?;
         Ok(journal)
@@ -174,15 +178,17 @@ impl JetStream {
     /// Finds out what an acknowledged batch survives.
     async fn assure(&self) -> Result<(), Trouble> {
         let info = within(self.opened()?.stream.get_info()).await?.map_err(Trouble::unreachable)?;
-        let durable = sync::durable(&self.settings, &info).await?;
-        let _ = self.durable.set(durable);
+        self.assured_of(Ok(sync::durable(&self.settings, &info).await?));
         Ok(())
+    }
+
+    fn assured_of(&self, durable: Result<Durable, Trouble>) {
+        *self.durable.lock().unwrap_or_else(PoisonError::into_inner) = durable;
     }
 
     /// The same, as far as it is known.
     fn assured(&self) -> Result<Durable, Trouble> {
-        let unknown = || Trouble::Unreachable("not every server has said yet whether it syncs".to_owned());
-        self.durable.get().copied().ok_or_else(unknown)
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// For what is large: acknowledged late, because it keeps disks and links busy.
@@ -204,8 +210,8 @@ impl JetStream {
         within(stream::seal(&self.context, &self.settings)).await?
     }
 
-    /// Reads what others append, until it is dropped. A server that does not say whether it syncs is asked again
-    /// meanwhile: only filings wait for that.
+    /// Reads what others append, until it is dropped. Meanwhile servers are asked whether they sync, those that said so
+    /// too, now and then: only filings wait for that.
     pub async fn run(self: Arc<Self>) {
         tokio::join!(follower::run(&self), sync::run(&self));
     }

@@ -22,6 +22,15 @@ const BUCKET_LOOKS: usize = 10;
 const NO_KEY: &str = "0";
 const NO_VERSION: u64 = 1 << 50;
 
+/// What a bucket of this name is kept in.
+pub(super) fn stream(settings: &Settings) -> String {
+    format!("KV_{}", bucket(settings))
+}
+
+fn bucket(settings: &Settings) -> String {
+    format!("{}_CURSORS", settings.stream)
+}
+
 /// The bucket of one stream's replicas.
 pub(super) struct Bucket {
     store: kv::Store,
@@ -30,7 +39,7 @@ pub(super) struct Bucket {
 impl Bucket {
     /// Opens the bucket, making it if there is none.
     pub async fn open(context: &Context, settings: &Settings) -> Result<Self, Trouble> {
-        let bucket = format!("{}_CURSORS", settings.stream);
+        let bucket = bucket(settings);
         let unreachable = |why: String| Trouble::Unreachable(format!("the bucket {bucket}: {why}"));
         let config = kv::Config {
             bucket: bucket.clone(),

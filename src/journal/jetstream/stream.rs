@@ -14,7 +14,7 @@ use async_nats::{
 use super::{
     super::Trouble,
     access::{self, Access},
-    code, sync,
+    code, depot, shelf, sync,
 };
 use crate::limits::{JOURNAL_COPIES, JOURNAL_LEADER_SILENCE, MAX_FILED_MESSAGE_BYTES};
 
@@ -89,11 +89,13 @@ pub(super) async fn open(context: &Context, settings: &Settings) -> Result<Info,
         Err(_) => make(context, settings).await?,
     };
     check(&info.config, settings)?;
+    check_beside(context, settings).await?;
     Ok(info)
 }
 
 /// Makes it, unless what is made would be refused: that is found out before, so that nothing is left of it.
 async fn make(context: &Context, settings: &Settings) -> Result<Info, Trouble> {
+    check_beside(context, settings).await?;
     // (What may be lax is looked at once it is there.)
     if !settings.accept_lax {
         check(&settings.config(), settings)?;
@@ -112,13 +114,29 @@ async fn make(context: &Context, settings: &Settings) -> Result<Info, Trouble> {
 
 /// Checks that a stream keeps what it is given as well as the settings demand.
 pub(super) fn check(config: &Config, settings: &Settings) -> Result<(), Trouble> {
-    let lax = laxities(config, settings);
+    judge(&settings.stream, &laxities(config, settings), settings)
+}
+
+/// Checks the same of the streams beside it, of cursors and of snapshots, as far as they are there: nobody is to find out
+/// that they have one copy when that is lost.
+pub(super) async fn check_beside(context: &Context, settings: &Settings) -> Result<(), Trouble> {
+    for name in [shelf::stream(settings), depot::stream(settings)] {
+        match context.get_stream(&name).await {
+            Ok(found) => judge(&name, &laxities_of_any(&found.cached_info().config), settings)?,
+            Err(error) if is_not_found(&error.kind()) => {}
+            Err(error) => return Err(unreachable(&name, error)),
+        }
+    }
+    Ok(())
+}
+
+fn judge(stream: &str, lax: &[Laxity], settings: &Settings) -> Result<(), Trouble> {
     if lax.is_empty() || settings.accept_lax && lax.iter().all(|l| l.may_be_accepted) {
-        lax.iter().for_each(|l| tracing::warn!(stream = settings.stream, "the journal's stream {}", l.what));
+        lax.iter().for_each(|l| tracing::warn!(stream, "the journal's stream {}", l.what));
         return Ok(());
     }
     let what = lax.iter().map(|l| l.what.as_str()).collect::<Vec<_>>().join("; it ");
-    Err(Trouble::Lax(format!("the stream {} {what}", settings.stream)))
+    Err(Trouble::Lax(format!("the stream {stream} {what}")))
 }
 
 /// Checks that whoever told of a stream leads it. A server that was halted goes on as the leader that it was until it hears of
@@ -176,18 +194,39 @@ struct Laxity {
     may_be_accepted: bool,
 }
 
-fn laxities(config: &Config, settings: &Settings) -> Vec<Laxity> {
+impl Laxity {
+    /// What nobody may have.
+    fn never(what: &str) -> Self {
+        Self { what: what.to_owned(), may_be_accepted: false }
+    }
+}
+
+/// Of any stream of a log, that of its cursors and snapshots included, where newer values take the place of older ones.
+fn laxities_of_any(config: &Config) -> Vec<Laxity> {
     let mut lax = Vec::new();
+    if config.storage != StorageType::File {
+        lax.push(Laxity::never("is kept in memory"));
+    }
+    if !config.max_age.is_zero() {
+        lax.push(Laxity::never("drops what it has by its age"));
+    }
+    if config.num_replicas < JOURNAL_COPIES {
+        let what = format!("has {} of {JOURNAL_COPIES} copies", config.num_replicas);
+        lax.push(Laxity { what, may_be_accepted: true });
+    }
+    lax
+}
+
+fn laxities(config: &Config, settings: &Settings) -> Vec<Laxity> {
+    let mut lax = laxities_of_any(config);
     let mut refuse = |unfit: bool, what: &str| {
         if unfit {
-            lax.push(Laxity { what: what.to_owned(), may_be_accepted: false });
+            lax.push(Laxity::never(what));
         }
     };
     refuse(config.subjects != [settings.subject()], "has other subjects than the log's");
-    refuse(config.storage != StorageType::File, "is kept in memory");
     refuse(config.retention != RetentionPolicy::Limits, "drops what was read");
     refuse(config.discard != DiscardPolicy::New, "drops old batches when it is full");
-    refuse(!config.max_age.is_zero(), "drops batches by their age");
     refuse(config.max_messages_per_subject > 0, "keeps a number of batches only");
     refuse(config.max_messages > 0 || config.max_bytes > 0, "is full at some number of batches or bytes");
     let small = (1..MAX_FILED_MESSAGE_BYTES).contains(&config.max_message_size);
@@ -196,10 +235,6 @@ fn laxities(config: &Config, settings: &Settings) -> Vec<Laxity> {
     refuse(config.sealed && !settings.accept_sealed, "is sealed: its log was moved elsewhere");
     refuse(config.mirror.is_some() || config.sources.as_ref().is_some_and(|s| !s.is_empty()), "copies other streams");
     refuse(config.deny_purge && !config.sealed, "cannot be trimmed, ever");
-    if config.num_replicas < JOURNAL_COPIES {
-        let what = format!("has {} of {JOURNAL_COPIES} copies", config.num_replicas);
-        lax.push(Laxity { what, may_be_accepted: true });
-    }
     if !config.deny_delete {
         lax.push(Laxity { what: "lets single batches be deleted".to_owned(), may_be_accepted: true });
     }
@@ -259,7 +294,7 @@ mod tests {
         (|c| c.retention = RetentionPolicy::WorkQueue, "what was read", false),
         (|c| c.retention = RetentionPolicy::Interest, "what was read", false),
         (|c| c.discard = DiscardPolicy::Old, "old batches", false),
-        (|c| c.max_age = Duration::from_secs(1), "by their age", false),
+        (|c| c.max_age = Duration::from_secs(1), "by its age", false),
         (|c| c.max_messages_per_subject = 1, "a number of batches only", false),
         (|c| c.max_messages = 1, "is full at", false),
         (|c| c.max_bytes = 1, "is full at", false),

@@ -14,7 +14,7 @@ use super::{
     stream::Settings,
 };
 use crate::{
-    limits::{JOURNAL_READ_TIMEOUT, JOURNAL_RETRY_PAUSE, MAX_MONITOR_BYTES},
+    limits::{JOURNAL_READ_TIMEOUT, JOURNAL_RETRY_PAUSE, JOURNAL_SYNC_LOOK, MAX_MONITOR_BYTES},
     url,
 };
 
@@ -49,27 +49,46 @@ impl Jsz {
     }
 }
 
-/// Asks until it is known what an acknowledged batch survives.
+/// Asks until it is known what an acknowledged batch survives, and then now and again: a server may be started anew with
+/// another configuration.
 pub(super) async fn run(journal: &JetStream) {
     let mut told = None;
-    while journal.assured().is_err() {
-        tokio::time::sleep(JOURNAL_RETRY_PAUSE).await;
+    loop {
+        let known = journal.assured();
+        match known {
+            // Less than that is not to be had.
+            Ok(Durable::Copied) => return,
+            Ok(_) => tokio::time::sleep(JOURNAL_SYNC_LOOK).await,
+            Err(_) => tokio::time::sleep(JOURNAL_RETRY_PAUSE).await,
+        }
         // Without the stream the follower has more to say.
         if journal.opened().is_err() {
             continue;
         }
-        match journal.assure().await {
-            Ok(()) => tracing::info!("the journal's servers say what an acknowledged batch survives"),
-            Err(lax @ Trouble::Lax(_)) => {
+        match (known, journal.assure().await) {
+            (Ok(_), Ok(())) => {}
+            (Err(_), Ok(())) => {
+                told = None;
+                tracing::info!("the journal's servers say what an acknowledged batch survives");
+            }
+            // It is said to be less than what it was: that may be mended where it was done.
+            (Ok(_), Err(lax @ Trouble::Lax(_))) => {
+                tracing::error!(error = %lax, "filings are refused until every server says again that it syncs");
+                journal.assured_of(Err(lax));
+            }
+            (Err(Trouble::Lax(_)), Err(Trouble::Lax(_))) => {}
+            (Err(_), Err(lax @ Trouble::Lax(_))) => {
                 journal.inbox.trouble(lax);
                 return;
             }
+            // A server that is down does not unsay what it said.
+            (Ok(_), Err(_)) => {}
             // What stays so is said once.
-            Err(error) if told.as_ref() != Some(&error) => {
+            (Err(_), Err(error)) if told.as_ref() != Some(&error) => {
                 tracing::warn!(%error, "filings are refused until every server says whether it syncs");
                 told = Some(error);
             }
-            Err(_) => {}
+            (Err(_), Err(_)) => {}
         }
     }
 }
@@ -118,14 +137,12 @@ async fn why_servers_unsynced(settings: &Settings, needed: usize) -> Option<Trou
     if settings.monitors.is_empty() {
         return lax("no monitoring endpoint says whether the journal's servers sync (--journal-monitor)".to_owned());
     }
-    let mut servers = BTreeSet::new();
+    let (mut servers, mut silent) = (BTreeSet::new(), None);
     for monitor in &settings.monitors {
         let shown = url::shown(monitor);
         match ask(monitor).await {
-            Err(why) => {
-                let why = format!("{shown} does not say whether its server syncs: {why}");
-                return Some(Trouble::Unreachable(why));
-            }
+            // Another may say that it does not.
+            Err(why) => silent = Some(format!("{shown} does not say whether its server syncs: {why}")),
             Ok(told) if told.config.sync_always => {
                 servers.insert(told.server_id);
             }
@@ -134,6 +151,9 @@ async fn why_servers_unsynced(settings: &Settings, needed: usize) -> Option<Trou
                 return lax(format!("the server of {shown} syncs every {interval:?}, not always"));
             }
         }
+    }
+    if let Some(why) = silent {
+        return Some(Trouble::Unreachable(why));
     }
     let told = servers.len();
     if told < needed {
