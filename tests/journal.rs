@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use attache::{
     domain::token::Token,
@@ -23,6 +23,7 @@ use common::{
 };
 use prost::Message as _;
 use tonic::Status;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 #[test]
 fn the_shared_log_passes_the_suite() {
@@ -361,6 +362,64 @@ async fn a_replica_that_has_applied_nothing_waits_for_tokens_of_its_log() {
     assert_eq!(waiting.await.unwrap().unwrap().into_inner().token, acked.token);
 }
 
+fn soon<T>(message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(Duration::from_millis(500));
+    request
+}
+
+/// A lookup that does not wait long.
+async fn glance(server: &TestServer) -> Result<v1::Visit, Status> {
+    let name = "visits/v".to_owned();
+    let answer = server.registry().get_visit(soon(v1::GetVisitRequest { name, ..Default::default() })).await?;
+    Ok(answer.into_inner().visit.unwrap())
+}
+
+/// What each kind of read is refused with.
+async fn refusals(server: &TestServer) -> Vec<String> {
+    let mut refused = vec![
+        glance(server).await.unwrap_err(),
+        server.registry().list_visits(soon(v1::ListVisitsRequest::default())).await.unwrap_err(),
+        server.feed().list_events(soon(v1::ListEventsRequest::default())).await.unwrap_err(),
+        server.feed().get_cursor(soon(v1::GetCursorRequest { name: "c".into() })).await.unwrap_err(),
+    ];
+    for request in [from_oldest(), from_now(), from_snapshot()] {
+        refused.push(server.feed().watch_events(soon(request)).await.map(drop).unwrap_err());
+    }
+    refused.iter().map(reason).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_has_nothing_of_a_log_tells_nothing_until_it_has_or_knows_that_there_is_none() {
+    let log = SharedLog::default();
+    let view = Lagging::of(&log);
+    view.hold();
+    let (a, empty) = (on(log.clone()).await, on(view.clone()).await);
+    // There is none yet: that is what it says, at once.
+    assert_eq!(reason(&glance(&empty).await.unwrap_err()), "RECORD_NOT_FOUND");
+    let acked = a.file(vec![visit("v", "KZ")]).await;
+    patiently("that it hears of the log", async {
+        while reason(&glance(&empty).await.unwrap_err()) == "RECORD_NOT_FOUND" {}
+    })
+    .await;
+    // What is not known to be missing is not said to be, and no token is told of a log that is not the one.
+    assert_eq!(refusals(&empty).await, ["REPLICA_BEHIND"; 7]);
+    view.cut(true);
+    assert_eq!(refusals(&empty).await, ["JOURNAL_UNAVAILABLE"; 7]);
+    view.cut(false);
+    view.release();
+    let found = patiently("the record", async {
+        loop {
+            match glance(&empty).await {
+                Ok(found) => return found,
+                Err(status) => assert_eq!(reason(&status), "REPLICA_BEHIND"),
+            }
+        }
+    });
+    assert_eq!(found.await.name, "visits/v");
+    assert_eq!(empty.token().await, acked.token, "and of the right log");
+}
+
 // ---- reading one's own writes elsewhere ----
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -456,6 +515,10 @@ async fn a_log_and_its_next_batch() -> (SharedLog, Batch) {
     (log, Batch::decode(batches[1].as_slice()).unwrap())
 }
 
+fn shown(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_diverges_or_cannot_be_read_stops_filings_and_nothing_else() {
     for (about, forge, expected) in FORGERIES {
@@ -465,11 +528,36 @@ async fn a_log_that_diverges_or_cannot_be_read_stops_filings_and_nothing_else() 
         assert_eq!(read(&first).revision, 1, "it follows what was there");
         let mut live = server.watch(lively(from_oldest())).await;
         let before = live.up_to(is_caught_up).await;
+        let (right, mut forged) = (next.previous_hash.clone(), next.previous_hash.clone());
+        forged[0] ^= 1;
         log.smuggle(forge(next));
         let length = log.len();
         for id in ["a", "b"] {
             let error = file(&server, request(id, visit("mine", "KZ"))).await.unwrap_err();
             assert_eq!((reason(&error).as_str(), error.code()), (expected, tonic::Code::DataLoss), "{about}");
+            if about == "a wrong hash" {
+                let both = format!("follows hash {}, expected {}", shown(&forged), shown(&right));
+                assert!(error.message().contains(&both), "{both}: {error:?}");
+            }
+        }
+        for (service, status) in [
+            ("", ServingStatus::NotServing),
+            ("attache.v1.FilingService", ServingStatus::NotServing),
+            ("attache.v1.RegistryService", ServingStatus::Serving),
+            ("attache.v1.FeedService", ServingStatus::Serving),
+        ] {
+            let mut health = HealthClient::new(server.channel.clone());
+            let told = patiently("its health", async {
+                loop {
+                    let asked = HealthCheckRequest { service: service.into() };
+                    let told = health.check(asked).await.unwrap().into_inner().status();
+                    if told == status {
+                        return told;
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            });
+            assert_eq!(told.await, status, "{about}: {service:?}");
         }
         assert_eq!(log.len(), length, "{about}: nothing is appended after it");
         let commit = v1::CommitCursorRequest { name: "c".into(), position: first.clone(), expected_etag: None };

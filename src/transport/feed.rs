@@ -80,7 +80,9 @@ impl FeedService for Feed {
 
     async fn get_cursor(&self, request: Request<GetCursorRequest>) -> Answered<GetCursorResponse> {
         let principal = Arc::clone(&Caller::of(&request)?.principal().name);
+        let wait = time_left(&request);
         let name = cursor_name(request.into_inner().name)?;
+        self.0.begun(wait).await?;
         let (app, asked) = (Arc::clone(&self.0), name.clone());
         let kept = match Arc::clone(&app.journal).shelf() {
             Some(shelf) => asking(move || cursors::on_shelf(&*shelf, &principal, &asked)).await?,
@@ -198,6 +200,7 @@ impl Feed {
                 MIN_FRAME_BYTES..=MAX_FRAME_BYTES,
             )?,
         };
+        self.0.begun(wait).await?;
         // Asked before the start is found: what is acknowledged from here on may come, what was must.
         let next_look = self.0.looks.next();
         let (known, acknowledged) = match self.0.journal_head().await {
@@ -281,6 +284,7 @@ impl Feed {
         };
         let (at, from) = match token {
             None => {
+                self.0.begun(wait).await?;
                 // Where it starts may have to be waited for, and the page must not end before it.
                 let from = self.page_start(r.start.as_ref(), wait).await?;
                 (self.0.at(None, r.at_least.as_deref(), wait).await?, from)

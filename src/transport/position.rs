@@ -63,6 +63,7 @@ impl App {
         at_least: Option<&str>,
         wait: Option<Duration>,
     ) -> Result<At> {
+        self.begun(wait).await?;
         if let Some(token) = at_least.filter(|t| !t.is_empty()) {
             match self.reach(token, "at_least", wait).await {
                 // Whatever it was, it is applied here.
@@ -170,6 +171,28 @@ impl App {
 
     async fn journal_is_ahead(self: &Arc<Self>, position: u64) -> Result<bool> {
         Ok(self.journal_head().await?.is_some_and(|head| head > position))
+    }
+
+    /// Waits until something of the log is applied here, if there is any. Before that it is not known which log it is: what a
+    /// store says that has nothing is true of none, and no other replica takes its tokens.
+    ///
+    /// # Errors
+    ///
+    /// `REPLICA_BEHIND` if nothing is applied in time, `JOURNAL_UNAVAILABLE` if nobody says whether there is any.
+    pub(super) async fn begun(self: &Arc<Self>, wait: Option<Duration>) -> Result<()> {
+        if self.journal.is_alone() || self.store.head().position > 0 || self.looks.last() == Some(0) {
+            return Ok(());
+        }
+        let begins = async {
+            if self.journal_is_ahead(0).await? {
+                let mut head = self.store.follow_head();
+                let applied = head.wait_for(|head| head.position > 0).await.map(drop);
+                applied.map_err(|_| Error::new(Reason::Draining, "the server is shutting down"))?;
+            }
+            Ok(())
+        };
+        let late = |_| Error::new(Reason::ReplicaBehind, "this replica has applied nothing of the log yet");
+        tokio::time::timeout(patience(wait), begins).await.map_err(late)?
     }
 
     /// The newest position of the journal; `None` if the store's is.
