@@ -32,6 +32,9 @@ pub const WRITES: &[&str] = &[
 /// Where the program may die on the way of a filing, besides.
 pub const STEPS: &[&str] = &["writer.decided", "writer.appending", "writer.committed", "writer.answered"];
 
+/// Where a replica finds that the disk has no room for what it is about to append, whatever it has.
+pub const ROOM: &str = "store.room";
+
 /// Where the read of lookups that are read together may fail.
 pub const READ: &str = "store.points";
 

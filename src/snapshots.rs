@@ -368,13 +368,19 @@ fn begin_anew(depot: &dyn Depot, journal: &Arc<dyn Journal>, folder: &Path, home
         unpacked => unpacked?,
     };
     let Some(head) = head else { return Ok(None) };
-    let aside = left.give_way(folder, &work)?;
-    tracing::warn!(
-        revision = head.revision,
-        position = head.position,
-        aside = %aside.display(),
-        "the store begins anew with a snapshot, and the one that was there is kept aside"
-    );
+    let Head { revision, position, .. } = head;
+    match left.give_way(folder, &work)? {
+        None => tracing::info!(revision, position, "the store, which had nothing yet, begins with a snapshot"),
+        Some(aside) => {
+            let aside = aside.display();
+            tracing::warn!(
+                revision,
+                position,
+                %aside,
+                "the store begins anew with a snapshot, and the one that was there is kept aside"
+            );
+        }
+    }
     Ok(Some(head))
 }
 

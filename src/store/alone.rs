@@ -122,12 +122,13 @@ impl Alone {
         read::cursors(&self.connection)
     }
 
-    /// Puts it aside, whole, and the store that was unpacked in its place, which is that in `folder`; where it is now.
+    /// Puts it aside, whole, and the store that was unpacked in its place, which is that in `folder`; where it is now, `None`
+    /// if it had nothing.
     ///
     /// # Errors
     ///
     /// If a process reads it, or either cannot be moved: then it is where it was, or is aside and nothing is in its place.
-    pub fn give_way(self, folder: &Path, to: &Work) -> Result<PathBuf, StoreError> {
+    pub fn give_way(self, folder: &Path, to: &Work) -> Result<Option<PathBuf>, StoreError> {
         let Self { connection, head, _lock: lock } = self;
         // What its write-ahead log has belongs to it.
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;

@@ -14,22 +14,25 @@ use crate::limits::STORES_ASIDE;
 const BEHIND: &str = "attache-behind-";
 
 /// Puts the file of a store that stands at a revision aside, which nobody has open and whose write-ahead log is gone; where
-/// it is now. Its folder is without a store then.
+/// it is now. One that has nothing is dropped; `None`. Its folder is without a store then.
 ///
 /// # Errors
 ///
 /// If somebody has it open, or it cannot be moved; it is where it was then.
-pub(super) fn put(folder: &Path, revision: u64) -> Result<PathBuf, StoreError> {
+pub(super) fn put(folder: &Path, revision: u64) -> Result<Option<PathBuf>, StoreError> {
     let from = folder.join(FILE);
     // Whoever closes a store last takes these away: they are somebody's who reads it, and would be taken for the next one's.
     if ["-wal", "-shm"].iter().any(|rest| folder.join(format!("{FILE}{rest}")).exists()) {
         return Err(StoreError::InUse(folder.to_owned()));
     }
+    if revision == 0 {
+        return fs::remove_file(&from).map(|()| None).map_err(unusable(&from));
+    }
     let aside = place(folder, revision)?;
     fs::create_dir_all(&aside).map_err(unusable(&aside))?;
     let moved = fs::rename(&from, aside.join(FILE)).and_then(|()| File::open(&aside)?.sync_all());
     moved.and_then(|()| File::open(folder)?.sync_all()).map_err(unusable(&aside))?;
-    Ok(aside)
+    Ok(Some(aside))
 }
 
 /// A folder that has none yet. One that an attempt left empty is taken.
@@ -69,7 +72,7 @@ mod tests {
         let mut kept = Vec::new();
         for number in 1..=STORES_ASIDE {
             store(&number.to_string());
-            kept.push(put(folder.path(), 38).unwrap());
+            kept.extend(put(folder.path(), 38).unwrap());
         }
         store("one more");
         let refused = put(folder.path(), 38).unwrap_err();
@@ -80,6 +83,16 @@ mod tests {
         kept.sort();
         assert_eq!(there(folder.path()), kept);
         assert_eq!(fs::read_to_string(folder.path().join(FILE)).unwrap(), "one more", "it is where it was");
+    }
+
+    #[test]
+    fn a_store_that_has_nothing_is_dropped_however_often() {
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..=STORES_ASIDE {
+            fs::write(folder.path().join(FILE), "nothing").unwrap();
+            assert_eq!(put(folder.path(), 0).unwrap(), None);
+            assert!(there(folder.path()).is_empty() && !folder.path().join(FILE).exists());
+        }
     }
 
     #[test]
