@@ -153,6 +153,93 @@ async fn a_replica_that_dies_or_doubts_at_any_step_with_the_journal_files_each_f
     assert_eq!(standing(&here), names, "each stands once");
 }
 
+/// What the health of filings is, once it is that.
+async fn until_filings_are(replica: &Process, status: ServingStatus) {
+    until_health_at(&replica.channel(), status).await;
+}
+
+/// Why a replica refuses a filing.
+async fn refusal(replica: &Process, id: &str) -> String {
+    let answer = patiently("a refusal", replica.filing().file_reports(request(id))).await;
+    reason(&answer.expect_err("it takes nothing"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_fails_after_the_journal_took_the_batch_is_in_doubt_and_made_up_for_once_there_is_room() {
+    // More than are met until health has seen that it does not get on: each second the writer tries twice.
+    const FAILS: usize = 20;
+    let cluster = Cluster::start(Sync::Always);
+    for (word, refused_with) in [("full", "STORAGE_FULL"), ("io", "INTERNAL")] {
+        let settings = stream_of(&cluster, "commit", word);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let log = folder.path().join("log");
+        let steady = Process::start(&mut serve_on(&settings, &folder.path().join("steady")));
+        let mut command = serve_on(&settings, &folder.path().join("armed"));
+        let armed = format!("store.commit=3*off->{FAILS}*return({word})->off");
+        let mut replica = Process::start(arm(&mut command, &armed, &log));
+        takes_filings(&replica).await;
+        let (mut names, mut before) = (Vec::new(), String::new());
+        // It fails sooner or later, at one that the journal has taken.
+        let in_doubt = loop {
+            let id = format!("filed-{}", names.len());
+            names.push(format!("visits/{id}"));
+            assert!(names.len() < 6, "no commit fails");
+            match patiently("an answer", replica.filing().file_reports(request(&id))).await {
+                Ok(filed) => before = filed.into_inner().token,
+                Err(status) => {
+                    assert_eq!(reason(&status), "OUTCOME_UNKNOWN", "{word}: {status:?}");
+                    break id;
+                }
+            }
+        };
+        // It is in the log: another replica has it.
+        let there = file(&steady, &in_doubt).await;
+        // Here nothing is taken meanwhile, health says so, and what it had is read.
+        until_filings_are(&replica, ServingStatus::NotServing).await;
+        assert_eq!(refusal(&replica, "meanwhile").await, refused_with, "{word}");
+        let asked = v1::ListSourcesRequest { at_least: Some(before), ..Default::default() };
+        patiently("a lookup", replica.registry().list_sources(asked)).await.expect("lookups go on");
+        // There is room again: it goes on by itself.
+        until_filings_are(&replica, ServingStatus::Serving).await;
+        assert_eq!(file(&replica, &in_doubt).await.revision, there.revision, "{word}: the retry");
+        let events = told(&replica).await;
+        assert_eq!(events, told(&steady).await, "{word}: both tell the same");
+        assert_eq!(standing(&events), names, "{word}: each stands once");
+        until_met(&log, "store.commit", word).await;
+        replica.kill();
+        verify::folder(&folder.path().join("armed")).expect("it is sound");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_whose_disk_is_nearly_full_appends_nothing_that_it_could_not_commit_and_follows_all_the_same() {
+    let cluster = Cluster::start(Sync::Always);
+    let settings = cluster.settings();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = folder.path().join("log");
+    let steady = Process::start(&mut serve_on(&settings, &folder.path().join("steady")));
+    let mut command = serve_on(&settings, &folder.path().join("short"));
+    let short = Process::start(arm(&mut command, &format!("{}=2*return(full)->off", failpoints::ROOM), &log));
+    let last = file(&steady, "one").await;
+    applied(&short, &last.token).await;
+    takes_filings(&short).await;
+    let client = async_nats::connect(settings.servers.clone()).await.expect("it connects");
+    let context = async_nats::jetstream::new(client);
+    let ends = async || {
+        let mut stream = context.get_stream(&settings.stream).await.expect("it is there");
+        stream.info().await.expect("it answers").state.last_sequence
+    };
+    let before = ends().await;
+    assert_eq!(refusal(&short, "three").await, "STORAGE_FULL");
+    assert_eq!(ends().await, before, "nothing was appended");
+    let last = file(&steady, "two").await;
+    applied(&short, &last.token).await;
+    assert_eq!(refusal(&short, "three").await, "STORAGE_FULL");
+    assert_eq!(ends().await, before + 1, "but for what another did");
+    assert!(is_met(&fs::read_to_string(&log).expect("what it says"), failpoints::ROOM, "full"));
+    assert_eq!(file(&short, "three").await.revision, last.revision + 1, "there is room again");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cursor_whose_keeping_dies_or_fails_stands_everywhere_once_it_is_asked_for_again() {
     let cluster = Cluster::start(Sync::Always);

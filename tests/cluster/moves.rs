@@ -10,7 +10,7 @@ use attache::{
     moves::{self, Move, Moved},
     pb::v1::{self, trim_log_request::Keep},
     serve::{self, Parts},
-    store::{self, Options, trim, verify},
+    store::{self, Options, snapshot, trim, verify},
 };
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
         watching::{Watching, after, everything, from_oldest, patiently, read, reason, until_caught_up},
     },
     nats::{Cluster, STREAM, Sync},
-    replica, replica_at,
+    replica, replica_at, stops_filing,
 };
 
 async fn embedded(folder: &Path) -> TestServer {
@@ -214,6 +214,38 @@ async fn a_stream_that_is_lost_is_built_anew_from_a_replica_and_old_tokens_are_r
         let refused = Watching::open(server.feed(), after(&old)).await.err().expect("it is of the log that was lost");
         assert_eq!(reason(&refused), "LOG_REPLACED");
     }
+    for server in servers {
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_built_anew_from_the_most_advanced_replica_has_all_and_one_that_was_behind_cannot_take_its_place() {
+    let cluster = Cluster::start(Sync::Always);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (ahead, behind) = (folder.path().join("ahead"), folder.path().join("behind"));
+    let (a, b) = (replica_at(&cluster, &ahead).await, replica_at(&cluster, &behind).await);
+    file_at_once(&[&a, &b], "both", 2, 5).await;
+    b.stop().await;
+    let last = one_more(&a, "last").await;
+    let all = everything(&a).await;
+    a.stop().await;
+    let stands = |folder: &Path| snapshot::stands_at(folder).expect("a store").revision;
+    assert!(stands(&behind) < stands(&ahead), "they are unequal");
+    delete_stream(&cluster).await;
+
+    let moved = moving(Move::Reseed, &cluster, &ahead).await.expect("it is built anew");
+    assert_eq!(moved.head.revision, last.revision);
+    let late = moving(Move::Reseed, &cluster, &behind).await.expect_err("the stream is built already");
+    assert!(late.message.contains("the stream has another log"), "{late}");
+    // Its own store is of the log that was lost: it is read, and files nothing.
+    let old = replica_at(&cluster, &behind).await;
+    stops_filing(&old).await;
+    old.stop().await;
+    // With an empty folder it begins with what the other had.
+    let servers = [replica_at(&cluster, &ahead).await, replica(&cluster).await];
+    one_more(&servers[1], "more").await;
+    assert_eq!(agree(&servers).await[..all.len()], all, "what was acknowledged stands");
     for server in servers {
         server.stop().await;
     }

@@ -3,6 +3,7 @@
 //! meanwhile.
 
 use std::{
+    fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
@@ -256,6 +257,19 @@ async fn a_replica_whose_log_is_another_is_read_whenever_it_starts_and_is_never_
         only_reads(&lone, "two", &second.token).await;
         lone.stop().await;
     }
+    // Both are in its log too, for whoever reads that.
+    let log = replicas.folder.path().join("log");
+    let mut command = serve_on(&replicas.settings, &replicas.folder("lone"));
+    let mut lone = Process::start(command.stderr(File::create(&log).expect("a file")));
+    until_health_at(&lone.channel(), ServingStatus::NotServing).await;
+    lone.kill();
+    let said = fs::read_to_string(&log).expect("what it says");
+    let mut lines = said.lines().filter(|line| line.contains("filings are refused from now on"));
+    let line = lines.next().expect("it says so");
+    let (_, hashes) = line.split_once("ends at hash ").expect("the hash that is there");
+    let (found, expected) = hashes.split_once(", expected ").expect("the hash that should be");
+    let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    assert!(is_hash(found) && is_hash(&expected[..64]) && found != &expected[..64], "{line}");
 
     // Nor when what could be compared was dropped: the snapshot says that it is of another log.
     let snapshots = Snapshots::of(&replicas.settings).await;

@@ -20,10 +20,17 @@ use crate::{
     common::{
         FakeClock, TestServer, config,
         scribe::{file_at_once, told},
+        visit_report,
         watching::{Watching, after, bare, patiently, read, reason},
     },
+    filers::{insist, standing},
     nats::{Cluster, Sync},
 };
+
+fn request(id: &str) -> v1::FileReportsRequest {
+    let reports = vec![visit_report(id, "s", "KZ", "AZ", "2023-05-01")];
+    v1::FileReportsRequest { reports, request_id: Some(id.to_owned()), ..Default::default() }
+}
 
 /// What the depot beside the journal has, asked off the async threads.
 pub struct Snapshots(pub Arc<JetStream>);
@@ -95,6 +102,50 @@ async fn a_new_replica_begins_with_the_newest_snapshot_that_the_log_goes_on_from
     let config = Config { journal: Some(settings.clone()), ..config() };
     let Err(refused) = attache::serve::build(&config, Parts::default()).await else { panic!("it began") };
     assert_eq!(refused.reason, Reason::HistoryTrimmed, "{refused}");
+}
+
+/// A snapshot that is sound in itself, of the very epoch: of what the stream had before it was restored from an older copy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_replica_does_not_begin_with_a_sound_snapshot_of_another_history() {
+    let mut cluster = Cluster::start(Sync::Always);
+    let (settings, folder) = (cluster.settings(), tempfile::tempdir().expect("a temporary folder"));
+    let clock = Arc::new(FakeClock::default());
+    let start = async |name: &str| {
+        let every_hour = Some(Duration::from_secs(3600));
+        let config = Config { journal: Some(settings.clone()), snapshots: every_hour, ..at(&folder.path().join(name)) };
+        let clock: Arc<dyn Clock> = Arc::clone(&clock) as _;
+        TestServer::with(config, Parts { clock, ..Parts::default() }).await
+    };
+    let lost = start("lost").await;
+    patiently("a filing", insist(&lost, request("kept"))).await;
+    let copies = tempfile::tempdir().expect("a temporary folder");
+    cluster.kill_all();
+    cluster.save(copies.path());
+    cluster.restart_all();
+    let filed = patiently("a filing", insist(&lost, request("lost"))).await;
+    clock.advance(Duration::from_secs(3601));
+    let snapshots = Snapshots::of(&settings).await;
+    assert_eq!(snapshots.until_there_are(1).await, [filed.revision]);
+    let (name, file) = (format!("{:020}", filed.revision), folder.path().join("file"));
+    snapshots.depot(|depot| depot.fetch(&name, &file));
+    lost.stop().await;
+    drop(snapshots);
+    cluster.kill_all();
+    cluster.restore(copies.path());
+    cluster.restart_all();
+
+    // The log goes on to the same length, and past it.
+    let other = start("other").await;
+    for id in ["another", "last"] {
+        patiently("a filing", insist(&other, request(id))).await;
+    }
+    let snapshots = Snapshots::of(&settings).await;
+    snapshots.depot(|depot| depot.put(&name, &file));
+    assert_eq!(snapshots.revisions(), [filed.revision], "there is no other");
+    let newer = start("newer").await;
+    let events = agree(&[other, newer]).await;
+    let stands = ["another", "kept", "last"].map(|id| format!("visits/{id}"));
+    assert_eq!(standing(&events), stands);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,5 +16,6 @@ mod kill;
 mod opening;
 #[cfg(target_os = "linux")]
 mod power;
+#[allow(dead_code, reason = "the tests of replicas use more of it")]
 mod process;
 mod requests;

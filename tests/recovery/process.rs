@@ -58,15 +58,25 @@ pub struct Process {
 impl Process {
     /// Starts it, and waits until it listens.
     pub fn start(command: &mut Command) -> Self {
+        Self::try_start(command).unwrap_or_else(|why| panic!("the server does not serve: {why}"))
+    }
+
+    /// The same, or how it ended before it listened, in words.
+    pub fn try_start(command: &mut Command) -> Result<Self, String> {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the server starts");
         let mut output = BufReader::new(child.stdout.take().expect("its output is a pipe"));
         let mut line = String::new();
         output.read_line(&mut line).expect("the server prints where it listens");
         let Some(address) = line.trim_end().strip_prefix(ANNOUNCEMENT) else {
             let _ = child.kill();
-            panic!("the server's first line is {line:?}, and it ended with {:?}", child.wait());
+            return Err(format!("its first line is {line:?}, and it ended with {:?}", child.wait()));
         };
-        Self { child, address: address.to_owned(), _output: output }
+        Ok(Self { child, address: address.to_owned(), _output: output })
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it can be asked")
     }
 
     pub fn at(folder: &Path) -> Self {

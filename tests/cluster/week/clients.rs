@@ -1,12 +1,19 @@
 //! Those who file and those who watch: at one replica after another, until they have what they came for.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use attache::{
     clock::{self, DAY_US},
     domain::{date, token::Phase},
     pb::v1::{
-        self, WatchEventsRequest, WatchEventsResponse, watch_events_request::Start, watch_events_response::Frame,
+        self, WatchEventsRequest, WatchEventsResponse, log_service_client::LogServiceClient, trim_log_request::Keep,
+        watch_events_request::Start, watch_events_response::Frame,
     },
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
@@ -18,8 +25,8 @@ use crate::{
     common::{
         ask, visit_report,
         watching::{
-            Watching, after, batch, covers, events, filtered, from_oldest, from_snapshot, guests, is_caught_up, lively,
-            read,
+            Watching, after, batch, covers, events, filtered, from_oldest, from_snapshot, guests, is_caught_up,
+            is_snapshot, lively, read,
         },
     },
     process,
@@ -51,8 +58,6 @@ async fn passing(status: Status) {
     match ask::reason(&status).as_str() {
         // An error of the transport itself has no reason.
         "" | "CONTENTION" | "DEADLINE" | "DRAINING" | "JOURNAL_UNAVAILABLE" | "OUTCOME_UNKNOWN" | "REPLICA_BEHIND" => {}
-        // True of what this replica was told of the log, and not of the log: worth a look.
-        "TOKEN_IN_FUTURE" => println!("a good token was refused: {status:?}"),
         _ => panic!("{status:?}"),
     }
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -105,6 +110,17 @@ pub struct Filer {
     pub filed: Vec<v1::FileReportsResponse>,
 }
 
+/// Has some replica drop what is before a revision, until that is acknowledged.
+pub async fn trim(doors: &Doors, rng: &mut StdRng, from: u64) -> v1::TrimLogResponse {
+    loop {
+        let request = v1::TrimLogRequest { keep: Some(Keep::FromRevision(from)), dry_run: false };
+        match LogServiceClient::new(doors.any(rng)).trim_log(request).await {
+            Ok(answer) => return answer.into_inner(),
+            Err(status) => passing(status).await,
+        }
+    }
+}
+
 impl Filer {
     pub fn new(number: usize, when: When, seed: u64, doors: &Doors, told: &watch::Sender<Told>) -> Self {
         let rng = StdRng::seed_from_u64(seed);
@@ -129,6 +145,10 @@ impl Filer {
             offer.set_timeout(Duration::from_millis(self.rng.random_range(500..6000)));
             match process::filing(self.doors.any(&mut self.rng)).file_reports(offer).await {
                 Ok(answer) => break answer.into_inner(),
+                // One that the stream has left behind is about to end.
+                Err(status) if ask::reason(&status) == "HISTORY_TRIMMED" => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
                 Err(status) => passing(status).await,
             }
         };
@@ -153,6 +173,20 @@ fn has_reached(token: &str, revision: u64) -> bool {
     covers(token, revision) && read(token).phase == Phase::Whole
 }
 
+/// How far somebody is, for others to see.
+#[derive(Clone, Default)]
+pub struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    fn is_at(&self, token: &str) {
+        self.0.store(read(token).revision, Ordering::SeqCst);
+    }
+
+    pub fn revision(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
 /// Which of the events are for a watcher, where that can be said without asking.
 pub type Wants = Option<fn(&v1::Event) -> bool>;
 
@@ -162,7 +196,7 @@ pub struct Watcher {
     pub request: WatchEventsRequest,
     pub wants: Wants,
     /// It begins when this revision was acknowledged.
-    begins: u64,
+    pub begins: u64,
     rng: StdRng,
     doors: Doors,
     told: watch::Receiver<Told>,
@@ -172,9 +206,18 @@ pub struct Watcher {
     pub heard: Vec<v1::Event>,
     /// At the end of each visit: the token, and how many events there were.
     pub marks: Vec<(String, usize)>,
+    /// The revision that goes on in the next frame.
+    unfinished: Option<u64>,
+    /// How far it is.
+    progress: Progress,
 }
 
 impl Watcher {
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
     /// Watches until it has everything.
     pub async fn watch(mut self) -> Self {
         let begins = self.begins;
@@ -206,6 +249,9 @@ impl Watcher {
         };
         let mut watch = Watching::open(process::feed(self.doors.any(&mut self.rng)), request).await?;
         let mut goes = false;
+        // A position amid a revision goes on with the rest of that.
+        self.unfinished =
+            self.token.as_deref().map(read).filter(|t| matches!(t.phase, Phase::Partial { .. })).map(|t| t.revision);
         for _ in 0..frames {
             let Some(frame) = watch.next().await? else {
                 assert!(goes, "{}: a stream ends without a word", self.about);
@@ -227,8 +273,30 @@ impl Watcher {
         let is_early = is_caught_up(&frame) && !covers(&frame.token, acknowledged);
         assert!(!is_early, "{}: {acknowledged} was acknowledged before {:?}", self.about, read(&frame.token));
         self.start.get_or_insert_with(|| read(&frame.token).revision);
+        self.check_whole(&frame);
+        self.progress.is_at(&frame.token);
         self.heard.extend(batch(&frame).into_iter().flat_map(|batch| batch.events.clone()));
         self.token = Some(frame.token);
+    }
+
+    /// The events of a revision come together, or in frames one after the other that say so.
+    fn check_whole(&mut self, frame: &WatchEventsResponse) {
+        let Some(batch) = batch(frame) else {
+            let is_at_an_end = matches!(frame.frame, Some(Frame::Started(_) | Frame::GoingAway(_)));
+            assert!(self.unfinished.is_none() || is_at_an_end, "{}: a frame amid a revision: {frame:?}", self.about);
+            return;
+        };
+        let (Some(first), Some(last)) = (batch.events.first(), batch.events.last()) else { return };
+        // What a snapshot has is of no revision's.
+        if is_snapshot(first) {
+            return;
+        }
+        let heard = self.heard.iter().rfind(|event| !is_snapshot(event)).map_or(0, |event| event.revision);
+        match self.unfinished {
+            Some(revision) => assert_eq!(first.revision, revision, "{}: the rest comes next", self.about),
+            None => assert!(first.revision > heard, "{}: {heard} goes on, and did not say so", self.about),
+        }
+        self.unfinished = batch.continued.then_some(last.revision);
     }
 }
 
@@ -256,6 +324,8 @@ pub fn watchers(doors: &Doors, told: &watch::Sender<Told>, seed: u64) -> Vec<Wat
         token: None,
         heard: Vec::new(),
         marks: Vec::new(),
+        unfinished: None,
+        progress: Progress::default(),
     };
     (seed..).zip(plans).map(watcher).collect()
 }
@@ -268,12 +338,19 @@ pub struct Consumer {
     /// As committed last.
     pub cursor: Option<v1::Cursor>,
     pub done: Vec<v1::Event>,
+    progress: Progress,
 }
 
 impl Consumer {
     pub fn new(seed: u64, doors: &Doors, told: &watch::Sender<Told>) -> Self {
         let rng = StdRng::seed_from_u64(seed);
-        Self { rng, doors: doors.clone(), told: told.subscribe(), cursor: None, done: Vec::new() }
+        let progress = Progress::default();
+        Self { rng, doors: doors.clone(), told: told.subscribe(), cursor: None, done: Vec::new(), progress }
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 
     /// Consumes until it has everything.
@@ -340,7 +417,10 @@ impl Consumer {
         let request = v1::CommitCursorRequest { name: CURSOR.into(), position, expected_etag };
         while self.cursor.is_none() {
             match process::feed(self.doors.any(&mut self.rng)).commit_cursor(request.clone()).await {
-                Ok(answer) => self.cursor = answer.into_inner().cursor,
+                Ok(answer) => {
+                    self.cursor = answer.into_inner().cursor;
+                    self.cursor.iter().for_each(|cursor| self.progress.is_at(&cursor.position));
+                }
                 Err(status) => passing(status).await,
             }
         }
