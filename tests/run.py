@@ -277,6 +277,7 @@ def deploy():
     if f"ARG AUDITABLE_VERSION={AUDITABLE}\n" not in (folder / "container" / "Containerfile").read_text():
         raise Failed(f"the Containerfile builds with another cargo-auditable than tests/run.py, {AUDITABLE}")
     run(tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", folder / "compose" / "compose.yaml")
+    render_compose(folder / "compose" / "compose.yaml", work)
     # The name is what each server is told.
     run("env", "SERVER_NAME=nats-a", tool("nats-server"), "-t", "-c", folder / "compose" / "nats.conf")
     missing = [name for name in ("kubectl", "systemd-analyze") if not shutil.which(name)]
@@ -301,6 +302,20 @@ def deploy():
     if missing:
         loud(f"NOT CHECKED: without {' and '.join(missing)} what they check goes unnoticed in this run")
         return "in part"
+
+
+def render_compose(source, work):
+    """What compose makes of its file, and whether all that it names is there."""
+    # It asks for podman's version before anything else, and starts nothing here.
+    stand_in, rendered = work / "podman", work / "compose.yaml"
+    stand_in.write_text("#!/bin/sh\necho podman version 5.0.0\n")
+    stand_in.chmod(0o755)
+    command = [tool("podman-compose"), "--podman-path", stand_in, "--file", source, "config"]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise Failed(f"compose does not render {source.name}: {done.stderr.decode()}")
+    rendered.write_bytes(done.stdout)
+    run(tool("python"), ROOT / "tests" / "compose.py", rendered)
 
 
 def fuzz():

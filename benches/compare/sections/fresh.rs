@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use attache::pb::v1::{self, log_service_client::LogServiceClient, registry_service_client::RegistryServiceClient};
+use tonic::transport::Channel;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
 use crate::{
     Outcome,
-    bench::Bench,
+    bench::{self, Bench},
     raw::Caller,
     results::Goal,
     rows::Rows,
@@ -16,6 +20,8 @@ use crate::{
 const STREAM: &str = "FRESH";
 /// A lookup that is not answered by then never is.
 const LIMIT: Duration = Duration::from_secs(600);
+/// Records that are filed after the snapshot.
+const TAIL: u64 = 20_000;
 /// The pause between two lookups.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -35,6 +41,13 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
     let server = Attache::replica(&cluster, STREAM)?;
     until_answered(&server.address).await?;
     rows.take("answer", began.elapsed().as_secs_f64());
+    // What is filed now is in the log alone.
+    rows.take("through", server.fill(bench.records, TAIL).await?);
+    let told = log_of(&server.address).await?.get_log_info(v1::GetLogInfoRequest {}).await?.into_inner().token;
+    let began = Instant::now();
+    let newer = Attache::replica(&cluster, STREAM)?;
+    until_ready(&newer.address, told).await?;
+    rows.take("ready", began.elapsed().as_secs_f64());
     Ok(rows)
 }
 
@@ -48,7 +61,34 @@ fn declare(bench: &Bench) -> Rows {
     rows.row("snapshot", "the snapshot that a new replica begins with", "MiB");
     rows.row("answer", "from the start of a new replica to its first answered lookup", "s")
         .goal(Goal::at_most(60.0, None));
+    rows.row("through", "`attache bench fill` by way of it, as imports come", "records/s");
+    let more = bench::count(usize::try_from(TAIL).unwrap_or(usize::MAX));
+    rows.row(
+        "ready",
+        format!("the same with {more} records more in the log, to health's word and the newest of them"),
+        "s",
+    )
+    .goal(Goal::at_most(60.0, None));
     rows
+}
+
+async fn log_of(address: &str) -> Outcome<LogServiceClient<Channel>> {
+    Ok(LogServiceClient::new(servers::connect(address, 1).await?.swap_remove(0)))
+}
+
+/// Waits until health says that all of it serves, and then until what a token says is there.
+async fn until_ready(address: &str, token: String) -> Outcome<()> {
+    let channel = servers::connect(address, 1).await?.swap_remove(0);
+    let (mut health, began) = (HealthClient::new(channel.clone()), Instant::now());
+    while health.check(HealthCheckRequest::default()).await?.into_inner().status() != ServingStatus::Serving {
+        if began.elapsed() > LIMIT {
+            return Err("the new replica is not ready in time".into());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    let asked = v1::ListSourcesRequest { at_least: Some(token), ..Default::default() };
+    RegistryServiceClient::new(channel).list_sources(asked).await?;
+    Ok(())
 }
 
 /// Looks the first visit up until it is there.

@@ -23,9 +23,12 @@ pub(super) async fn run(journal: &JetStream) {
             std::future::pending::<()>().await;
         }
         let Err(error) = follow(journal, &mut lost).await else { continue };
-        lost.leave_in_time(journal).await;
-        if let Ok(state) = journal.state().await {
-            journal.inbox.short_again(state.map_or(0, |state| state.last_sequence));
+        match journal.state().await {
+            Ok(state) => {
+                lost.heard();
+                journal.inbox.short_again(state.map_or(0, |state| state.last_sequence));
+            }
+            Err(_) => lost.leave_in_time(journal).await,
         }
         // What stays so is said once.
         if told.as_ref() != Some(&error) {
