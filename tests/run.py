@@ -13,6 +13,7 @@ import io
 import os
 import platform
 import shutil
+import struct
 import subprocess
 import sys
 import tarfile
@@ -338,6 +339,45 @@ def auditable():
         "--binary", ROOT / "target" / "debug" / "attache")
 
 
+def static():
+    """the binary as the image has it: against musl, linked statically, and serving"""
+    target, home = f"{platform.machine()}-unknown-linux-musl", TOOLS / "zig"
+    venv.create(home, clear=True, with_pip=True)
+    run(home / "bin" / "python", "-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:",
+        "-r", ROOT / "tests" / "requirements-static.txt")
+    run("rustup", "target", "add", target)
+    path = f"{home / 'bin'}{os.pathsep}{environment()['PATH']}"
+    run("env", f"PATH={path}", "cargo", "zigbuild", "--locked", "--target", target, "--bin", "attache")
+    binary = ROOT / "target" / target / "debug" / "attache"
+    if not is_static(binary):
+        raise Failed(f"{binary.name} asks for an interpreter, which an image from scratch has not")
+    run("env", "-i", f"HOME={TOOLS}", binary, "--version")
+    serve(binary)
+
+
+def is_static(binary):
+    """Whether an ELF file of 64 bits names no interpreter: neither a loader nor a C library is looked for then."""
+    content, interpreter = binary.read_bytes(), 3
+    if content[:5] != b"\x7fELF\x02":
+        raise Failed(f"{binary.name} is no ELF file of 64 bits")
+    (first,), (size, count) = struct.unpack_from("<Q", content, 32), struct.unpack_from("<HH", content, 54)
+    return all(struct.unpack_from("<I", content, first + at * size)[0] != interpreter for at in range(count))
+
+
+def serve(binary):
+    """Starts a server without anything around it, asks for its health, and has it end."""
+    command = [binary, "serve", "--in-memory", "--sample", "--listen", "127.0.0.1:0", "--admin", "none"]
+    server = subprocess.Popen(command, env={}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    try:
+        address = server.stdout.readline().decode().split()[-1]
+        run(binary, "health", "--server", address)
+        run(binary, "list", "visits", "--server", address, "--limit", "1")
+    finally:
+        server.terminate()
+    if server.wait(30) != 0:
+        raise Failed(f"the server ended with code {server.returncode}")
+
+
 def soak():
     """an hour under load with flat memory; $ATTACHE_SOAK_SECONDS, $ATTACHE_SOAK_RATE (filings a second) change that"""
     run("cargo", "build", "--release", "--locked", "--bin", "attache")
@@ -348,7 +388,7 @@ def soak():
 
 STEPS = [tools, fmt, deny, advisories, sbom, contract, compatible, deploy, lint, doc, test, schedules, auditable]
 # These run where they are asked for: by name, or with all others.
-LONG_STEPS = [fuzz, soak]
+LONG_STEPS = [static, fuzz, soak]
 
 
 def verify_unit(units, work, drop_ins, exposure):
