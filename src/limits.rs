@@ -337,6 +337,8 @@ pub const JOURNAL_SYNC_LOOK: Duration = Duration::from_secs(10);
 /// How long a server that is connected may lead to nobody who leads the stream before it is left for another: longer than
 /// an election takes, because a server that is cut off from the others answers what it can.
 pub const JOURNAL_FORSAKEN: Duration = Duration::from_secs(10);
+/// And at most, while it is so of each.
+pub const JOURNAL_FORSAKEN_AT_MOST: Duration = Duration::from_secs(60);
 /// The pause before the journal is followed again after an interruption.
 pub const JOURNAL_RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// The pause between two looks for what another replica has under way.

@@ -364,7 +364,7 @@ async fn a_replica_that_has_applied_nothing_waits_for_tokens_of_its_log() {
 
 fn soon<T>(message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
-    request.set_timeout(Duration::from_millis(500));
+    request.set_timeout(Duration::from_secs(3));
     request
 }
 
@@ -375,18 +375,25 @@ async fn glance(server: &TestServer) -> Result<v1::Visit, Status> {
     Ok(answer.into_inner().visit.unwrap())
 }
 
-/// What each kind of read is refused with.
-async fn refusals(server: &TestServer) -> Vec<String> {
-    let mut refused = vec![
-        glance(server).await.unwrap_err(),
-        server.registry().list_visits(soon(v1::ListVisitsRequest::default())).await.unwrap_err(),
-        server.feed().list_events(soon(v1::ListEventsRequest::default())).await.unwrap_err(),
-        server.feed().get_cursor(soon(v1::GetCursorRequest { name: "c".into() })).await.unwrap_err(),
-    ];
-    for request in [from_oldest(), from_now(), from_snapshot()] {
-        refused.push(server.feed().watch_events(soon(request)).await.map(drop).unwrap_err());
-    }
-    refused.iter().map(reason).collect()
+/// What each kind of read is refused with; asked all at once, since each waits.
+async fn refusals(server: &TestServer, page_token: &str) -> Vec<String> {
+    let page = || v1::ListVisitsRequest { page_token: page_token.to_owned(), page_size: 1, ..Default::default() };
+    let (mut one, mut first, mut next) = (server.registry(), server.registry(), server.registry());
+    let (mut events, mut cursor, mut feed) = (server.feed(), server.feed(), server.feed());
+    let first_page = v1::ListVisitsRequest { page_size: 1, ..Default::default() };
+    let name = "visits/v".to_owned();
+    let refused = tokio::join!(
+        async { one.get_visit(soon(v1::GetVisitRequest { name, ..Default::default() })).await.map(drop) },
+        async { first.list_visits(soon(first_page)).await.map(drop) },
+        async { next.list_visits(soon(page())).await.map(drop) },
+        async { events.list_events(soon(v1::ListEventsRequest::default())).await.map(drop) },
+        async { cursor.get_cursor(soon(v1::GetCursorRequest { name: "c".into() })).await.map(drop) },
+        async { feed.watch_events(soon(from_oldest())).await.map(drop) },
+        async { server.feed().watch_events(soon(from_now())).await.map(drop) },
+        async { server.feed().watch_events(soon(from_snapshot())).await.map(drop) },
+    );
+    let refused: [Result<(), Status>; 8] = refused.into();
+    refused.into_iter().map(|answer| reason(&answer.unwrap_err())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -397,15 +404,25 @@ async fn a_replica_that_has_nothing_of_a_log_tells_nothing_until_it_has_or_knows
     let (a, empty) = (on(log.clone()).await, on(view.clone()).await);
     // There is none yet: that is what it says, at once.
     assert_eq!(reason(&glance(&empty).await.unwrap_err()), "RECORD_NOT_FOUND");
-    let acked = a.file(vec![visit("v", "KZ")]).await;
+    let acked = a.file(vec![visit("v", "KZ"), visit("w", "KZ")]).await;
+    let first = v1::ListVisitsRequest { page_size: 1, ..Default::default() };
+    let page_token = a.registry().list_visits(first).await.unwrap().into_inner().next_page_token;
     patiently("that it hears of the log", async {
         while reason(&glance(&empty).await.unwrap_err()) == "RECORD_NOT_FOUND" {}
     })
     .await;
     // What is not known to be missing is not said to be, and no token is told of a log that is not the one.
-    assert_eq!(refusals(&empty).await, ["REPLICA_BEHIND"; 7]);
+    assert_eq!(refusals(&empty, &page_token).await, ["REPLICA_BEHIND"; 8]);
+    // Nobody sends anybody here.
+    let mut health = HealthClient::new(empty.channel.clone());
+    let asked = HealthCheckRequest { service: "attache.v1.RegistryService".into() };
+    assert_eq!(health.check(asked).await.unwrap().into_inner().status(), ServingStatus::NotServing);
     view.cut(true);
-    assert_eq!(refusals(&empty).await, ["JOURNAL_UNAVAILABLE"; 7]);
+    patiently("that the journal is gone", async {
+        while reason(&glance(&empty).await.unwrap_err()) != "JOURNAL_UNAVAILABLE" {}
+    })
+    .await;
+    assert_eq!(refusals(&empty, &page_token).await, ["JOURNAL_UNAVAILABLE"; 8]);
     view.cut(false);
     view.release();
     let found = patiently("the record", async {

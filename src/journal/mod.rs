@@ -79,7 +79,7 @@ pub enum Durable {
     Synced,
     /// The loss of power of a minority: it is on most servers, and they sync later.
     Copied,
-    /// No server has answered yet.
+    /// Not every server has said, or one says that it syncs late.
     Unknown,
 }
 

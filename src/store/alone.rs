@@ -127,7 +127,8 @@ impl Alone {
     ///
     /// # Errors
     ///
-    /// If a process reads it, or either cannot be moved: then it is where it was, or is aside and nothing is in its place.
+    /// If a process reads it, or either cannot be moved: then it is where it was, or is aside, or gone if it had nothing, and
+    /// nothing is in its place.
     pub fn give_way(self, folder: &Path, to: &Work) -> Result<Option<PathBuf>, StoreError> {
         let Self { connection, head, _lock: lock } = self;
         // What its write-ahead log has belongs to it.

@@ -282,9 +282,9 @@ impl Feed {
             mask: Mask::parse(r.read_mask.as_ref(), &KINDS)?,
             include_previous: r.include_previous,
         };
+        self.0.begun(wait).await?;
         let (at, from) = match token {
             None => {
-                self.0.begun(wait).await?;
                 // Where it starts may have to be waited for, and the page must not end before it.
                 let from = self.page_start(r.start.as_ref(), wait).await?;
                 (self.0.at(None, r.at_least.as_deref(), wait).await?, from)

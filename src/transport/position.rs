@@ -180,11 +180,13 @@ impl App {
     ///
     /// `REPLICA_BEHIND` if nothing is applied in time, `JOURNAL_UNAVAILABLE` if nobody says whether there is any.
     pub(super) async fn begun(self: &Arc<Self>, wait: Option<Duration>) -> Result<()> {
-        if self.journal.is_alone() || self.store.head().position > 0 || self.looks.last() == Some(0) {
+        // (That there is none was so some seconds ago, at most.)
+        let known = self.looks.last();
+        if self.journal.is_alone() || self.store.head().position > 0 || known == Some(0) {
             return Ok(());
         }
         let begins = async {
-            if self.journal_is_ahead(0).await? {
+            if known.is_some() || self.journal_is_ahead(0).await? {
                 let mut head = self.store.follow_head();
                 let applied = head.wait_for(|head| head.position > 0).await.map(drop);
                 applied.map_err(|_| Error::new(Reason::Draining, "the server is shutting down"))?;

@@ -134,7 +134,9 @@ pub async fn watch_over_lag(app: &Arc<App>, health: &Health) {
                 let behind = end > position;
                 let stuck = behind && stood == Some(position);
                 stood = behind.then_some(position);
-                let reads = if end > position + MAX_READY_LAG { NotServing } else { Serving };
+                // One that has applied nothing does not know its log.
+                let knows_nothing = behind && position == 0;
+                let reads = if knows_nothing || end > position + MAX_READY_LAG { NotServing } else { Serving };
                 // A journal that ends before the store has lost something, or will say soon that it has not.
                 // Until every server has said whether it syncs, nothing is sent to it.
                 let unassured = matches!(app.journal.durable(), Some(Durable::Unknown));

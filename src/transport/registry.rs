@@ -63,6 +63,7 @@ impl Registry {
         match &paged.token {
             None => self.0.at(as_of, at_least, wait).await,
             Some(token) => {
+                self.0.begun(wait).await?;
                 let app = Arc::clone(&self.0);
                 let at = token.at.clone();
                 let revision = blocking(move || app.store.locate(&at, "page_token")).await?;

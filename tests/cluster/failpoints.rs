@@ -153,7 +153,7 @@ async fn a_replica_that_dies_or_doubts_at_any_step_with_the_journal_files_each_f
     assert_eq!(standing(&here), names, "each stands once");
 }
 
-/// What the health of filings is, once it is that.
+/// Waits until health says so of filings.
 async fn until_filings_are(replica: &Process, status: ServingStatus) {
     until_health_at(&replica.channel(), status).await;
 }

@@ -279,7 +279,7 @@ async fn each_server_is_killed_the_leader_first_and_nothing_acknowledged_is_lost
     let servers = replicas(&cluster).await;
     let filers = Filers::start(&servers, 6);
     filers.more(30).await;
-    // (Who leads when its turn comes is led by others afterwards: more than one leader is killed, as a rule.)
+    // (The other two lead or follow when their turn comes.)
     let leader = cluster.leader();
     for server in [leader, (leader + 1) % 3, (leader + 2) % 3] {
         cluster.kill(server);
@@ -715,11 +715,15 @@ async fn filings_are_refused_while_a_server_that_was_started_anew_says_that_it_s
     assert!(refused.message().contains("syncs every 120s"), "{refused:?}");
     let read = v1::GetVisitRequest { name: "visits/before".into(), ..Default::default() };
     server.registry().get_visit(read).await.expect("lookups go on");
+    let cursor = v1::CommitCursorRequest { name: "c".into(), position: before.token, ..Default::default() };
+    let refused = server.feed().commit_cursor(cursor.clone()).await.expect_err("it would be kept as badly");
+    assert_eq!(reason(&refused), "JOURNAL_UNAVAILABLE", "{refused:?}");
     cluster.kill(2);
     cluster.restart_with(2, Sync::Late, Sync::Always);
     let late = patiently("the filing", filers::insist(&server, request("late"))).await;
     assert_eq!(late.revision, before.revision + 2);
     until_health(&server, ServingStatus::Serving).await;
+    server.feed().commit_cursor(cursor).await.expect("it is kept");
     server.stop().await;
 }
 

@@ -58,20 +58,20 @@ pub struct Process {
 impl Process {
     /// Starts it, and waits until it listens.
     pub fn start(command: &mut Command) -> Self {
-        Self::try_start(command).unwrap_or_else(|why| panic!("the server does not serve: {why}"))
+        Self::try_start(command).unwrap_or_else(|status| panic!("the server does not serve, and ended with {status}"))
     }
 
-    /// The same, or how it ended before it listened, in words.
-    pub fn try_start(command: &mut Command) -> Result<Self, String> {
+    /// The same, or how it ended before it listened.
+    pub fn try_start(command: &mut Command) -> Result<Self, ExitStatus> {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the server starts");
         let mut output = BufReader::new(child.stdout.take().expect("its output is a pipe"));
         let mut line = String::new();
         output.read_line(&mut line).expect("the server prints where it listens");
-        let Some(address) = line.trim_end().strip_prefix(ANNOUNCEMENT) else {
-            let _ = child.kill();
-            return Err(format!("its first line is {line:?}, and it ended with {:?}", child.wait()));
-        };
-        Ok(Self { child, address: address.to_owned(), _output: output })
+        match line.trim_end().strip_prefix(ANNOUNCEMENT) {
+            Some(address) => Ok(Self { child, address: address.to_owned(), _output: output }),
+            // It says nothing else, and nothing if it ends.
+            None => Err(child.wait().expect("it ends")),
+        }
     }
 
     /// How it ended, if it did.

@@ -23,12 +23,14 @@ pub(super) async fn run(journal: &JetStream) {
             std::future::pending::<()>().await;
         }
         let Err(error) = follow(journal, &mut lost).await else { continue };
-        match journal.state().await {
-            Ok(state) => {
-                lost.heard();
-                journal.inbox.short_again(state.map_or(0, |state| state.last_sequence));
-            }
-            Err(_) => lost.leave_in_time(journal).await,
+        let state = journal.state().await;
+        if state.is_ok() || journal.opened().is_err() && journal.led().await.is_ok() {
+            lost.heard();
+        } else {
+            lost.leave_in_time(journal).await;
+        }
+        if let Ok(state) = state {
+            journal.inbox.short_again(state.map_or(0, |state| state.last_sequence));
         }
         // What stays so is said once.
         if told.as_ref() != Some(&error) {

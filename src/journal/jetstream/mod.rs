@@ -59,6 +59,7 @@ pub struct JetStream {
     context: Context,
     settings: Settings,
     inbox: Arc<Inbox>,
+    turns: Arc<server::Turns>,
     /// What was found once servers answered.
     opened: OnceLock<Opened>,
     /// What an acknowledged batch survives, once every server said, or why that is less than it must be now: until it is
@@ -105,8 +106,8 @@ impl JetStream {
     /// If the addresses are none, or the stream or its servers are laxer than a log may be and the settings do not allow
     /// it.
     pub async fn open(settings: Settings) -> Result<Arc<Self>, Trouble> {
-        let inbox = Arc::<Inbox>::default();
-        let seen = Arc::clone(&inbox);
+        let (inbox, turns) = (Arc::<Inbox>::default(), Arc::<server::Turns>::default());
+        let (seen, chosen) = (Arc::clone(&inbox), Arc::clone(&turns));
         for why in settings.access.unreadable().await {
             tracing::warn!("a file for the journal's servers cannot be read: {why}");
         }
@@ -119,7 +120,7 @@ impl JetStream {
                 }
                 std::future::ready(())
             })
-            .reconnect_to_server_callback(server::in_turn())
+            .reconnect_to_server_callback(move |servers, _| std::future::ready(chosen.next(&servers)))
             .retry_on_initial_connect()
             .connect(access::addresses(&settings.servers))
             .await
@@ -127,7 +128,8 @@ impl JetStream {
         let context = jetstream::context::ContextBuilder::new().timeout(JOURNAL_ACK_TIMEOUT).build(client.clone());
         let unknown = Trouble::Unreachable("not every server has said yet whether it syncs".to_owned());
         let (opened, durable) = (OnceLock::new(), Mutex::new(Err(unknown)));
-        let journal = Arc::new(Self { runtime: Handle::current(), client, context, settings, inbox, opened, durable });
+        let journal =
+            Arc::new(Self { runtime: Handle::current(), client, context, settings, inbox, turns, opened, durable });
         journal.find().await?;
         Ok(journal)
     }
@@ -180,6 +182,12 @@ impl JetStream {
         let info = within(self.opened()?.stream.get_info()).await?.map_err(Trouble::unreachable)?;
         self.assured_of(Ok(sync::durable(&self.settings, &info).await?));
         Ok(())
+    }
+
+    /// The same as far as the servers say now, for whoever knows what they said.
+    async fn find_durable(&self) -> Result<Durable, Trouble> {
+        let info = within(self.opened()?.stream.get_info()).await?.map_err(Trouble::unreachable)?;
+        sync::said(&self.settings, &info).await
     }
 
     fn assured_of(&self, durable: Result<Durable, Trouble>) {
@@ -485,6 +493,10 @@ impl Journal for JetStream {
                 }
                 Ok(None) => {}
                 Err(_) => return Settled::NotYet,
+            }
+            // It may land by itself. To servers of which it is known that they do not sync it is not offered anew.
+            if self.assured().is_err() {
+                return Settled::NotYet;
             }
             // The same bytes for the same place: if the first ones come late, one of the two is refused.
             match self.publish(after, &Bytes::copy_from_slice(batch)).await {

@@ -23,6 +23,9 @@ use crate::{
 pub struct Jsz {
     /// Which server says so.
     pub server_id: String,
+    /// It keeps none: it has not begun to, is about to end, or has no room.
+    #[serde(default)]
+    pub disabled: bool,
     /// How it keeps streams.
     pub config: JszConfig,
 }
@@ -53,39 +56,41 @@ impl Jsz {
 /// another configuration.
 pub(super) async fn run(journal: &JetStream) {
     let mut told = None;
+    // They said that they sync, and one says otherwise since.
+    let mut unsaid = false;
     loop {
         let known = journal.assured();
-        match known {
-            // Less than that is not to be had.
-            Ok(Durable::Copied) => return,
-            Ok(_) => tokio::time::sleep(JOURNAL_SYNC_LOOK).await,
-            Err(_) => tokio::time::sleep(JOURNAL_RETRY_PAUSE).await,
-        }
+        let pause = if known.is_ok() || unsaid { JOURNAL_SYNC_LOOK } else { JOURNAL_RETRY_PAUSE };
+        tokio::time::sleep(pause).await;
         // Without the stream the follower has more to say.
         if journal.opened().is_err() {
             continue;
         }
-        match (known, journal.assure().await) {
-            (Ok(_), Ok(())) => {}
-            (Err(_), Ok(())) => {
-                told = None;
-                tracing::info!("the journal's servers say what an acknowledged batch survives");
+        let found = journal.find_durable().await;
+        match (known, found) {
+            (Ok(before), Ok(now)) if before == now => {}
+            (_, Ok(now)) => {
+                (told, unsaid) = (None, false);
+                tracing::info!(?now, "the journal's servers say what an acknowledged batch survives");
+                journal.assured_of(Ok(now));
             }
-            // It is said to be less than what it was: that may be mended where it was done.
-            (Ok(_), Err(lax @ Trouble::Lax(_))) => {
+            // A server that is down does not unsay what it said.
+            (Ok(_), Err(Trouble::Unreachable(_))) => {}
+            (Ok(_), Err(lax)) => {
+                unsaid = true;
                 tracing::error!(error = %lax, "filings are refused until every server says again that it syncs");
-                journal.assured_of(Err(lax));
+                // It passes when that is mended.
+                journal.assured_of(Err(Trouble::Unreachable(lax.to_string())));
+                told = Some(lax);
             }
-            (Err(Trouble::Lax(_)), Err(Trouble::Lax(_))) => {}
-            (Err(_), Err(lax @ Trouble::Lax(_))) => {
+            (Err(_), Err(lax @ Trouble::Lax(_))) if !unsaid => {
                 journal.inbox.trouble(lax);
                 return;
             }
-            // A server that is down does not unsay what it said.
-            (Ok(_), Err(_)) => {}
             // What stays so is said once.
             (Err(_), Err(error)) if told.as_ref() != Some(&error) => {
                 tracing::warn!(%error, "filings are refused until every server says whether it syncs");
+                journal.assured_of(Err(Trouble::Unreachable(error.to_string())));
                 told = Some(error);
             }
             (Err(_), Err(_)) => {}
@@ -93,12 +98,28 @@ pub(super) async fn run(journal: &JetStream) {
     }
 }
 
-/// What an acknowledged batch survives.
+/// What an acknowledged batch survives, as far as the servers say.
 ///
 /// # Errors
 ///
 /// [`Trouble::Lax`] if that is less than the loss of power everywhere, and the settings do not accept it;
 /// [`Trouble::Unreachable`] if a server does not say: it may later.
+pub(super) async fn said(settings: &Settings, info: &Info) -> Result<Durable, Trouble> {
+    match why_unsynced(settings, info).await {
+        None => Ok(Durable::Synced),
+        Some(Trouble::Lax(why)) if settings.accept_lax => {
+            tracing::debug!("{why}: what is acknowledged may not survive a loss of power of a majority");
+            Ok(Durable::Copied)
+        }
+        Some(trouble) => Err(trouble),
+    }
+}
+
+/// The same, where a server that does not say is taken for one that does not sync.
+///
+/// # Errors
+///
+/// As of [`said`].
 pub(super) async fn durable(settings: &Settings, info: &Info) -> Result<Durable, Trouble> {
     judged(settings, why_unsynced(settings, info).await)
 }
@@ -143,6 +164,8 @@ async fn why_servers_unsynced(settings: &Settings, needed: usize) -> Option<Trou
         match ask(monitor).await {
             // Another may say that it does not.
             Err(why) => silent = Some(format!("{shown} does not say whether its server syncs: {why}")),
+            // What it says of its configuration then is nothing.
+            Ok(told) if told.disabled => silent = Some(format!("{shown} keeps no streams now")),
             Ok(told) if told.config.sync_always => {
                 servers.insert(told.server_id);
             }
@@ -172,4 +195,70 @@ async fn ask(monitor: &str) -> Result<Jsz, String> {
         Jsz::read(&body.to_bytes())
     };
     tokio::time::timeout(JOURNAL_READ_TIMEOUT, answer).await.map_err(|_| "no answer in time".to_owned())?
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::journal::jetstream::Access;
+
+    /// A monitoring endpoint that gives every caller this answer: where, and what has to be done meanwhile.
+    async fn monitor(answer: &'static str) -> (String, impl Future<Output = ()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let answering = async move {
+            while let Ok((mut caller, _)) = listener.accept().await {
+                let mut question = [0; 1024];
+                let _ = caller.read(&mut question).await;
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", answer.len());
+                let _ = caller.write_all(format!("{head}{answer}").as_bytes()).await;
+            }
+        };
+        (address, answering)
+    }
+
+    const GOOD: &str = r#"{"server_id":"a","config":{"sync_always":true}}"#;
+    const LATE: &str = r#"{"server_id":"b","config":{"sync_interval":120000000000}}"#;
+    /// What a server says that has not begun to keep streams, is about to end, or found its disk full.
+    const OFF: &str = r#"{"server_id":"c","disabled":true,"config":{}}"#;
+
+    #[tokio::test]
+    async fn a_server_that_keeps_no_streams_now_says_nothing_of_syncing_and_one_that_is_silent_hides_no_late_one() {
+        let ((good, first), (late, second), (off, third)) =
+            (monitor(GOOD).await, monitor(LATE).await, monitor(OFF).await);
+        let silent = "http://127.0.0.1:1".to_owned();
+        let why = async |monitors: &[&String], needed: usize| {
+            let settings = Settings {
+                servers: Vec::new(),
+                access: Access::default(),
+                stream: "S".to_owned(),
+                replicas: needed,
+                monitors: monitors.iter().map(ToString::to_string).collect(),
+                accept_lax: false,
+                accept_sealed: false,
+                may_make: false,
+            };
+            why_servers_unsynced(&settings, needed).await
+        };
+        let looks = async {
+            assert_eq!(why(&[&good], 1).await, None);
+            for quiet in [&off, &silent] {
+                assert!(matches!(why(&[&good, quiet], 1).await, Some(Trouble::Unreachable(_))), "{quiet}");
+                for order in [[quiet, &late], [&late, quiet]] {
+                    let said = why(&order, 1).await;
+                    assert!(matches!(&said, Some(Trouble::Lax(why)) if why.contains("every 120s")), "{said:?}");
+                }
+            }
+            assert!(matches!(why(&[&good, &good], 2).await, Some(Trouble::Lax(_))), "one server twice is one");
+        };
+        tokio::select! {
+            () = looks => {}
+            _ = async { tokio::join!(first, second, third) } => unreachable!("they answer for ever"),
+        }
+    }
 }

@@ -63,6 +63,15 @@ async fn passing(status: Status) {
     tokio::time::sleep(Duration::from_millis(20)).await;
 }
 
+/// The same, of what would change something: one that the stream has left behind, and that is about to end, refuses that.
+async fn passing_of_change(status: Status) {
+    if ask::reason(&status) == "HISTORY_TRIMMED" {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    } else {
+        passing(status).await;
+    }
+}
+
 /// When a filer files what it files.
 #[derive(Debug, Clone, Copy)]
 pub enum When {
@@ -116,7 +125,7 @@ pub async fn trim(doors: &Doors, rng: &mut StdRng, from: u64) -> v1::TrimLogResp
         let request = v1::TrimLogRequest { keep: Some(Keep::FromRevision(from)), dry_run: false };
         match LogServiceClient::new(doors.any(rng)).trim_log(request).await {
             Ok(answer) => return answer.into_inner(),
-            Err(status) => passing(status).await,
+            Err(status) => passing_of_change(status).await,
         }
     }
 }
@@ -145,11 +154,7 @@ impl Filer {
             offer.set_timeout(Duration::from_millis(self.rng.random_range(500..6000)));
             match process::filing(self.doors.any(&mut self.rng)).file_reports(offer).await {
                 Ok(answer) => break answer.into_inner(),
-                // One that the stream has left behind is about to end.
-                Err(status) if ask::reason(&status) == "HISTORY_TRIMMED" => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                Err(status) => passing(status).await,
+                Err(status) => passing_of_change(status).await,
             }
         };
         self.told.send_modify(|told| told.acknowledged = told.acknowledged.max(answer.revision));
