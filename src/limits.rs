@@ -386,6 +386,8 @@ pub const OTLP_COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
 /// Traces that are kept of those that begin here, if nobody says: enough to see what is slow, and a tenth of the work.
 pub const OTLP_RATIO: f64 = 0.1;
 
+/// Reports of one filing that are read on an async thread: two milliseconds of it, or so.
+pub const MAX_REPORTS_PARSED_HERE: usize = 32;
 /// Read connections to the store.
 pub const READ_CONNECTIONS: u32 = 8;
 /// Lookups that one thread reads before they are answered, and it makes room for other reads.

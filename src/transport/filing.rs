@@ -1,6 +1,6 @@
 //! `FilingService`: requests are checked here, decided by the writer.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
@@ -22,7 +22,7 @@ use crate::{
         name::{self, RecordName, ReportName},
         report::{Report, parse_source, path_in_request},
     },
-    limits::{MAX_REPORTS_PER_FILING, MAX_REQUEST_ID_CHARS},
+    limits::{MAX_REPORTS_PARSED_HERE, MAX_REPORTS_PER_FILING, MAX_REQUEST_ID_CHARS},
     pb::{
         log::{Merge, Ruling},
         v1::{
@@ -33,6 +33,7 @@ use crate::{
             retract_reports_request::Selection as Asked,
         },
     },
+    tasks::blocking,
     writer::{self, Act, Answer, Selection},
 };
 
@@ -103,16 +104,16 @@ impl FilingService for Filing {
 
     async fn file_reports(&self, request: Request<FileReportsRequest>) -> Answered<FileReportsResponse> {
         let asking = Asking::of(&request)?;
-        let request = request.into_inner();
+        let request = Arc::new(request.into_inner());
         // Before it is read: what is refused costs as much.
         asking.caller.spend(request.encoded_len())?;
         check_request_id(request.request_id.as_ref())?;
-        let act = parse_filing(&request)?;
+        let act = parsed(&request).await?;
         check_sources(&asking.caller, &act)?;
         check_published(&act, self.0.clock.now_us())?;
         let recorded_at_us = request.recorded_at.as_ref().map(|t| self.0.past(t, "recorded_at")).transpose()?;
         let asking = Asking { recorded_at_us, ..asking };
-        let answer = self.file(act, &request, request.request_id.as_ref(), request.validate_only, &asking).await?;
+        let answer = self.file(act, &*request, request.request_id.as_ref(), request.validate_only, &asking).await?;
         Ok(Response::new(FileReportsResponse {
             results: answer.results,
             events: answer.events,
@@ -283,6 +284,15 @@ pub(super) fn too_many(field: &str, count: usize) -> Error {
     Error::field(Reason::TooLarge, field, why).with("limit", MAX_REPORTS_PER_FILING)
 }
 
+/// What a request asks for. A large one is not read on an async thread, whose watches would wait for it.
+async fn parsed(request: &Arc<FileReportsRequest>) -> Result<Act> {
+    if request.reports.len() <= MAX_REPORTS_PARSED_HERE {
+        return parse_filing(request);
+    }
+    let request = Arc::clone(request);
+    blocking(move || parse_filing(&request)).await
+}
+
 fn parse_filing(request: &FileReportsRequest) -> Result<Act> {
     let FileReportsRequest { reports, source, preconditions, intent, request_id: _, validate_only: _, recorded_at: _ } =
         request;
@@ -297,11 +307,12 @@ fn parse_filing(request: &FileReportsRequest) -> Result<Act> {
     }
     let intent = parse_intent(*intent)?;
     let mut parsed: Vec<Report> = Vec::with_capacity(reports.len());
+    let mut names: HashSet<ReportName> = HashSet::new();
     let mut violations: Vec<Violation> = Vec::new();
     for (index, report) in reports.iter().enumerate() {
         let path = path_in_request(index);
         match Report::parse(report, source.as_ref(), &path) {
-            Ok(report) if parsed.iter().any(|p| p.name == report.name) => violations
+            Ok(report) if reports.len() > 1 && !names.insert(report.name.clone()) => violations
                 .push(Violation { field: path, description: format!("{} is in this request twice", report.name) }),
             Ok(report) => {
                 report.prepare();

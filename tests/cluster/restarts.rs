@@ -4,33 +4,29 @@
 
 use std::{
     fs::{self, File},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
-    sync::Arc,
     time::Duration,
 };
 
 use attache::{
-    clock::Clock,
-    config::Config,
     journal::{
         Journal as _, Trouble,
         jetstream::{self, Found, Settings},
     },
     pb::v1::{self, watch_events_response::Frame},
-    serve::{self, Parts},
+    serve,
     store::{Head, aside, snapshot, verify},
 };
-use tempfile::TempDir;
 use tonic::Status;
 use tonic_health::pb::health_check_response::ServingStatus;
 
 #[cfg(target_os = "linux")]
 use crate::disk::Disk;
 use crate::{
-    agree, at,
+    agree,
     common::{
-        FakeClock, TestServer, visit_report,
+        TestServer, visit_report,
         watching::{Watching, everything, from_oldest, is_caught_up, patiently, reason},
     },
     filers::{insist, standing},
@@ -39,7 +35,7 @@ use crate::{
     nats::{Cluster, Sync},
     process::Process,
     replica_at, serve_on,
-    snapshots::Snapshots,
+    snapshots::{Replicas, Snapshots},
     until_health, until_health_at,
 };
 
@@ -48,35 +44,7 @@ const DUE: Duration = Duration::from_secs(3601);
 /// How long a snapshot may take before it is asked for again.
 const TRIED_AGAIN: Duration = Duration::from_secs(8);
 
-/// Replicas by name, each in a folder of its own, with one clock.
-struct Replicas {
-    settings: Settings,
-    folder: TempDir,
-    clock: Arc<FakeClock>,
-}
-
 impl Replicas {
-    fn of(cluster: &Cluster) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        Self { settings: cluster.settings(), folder, clock: Arc::default() }
-    }
-
-    fn folder(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    async fn start(&self, name: &str) -> TestServer {
-        self.start_by(self.settings.clone(), name).await
-    }
-
-    /// One that finds the stream's servers elsewhere.
-    async fn start_by(&self, settings: Settings, name: &str) -> TestServer {
-        let journal = Some(settings);
-        let config = Config { journal, snapshots: Some(Duration::from_secs(3600)), ..at(&self.folder(name)) };
-        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
-        TestServer::with(config, Parts { clock, ..Parts::default() }).await
-    }
-
     fn head(&self, name: &str) -> Head {
         snapshot::stands_at(&self.folder(name)).expect("a store")
     }
@@ -258,7 +226,7 @@ async fn a_replica_whose_log_is_another_is_read_whenever_it_starts_and_is_never_
         lone.stop().await;
     }
     // Both are in its log too, for whoever reads that.
-    let log = replicas.folder.path().join("log");
+    let log = replicas.folder("log");
     let mut command = serve_on(&replicas.settings, &replicas.folder("lone"));
     let mut lone = Process::start(command.stderr(File::create(&log).expect("a file")));
     until_health_at(&lone.channel(), ServingStatus::NotServing).await;

@@ -1,6 +1,6 @@
 //! What a new replica begins with.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use attache::{
     clock::Clock,
@@ -15,6 +15,8 @@ use attache::{
     store::snapshot,
 };
 
+use tempfile::TempDir;
+
 use crate::{
     agree, at,
     common::{
@@ -26,6 +28,42 @@ use crate::{
     filers::{insist, standing},
     nats::{Cluster, Sync},
 };
+
+/// Replicas by name, each in a folder of its own, with one clock.
+pub struct Replicas {
+    pub settings: Settings,
+    pub clock: Arc<FakeClock>,
+    folder: TempDir,
+    /// How often they make snapshots.
+    every: Duration,
+}
+
+impl Replicas {
+    /// Ones that make a snapshot each hour.
+    pub fn of(cluster: &Cluster) -> Self {
+        Self::that_make_one_each(cluster, Duration::from_secs(3600))
+    }
+
+    fn that_make_one_each(cluster: &Cluster, every: Duration) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self { settings: cluster.settings(), clock: Arc::default(), folder, every }
+    }
+
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub async fn start(&self, name: &str) -> TestServer {
+        self.start_by(self.settings.clone(), name).await
+    }
+
+    /// One that finds the stream's servers elsewhere.
+    pub async fn start_by(&self, settings: Settings, name: &str) -> TestServer {
+        let config = Config { journal: Some(settings), snapshots: Some(self.every), ..at(&self.folder(name)) };
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
+        TestServer::with(config, Parts { clock, ..Parts::default() }).await
+    }
+}
 
 fn request(id: &str) -> v1::FileReportsRequest {
     let reports = vec![visit_report(id, "s", "KZ", "AZ", "2023-05-01")];
@@ -67,39 +105,32 @@ impl Snapshots {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_replica_begins_with_the_newest_snapshot_that_the_log_goes_on_from() {
     let cluster = Cluster::start(Sync::Always);
-    let (settings, folder) = (cluster.settings(), tempfile::tempdir().expect("a temporary folder"));
-    let clock = Arc::new(FakeClock::default());
-    let start = async |name: &str| {
-        let every_hour = Some(Duration::from_secs(3600));
-        let config = Config { journal: Some(settings.clone()), snapshots: every_hour, ..at(&folder.path().join(name)) };
-        let clock: Arc<dyn Clock> = Arc::clone(&clock) as _;
-        TestServer::with(config, Parts { clock, ..Parts::default() }).await
-    };
-    let (a, b) = (start("a").await, start("b").await);
+    let replicas = Replicas::of(&cluster);
+    let (a, b) = (replicas.start("a").await, replicas.start("b").await);
     let early = file_at_once(&[&a, &b], "early", 4, 5).await;
-    let snapshots = Snapshots::of(&settings).await;
+    let snapshots = Snapshots::of(&replicas.settings).await;
     assert_eq!(snapshots.revisions(), [0; 0], "none is due yet");
-    clock.advance(Duration::from_secs(3601));
+    replicas.clock.advance(Duration::from_secs(3601));
     let last = early.last().expect("something was filed").revision;
     assert_eq!(snapshots.until_there_are(1).await, [last]);
-    let position = snapshot::stands_at(&folder.path().join("a")).expect("a store").position;
+    let position = snapshot::stands_at(&replicas.folder("a")).expect("a store").position;
     let late = file_at_once(&[&a, &b], "late", 2, 5).await;
 
     // One that is none is in the way, and what the log says before the good one is gone.
-    let foreign = folder.path().join("foreign");
+    let foreign = replicas.folder("foreign");
     std::fs::write(&foreign, b"no snapshot at all").expect("a file is written");
     snapshots.depot(|depot| depot.put("99999999999999999999", &foreign));
     tokio::task::block_in_place(|| snapshots.0.trim(position)).expect("it is trimmed");
-    let c = start("c").await;
+    let c = replicas.start("c").await;
     let events = agree(&[a, b, c]).await;
     assert_eq!(events.iter().map(bare).collect::<Vec<_>>(), told(&[early, late].concat()));
-    assert!(!folder.path().join("c").join("snapshot").exists(), "nothing is left behind");
+    assert!(!replicas.folder("c").join("snapshot").exists(), "nothing is left behind");
 
     // Without any, it cannot begin, and says so.
     for name in snapshots.depot(|depot| depot.list()) {
         snapshots.depot(|depot| depot.remove(&name.name));
     }
-    let config = Config { journal: Some(settings.clone()), ..config() };
+    let config = Config { journal: Some(replicas.settings.clone()), ..config() };
     let Err(refused) = attache::serve::build(&config, Parts::default()).await else { panic!("it began") };
     assert_eq!(refused.reason, Reason::HistoryTrimmed, "{refused}");
 }
@@ -108,25 +139,18 @@ async fn a_new_replica_begins_with_the_newest_snapshot_that_the_log_goes_on_from
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_replica_does_not_begin_with_a_sound_snapshot_of_another_history() {
     let mut cluster = Cluster::start(Sync::Always);
-    let (settings, folder) = (cluster.settings(), tempfile::tempdir().expect("a temporary folder"));
-    let clock = Arc::new(FakeClock::default());
-    let start = async |name: &str| {
-        let every_hour = Some(Duration::from_secs(3600));
-        let config = Config { journal: Some(settings.clone()), snapshots: every_hour, ..at(&folder.path().join(name)) };
-        let clock: Arc<dyn Clock> = Arc::clone(&clock) as _;
-        TestServer::with(config, Parts { clock, ..Parts::default() }).await
-    };
-    let lost = start("lost").await;
+    let replicas = Replicas::of(&cluster);
+    let lost = replicas.start("lost").await;
     patiently("a filing", insist(&lost, request("kept"))).await;
     let copies = tempfile::tempdir().expect("a temporary folder");
     cluster.kill_all();
     cluster.save(copies.path());
     cluster.restart_all();
     let filed = patiently("a filing", insist(&lost, request("lost"))).await;
-    clock.advance(Duration::from_secs(3601));
-    let snapshots = Snapshots::of(&settings).await;
+    replicas.clock.advance(Duration::from_secs(3601));
+    let snapshots = Snapshots::of(&replicas.settings).await;
     assert_eq!(snapshots.until_there_are(1).await, [filed.revision]);
-    let (name, file) = (format!("{:020}", filed.revision), folder.path().join("file"));
+    let (name, file) = (format!("{:020}", filed.revision), replicas.folder("file"));
     snapshots.depot(|depot| depot.fetch(&name, &file));
     lost.stop().await;
     drop(snapshots);
@@ -135,14 +159,14 @@ async fn a_new_replica_does_not_begin_with_a_sound_snapshot_of_another_history()
     cluster.restart_all();
 
     // The log goes on to the same length, and past it.
-    let other = start("other").await;
+    let other = replicas.start("other").await;
     for id in ["another", "last"] {
         patiently("a filing", insist(&other, request(id))).await;
     }
-    let snapshots = Snapshots::of(&settings).await;
+    let snapshots = Snapshots::of(&replicas.settings).await;
     snapshots.depot(|depot| depot.put(&name, &file));
     assert_eq!(snapshots.revisions(), [filed.revision], "there is no other");
-    let newer = start("newer").await;
+    let newer = replicas.start("newer").await;
     let events = agree(&[other, newer]).await;
     let stands = ["another", "kept", "last"].map(|id| format!("visits/{id}"));
     assert_eq!(standing(&events), stands);
@@ -151,16 +175,9 @@ async fn a_new_replica_does_not_begin_with_a_sound_snapshot_of_another_history()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trim_holds_on_every_replica_and_the_stream_keeps_what_the_second_newest_snapshot_needs() {
     let cluster = Cluster::start(Sync::Always);
-    let (settings, folder) = (cluster.settings(), tempfile::tempdir().expect("a temporary folder"));
-    let clock = Arc::new(FakeClock::default());
-    let start = async |name: &str| {
-        let every_day = Some(Duration::from_secs(24 * 3600));
-        let config = Config { journal: Some(settings.clone()), snapshots: every_day, ..at(&folder.path().join(name)) };
-        let clock: Arc<dyn Clock> = Arc::clone(&clock) as _;
-        TestServer::with(config, Parts { clock, ..Parts::default() }).await
-    };
-    let servers = [start("a").await, start("b").await];
-    let snapshots = Snapshots::of(&settings).await;
+    let replicas = Replicas::that_make_one_each(&cluster, Duration::from_secs(24 * 3600));
+    let servers = [replicas.start("a").await, replicas.start("b").await];
+    let snapshots = Snapshots::of(&replicas.settings).await;
     let mut kept = Vec::new();
     for day in 1..=4 {
         file_at_once(&servers.each_ref(), &format!("day{day}"), 2, 4).await;
@@ -171,7 +188,7 @@ async fn a_trim_holds_on_every_replica_and_the_stream_keeps_what_the_second_newe
             let asked = v1::ListSourcesRequest { at_least, ..Default::default() };
             server.registry().list_sources(asked).await.expect("it is applied");
         }
-        clock.advance(Duration::from_secs(24 * 3600 + 1));
+        replicas.clock.advance(Duration::from_secs(24 * 3600 + 1));
         // Of each the newest three are kept.
         let newest = read(&kept[day - 1]).revision;
         patiently("the next snapshot, and the end of the fourth", async {
@@ -187,9 +204,9 @@ async fn a_trim_holds_on_every_replica_and_the_stream_keeps_what_the_second_newe
     }
     let revisions = snapshots.revisions();
     let first = async || {
-        let client = async_nats::connect(settings.servers.clone()).await.expect("it connects");
+        let client = async_nats::connect(replicas.settings.servers.clone()).await.expect("it connects");
         let context = async_nats::jetstream::new(client);
-        let mut stream = context.get_stream(&settings.stream).await.expect("it is there");
+        let mut stream = context.get_stream(&replicas.settings.stream).await.expect("it is there");
         stream.info().await.expect("it answers").state.first_sequence
     };
     assert_eq!(first().await, 1, "nothing goes before it is trimmed");
@@ -221,7 +238,7 @@ async fn a_trim_holds_on_every_replica_and_the_stream_keeps_what_the_second_newe
     let oldest = tokio::task::block_in_place(|| snapshots.0.batch(begins)).expect("it answers").expect("it is there");
     let (_, last, _) = attache::writer::batch_end(&oldest, begins).expect("a batch");
     assert!(last > needed, "the first batch that is left follows what is not needed");
-    let newer = start("c").await;
+    let newer = replicas.start("c").await;
     let [a, b] = servers;
     agree(&[a, b, newer]).await;
 }
