@@ -1,6 +1,6 @@
 //! Every capacity, size and timeout of the program. A limit that a client can meet is told by `GetLogInfo`.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, ops::Range, time::Duration};
 
 /// A report as sent, in bytes.
 pub const MAX_REPORT_BYTES: usize = 64 * 1024;
@@ -343,6 +343,10 @@ pub const JOURNAL_FORSAKEN_AT_MOST: Duration = Duration::from_secs(60);
 pub const JOURNAL_RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// The pause between two looks for what another replica has under way.
 pub const JOURNAL_POLL_PAUSE: Duration = Duration::from_millis(2);
+/// Filings of a group after which a replica rests: fewer are one caller's, and more are worth a batch.
+pub const SMALL_GROUP: Range<usize> = 2..32;
+/// How long it rests, from the end of that group to the beginning of the next.
+pub const GROUP_REST: Duration = Duration::from_millis(5);
 /// How long a replica waits before it takes another place, if others took some since its last.
 pub const JOURNAL_YIELD: Duration = Duration::from_millis(5);
 /// How often a batch is offered while the journal has no leader or one that is behind, with that pause between: a second

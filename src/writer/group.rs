@@ -24,7 +24,9 @@ use crate::{
     },
     failpoints,
     journal::{Append, Journal, Position, Settled, Trouble},
-    limits::{COMMIT_RESERVE_BYTES, CONFLICT_PATIENCE, MAX_CONFLICTS, MAX_CURSORS, SWEEP_ROWS},
+    limits::{
+        COMMIT_RESERVE_BYTES, CONFLICT_PATIENCE, GROUP_REST, MAX_CONFLICTS, MAX_CURSORS, SMALL_GROUP, SWEEP_ROWS,
+    },
     metrics::Writing,
     store::{
         self, Head, WriteStore,
@@ -76,6 +78,8 @@ pub(super) struct Group {
     /// The server shuts down: what is in doubt stays so.
     stopping: CancellationToken,
     counts: Writing,
+    /// When the last group ended, if it was small and a journal takes what comes next.
+    small: Option<clock::Ticks>,
     /// Counts that there is no room, and says so in the log.
     full: Full,
 }
@@ -95,11 +99,32 @@ impl Group {
         stopping: CancellationToken,
     ) -> Self {
         let Parts { store, journal, clock, publish, counts } = parts;
-        Self { store, journal, clock, publish, compared: None, fault, doubt, stopping, counts, full: Full::default() }
+        Self {
+            store,
+            journal,
+            clock,
+            publish,
+            compared: None,
+            fault,
+            doubt,
+            stopping,
+            counts,
+            small: None,
+            full: Full::default(),
+        }
+    }
+
+    /// Lets some time pass since a small group that others share the log of, so that the next one is larger: each is a message
+    /// that servers sync and replicas apply, and who waits for the processor waits longer than for this.
+    pub fn rest(&self) {
+        if let Some(ended) = self.small {
+            std::thread::sleep(GROUP_REST.saturating_sub(ended.elapsed()));
+        }
     }
 
     /// Files the jobs, in as few batches as hold them, and answers each.
     pub fn file(&mut self, mut jobs: Vec<Job>) {
+        let filings = jobs.len();
         while !jobs.is_empty() {
             let (answers, taken) = self.settle_group(&jobs);
             let rest = jobs.split_off(taken);
@@ -112,6 +137,11 @@ impl Group {
             }
             jobs = rest;
             self.store.shorten_log();
+        }
+        if filings > 0 {
+            // Who files alone waits for nobody.
+            let is_small = !self.journal.is_alone() && SMALL_GROUP.contains(&filings);
+            self.small = is_small.then(clock::ticks);
         }
     }
 

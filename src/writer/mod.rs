@@ -168,6 +168,7 @@ fn begin(parts: Parts, is_worth_reading: bool) -> Result<(Writer, WriterThread)>
 
 fn run(group: &mut group::Group, mut waiting: mpsc::Receiver<Message>, arrived: &AtomicBool) {
     while let Some(first) = waiting.blocking_recv() {
+        group.rest();
         let mut jobs = Vec::new();
         let mut next = Some(first);
         let mut stop = false;
