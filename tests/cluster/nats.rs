@@ -171,10 +171,15 @@ impl Cluster {
 
     /// Who leads the stream, as the servers that run say.
     pub fn leader(&self) -> usize {
+        self.leader_of(STREAM)
+    }
+
+    /// The same of a stream beside it.
+    pub fn leader_of(&self, stream: &str) -> usize {
         let began = Instant::now();
         loop {
             for server in self.servers.iter().filter(|s| s.child.is_some()) {
-                let leader = server.ask("/jsz?acc=$G&streams=1").ok().and_then(|jsz| leader_in(&jsz));
+                let leader = server.ask("/jsz?acc=$G&streams=1").ok().and_then(|jsz| leader_in(&jsz, stream));
                 if let Some(index) = leader.and_then(|name| self.servers.iter().position(|s| s.name == name))
                     && self.servers[index].child.is_some()
                 {
@@ -222,9 +227,9 @@ impl Cluster {
     }
 }
 
-fn leader_in(jsz: &Value) -> Option<String> {
+fn leader_in(jsz: &Value, stream: &str) -> Option<String> {
     let streams = jsz["account_details"].as_array()?.iter().filter_map(|a| a["stream_detail"].as_array()).flatten();
-    let mut of_ours = streams.filter(|s| s["name"] == STREAM);
+    let mut of_ours = streams.filter(|s| s["name"] == stream);
     of_ours.find_map(|s| s["cluster"]["leader"].as_str().map(ToOwned::to_owned))
 }
 

@@ -1,18 +1,25 @@
 //! The links between the servers, which fail and are mended again.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use attache::{journal::jetstream::Settings, pb::v1};
 use rand::{SeedableRng as _, rngs::StdRng};
+use tonic_health::pb::health_check_response::ServingStatus;
 
 use crate::{
     agree,
-    common::{config, visit_report, watching::patiently},
+    common::{
+        TestServer, config, visit_report,
+        watching::{patiently, reason},
+    },
     filers::{Filers, insist, standing},
     link::{Link, State},
     links::Links,
     nats::{Cluster, Sync},
-    on, replica, stop,
+    on, replica, stop, until_health,
 };
 
 /// The links between servers, one for each way between two. They end with this value.
@@ -70,4 +77,62 @@ async fn a_leader_that_is_cut_off_from_the_other_servers_is_left_and_nothing_ack
     acknowledged.sort();
     assert_eq!(standing(&agree(&servers).await), acknowledged, "each once");
     stop(servers).await;
+}
+
+/// Has a replica that reaches the servers over links be connected to one of them, and then free to go elsewhere.
+async fn connected_to(server: usize, links: &Links, replica: &TestServer) {
+    let others: Vec<usize> = (0..3).filter(|other| *other != server).collect();
+    others.iter().for_each(|other| links.cut(*other));
+    patiently("its connection", async {
+        while !links.is_in_use(server) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    until_health(replica, ServingStatus::Serving).await;
+    others.iter().for_each(|other| links.mend(*other));
+    assert!(links.is_in_use(server), "nothing led it elsewhere");
+}
+
+/// The leader of the cursors' bucket answers its clients too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cursor_is_never_read_from_a_leader_that_the_other_servers_do_not_hear() {
+    let (cluster, routes) = Routes::between_servers();
+    let (near, far) = (Links::to(&cluster), Links::to(&cluster));
+    let servers = [on(near.settings(), config()).await, on(far.settings(), config()).await];
+    let mut tokens = Vec::new();
+    for id in ["one", "two"] {
+        tokens.push(patiently("a filing", insist(&servers[1], request(id))).await.token);
+    }
+    let commit = async |server: &TestServer, position: &str| {
+        let request = v1::CommitCursorRequest { name: "c".into(), position: position.to_owned(), expected_etag: None };
+        patiently("a commit", async {
+            while let Err(status) = server.feed().commit_cursor(request.clone()).await {
+                assert_eq!(reason(&status), "JOURNAL_UNAVAILABLE", "{status:?}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    };
+    commit(&servers[1], &tokens[0]).await;
+    let leader = cluster.leader_of("KV_TEST_CURSORS");
+    far.cut(leader);
+    if !near.is_in_use(leader) {
+        connected_to(leader, &near, &servers[0]).await;
+    }
+    routes.turn(leader, State::Cut);
+    commit(&servers[1], &tokens[1]).await;
+    // Until it has left that server it does not know; what was before it does not say.
+    let read = patiently("the cursor", async {
+        loop {
+            match servers[0].feed().get_cursor(v1::GetCursorRequest { name: "c".into() }).await {
+                Ok(answer) => return answer.into_inner().cursor.expect("a cursor").position,
+                Err(status) => assert_eq!(reason(&status), "JOURNAL_UNAVAILABLE", "{status:?}"),
+            }
+        }
+    });
+    assert_eq!(read.await, tokens[1]);
+    for server in servers {
+        server.stop().await;
+    }
 }

@@ -65,12 +65,12 @@ const PART_BYTES: u64 = 1024 * 1024;
 /// Whether it may have any, asked without making anything.
 pub(super) async fn has_some(context: &Context, settings: &Settings) -> bool {
     // It remembers what was dropped, so only nothing is nothing for sure.
-    let stream = in_time(context.get_stream(stream(settings))).await;
+    let stream = in_time(context.get_stream(stream_of(settings))).await;
     stream.is_ok_and(|found| found.is_ok_and(|stream| stream.cached_info().state.messages > 0))
 }
 
 /// What an object store of this name is kept in.
-pub(super) fn stream(settings: &Settings) -> String {
+pub(super) fn stream_of(settings: &Settings) -> String {
     format!("OBJ_{}", bucket(settings))
 }
 

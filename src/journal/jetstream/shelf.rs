@@ -12,7 +12,9 @@ use futures_util::TryStreamExt as _;
 
 use super::{
     super::{Kept, Trouble},
-    Settings, code, within,
+    code,
+    stream::{self, Settings},
+    within,
 };
 use crate::limits::{JOURNAL_POLL_PAUSE, JOURNAL_RETRY_PAUSE, MAX_KEPT_BYTES};
 
@@ -23,7 +25,7 @@ const NO_KEY: &str = "0";
 const NO_VERSION: u64 = 1 << 50;
 
 /// What a bucket of this name is kept in.
-pub(super) fn stream(settings: &Settings) -> String {
+pub(super) fn stream_of(settings: &Settings) -> String {
     format!("KV_{}", bucket(settings))
 }
 
@@ -73,12 +75,21 @@ impl Bucket {
     /// Whether its leader answers, and what is put finds the way to it, which the servers tell each other later: what nobody takes
     /// has no stream, they say.
     async fn is_reached(&self) -> Result<(), Trouble> {
-        self.get(NO_KEY).await?;
+        self.last(NO_KEY).await?;
         self.put(NO_KEY, Bytes::new(), NO_VERSION).await.map(drop)
     }
 
     /// The newest value of a key.
+    ///
+    /// A leader that the others do not hear any more answers with what it had: whoever it is, is asked once it has answered.
     pub async fn get(&self, key: &str) -> Result<Option<Kept>, Trouble> {
+        let kept = self.last(key).await?;
+        let info = within(self.store.stream.get_info()).await?.map_err(Trouble::unreachable)?;
+        stream::check_led(&info).map(|()| kept)
+    }
+
+    /// What a leader of the bucket has, if it is one still.
+    async fn last(&self, key: &str) -> Result<Option<Kept>, Trouble> {
         let subject = format!("{}{key}", self.store.prefix);
         match within(self.store.stream.get_last_raw_message_by_subject(&subject)).await? {
             Ok(message) => Ok(Some(Kept { value: message.payload.to_vec(), version: message.sequence })),

@@ -122,7 +122,7 @@ pub(super) fn check(config: &Config, settings: &Settings) -> Result<(), Trouble>
 /// Checks the same of the streams beside it, of cursors and of snapshots, as far as they are there and answer: nobody is to find
 /// out that they have one copy when that is lost. One that does not answer is no reason to keep the log shut.
 pub(super) async fn check_beside(context: &Context, settings: &Settings) -> Result<(), Trouble> {
-    for name in [shelf::stream(settings), depot::stream(settings)] {
+    for name in [shelf::stream_of(settings), depot::stream_of(settings)] {
         match context.get_stream(&name).await {
             Ok(found) => {
                 let mut lax = laxities_of_any(&found.cached_info().config);
