@@ -566,16 +566,20 @@ async fn a_replica_that_lags_says_by_how_much_and_is_not_ready_if_that_is_too_mu
         while watched.message().await.expect("it is watched").expect("it goes on").status() != expected {}
     };
     until_health_is(ServingStatus::Serving).await;
-    lagging.hold();
     let file = async |number: u64| {
-        ahead.file(vec![visit_report(&format!("v{number}"), "s", "KZ", "AZ", "2023-05-01")]).await;
+        ahead.file(vec![visit_report(&format!("v{number}"), "s", "KZ", "AZ", "2023-05-01")]).await.token
     };
-    for number in 0..3 {
+    // One that has nothing is not close to anything.
+    let at_least = Some(file(0).await);
+    let asked = v1::ListSourcesRequest { at_least, ..Default::default() };
+    behind.registry().list_sources(asked).await.expect("it is applied");
+    lagging.hold();
+    for number in 1..=3 {
         file(number).await;
     }
     behind.until_number(LAG, 3.0).await;
     assert_eq!(behind.admin("GET", "/ready", "").await.0, 200, "it is close enough");
-    for number in 3..=MAX_READY_LAG {
+    for number in 4..=MAX_READY_LAG + 1 {
         file(number).await;
     }
     assert_eq!(until_ready_is(&behind, 503).await, "reads: not ready\nfilings: not ready\n");
