@@ -167,7 +167,7 @@ async fn refusal(replica: &Process, id: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_that_fails_after_the_journal_took_the_batch_is_in_doubt_and_made_up_for_once_there_is_room() {
     // More than are met until health has seen that it does not get on: each second the writer tries twice.
-    const FAILS: usize = 20;
+    const FAILS: usize = 30;
     let cluster = Cluster::start(Sync::Always);
     for (word, refused_with) in [("full", "STORAGE_FULL"), ("io", "INTERNAL")] {
         let settings = stream_of(&cluster, "commit", word);
@@ -177,6 +177,7 @@ async fn a_commit_that_fails_after_the_journal_took_the_batch_is_in_doubt_and_ma
         let mut command = serve_on(&settings, &folder.path().join("armed"));
         let armed = format!("store.commit=3*off->{FAILS}*return({word})->off");
         let mut replica = Process::start(arm(&mut command, &armed, &log));
+        takes_filings(&steady).await;
         takes_filings(&replica).await;
         let (mut names, mut before) = (Vec::new(), String::new());
         // It fails sooner or later, at one that the journal has taken.

@@ -59,7 +59,7 @@ use tonic::transport::Channel;
 use tonic_health::pb::health_check_response::ServingStatus;
 
 /// Within what time a replica whose stream is not what it was takes no filing more.
-const NOTICED: Duration = Duration::from_secs(10);
+const NOTICED: Duration = Duration::from_secs(15);
 
 /// `attache serve` on a folder, as a replica.
 fn serve_on(settings: &Settings, folder: &Path) -> std::process::Command {
