@@ -77,7 +77,7 @@ pub async fn look(settings: &Settings, after: Position) -> Result<Found, Trouble
     if ends_at < after {
         return Err(Trouble::Lost(format!("the stream ends at {ends_at}, and this store is at {after}")));
     }
-    let durable = sync::durable(settings, info).await?;
+    let durable = sync::durable(settings, info, None).await?;
     // A store that has none of the log begins with a snapshot.
     if after > 0
         && let Err(trimmed) = inbox::has_next(after, &info.state)

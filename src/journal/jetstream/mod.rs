@@ -162,7 +162,7 @@ impl JetStream {
         if self.opened().is_err() {
             self.establish().await?;
         }
-        self.assure().await
+        self.assure().await.map(drop)
     }
 
     /// Finds out what the servers have.
@@ -178,16 +178,11 @@ impl JetStream {
     }
 
     /// Finds out what an acknowledged batch survives.
-    async fn assure(&self) -> Result<(), Trouble> {
+    async fn assure(&self) -> Result<Durable, Trouble> {
         let info = within(self.opened()?.stream.get_info()).await?.map_err(Trouble::unreachable)?;
-        self.assured_of(Ok(sync::durable(&self.settings, &info).await?));
-        Ok(())
-    }
-
-    /// The same as far as the servers say now, for whoever knows what they said.
-    async fn find_durable(&self) -> Result<Durable, Trouble> {
-        let info = within(self.opened()?.stream.get_info()).await?.map_err(Trouble::unreachable)?;
-        sync::said(&self.settings, &info).await
+        let durable = sync::durable(&self.settings, &info, self.assured().ok()).await?;
+        self.assured_of(Ok(durable));
+        Ok(durable)
     }
 
     fn assured_of(&self, durable: Result<Durable, Trouble>) {

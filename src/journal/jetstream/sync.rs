@@ -66,15 +66,14 @@ pub(super) async fn run(journal: &JetStream) {
         if journal.opened().is_err() {
             continue;
         }
-        let found = journal.find_durable().await;
+        let found = journal.assure().await;
         match (known, found) {
             (Ok(before), Ok(now)) if before == now => {}
             (_, Ok(now)) => {
                 (told, unsaid) = (None, false);
                 tracing::info!(?now, "the journal's servers say what an acknowledged batch survives");
-                journal.assured_of(Ok(now));
             }
-            // A server that is down does not unsay what it said.
+            // The stream itself does not answer: whoever follows it says so.
             (Ok(_), Err(Trouble::Unreachable(_))) => {}
             (Ok(_), Err(lax)) => {
                 unsaid = true;
@@ -98,30 +97,14 @@ pub(super) async fn run(journal: &JetStream) {
     }
 }
 
-/// What an acknowledged batch survives, as far as the servers say.
+/// What an acknowledged batch survives, for whoever knows what it survived when the servers were asked last, if they said.
 ///
 /// # Errors
 ///
 /// [`Trouble::Lax`] if that is less than the loss of power everywhere, and the settings do not accept it;
 /// [`Trouble::Unreachable`] if a server does not say: it may later.
-pub(super) async fn said(settings: &Settings, info: &Info) -> Result<Durable, Trouble> {
-    match why_unsynced(settings, info).await {
-        None => Ok(Durable::Synced),
-        Some(Trouble::Lax(why)) if settings.accept_lax => {
-            tracing::debug!("{why}: what is acknowledged may not survive a loss of power of a majority");
-            Ok(Durable::Copied)
-        }
-        Some(trouble) => Err(trouble),
-    }
-}
-
-/// The same, where a server that does not say is taken for one that does not sync.
-///
-/// # Errors
-///
-/// As of [`said`].
-pub(super) async fn durable(settings: &Settings, info: &Info) -> Result<Durable, Trouble> {
-    judged(settings, why_unsynced(settings, info).await)
+pub(super) async fn durable(settings: &Settings, info: &Info, known: Option<Durable>) -> Result<Durable, Trouble> {
+    judged(settings, why_unsynced(settings, info).await, known)
 }
 
 /// The same of a stream that is yet to be made.
@@ -130,17 +113,19 @@ pub(super) async fn durable(settings: &Settings, info: &Info) -> Result<Durable,
 ///
 /// As of [`durable`].
 pub(super) async fn would_be_durable(settings: &Settings) -> Result<Durable, Trouble> {
-    judged(settings, why_servers_unsynced(settings, settings.replicas).await)
+    judged(settings, why_servers_unsynced(settings, settings.replicas).await, None)
 }
 
-fn judged(settings: &Settings, unsynced: Option<Trouble>) -> Result<Durable, Trouble> {
-    match unsynced {
-        None => Ok(Durable::Synced),
-        Some(Trouble::Lax(why) | Trouble::Unreachable(why)) if settings.accept_lax => {
+fn judged(settings: &Settings, unsynced: Option<Trouble>, known: Option<Durable>) -> Result<Durable, Trouble> {
+    match (unsynced, known) {
+        (None, _) => Ok(Durable::Synced),
+        // A server that is down does not unsay what it said, and less than copies is not to be had.
+        (Some(Trouble::Unreachable(_)), Some(known)) | (Some(_), Some(known @ Durable::Copied)) => Ok(known),
+        (Some(Trouble::Lax(why) | Trouble::Unreachable(why)), _) if settings.accept_lax => {
             tracing::warn!("{why}: what is acknowledged may not survive a loss of power of a majority");
             Ok(Durable::Copied)
         }
-        Some(trouble) => Err(trouble),
+        (Some(trouble), _) => Err(trouble),
     }
 }
 
@@ -222,6 +207,39 @@ mod tests {
         (address, answering)
     }
 
+    fn settings() -> Settings {
+        Settings {
+            servers: Vec::new(),
+            access: Access::default(),
+            stream: "S".to_owned(),
+            replicas: 3,
+            monitors: Vec::new(),
+            accept_lax: false,
+            accept_sealed: false,
+            may_make: false,
+        }
+    }
+
+    #[test]
+    fn silence_counts_as_unsynced_only_while_nothing_was_said() {
+        use Durable::{Copied, Synced};
+        let (strict, lenient) = (settings(), Settings { accept_lax: true, ..settings() });
+        let silent = || Some(Trouble::Unreachable("nobody answers".to_owned()));
+        let late = || Some(Trouble::Lax("it syncs late".to_owned()));
+        assert_eq!(judged(&strict, None, None), Ok(Synced));
+        assert_eq!(judged(&strict, silent(), None), Err(silent().unwrap()));
+        assert_eq!(judged(&strict, late(), None), Err(late().unwrap()));
+        assert_eq!(judged(&strict, silent(), Some(Synced)), Ok(Synced));
+        assert_eq!(judged(&strict, late(), Some(Synced)), Err(late().unwrap()));
+        for unsynced in [silent, late] as [fn() -> Option<Trouble>; 2] {
+            assert_eq!(judged(&lenient, unsynced(), None), Ok(Copied), "whoever accepts it has it");
+            assert_eq!(judged(&lenient, unsynced(), Some(Copied)), Ok(Copied));
+        }
+        assert_eq!(judged(&lenient, silent(), Some(Synced)), Ok(Synced));
+        assert_eq!(judged(&lenient, late(), Some(Synced)), Ok(Copied));
+        assert_eq!(judged(&lenient, None, Some(Copied)), Ok(Synced), "it may rise again");
+    }
+
     const GOOD: &str = r#"{"server_id":"a","config":{"sync_always":true}}"#;
     const LATE: &str = r#"{"server_id":"b","config":{"sync_interval":120000000000}}"#;
     /// What a server says that has not begun to keep streams, is about to end, or found its disk full.
@@ -233,17 +251,8 @@ mod tests {
             (monitor(GOOD).await, monitor(LATE).await, monitor(OFF).await);
         let silent = "http://127.0.0.1:1".to_owned();
         let why = async |monitors: &[&String], needed: usize| {
-            let settings = Settings {
-                servers: Vec::new(),
-                access: Access::default(),
-                stream: "S".to_owned(),
-                replicas: needed,
-                monitors: monitors.iter().map(ToString::to_string).collect(),
-                accept_lax: false,
-                accept_sealed: false,
-                may_make: false,
-            };
-            why_servers_unsynced(&settings, needed).await
+            let monitors = monitors.iter().map(ToString::to_string).collect();
+            why_servers_unsynced(&Settings { monitors, replicas: needed, ..settings() }, needed).await
         };
         let looks = async {
             assert_eq!(why(&[&good], 1).await, None);
