@@ -20,8 +20,8 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     common::{visit_report, watching::*},
-    filers::standing,
-    nats::{Cluster, Sync},
+    filers::{request, standing},
+    nats::{self, Cluster, Sync},
     process::Process,
     serve_on,
     snapshots::Snapshots,
@@ -32,11 +32,6 @@ use crate::{
 const FILINGS: usize = 3;
 /// What happens at a point.
 const WORDS: [&str; 2] = ["kill", "io"];
-
-fn request(id: &str) -> v1::FileReportsRequest {
-    let reports = vec![visit_report(id, "s", "KZ", "AZ", "2023-05-01")];
-    v1::FileReportsRequest { reports, request_id: Some(id.to_owned()), ..Default::default() }
-}
 
 /// Waits until a program says that it takes filings: its journal's servers may not have answered by the time it listens.
 async fn takes_filings(replica: &Process) {
@@ -153,11 +148,6 @@ async fn a_replica_that_dies_or_doubts_at_any_step_with_the_journal_files_each_f
     assert_eq!(standing(&here), names, "each stands once");
 }
 
-/// Waits until health says so of filings.
-async fn until_filings_are(replica: &Process, status: ServingStatus) {
-    until_health_at(&replica.channel(), status).await;
-}
-
 /// Why a replica refuses a filing.
 async fn refusal(replica: &Process, id: &str) -> String {
     let answer = patiently("a refusal", replica.filing().file_reports(request(id))).await;
@@ -196,12 +186,12 @@ async fn a_commit_that_fails_after_the_journal_took_the_batch_is_in_doubt_and_ma
         // It is in the log: another replica has it.
         let there = file(&steady, &in_doubt).await;
         // Here nothing is taken meanwhile, health says so, and what it had is read.
-        until_filings_are(&replica, ServingStatus::NotServing).await;
+        until_health_at(&replica.channel(), ServingStatus::NotServing).await;
         assert_eq!(refusal(&replica, "meanwhile").await, refused_with, "{word}");
         let asked = v1::ListSourcesRequest { at_least: Some(before), ..Default::default() };
         patiently("a lookup", replica.registry().list_sources(asked)).await.expect("lookups go on");
         // There is room again: it goes on by itself.
-        until_filings_are(&replica, ServingStatus::Serving).await;
+        takes_filings(&replica).await;
         assert_eq!(file(&replica, &in_doubt).await.revision, there.revision, "{word}: the retry");
         let events = told(&replica).await;
         assert_eq!(events, told(&steady).await, "{word}: both tell the same");
@@ -224,12 +214,7 @@ async fn a_replica_whose_disk_is_nearly_full_appends_nothing_that_it_could_not_c
     let last = file(&steady, "one").await;
     applied(&short, &last.token).await;
     takes_filings(&short).await;
-    let client = async_nats::connect(settings.servers.clone()).await.expect("it connects");
-    let context = async_nats::jetstream::new(client);
-    let ends = async || {
-        let mut stream = context.get_stream(&settings.stream).await.expect("it is there");
-        stream.info().await.expect("it answers").state.last_sequence
-    };
+    let ends = async || nats::state_of(&settings).await.last_sequence;
     let before = ends().await;
     assert_eq!(refusal(&short, "three").await, "STORAGE_FULL");
     assert_eq!(ends().await, before, "nothing was appended");
@@ -342,14 +327,6 @@ async fn file_old(replica: &Process) {
     file(replica, "late").await;
 }
 
-/// Where a stream begins.
-async fn begins(settings: &Settings) -> u64 {
-    let client = async_nats::connect(settings.servers.clone()).await.expect("it connects");
-    let context = async_nats::jetstream::new(client);
-    let mut stream = context.get_stream(&settings.stream).await.expect("it is there");
-    stream.info().await.expect("it answers").state.first_sequence
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purge_that_dies_or_fails_is_made_after_the_next_start_and_takes_no_more() {
     let cluster = Cluster::start(Sync::Always);
@@ -378,7 +355,7 @@ async fn a_purge_that_dies_or_fails_is_made_after_the_next_start_and_takes_no_mo
             let mut again = Process::start(&mut serve_on(&settings, &own));
             let first = patiently("the purge", async {
                 loop {
-                    match begins(&settings).await {
+                    match nats::state_of(&settings).await.first_sequence {
                         1 => tokio::time::sleep(Duration::from_millis(20)).await,
                         first => return first,
                     }

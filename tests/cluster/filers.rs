@@ -48,12 +48,7 @@ impl Filers {
                 let mut names = Vec::new();
                 while !stop.load(Ordering::SeqCst) {
                     let id = format!("{prefix}{filer}-{}", names.len());
-                    let request = v1::FileReportsRequest {
-                        reports: vec![visit_report(&id, "s", "KZ", "AZ", "2023-05-01")],
-                        request_id: Some(id.clone()),
-                        ..Default::default()
-                    };
-                    until_acknowledged(&mut filing, request).await;
+                    until_acknowledged(&mut filing, request(&id)).await;
                     names.push(format!("visits/{id}"));
                     filed.fetch_add(1, Ordering::SeqCst);
                     progress.notify_waiters();
@@ -90,6 +85,12 @@ impl Filers {
         names.sort();
         names
     }
+}
+
+/// A filing of one record, that may be repeated.
+pub fn request(id: &str) -> v1::FileReportsRequest {
+    let reports = vec![visit_report(id, "s", "KZ", "AZ", "2023-05-01")];
+    v1::FileReportsRequest { reports, request_id: Some(id.to_owned()), ..Default::default() }
 }
 
 /// Files until it is acknowledged.

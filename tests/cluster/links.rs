@@ -12,12 +12,12 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use crate::{
     agree,
     common::{
-        TestServer, config, visit_report,
+        TestServer, config,
         watching::{
             batch, events, from_now, from_oldest, is_caught_up, is_progress, lively, patiently, reason, until_caught_up,
         },
     },
-    filers::{Filers, insist, standing},
+    filers::{Filers, insist, request, standing},
     link::{Link, State},
     nats::{Cluster, Sync},
     on, replica, seed, stop, timed, until_health,
@@ -60,24 +60,34 @@ impl Links {
         self.settings.clone()
     }
 
+    /// Does this to the link to a server.
+    pub fn turn(&self, server: usize, state: State) {
+        self.links[server].turn(state);
+    }
+
+    /// The same to all of them.
+    pub fn turn_all(&self, state: State) {
+        self.links.iter().for_each(|link| link.turn(state));
+    }
+
     /// Resets the connections to a server. (What each failure does, its [`State`] says.)
     pub fn cut(&self, server: usize) {
-        self.links[server].turn(State::Cut);
+        self.turn(server, State::Cut);
     }
 
     /// Lets nothing through to a server, nor back.
     pub fn freeze(&self, server: usize) {
-        self.links[server].turn(State::Frozen);
+        self.turn(server, State::Frozen);
     }
 
     /// Lets nothing through that a server says.
     pub fn deafen(&self, server: usize) {
-        self.links[server].turn(State::Deaf);
+        self.turn(server, State::Deaf);
     }
 
     /// Lets everything through late, and breaks connections.
     pub fn roughen(&self, server: usize) {
-        self.links[server].turn(State::Rough);
+        self.turn(server, State::Rough);
     }
 
     /// Chunks that were late so far because links were rough.
@@ -92,7 +102,7 @@ impl Links {
 
     /// Lets everything through again.
     pub fn mend(&self, server: usize) {
-        self.links[server].turn(State::Open);
+        self.turn(server, State::Open);
     }
 
     /// Does the same to all of them.
@@ -127,15 +137,6 @@ impl Links {
             }
         })
         .await;
-    }
-}
-
-/// A filing of one record, that may be repeated.
-fn request(id: &str) -> v1::FileReportsRequest {
-    v1::FileReportsRequest {
-        reports: vec![visit_report(id, "s", "KZ", "AZ", "2023-05-01")],
-        request_id: Some(id.into()),
-        ..Default::default()
     }
 }
 

@@ -50,7 +50,7 @@ use common::{
     visit_report,
     watching::*,
 };
-use filers::{Filers, standing};
+use filers::{Filers, request, standing};
 use nats::{Cluster, Sync};
 use process::Process;
 use rand::Rng as _;
@@ -699,11 +699,6 @@ async fn cursors_or_snapshots_that_are_kept_laxer_than_the_log_are_refused_unles
 async fn filings_are_refused_while_a_server_that_was_started_anew_says_that_it_syncs_late() {
     let mut cluster = Cluster::start(Sync::Always);
     let server = replica(&cluster).await;
-    let request = |id: &str| v1::FileReportsRequest {
-        reports: vec![visit_report(id, "s", "KZ", "AZ", "2023-05-01")],
-        request_id: Some(id.into()),
-        ..Default::default()
-    };
     let before = patiently("a filing", filers::insist(&server, request("before"))).await;
     // One that is down has said nothing else.
     cluster.kill(2);

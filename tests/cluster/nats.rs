@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use async_nats::jetstream::{self, stream::State};
 use attache::journal::jetstream::{Access, Settings};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -225,6 +226,13 @@ impl Cluster {
         let read = |s: &Server| std::fs::read_to_string(&s.log).unwrap_or_default();
         self.servers.iter().map(|s| format!("-- {}\n{}", s.name, read(s))).collect()
     }
+}
+
+/// Where a stream begins and ends, as its leader says.
+pub async fn state_of(settings: &Settings) -> State {
+    let client = async_nats::connect(settings.servers.clone()).await.expect("it connects");
+    let mut stream = jetstream::new(client).get_stream(&settings.stream).await.expect("it is there");
+    stream.info().await.expect("it answers").state.clone()
 }
 
 fn leader_in(jsz: &Value, stream: &str) -> Option<String> {

@@ -26,10 +26,10 @@ use crate::disk::Disk;
 use crate::{
     agree,
     common::{
-        TestServer, visit_report,
+        TestServer,
         watching::{Watching, everything, from_oldest, is_caught_up, patiently, reason},
     },
-    filers::{insist, standing},
+    filers::{insist, request, standing},
     health_of,
     links::Links,
     nats::{Cluster, Sync},
@@ -77,11 +77,6 @@ impl Replicas {
         let ended = patiently("its end", replica.outcome()).await.expect_err("it does not end in good order");
         assert!(serve::is_left_behind(&ended), "{ended}");
     }
-}
-
-fn request(id: &str) -> v1::FileReportsRequest {
-    let reports = vec![visit_report(id, "s", "KZ", "AZ", "2023-05-01")];
-    v1::FileReportsRequest { reports, request_id: Some(id.to_owned()), ..Default::default() }
 }
 
 async fn file(server: &TestServer, id: &str) -> v1::FileReportsResponse {

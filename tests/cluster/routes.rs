@@ -12,10 +12,10 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use crate::{
     agree,
     common::{
-        TestServer, config, visit_report,
+        TestServer, config,
         watching::{patiently, reason},
     },
-    filers::{Filers, insist, standing},
+    filers::{Filers, insist, request, standing},
     link::{Link, State},
     links::Links,
     nats::{Cluster, Sync},
@@ -42,11 +42,6 @@ impl Routes {
     pub fn turn(&self, server: usize, state: State) {
         self.0.iter().filter(|(from, to, _)| [*from, *to].contains(&server)).for_each(|(_, _, link)| link.turn(state));
     }
-}
-
-fn request(id: &str) -> v1::FileReportsRequest {
-    let reports = vec![visit_report(id, "s", "KZ", "AZ", "2023-05-01")];
-    v1::FileReportsRequest { reports, request_id: Some(id.into()), ..Default::default() }
 }
 
 /// A server that the others do not hear goes on to answer its clients.

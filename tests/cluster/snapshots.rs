@@ -22,11 +22,10 @@ use crate::{
     common::{
         FakeClock, TestServer, config,
         scribe::{file_at_once, told},
-        visit_report,
         watching::{Watching, after, bare, patiently, read, reason},
     },
-    filers::{insist, standing},
-    nats::{Cluster, Sync},
+    filers::{insist, request, standing},
+    nats::{self, Cluster, Sync},
 };
 
 /// Replicas by name, each in a folder of its own, with one clock.
@@ -63,11 +62,6 @@ impl Replicas {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         TestServer::with(config, Parts { clock, ..Parts::default() }).await
     }
-}
-
-fn request(id: &str) -> v1::FileReportsRequest {
-    let reports = vec![visit_report(id, "s", "KZ", "AZ", "2023-05-01")];
-    v1::FileReportsRequest { reports, request_id: Some(id.to_owned()), ..Default::default() }
 }
 
 /// What the depot beside the journal has, asked off the async threads.
@@ -203,12 +197,7 @@ async fn a_trim_holds_on_every_replica_and_the_stream_keeps_what_the_second_newe
         .await;
     }
     let revisions = snapshots.revisions();
-    let first = async || {
-        let client = async_nats::connect(replicas.settings.servers.clone()).await.expect("it connects");
-        let context = async_nats::jetstream::new(client);
-        let mut stream = context.get_stream(&replicas.settings.stream).await.expect("it is there");
-        stream.info().await.expect("it answers").state.first_sequence
-    };
+    let first = async || nats::state_of(&replicas.settings).await.first_sequence;
     assert_eq!(first().await, 1, "nothing goes before it is trimmed");
 
     let keep = trim_log_request::Keep::AfterToken(kept[1].clone());

@@ -31,7 +31,7 @@ enum Fault {
     /// A server, by SIGSTOP.
     ServerPaused(usize),
     /// The links of a server to the others.
-    ServerParted(usize, Failure),
+    ServerParted(usize, State),
     /// A replica, by SIGKILL.
     ReplicaKilled(usize),
     /// A replica, by SIGTERM.
@@ -39,43 +39,18 @@ enum Fault {
     /// A replica, by SIGKILL, and what it had.
     ReplicaLost(usize),
     /// The link of a replica to a server.
-    LinkFailed(usize, usize, Failure),
+    LinkFailed(usize, usize, State),
     /// All links of a replica.
-    CutOff(usize, Failure),
+    CutOff(usize, State),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Failure {
-    Cut,
-    Frozen,
-    Deaf,
-    Rough,
-}
-
-impl Failure {
-    fn of(self) -> fn(&Links, usize) {
-        match self {
-            Self::Cut => Links::cut,
-            Self::Frozen => Links::freeze,
-            Self::Deaf => Links::deafen,
-            Self::Rough => Links::roughen,
-        }
-    }
-
-    fn state(self) -> State {
-        match self {
-            Self::Cut => State::Cut,
-            Self::Frozen => State::Frozen,
-            Self::Deaf => State::Deaf,
-            Self::Rough => State::Rough,
-        }
-    }
-}
+/// What links that fail do.
+const FAILURES: [State; 4] = [State::Cut, State::Frozen, State::Deaf, State::Rough];
 
 impl Fault {
     fn any(rng: &mut StdRng) -> Self {
         let (replica, server) = (rng.random_range(0..REPLICAS), rng.random_range(0..SERVERS));
-        let failure = [Failure::Cut, Failure::Frozen, Failure::Deaf, Failure::Rough][rng.random_range(0..4)];
+        let failure = FAILURES[rng.random_range(0..FAILURES.len())];
         match rng.random_range(0..12) {
             0 | 1 => Self::ServerKilled(server),
             2 => Self::ServerPaused(server),
@@ -257,7 +232,7 @@ impl Week {
         match fault {
             Fault::ServerKilled(server) => self.cluster.kill(server),
             Fault::ServerPaused(server) => self.cluster.pause(server),
-            Fault::ServerParted(server, failure) => self.routes.turn(server, failure.state()),
+            Fault::ServerParted(server, failure) => self.routes.turn(server, failure),
             Fault::ReplicaKilled(replica) => self.replicas[replica].process.as_mut().expect("it runs").kill(),
             Fault::ReplicaStopped(replica) => self.replicas[replica].process.as_ref().expect("it runs").terminate(),
             Fault::ReplicaLost(replica) => {
@@ -265,8 +240,8 @@ impl Week {
                 replica.process.as_mut().expect("it runs").kill();
                 std::fs::remove_dir_all(&replica.folder).expect("its folder is removed");
             }
-            Fault::LinkFailed(replica, server, failure) => failure.of()(&self.replicas[replica].links, server),
-            Fault::CutOff(replica, failure) => self.replicas[replica].links.all(failure.of()),
+            Fault::LinkFailed(replica, server, failure) => self.replicas[replica].links.turn(server, failure),
+            Fault::CutOff(replica, failure) => self.replicas[replica].links.turn_all(failure),
         }
     }
 
