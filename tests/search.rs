@@ -8,7 +8,7 @@ use attache::{
     pb::v1::{self, RecordKind, record::Kind, report::Content, retract_reports_request::Selection},
     serve::Parts,
 };
-use common::{TestServer, ask, config, source, visit_report, visit_report_of};
+use common::{TestServer, ask, config, older::made_older, source, visit_report, visit_report_of};
 use tonic::Status;
 
 const MINISTER: &str = "persons/ruslan-zhaksylykov";
@@ -424,7 +424,9 @@ async fn a_store_from_before_the_search_is_searched_as_if_it_had_always_been() {
     server.stop().await;
 
     // What later schemas changed, undone: the file as the fourth one wrote it.
-    let connection = rusqlite::Connection::open(folder.path().join("attache.db")).unwrap();
+    let file = folder.path().join("attache.db");
+    made_older(&file);
+    let connection = rusqlite::Connection::open(file).unwrap();
     connection
         .execute_batch(
             "DROP TABLE home; DROP INDEX reports_by_end; DROP INDEX sources_by_end; DROP INDEX rulings_by_end;

@@ -140,11 +140,7 @@ const DAMAGES: &[(&str, &str, &str)] = &[
         "has another body",
     ),
     ("UPDATE versions SET facets = x'' WHERE id = (SELECT max(id) FROM versions)", "versions: ", "another facets"),
-    (
-        "DELETE FROM version_terms WHERE (term, version) = (SELECT term, version FROM version_terms LIMIT 1)",
-        "terms: ",
-        "is missing",
-    ),
+    ("DELETE FROM unposted WHERE version = (SELECT max(version) FROM unposted)", "terms: ", "is missing"),
     ("DELETE FROM deadlines WHERE record = (SELECT min(record) FROM deadlines)", "deadlines: ", "is missing"),
     ("UPDATE deadlines SET due = due + 1", "deadlines: ", "and more"),
     (
@@ -164,13 +160,8 @@ const DAMAGES: &[(&str, &str, &str)] = &[
     ),
     ("DELETE FROM milestones WHERE record = (SELECT max(record) FROM milestones)", "milestones: ", "is missing"),
     ("DELETE FROM requests WHERE request_id = 'late'", "requests: ", "is missing"),
-    ("DELETE FROM search WHERE rowid = (SELECT max(id) FROM versions WHERE body IS NOT NULL)", "words: ", "is missing"),
-    (
-        "REPLACE INTO search (rowid, names, stated, summaries)
-         SELECT max(id), 'xxx', 'xxx', 'xxx' FROM versions WHERE body IS NOT NULL",
-        "index of words: xxx in names ",
-        "is not of the log",
-    ),
+    ("DELETE FROM unindexed WHERE version = (SELECT max(version) FROM unindexed)", "words: ", "is missing"),
+    ("UPDATE unindexed SET names = names || ' xxx'", "index of words: xxx in names ", "is not of the log"),
     ("DELETE FROM search_words", "sounds: ", "is missing"),
     ("DELETE FROM pairs", "pairs: ", "is missing"),
     ("UPDATE entries SET events_so_far = 0 WHERE revision = 2", "entries: revision 2 ", "another events_so_far"),
@@ -199,7 +190,8 @@ async fn a_store_that_lived_is_sound_and_each_row_that_is_not_what_its_log_makes
 async fn an_index_that_lacks_what_its_table_has_is_found() {
     let folder = tempfile::tempdir().expect("a folder");
     let (server, _) = serve(folder.path()).await;
-    server.file(vec![visit("a", "ministry")]).await;
+    // So many that the index of words has been told of them.
+    server.file((0..64).map(|number| visit(&format!("v{number}"), "ministry")).collect()).await;
     server.stop().await;
     // An index of no row, which from then on says that it is one of all.
     let hollow = "CREATE INDEX hollow ON entries (events) WHERE events < 0;
@@ -233,7 +225,7 @@ const ALTERED: &[(&str, &str)] = &[
         "INSERT INTO search (search, rank) VALUES ('pgsz', 1000)",
         "setting pgsz of the index of words is not of this schema",
     ),
-    ("PRAGMA user_version = 13", "table search is another"),
+    ("PRAGMA user_version = 14", "table version_terms is missing"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -244,7 +236,7 @@ async fn tables_indexes_and_settings_that_are_not_those_of_the_schema_are_named(
     server.stop().await;
     let newest = Connection::open(folder.path().join(FILE)).expect("the file");
     let newest: usize = newest.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a version");
-    assert_eq!(newest, 14, "the last of them says of a file that it is of the schema before");
+    assert_eq!(newest, 17, "the last of them says of a file that it is of the schema before");
     for (sql, named) in ALTERED {
         let altered = copy(folder.path());
         Connection::open(altered.path().join(FILE)).expect("the file").execute_batch(sql).expect("it is altered");
@@ -288,6 +280,51 @@ async fn a_trimmed_store_is_sound_before_and_after_its_rows_go_and_what_its_log_
         let found = fault(damaged.path(), sql);
         assert!(found.lines().any(|line| line.starts_with(table) && line.contains(what)), "{sql}: {found}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_of_versions_and_the_index_of_words_are_compared_version_by_version_also_above_a_floor() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, clock) = serve(folder.path()).await;
+    let mut tokens = Vec::new();
+    for part in 0..3 {
+        // More than a thousand in all, so that the lists of terms have parts, and the index of words has some.
+        let visits = (0..400).map(|number| visit(&format!("v{part}-{number}"), "ministry"));
+        tokens.push(server.file(visits.collect()).await.token);
+    }
+    // Below a floor rows are taken as they are.
+    for (token, first) in [(None, "v0-0 of revision 1"), (Some(tokens[1].clone()), "v2-0 of revision 3")] {
+        if let Some(token) = token {
+            clock.advance(Duration::from_secs(72 * 3600));
+            let request = v1::TrimLogRequest { keep: Some(Keep::AfterToken(token)), dry_run: false };
+            server.log().trim_log(request).await.expect("it is trimmed");
+        }
+        sound(folder.path());
+        for (sql, named) in [
+            // The lists of the host of all of them; the last version of these, which takes one byte.
+            (
+                "DELETE FROM postings WHERE term IN (SELECT id FROM terms WHERE tag = 5)",
+                format!("terms: visits/{first}, AZ"),
+            ),
+            (
+                "UPDATE postings SET versions = substr(versions, 1, length(versions) - 1)
+                 WHERE term IN (SELECT id FROM terms WHERE tag = 5)",
+                "terms: visits/v2-399 of revision 3, AZ".to_owned(),
+            ),
+            ("DELETE FROM search WHERE rowid = 1200", "words: visits/v2-399 of revision 3".to_owned()),
+        ] {
+            let damaged = copy(folder.path());
+            change(damaged.path(), sql);
+            let (found, line) = (fault(damaged.path(), sql), format!("{named} is missing"));
+            assert!(found.lines().any(|found| found == line), "{sql}: {found}");
+        }
+        let damaged = copy(folder.path());
+        let other = "REPLACE INTO search (rowid, names, stated, summaries) VALUES (1200, 'xxx', 'xxx', 'xxx')";
+        change(damaged.path(), other);
+        let found = fault(damaged.path(), other);
+        assert!(found.lines().any(|line| line == "index of words: xxx in names is not of the log"), "{found}");
+    }
+    server.stop().await;
 }
 
 async fn attache(arguments: &[&str]) -> Output {

@@ -20,6 +20,7 @@ mod options;
 pub mod packed;
 pub mod pairs;
 pub mod peek;
+mod postings;
 pub mod read;
 mod schema;
 pub mod scrub;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 
-use super::{OPEN, from_sqlite, merges};
+use super::{OPEN, from_sqlite, merges, postings};
 use crate::{
     domain::{
         date::Day,
@@ -167,16 +167,14 @@ pub(super) fn successors(
     let merged = agreement.info.iter().flat_map(|i| &i.merged_names);
     let mut found = std::collections::BTreeMap::new();
     for name in std::iter::once(&agreement.name).chain(merged) {
-        let sql = "SELECT v.name, v.body FROM version_terms t JOIN versions v ON v.id = t.version
-                   WHERE t.term = (SELECT id FROM terms WHERE tag = ?1 AND value = ?2)
-                   AND v.from_revision <= ?3 AND v.to_revision > ?3 AND v.body IS NOT NULL";
-        let mut statement = connection.prepare_cached(sql)?;
-        let rows = statement.query_map((Tag::Successor as u8, name, revision), |r| {
-            Ok((r.get::<_, String>(0)?, r.get::<_, Vec<u8>>(1)?))
-        })?;
-        for row in rows {
-            let (name, body) = row?;
-            found.insert(name, decoded(&body)?);
+        for version in postings::at_once(connection, (Tag::Successor, name))? {
+            let sql = "SELECT name, body FROM versions
+                       WHERE id = ?1 AND from_revision <= ?2 AND to_revision > ?2 AND body IS NOT NULL";
+            let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?));
+            let row = connection.prepare_cached(sql)?.query_row((version, revision), read).optional()?;
+            if let Some((name, body)) = row {
+                found.insert(name, decoded(&body)?);
+            }
         }
     }
     Ok(found.into_values().collect())

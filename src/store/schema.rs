@@ -7,7 +7,7 @@ use std::{io::ErrorKind, path::Path};
 use rusqlite::{Connection, Transaction};
 use rusqlite_migration::{Error as MigrationError, HookResult, M, Migrations};
 
-use super::{PAGE_BYTES, StoreError, failing, is_full, pairs, search};
+use super::{PAGE_BYTES, StoreError, failing, is_full, pairs, postings, search};
 
 /// The end of what still stands.
 pub const OPEN: i64 = i64::MAX;
@@ -36,6 +36,9 @@ const MIGRATIONS: &[Step] = &[
     Step::sql(include_str!("schema/012_merge.sql")),
     Step::sql(include_str!("schema/013_sounds.sql")),
     Step::filled(include_str!("schema/014_ascii.sql"), fill_search),
+    Step::filled(include_str!("schema/015_postings.sql"), fill_postings),
+    Step::sql(include_str!("schema/016_posted.sql")),
+    Step::sql(include_str!("schema/017_unindexed.sql")),
 ];
 
 /// The version of files that this program makes.
@@ -70,6 +73,10 @@ impl Step {
 
 fn fill_search(transaction: &Transaction<'_>) -> HookResult {
     Ok(search::fill(transaction)?)
+}
+
+fn fill_postings(transaction: &Transaction<'_>) -> HookResult {
+    Ok(postings::fill(transaction)?)
 }
 
 fn fill_pairs(transaction: &Transaction<'_>) -> HookResult {

@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
-use super::{OPEN, failing, pairs, search, written_over};
+use super::{OPEN, failing, pairs, postings, search, written_over};
 use crate::{domain::facets::Facets, pb::v1::RecordKind};
 
 /// Tables of rows that ended, beside the versions of records.
@@ -84,18 +84,13 @@ impl Ended {
 
     /// Takes it out of the indexes: nothing finds it any more.
     pub fn unindex(&self, connection: &Connection) -> Result<()> {
-        let sql = "DELETE FROM version_terms
-                   WHERE term = (SELECT id FROM terms WHERE tag = ?1 AND value = ?2) AND version = ?3";
-        let mut terms = connection.prepare_cached(sql)?;
-        // Older versions of this program kept the record's own name too; what is not there is not missed.
-        for (tag, value) in self.facets.terms() {
-            terms.execute(params![*tag as u8, value, self.id])?;
-        }
+        // Older versions of this program kept the record's own name too.
+        postings::remove(connection, self.id, self.facets.terms())?;
         if self.kind == RecordKind::Visit as i32 {
             pairs::remove(connection, self.id, &self.facets)?;
         }
         if self.is_indexed {
-            connection.prepare_cached("DELETE FROM search WHERE rowid = ?1")?.execute([self.id])?;
+            search::remove(connection, self.id)?;
         }
         Ok(())
     }

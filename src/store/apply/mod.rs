@@ -17,7 +17,7 @@ use self::{records::Row, statements::Statements};
 use super::{
     Head, failing, from_sqlite,
     log::{self, StoredEntry},
-    read, search,
+    postings, read, search,
 };
 use crate::{
     domain::{
@@ -99,14 +99,16 @@ impl<'a> Applier<'a> {
         log::told(self.connection, stored, bytes, changes, log::Depth::Whole)
     }
 
-    /// Tells the search index: of all entries at once, because it writes a segment whenever it is saved.
+    /// Tells the search index: of all entries at once, because it writes a segment whenever it is saved. And puts versions
+    /// into the lists of their terms, if enough came.
     ///
     /// # Errors
     ///
     /// If SQLite refuses; the transaction must be rolled back then.
     pub fn finish(self) -> rusqlite::Result<()> {
         failing("store.index")?;
-        search::add(self.connection, &self.index, self.known)
+        search::add(self.connection, &self.index, self.known)?;
+        postings::post(self.connection)
     }
 }
 

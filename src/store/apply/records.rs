@@ -1,9 +1,9 @@
 //! What becomes of records: their versions, by which they are found, and their milestones.
 
-use std::{iter, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use rusqlite::{params, params_from_iter};
+use rusqlite::params;
 
 use super::{At, Result};
 use crate::{
@@ -15,20 +15,8 @@ use crate::{
         revision::State,
     },
     pb::{log::RecordChange, v1},
-    store::{OPEN, failing, list, pairs, schema::open, search},
+    store::{OPEN, failing, list, pairs, postings, schema::open, search},
 };
-
-/// The statements that add several rows of the terms of one version, by how many, the largest first; the last adds one. A
-/// transaction in which one fails is given up: to undo the statement alone, SQLite would copy each page first.
-const INSERT_TERMS: &[(usize, &str)] = &[
-    (
-        8,
-        "INSERT OR FAIL INTO version_terms (version, term)
-         VALUES (?1, ?2), (?1, ?3), (?1, ?4), (?1, ?5), (?1, ?6), (?1, ?7), (?1, ?8), (?1, ?9)",
-    ),
-    (3, "INSERT OR FAIL INTO version_terms (version, term) VALUES (?1, ?2), (?1, ?3), (?1, ?4)"),
-    (1, "INSERT OR FAIL INTO version_terms (version, term) VALUES (?1, ?2)"),
-];
 
 /// The row of a record that an entry touches.
 #[derive(Debug, Clone, Copy)]
@@ -122,23 +110,28 @@ impl At<'_, '_> {
         if kind == v1::RecordKind::Visit {
             pairs::add(self.connection, version, facets)?;
         }
-        // By its own name a version is found without terms.
-        let named = |(tag, value): &Term| *tag == Tag::Name && *value == change.name;
-        let terms = facets.terms().iter().filter(|term| !named(term)).map(|term| self.term(term));
-        self.terms(version, &terms.collect::<Result<Vec<_>>>()?)?;
+        self.terms(version, change, facets)?;
         Ok(version)
     }
 
-    /// Says that a version has these terms, several rows in one statement.
-    fn terms(&self, version: i64, terms: &[i64]) -> Result<()> {
-        let mut rest = terms;
-        for (rows, sql) in INSERT_TERMS {
-            while let Some((some, others)) = rest.split_at_checked(*rows) {
-                self.statements.run(sql, params_from_iter(iter::once(&version).chain(some)))?;
-                rest = others;
+    /// Keeps the terms of a version. By its own name it is found without one.
+    fn terms(&self, version: i64, change: &RecordChange, facets: &Facets) -> Result<()> {
+        let named = |(tag, value): &Term| *tag == Tag::Name && *value == change.name;
+        let mut terms = Vec::with_capacity(facets.terms().len());
+        for term in facets.terms().iter().filter(|term| !named(term)) {
+            let row = self.term(term)?;
+            if term.0 == Tag::Successor {
+                // Every filing about an agreement asks for these.
+                self.statements.run(postings::ADD_PART, params![row, version, postings::pack([version])])?;
+            } else {
+                terms.push(row);
             }
         }
-        Ok(())
+        if terms.is_empty() {
+            return Ok(());
+        }
+        terms.sort_unstable();
+        self.statements.run(postings::ADD, params![version, postings::pack(terms)])
     }
 
     fn term(&self, term: &Term) -> Result<i64> {

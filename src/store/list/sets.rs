@@ -3,7 +3,7 @@
 //! Versions are numbered as they are written, and never lose a term: a set that was read up to one version is brought up
 //! to a later one by reading what came between. What ended since is in it too, and is sorted out when it is read.
 
-use std::sync::Arc;
+use std::{cell::OnceCell, sync::Arc};
 
 use quick_cache::{Weighter, sync::Cache};
 use roaring::RoaringTreemap;
@@ -11,12 +11,15 @@ use rusqlite::Connection;
 
 use crate::{
     domain::{
-        error::{Error, Result},
+        error::Result,
         facets::{Tag, Term},
         filter::{Clause, Filter, Filters, Mode},
     },
     limits::TERM_SETS_BYTES,
-    store::read::{row, rows},
+    store::{
+        from_sqlite, postings,
+        read::{row, rows},
+    },
 };
 
 /// Versions of a sample.
@@ -68,7 +71,7 @@ impl TermSets {
         asked: &Asked<'_>,
         newest: i64,
     ) -> Result<Option<RoaringTreemap>> {
-        let reader = Reader { sets: self, connection, newest };
+        let reader = Reader { sets: self, connection, newest, unposted: OnceCell::new() };
         let mut all = RoaringTreemap::new();
         for filter in &asked.filters.0 {
             match reader.of_filter(filter, asked)? {
@@ -93,6 +96,8 @@ struct Reader<'a> {
     sets: &'a TermSets,
     connection: &'a Connection,
     newest: i64,
+    /// The versions that are in no list yet, with their terms; read once, before any list.
+    unposted: OnceCell<Vec<(i64, Vec<u8>)>>,
 }
 
 impl Reader<'_> {
@@ -160,10 +165,11 @@ impl Reader<'_> {
 
     /// Whether so many versions have a term, where two samples are taken, that a walk meets them all the time.
     fn is_common(&self, term: Option<i64>) -> Result<bool> {
+        let Some(term) = term else { return Ok(false) };
         let many = |end: i64| -> Result<bool> {
-            let sql = "SELECT count(*) FROM version_terms WHERE term = ?1 AND version > ?2 AND version <= ?3";
-            let found = row(self.connection, sql, (term, end - SAMPLE, end), |r| r.get::<_, i64>(0))?;
-            Ok(found.unwrap_or(0) * COMMON_IN > SAMPLE)
+            let mut found = 0;
+            self.each(term, (end - SAMPLE, end), |_| found += 1)?;
+            Ok(found * COMMON_IN > SAMPLE)
         };
         Ok(self.newest > MIN_SAMPLED && many(self.newest)? && many(self.newest / 2)?)
     }
@@ -171,11 +177,31 @@ impl Reader<'_> {
     /// A set with what came to it since; `term` is its row, if any version ever had it.
     fn extended(&self, known: &Set, term: Option<i64>) -> Result<Set> {
         let mut set = Set { through: self.newest, versions: known.versions.clone() };
-        let sql =
-            "SELECT version FROM version_terms WHERE term = ?1 AND version > ?2 AND version <= ?3 ORDER BY version";
-        // In order, as they are kept: each is put at the end.
-        let found = rows(self.connection, sql, (term, known.through, self.newest), |r| r.get::<_, u64>(0))?;
-        set.versions.append(found).map_err(|e| Error::internal(format!("versions of a term: {e}")))?;
+        if let Some(term) = term {
+            self.each(term, (known.through, self.newest), |version| {
+                set.versions.insert(version.cast_unsigned());
+            })?;
+        }
         Ok(set)
+    }
+
+    /// Calls back with each version after one, up to another, that has a term.
+    fn each(&self, term: i64, (after, through): (i64, i64), mut told: impl FnMut(i64)) -> Result<()> {
+        let unposted = self.unposted()?;
+        postings::each_posted(self.connection, term, (after, through), &mut told).map_err(|e| from_sqlite(&e))?;
+        for (version, terms) in unposted.iter().filter(|(version, _)| (after + 1..=through).contains(version)) {
+            if postings::unpack(terms).map_err(|e| from_sqlite(&e))?.binary_search(&term).is_ok() {
+                told(*version);
+            }
+        }
+        Ok(())
+    }
+
+    fn unposted(&self) -> Result<&[(i64, Vec<u8>)]> {
+        if let Some(read) = self.unposted.get() {
+            return Ok(read);
+        }
+        let read = postings::unposted(self.connection, 0, self.newest).map_err(|e| from_sqlite(&e))?;
+        Ok(self.unposted.get_or_init(|| read))
     }
 }

@@ -9,7 +9,11 @@ use prost_reflect::{DynamicMessage, Value as Field};
 use roaring::RoaringTreemap;
 use rusqlite::{Connection, params};
 
-use super::vocabulary::Vocabulary;
+use super::{
+    expression::{COLUMNS, Expression, Form},
+    vocabulary::Vocabulary,
+    waiting::Waiting,
+};
 use crate::{
     domain::{
         error::{Error, Reason, Result},
@@ -137,8 +141,9 @@ pub(super) fn candidates(
     find_similar(connection, &aids.vocabulary, terms.iter_mut(), search.revision)?;
     let mut records = Vec::new();
     let among = Among::new(connection, &aids.sets, search)?;
-    let mut walk = Walk::new(connection, search, &among);
-    walk.hits(&expression(&terms, &vec![Form::Similar; terms.len()], ALL), &mut |hit| {
+    let mut walk = Walk::new(connection, search, &among)?;
+    let forms = vec![Form::Similar; terms.len()];
+    walk.hits(&Expression::new(&terms, &forms, COLUMNS.len()), &mut |hit| {
         records.push(decode(&hit.body)?);
         Ok(records.len() < limit)
     })?;
@@ -209,14 +214,14 @@ fn ranked(
     among: &Among,
 ) -> Result<(Vec<Ranked>, bool)> {
     let mut ranked = Vec::new();
-    let mut walk = Walk::new(connection, search, among);
+    let mut walk = Walk::new(connection, search, among)?;
     // The same sounds before similar ones, which cost most: whoever finds enough of the very words does not look for them.
     let very = vec![Form::Same; query.terms.len()];
     let more = rank_form(&mut walk, query, &very, &mut ranked)?;
     if more || ranked.len() >= ENOUGH_RANKED {
         return Ok((ranked, true));
     }
-    let forms = second_forms(connection, &query.terms, among.newest)?;
+    let forms = walk.second_forms(&query.terms)?;
     let misspelt = query.terms.iter_mut().zip(&forms).filter(|(_, form)| **form == Form::Similar);
     find_similar(connection, vocabulary, misspelt.map(|(term, _)| term), search.revision)?;
     let more = rank_form(&mut walk, query, &forms, &mut ranked)?;
@@ -225,7 +230,7 @@ fn ranked(
 
 /// Ranks what matches and was not seen before; whether there is more than may be ranked.
 fn rank_form(walk: &mut Walk<'_>, query: &Query, forms: &[Form], ranked: &mut Vec<Ranked>) -> Result<bool> {
-    let few = walk.few(&expression(&query.terms, forms, ALL))?;
+    let few = walk.few(&Expression::new(&query.terms, forms, COLUMNS.len()))?;
     let mut take = |hit: Hit| {
         if let Some(score) = score(query, &hit.body)? {
             ranked.push(Ranked { score, name: hit.name, version: hit.version });
@@ -235,52 +240,16 @@ fn rank_form(walk: &mut Walk<'_>, query: &Query, forms: &[Form], ranked: &mut Ve
     // Names before the rest: when there are too many, the best are ranked.
     let whole = match few {
         Some(versions) => walk.show(&versions, &mut take)?,
-        None => ["names", "names stated", ALL].into_iter().try_fold(true, |go_on, columns| {
-            Ok::<_, Error>(go_on && walk.hits(&expression(&query.terms, forms, columns), &mut take)?)
+        None => (1..=COLUMNS.len()).try_fold(true, |go_on, columns| {
+            Ok::<_, Error>(go_on && walk.hits(&Expression::new(&query.terms, forms, columns), &mut take)?)
         })?,
     };
     ranked.truncate(MAX_RANKED);
     Ok(!whole)
 }
 
-/// What stands for each term once its very words were looked for: one that so many versions have is taken neither for the
-/// beginning of others nor for a misspelling.
-fn second_forms(connection: &Connection, terms: &[Term], newest: i64) -> Result<Vec<Form>> {
-    let sql = "SELECT rowid FROM search WHERE search MATCH ?1 AND rowid <= ?2 LIMIT 1 OFFSET ?3";
-    let form = |term: &Term| {
-        let very = expression(std::slice::from_ref(term), &[Form::Same], ALL);
-        let nth: Option<i64> = row(connection, sql, params![very, newest, COMMON_WORD - 1], |r| r.get(0))?;
-        Ok(if nth.is_none() { Form::Similar } else { Form::Same })
-    };
-    terms.iter().map(form).collect()
-}
-
-/// Which words stand for a term.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// Those of its sound.
-    Same,
-    /// Also those that begin with its sound, and similar ones.
-    Similar,
-}
-
 /// The versions that an expression matches, of those up to a number, newest first.
 const MATCHING: &str = "SELECT rowid FROM search WHERE search MATCH ?1 AND rowid <= ?2 ORDER BY rowid DESC LIMIT ?3";
-
-const ALL: &str = "names stated summaries";
-
-/// The expression of FTS5. Sounds are letters and digits of ASCII, and quoted: nothing in them is syntax.
-fn expression(terms: &[Term], forms: &[Form], columns: &str) -> String {
-    let one = |(term, form): (&Term, &Form)| {
-        let mut words = vec![format!("\"{}\"", term.sound)];
-        if *form == Form::Similar {
-            words.extend(term.is_prefix().then(|| format!("\"{}\" *", term.sound)));
-            words.extend(term.similar.iter().map(|s| format!("\"{s}\"")));
-        }
-        format!("({})", words.join(" OR "))
-    };
-    format!("{{{columns}}} : ({})", terms.iter().zip(forms).map(one).collect::<Vec<_>>().join(" AND "))
-}
 
 /// A version that the index names, and that stands and passes the filters.
 struct Hit {
@@ -294,22 +263,45 @@ struct Walk<'a> {
     connection: &'a Connection,
     search: &'a Search<'a>,
     among: &'a Among,
+    /// Of which the index does not know yet.
+    waiting: Waiting,
     left: Budget,
     /// What was read already.
     seen: HashSet<i64>,
 }
 
 impl<'a> Walk<'a> {
-    fn new(connection: &'a Connection, search: &'a Search<'a>, among: &'a Among) -> Self {
-        Self { connection, search, among, left: Budget::default(), seen: HashSet::new() }
+    fn new(connection: &'a Connection, search: &'a Search<'a>, among: &'a Among) -> Result<Self> {
+        let waiting = Waiting::read(connection, among.newest).map_err(|e| from_sqlite(&e))?;
+        Ok(Self { connection, search, among, waiting, left: Budget::default(), seen: HashSet::new() })
+    }
+
+    /// What stands for each term once its very words were looked for: one that so many versions have is taken neither for
+    /// the beginning of others nor for a misspelling.
+    fn second_forms(&self, terms: &[Term]) -> Result<Vec<Form>> {
+        let sql = "SELECT rowid FROM search WHERE search MATCH ?1 AND rowid <= ?2 LIMIT 1 OFFSET ?3";
+        let form = |term: &Term| {
+            let very = Expression::new(std::slice::from_ref(term), &[Form::Same], COLUMNS.len());
+            // (Fewer wait than a common word has.)
+            let offset = COMMON_WORD.saturating_sub(1 + self.waiting.matching(&very).count());
+            let values = params![very.to_fts(), self.among.newest, offset];
+            let nth: Option<i64> = row(self.connection, sql, values, |r| r.get(0))?;
+            Ok(if nth.is_none() { Form::Similar } else { Form::Same })
+        };
+        terms.iter().map(form).collect()
     }
 
     /// Shows the versions that match an expression and were not shown before, newest first, until `take` says false or the
     /// budget is spent; whether neither happened.
-    fn hits(&mut self, expression: &str, take: &mut impl FnMut(Hit) -> Result<bool>) -> Result<bool> {
+    fn hits(&mut self, expression: &Expression<'_>, take: &mut impl FnMut(Hit) -> Result<bool>) -> Result<bool> {
+        let waiting: Vec<i64> = self.waiting.matching(expression).collect();
+        if !self.show(&waiting, take)? {
+            return Ok(false);
+        }
         let mut statement = self.connection.prepare_cached(MATCHING).map_err(|e| from_sqlite(&e))?;
-        let mut rows =
-            statement.query(params![expression, self.among.newest, self.left.named]).map_err(|e| from_sqlite(&e))?;
+        let mut rows = statement
+            .query(params![expression.to_fts(), self.among.newest, self.left.named])
+            .map_err(|e| from_sqlite(&e))?;
         while let Some(row) = rows.next().map_err(|e| from_sqlite(&e))? {
             if !self.step(row.get(0).map_err(|e| from_sqlite(&e))?, take)? {
                 return Ok(false);
@@ -320,9 +312,10 @@ impl<'a> Walk<'a> {
 
     /// The versions that match an expression, newest first, if they are few: the index is walked along once for them, and
     /// which texts have the words need not be asked.
-    fn few(&self, expression: &str) -> Result<Option<Vec<i64>>> {
-        let values = params![expression, self.among.newest, MAX_RANKED + 1];
-        let versions: Vec<i64> = rows(self.connection, MATCHING, values, |r| r.get(0))?;
+    fn few(&self, expression: &Expression<'_>) -> Result<Option<Vec<i64>>> {
+        let mut versions: Vec<i64> = self.waiting.matching(expression).collect();
+        let values = params![expression.to_fts(), self.among.newest, MAX_RANKED + 1];
+        versions.extend(rows(self.connection, MATCHING, values, |r| r.get::<_, i64>(0))?);
         Ok((versions.len() <= MAX_RANKED).then_some(versions))
     }
 

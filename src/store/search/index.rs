@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
+use super::waiting;
 use crate::{
     domain::{
         indexable::Indexable,
@@ -21,6 +22,9 @@ const LEAF_BYTES: usize = 4050;
 /// a store of millions has fewer.
 const MERGED_FOR_EACH: usize = 8;
 
+/// Versions of which the index is told together, if no transaction has as many by itself: each time it writes some pages.
+const TOGETHER: usize = 64;
+
 /// What a store that is filled adds before it merges: what FTS5 collects at most before it writes a segment by itself.
 const FILLED_BYTES: usize = 1024 * 1024;
 
@@ -35,7 +39,7 @@ pub struct Addition {
     pub indexable: Arc<Indexable>,
 }
 
-/// Adds the versions of a transaction, in their order, and merges as much as they are worth.
+/// Adds the versions of a transaction, in their order: to those that wait, or with these to the index, if they are enough.
 ///
 /// FTS5 writes what it has collected when a transaction ends, or before it is read, as a segment that must be merged later:
 /// all of a transaction together is one. By itself it would merge hundreds of pages in one of many transactions.
@@ -44,8 +48,39 @@ pub struct Addition {
 ///
 /// If SQLite refuses.
 pub fn add(connection: &Connection, additions: &[Addition], known: &Known) -> rusqlite::Result<()> {
-    let written = put(connection, additions, known)?;
+    if additions.is_empty() {
+        return Ok(());
+    }
+    for Addition { revision, indexable, .. } in additions {
+        words(connection, &indexable.words, *revision, known)?;
+    }
+    if waiting::count(connection)? + additions.len() < TOGETHER {
+        return waiting::keep(connection, additions);
+    }
+    let written = put_waiting(connection)? + put(connection, additions)?;
+    merge(connection, 1 + written / LEAF_BYTES)
+}
+
+/// Tells the index of those that wait, however few they are.
+///
+/// # Errors
+///
+/// If SQLite refuses.
+pub fn complete(connection: &Connection) -> rusqlite::Result<()> {
+    let written = put_waiting(connection)?;
     if written == 0 { Ok(()) } else { merge(connection, 1 + written / LEAF_BYTES) }
+}
+
+/// Takes a version out. What was erased must be gone from what waits as well.
+///
+/// # Errors
+///
+/// If SQLite refuses.
+pub fn remove(connection: &Connection, version: i64) -> rusqlite::Result<()> {
+    if waiting::forget(connection, version)? {
+        return Ok(());
+    }
+    connection.prepare_cached("DELETE FROM search WHERE rowid = ?1")?.execute([version]).map(drop)
 }
 
 /// Merges segments of the index, for so many pages that were written or deleted from.
@@ -59,18 +94,28 @@ pub fn merge(connection: &Connection, pages: usize) -> rusqlite::Result<()> {
 }
 
 /// Answers about how many bytes that was.
-fn put(connection: &Connection, additions: &[Addition], known: &Known) -> rusqlite::Result<usize> {
-    let sql = "INSERT INTO search (rowid, names, stated, summaries) VALUES (?1, ?2, ?3, ?4)";
-    let mut insert = connection.prepare_cached(sql)?;
+fn put(connection: &Connection, additions: &[Addition]) -> rusqlite::Result<usize> {
     let mut written = 0;
-    for Addition { version, revision, indexable } in additions {
-        let indexed = &indexable.words;
-        let [names, stated, summaries] = [&indexed.names, &indexed.stated, &indexed.summaries].map(Sounds::as_str);
-        written += 1 + names.len() + stated.len() + summaries.len();
-        insert.execute(params![version, names, stated, summaries])?;
-        words(connection, indexed, *revision, known)?;
+    for Addition { version, indexable, .. } in additions {
+        let words = &indexable.words;
+        written += put_one(connection, *version, [&words.names, &words.stated, &words.summaries].map(Sounds::as_str))?;
     }
     Ok(written)
+}
+
+/// The same of those that wait.
+fn put_waiting(connection: &Connection) -> rusqlite::Result<usize> {
+    let mut written = 0;
+    for (version, columns) in waiting::take(connection)? {
+        written += put_one(connection, version, columns.each_ref().map(String::as_str))?;
+    }
+    Ok(written)
+}
+
+fn put_one(connection: &Connection, version: i64, [names, stated, summaries]: [&str; 3]) -> rusqlite::Result<usize> {
+    let sql = "INSERT INTO search (rowid, names, stated, summaries) VALUES (?1, ?2, ?3, ?4)";
+    connection.prepare_cached(sql)?.execute(params![version, names, stated, summaries])?;
+    Ok(1 + names.len() + stated.len() + summaries.len())
 }
 
 /// Adds the sounds that are new.
@@ -103,7 +148,8 @@ pub fn fill(connection: &Connection) -> rusqlite::Result<()> {
         let body: Vec<u8> = row.get(2)?;
         let unread = || rusqlite::Error::InvalidColumnType(2, "body".to_owned(), rusqlite::types::Type::Blob);
         let indexable = Arc::new(Indexable::of(&body).ok_or_else(unread)?);
-        written += put(connection, &[Addition { version: row.get(0)?, revision: row.get(1)?, indexable }], &known)?;
+        words(connection, &indexable.words, row.get(1)?, &known)?;
+        written += put(connection, &[Addition { version: row.get(0)?, revision: row.get(1)?, indexable }])?;
         if written > FILLED_BYTES {
             merge(connection, written / LEAF_BYTES)?;
             written = 0;
@@ -119,6 +165,8 @@ mod tests {
     use super::*;
     use crate::{domain::search::texts::Class, store::schema};
 
+    const VERSIONS: i64 = 5000;
+
     thread_local! {
         static LOG_PAGES: Cell<usize> = const { Cell::new(0) };
     }
@@ -129,6 +177,8 @@ mod tests {
         connection.pragma_update(None, "journal_mode", "WAL").unwrap();
         connection.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
         schema::migrate(&mut connection, &file).unwrap();
+        connection.pragma_update(None, "foreign_keys", false).unwrap();
+        connection.pragma_update(None, "synchronous", "OFF").unwrap();
         connection.wal_hook(Some(|_, pages| {
             LOG_PAGES.set(usize::try_from(pages).unwrap());
             Ok(())
@@ -150,28 +200,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let connection = store(&folder);
         let (mut most, mut before, known) = (0, 0, Known::default());
-        for number in 1..=1000 {
+        for number in 1..=VERSIONS {
             let transaction = connection.unchecked_transaction().unwrap();
             add(&transaction, &[version(number)], &known).unwrap();
             transaction.commit().unwrap();
             let pages = LOG_PAGES.get();
             // The first ones make what every store has.
-            if number > 10 {
+            if number > 100 {
                 most = most.max(pages - before);
             }
             before = pages;
         }
-        // Each writes a page or two of the index, and merges at most eight times as many.
-        assert!(most <= 24, "{most} pages in one commit");
+        // Whoever tells the index writes two pages of it, and merges at most eight times as many: each is written, and freed where it was.
+        assert!(most <= 72, "{most} pages in one commit");
         let segments = connection.query_row("SELECT count(DISTINCT segid) FROM search_idx", [], |r| r.get::<_, i64>(0));
         // Fewer than eight of each size, of which there are four.
         assert!(segments.as_ref().is_ok_and(|count| *count < 32), "{segments:?}");
+        complete(&connection).unwrap();
         let found: BTreeSet<i64> = {
             let sql = "SELECT rowid FROM search WHERE search MATCH ?1";
             let mut find = connection.prepare(sql).unwrap();
             find.query_map(["u0"], |r| r.get(0)).unwrap().map(Result::unwrap).collect()
         };
         let has = |number: &i64| version(*number).indexable.words.iter().any(|sound| sound == "u0");
-        assert_eq!(found, (1..=1000).filter(has).collect(), "and all of it is found");
+        assert_eq!(found, (1..=VERSIONS).filter(has).collect(), "and all of it is found");
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         apply::{self, Applier, Known},
         from_sqlite, keep_plans,
         log::{self, StoredEntry},
-        schema, snapshot,
+        postings, schema, search, snapshot,
     },
 };
 
@@ -66,7 +66,8 @@ pub(super) fn make(
         at = apply_page(&again, at, &page, head.floor).map_err(|error| failed(into, error))?;
         told(at.revision);
     }
-    Ok(())
+    // The index is compared whole.
+    Ok(search::complete(&again)?)
 }
 
 /// Applies entries as a replica does, and answers where the store stands after them.
@@ -115,7 +116,10 @@ fn failed(into: &Path, error: Error) -> StoreError {
 fn rewind(connection: &Connection, head: &Head) -> Result<Head, StoreError> {
     let floor = head.floor;
     let transaction = connection.unchecked_transaction()?;
-    for (table, version) in [("version_terms", "version"), ("pairs", "version"), ("search", "rowid")] {
+    // Versions are numbered as they began.
+    let sql = "SELECT coalesce(max(id), 0) FROM versions WHERE from_revision <= ?1";
+    postings::cut(&transaction, transaction.query_row(sql, [floor], |row| row.get(0))?)?;
+    for (table, version) in [("pairs", "version"), ("unindexed", "version"), ("search", "rowid")] {
         let sql = format!("DELETE FROM {table} WHERE {version} IN (SELECT id FROM versions WHERE from_revision > ?1)");
         transaction.execute(&sql, [floor])?;
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use crate::store::{FILE, Head, OPEN, StoreError};
+use crate::store::{FILE, Head, OPEN, StoreError, postings};
 
 /// The rows of each table that are named.
 const NAMED: usize = 3;
@@ -78,10 +78,10 @@ const ALL: &[Rows] = &[
     Rows {
         of: "terms",
         label: "x.name || ' of revision ' || x.from_revision || ', ' || n.value",
-        from: "{x}.version_terms t JOIN {x}.terms n ON n.id = t.term
+        from: "{x}.listed t JOIN {x}.terms n ON n.id = t.term
                JOIN {x}.versions x ON x.id = t.version {its version}
                LEFT JOIN {y}.terms m ON m.tag = n.tag AND m.value = n.value
-               LEFT JOIN {y}.version_terms y ON y.term = m.id AND y.version = v.id",
+               LEFT JOIN {y}.listed y ON y.term = m.id AND y.version = v.id",
         only: "TRUE",
         found: "y.term",
         columns: &[],
@@ -241,6 +241,8 @@ pub(super) fn check(store: &Connection, again: &Path, head: &Head) -> Result<(),
         // The words of the index, each with how many versions have it, as a table that is not kept.
         let sql = format!("CREATE VIRTUAL TABLE temp.words_in_{name} USING fts5vocab({name}, search, col)");
         store.execute(&sql, [])?;
+        // Each term of each version, as a table of a file that goes with the copy.
+        postings::list(store, name, "listed")?;
     }
     let mut faults = Vec::new();
     for rows in ALL {

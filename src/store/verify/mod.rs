@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     FILE, Head, StoreError, find_head, log,
     packed::{self, Work},
-    peek, schema, snapshot,
+    peek, schema, search, snapshot,
 };
 use crate::{
     domain::token::{Epoch, GENESIS, Hash},
@@ -68,7 +68,7 @@ pub fn layout(folder: &Path) -> Result<(), StoreError> {
 /// what the entries make of it. Of a log that was trimmed the rows at its floor are taken as they are. It tells as far as which
 /// revision it has come.
 ///
-/// It takes twice the store's room in a folder beside it, which goes with it, and as long as an import.
+/// It takes two and a half times the store's room in a folder beside it, which goes with it, and as long as an import.
 ///
 /// # Errors
 ///
@@ -89,6 +89,7 @@ fn in_a_copy(folder: &Path, told: impl FnMut(u64)) -> Result<Verified, StoreErro
     schema::migrate(&mut copied, &copy.path().join(FILE))?;
     let verified = read_log(&copied)?;
     anew::make(&copied, &verified.head, copy.path(), again.path(), told)?;
+    search::complete(&copied)?;
     compare::check(&copied, again.path(), &verified.head)?;
     Ok(verified)
 }
@@ -111,7 +112,8 @@ fn is_damage(error: &rusqlite::Error) -> bool {
 /// Whoever serves the store needs room beside it too.
 fn check_room(folder: &Path) -> Result<(), StoreError> {
     let (file, log) = snapshot::sizes(folder);
-    let (takes, room) = (2 * (file + log), peek::room(folder)?);
+    // Two copies, and in each a table of what its lists of terms have.
+    let (takes, room) = ((file + log) * 5 / 2, peek::room(folder)?);
     if room >= takes {
         return Ok(());
     }

@@ -1,0 +1,86 @@
+//! Versions that the index of words does not have yet.
+//!
+//! FTS5 writes a segment for whatever a transaction adds to it, and some pages more: of one version that is nearly all that
+//! it costs. So the words of a new version are a row, and the index is told of some dozens of them together. A search looks
+//! through those rows by itself.
+
+use rusqlite::{Connection, Result, Row, params};
+
+use super::{expression::Expression, index::Addition};
+use crate::domain::search::texts::Sounds;
+
+/// What the columns of the index have of a version: sounds, with a space between two.
+pub type Columns = [String; 3];
+
+/// The versions up to one that wait, newest first.
+///
+/// Read before the index is asked: what it is told of meanwhile is then found twice, and not never.
+#[derive(Debug)]
+pub struct Waiting(Vec<(i64, Columns)>);
+
+impl Waiting {
+    /// Reads them.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn read(connection: &Connection, newest: i64) -> Result<Self> {
+        let sql = "SELECT version, names, stated, summaries FROM unindexed WHERE version <= ?1 ORDER BY version DESC";
+        connection.prepare_cached(sql)?.query_map([newest], columns)?.collect::<Result<_>>().map(Self)
+    }
+
+    /// Those that match, newest first.
+    pub fn matching<'a>(&'a self, expression: &'a Expression<'_>) -> impl Iterator<Item = i64> + 'a {
+        self.0.iter().filter(|(_, columns)| expression.matches(columns)).map(|(version, _)| *version)
+    }
+}
+
+fn columns(row: &Row<'_>) -> Result<(i64, Columns)> {
+    Ok((row.get(0)?, [row.get(1)?, row.get(2)?, row.get(3)?]))
+}
+
+/// How many wait.
+///
+/// # Errors
+///
+/// If SQLite refuses.
+pub fn count(connection: &Connection) -> Result<usize> {
+    connection.prepare_cached("SELECT count(*) FROM unindexed")?.query_row([], |row| row.get(0))
+}
+
+/// Lets versions wait.
+///
+/// # Errors
+///
+/// If SQLite refuses.
+pub fn keep(connection: &Connection, additions: &[Addition]) -> Result<()> {
+    let sql = "INSERT INTO unindexed (version, names, stated, summaries) VALUES (?1, ?2, ?3, ?4)";
+    let mut insert = connection.prepare_cached(sql)?;
+    for Addition { version, indexable, .. } in additions {
+        let words = &indexable.words;
+        let [names, stated, summaries] = [&words.names, &words.stated, &words.summaries].map(Sounds::as_str);
+        insert.execute(params![version, names, stated, summaries])?;
+    }
+    Ok(())
+}
+
+/// Takes all that wait away, oldest first.
+///
+/// # Errors
+///
+/// If SQLite refuses.
+pub fn take(connection: &Connection) -> Result<Vec<(i64, Columns)>> {
+    let sql = "SELECT version, names, stated, summaries FROM unindexed ORDER BY version";
+    let taken = connection.prepare_cached(sql)?.query_map([], columns)?.collect::<Result<_>>()?;
+    connection.prepare_cached("DELETE FROM unindexed")?.execute([])?;
+    Ok(taken)
+}
+
+/// Takes one away; whether it waited.
+///
+/// # Errors
+///
+/// If SQLite refuses.
+pub fn forget(connection: &Connection, version: i64) -> Result<bool> {
+    connection.prepare_cached("DELETE FROM unindexed WHERE version = ?1")?.execute([version]).map(|rows| rows > 0)
+}
