@@ -410,7 +410,7 @@ async fn opened_again(folder: &Path, point: &str, passed: u32, word: &str) -> u6
 async fn a_store_whose_opening_dies_or_fails_at_any_step_is_opened_after_it_with_all_that_it_had() {
     for point in failpoints::OPENING {
         for word in ["kill", "io", "full"] {
-            // A new one takes every step of the schema, the older one the last alone; both say once whose they are.
+            // A new one takes every step of the schema, the older one the last ones alone; both say once whose they are.
             for passed in PASSED.into_iter().filter(|passed| *passed == 0 || *point == "store.schema") {
                 let new = tempfile::tempdir().expect("a folder");
                 assert_eq!(opened_again(new.path(), point, passed, word).await, 1);
@@ -418,6 +418,11 @@ async fn a_store_whose_opening_dies_or_fails_at_any_step_is_opened_after_it_with
             let older = tempfile::tempdir().expect("a folder");
             of_the_schema_before(older.path()).await;
             assert_eq!(opened_again(older.path(), point, 0, word).await, 2, "{point} with {word}");
+            if *point == "store.schema" {
+                let older = tempfile::tempdir().expect("a folder");
+                of_the_schema_before(older.path()).await;
+                assert_eq!(opened_again(older.path(), point, 1, word).await, 2, "{point} with {word}, the second step");
+            }
         }
     }
 }

@@ -288,7 +288,7 @@ async fn lists_of_versions_and_the_index_of_words_are_compared_version_by_versio
     let (server, clock) = serve(folder.path()).await;
     let mut tokens = Vec::new();
     for part in 0..3 {
-        // More than a thousand in all, so that the lists of terms have parts, and the index of words has some.
+        // So many that the lists of terms have parts, and the index of words has been told.
         let visits = (0..400).map(|number| visit(&format!("v{part}-{number}"), "ministry"));
         tokens.push(server.file(visits.collect()).await.token);
     }
@@ -319,12 +319,51 @@ async fn lists_of_versions_and_the_index_of_words_are_compared_version_by_versio
             assert!(found.lines().any(|found| found == line), "{sql}: {found}");
         }
         let damaged = copy(folder.path());
+        let unreadable = "UPDATE postings SET versions = x'ff' WHERE term IN (SELECT id FROM terms WHERE tag = 5)";
+        change(damaged.path(), unreadable);
+        let found = fault(damaged.path(), unreadable);
+        assert!(found.contains("cannot be read"), "{found}");
+        let damaged = copy(folder.path());
         let other = "REPLACE INTO search (rowid, names, stated, summaries) VALUES (1200, 'xxx', 'xxx', 'xxx')";
         change(damaged.path(), other);
         let found = fault(damaged.path(), other);
         assert!(found.lines().any(|line| line == "index of words: xxx in names is not of the log"), "{found}");
     }
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_erased_or_swept_is_in_no_list_and_not_in_the_index_of_words() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, clock) = serve(folder.path()).await;
+    for part in 0..3 {
+        server.file((0..400).map(|number| visit(&format!("v{part}-{number}"), "ministry")).collect()).await;
+    }
+    // One whose version is in a list, and in the index, and one whose version waits.
+    server.file(vec![visit("late", "leak")]).await;
+    for report in ["visits/v1-7/reports/ministry", "visits/late/reports/leak"] {
+        let request =
+            v1::RedactRequest { what: Some(What::Report(report.into())), reason: "by order".into(), dry_run: false };
+        server.log().redact(request).await.expect("it is erased");
+    }
+    // Versions that end: at the beginning of a list, in its midst, and at its end.
+    let ended = ["v0-0", "v0-200", "v1-399", "v2-399"];
+    let token = server.file(ended.into_iter().map(|id| visit(id, "second")).collect()).await.token;
+    sound(folder.path());
+    clock.advance(Duration::from_secs(72 * 3600));
+    let request = v1::TrimLogRequest { keep: Some(Keep::AfterToken(token)), dry_run: false };
+    server.log().trim_log(request).await.expect("it is trimmed");
+    server.stop().await;
+    let floor = sound(folder.path()).head.floor;
+    let (store, write) = store::open(folder.path(), &Options::default()).expect("the store opens");
+    let versions = |connection: &Connection| {
+        connection.query_row("SELECT count(*) FROM versions", [], |row| row.get::<_, usize>(0)).expect("a count")
+    };
+    let before = versions(&write.connection);
+    while trim::sweep(&write.connection, floor, 16).expect("it sweeps") {}
+    assert!(versions(&write.connection) + ended.len() <= before, "versions went");
+    drop((store, write));
+    sound(folder.path());
 }
 
 async fn attache(arguments: &[&str]) -> Output {

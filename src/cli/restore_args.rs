@@ -40,7 +40,7 @@ pub struct VerifyArgs {
     /// Directory of the store, whether a server has it open or not [default: under the user's data directory]
     #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "also"])]
     pub data_dir: Option<PathBuf>,
-    /// Leave out what takes long and twice the store's room beside it: comparing its rows and indexes with what the log
+    /// Leave out what takes long and more than twice the store's room beside it: comparing its rows and indexes with what the log
     /// makes of them
     #[arg(long, conflicts_with_all = ["server", "also"])]
     pub quick: bool,

@@ -2,21 +2,27 @@
 //!
 //! A version has some twenty terms, and a row for each would be written to twenty pages of the file. So a new version is
 //! one row with all of its terms; once there are enough of those, every term that they have gets the versions that came to
-//! it as one part, which is never added to. A part takes a byte or two for a version.
+//! it as one part, to which nothing is added any more. A part takes a byte or two for a version, and comes after those before
+//! it.
 
 use prost::{
     bytes::Buf as _,
     encoding::{decode_varint, encode_varint},
 };
-use rusqlite::{Connection, OptionalExtension as _, Result, Row, Statement, params, types::Type};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Result, Row, Statement, ffi, params};
 
-use crate::domain::facets::{Tag, Term};
+use crate::{
+    domain::facets::{Tag, Term},
+    limits::MAX_UNPOSTED,
+};
 
-/// Numbers of versions, of which so many are put into parts at once: a list or a search looks through those that are in
-/// none yet, and whoever files when they are put there waits for it.
-const TOGETHER: i64 = 1024;
-/// Versions in a part of a store that was written before there were parts.
-const FILLED: usize = 1024;
+/// Versions in a part of a store that was written before there were parts: more would take a page of their own where they
+/// lie far apart.
+const FILLED: usize = 512;
+/// Parts that are read at once to be made shorter.
+const CUT: usize = 1024;
+/// Faults of lists that are named.
+const NAMED: usize = 3;
 
 /// Keeps the terms of a version that was just made: its row, and [`pack`]ed what they are, at least one.
 pub const ADD: &str = "INSERT INTO unposted (version, terms) VALUES (?1, ?2)";
@@ -38,16 +44,22 @@ pub fn pack(numbers: impl IntoIterator<Item = i64>) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// If these bytes are none.
-pub fn unpack(mut packed: &[u8]) -> Result<Vec<i64>> {
+/// If these bytes are none, as SQLite says it of a file that is damaged.
+fn unpack(mut packed: &[u8]) -> Result<Vec<i64>> {
     let (mut numbers, mut before) = (Vec::with_capacity(packed.len()), 0_i64);
     while packed.has_remaining() {
-        let more = decode_varint(&mut packed)
-            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, Type::Blob, Box::new(e)))?;
-        before = before.wrapping_add(more.cast_signed());
+        before = before.wrapping_add(decode_varint(&mut packed).map_err(|_| damaged())?.cast_signed());
+        if numbers.last().is_some_and(|last| *last >= before) {
+            return Err(damaged());
+        }
         numbers.push(before);
     }
     Ok(numbers)
+}
+
+fn damaged() -> rusqlite::Error {
+    let why = "a list of the versions of a term, or of the terms of a version, cannot be read";
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(why.to_owned()))
 }
 
 /// Puts the versions that are in no part yet into parts, if they are many.
@@ -59,14 +71,10 @@ pub fn post(connection: &Connection) -> Result<()> {
     // (Each alone is found at an end of the table.)
     let sql = "SELECT (SELECT max(version) FROM unposted) - (SELECT min(version) FROM unposted)";
     let wide: Option<i64> = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-    if wide.is_none_or(|wide| wide < TOGETHER) {
+    if wide.is_none_or(|wide| wide < MAX_UNPOSTED) {
         return Ok(());
     }
-    let mut found: Vec<(i64, i64)> = Vec::new();
-    for (version, terms) in unposted(connection, 0, i64::MAX)? {
-        found.extend(unpack(&terms)?.into_iter().map(|term| (term, version)));
-    }
-    found.sort_unstable();
+    let Unposted(found) = Unposted::read(connection, i64::MAX)?;
     let mut add = connection.prepare_cached(ADD_PART)?;
     found.chunk_by(|a, b| a.0 == b.0).try_for_each(|of_term| add_part(&mut add, of_term))?;
     connection.prepare_cached("DELETE FROM unposted")?.execute([]).map(drop)
@@ -78,26 +86,55 @@ fn add_part(add: &mut Statement<'_>, part: &[(i64, i64)]) -> Result<()> {
     add.execute(params![term, last, pack(part.iter().map(|(_, version)| *version))]).map(drop)
 }
 
-/// The versions after one, up to another, that are in no part yet, with their terms as they are packed.
+/// What is in no part yet: terms with the versions that have them, sorted.
 ///
-/// # Errors
-///
-/// If SQLite refuses.
-pub fn unposted(connection: &Connection, after: i64, through: i64) -> Result<Vec<(i64, Vec<u8>)>> {
-    let sql = "SELECT version, terms FROM unposted WHERE version > ?1 AND version <= ?2 ORDER BY version";
-    let mut find = connection.prepare_cached(sql)?;
-    find.query_map([after, through], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+/// Whoever reads lists has read this before: what is put into a part between the two is in both, and not in neither.
+#[derive(Debug)]
+pub struct Unposted(Vec<(i64, i64)>);
+
+impl Unposted {
+    /// Reads those of versions up to one.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses, or a row cannot be read.
+    pub fn read(connection: &Connection, through: i64) -> Result<Self> {
+        let mut find = connection.prepare_cached("SELECT version, terms FROM unposted WHERE version <= ?1")?;
+        let (mut rows, mut found) = (find.query([through])?, Vec::new());
+        while let Some(row) = rows.next()? {
+            let version: i64 = row.get(0)?;
+            found.extend(unpack(row.get_ref(1)?.as_blob()?)?.into_iter().map(|term| (term, version)));
+        }
+        found.sort_unstable();
+        Ok(Self(found))
+    }
+
+    /// Calls back with each version after one, up to another, that has a term: once, and in order.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses, or a part cannot be read.
+    pub fn each(
+        &self,
+        connection: &Connection,
+        term: i64,
+        (after, through): (i64, i64),
+        mut told: impl FnMut(i64),
+    ) -> Result<()> {
+        let mut last = after;
+        each_posted(connection, term, (after, through), |version| {
+            last = version;
+            told(version);
+        })?;
+        let from = self.0.partition_point(|pair| *pair <= (term, last));
+        let left = self.0[from..].iter().take_while(|(t, version)| *t == term && *version <= through);
+        left.for_each(|(_, version)| told(*version));
+        Ok(())
+    }
 }
 
-/// Calls back with each version after one, up to another, that is in a part of a term, in order.
-///
-/// Whoever reads what is in no part yet as well does so before: what is put into a part meanwhile is then told twice, and
-/// not never.
-///
-/// # Errors
-///
-/// If SQLite refuses, or a part cannot be read.
-pub fn each_posted(
+/// The same of what is in parts alone.
+fn each_posted(
     connection: &Connection,
     term: i64,
     (after, through): (i64, i64),
@@ -134,6 +171,14 @@ pub fn at_once(connection: &Connection, (tag, value): (Tag, &str)) -> Result<Vec
     Ok(versions)
 }
 
+/// A part: its term, its last version, and all of them.
+type Part = (i64, i64, Vec<i64>);
+
+/// Of a row `term, last, versions`.
+fn part(row: &Row<'_>) -> Result<Part> {
+    Ok((row.get(0)?, row.get(1)?, unpack(row.get_ref(2)?.as_blob()?)?))
+}
+
 /// Takes a version out of the lists of these terms. What is not there is not missed.
 ///
 /// # Errors
@@ -146,10 +191,8 @@ pub fn remove(connection: &Connection, version: i64, terms: &[Term]) -> Result<(
          WHERE term = (SELECT id FROM terms WHERE tag = ?1 AND value = ?2) AND last >= ?3 ORDER BY last LIMIT 1",
     )?;
     for (tag, value) in terms {
-        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, unpack(row.get_ref(2)?.as_blob()?)?));
-        let part: Option<(i64, i64, Vec<i64>)> =
-            find.query_row(params![*tag as u8, value, version], read).optional()?;
-        if let Some((term, last, mut versions)) = part
+        let found = find.query_row(params![*tag as u8, value, version], part).optional()?;
+        if let Some((term, last, mut versions)) = found
             && let Ok(at) = versions.binary_search(&version)
         {
             versions.remove(at);
@@ -166,43 +209,101 @@ pub fn remove(connection: &Connection, version: i64, terms: &[Term]) -> Result<(
 /// If SQLite refuses, or a part cannot be read.
 pub fn cut(connection: &Connection, after: i64) -> Result<()> {
     connection.execute("DELETE FROM unposted WHERE version > ?1", [after])?;
-    let mut find = connection.prepare("SELECT term, last, versions FROM postings WHERE last > ?1")?;
-    let read = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?), unpack(row.get_ref(2)?.as_blob()?)?));
-    let parts = find.query_map([after], read)?.collect::<Result<Vec<((i64, i64), Vec<i64>)>>>()?;
-    for (part, versions) in parts {
-        replace(connection, part, &versions[..versions.partition_point(|version| *version <= after)])?;
+    let mut find = connection.prepare(
+        "SELECT term, last, versions FROM postings WHERE (term, last) > (?1, ?2) AND last > ?3
+         ORDER BY term, last LIMIT ?4",
+    )?;
+    let mut place = (0, 0);
+    loop {
+        let parts = find.query_map(params![place.0, place.1, after, CUT], part)?.collect::<Result<Vec<Part>>>()?;
+        let Some((term, last, _)) = parts.last() else { return Ok(()) };
+        place = (*term, *last);
+        for (term, last, versions) in &parts {
+            let left = versions.partition_point(|version| *version <= after);
+            replace(connection, (*term, *last), &versions[..left])?;
+        }
     }
-    Ok(())
 }
 
-/// Makes a table in a database, of every term and version that its lists have.
+/// Puts fewer versions in the place of a part's.
+fn replace(connection: &Connection, (term, last): (i64, i64), versions: &[i64]) -> Result<()> {
+    let sql = "DELETE FROM postings WHERE term = ?1 AND last = ?2";
+    connection.prepare_cached(sql)?.execute([term, last])?;
+    let Some(last) = versions.last() else { return Ok(()) };
+    let packed = pack(versions.iter().copied());
+    connection.prepare_cached(ADD_PART)?.execute(params![term, last, packed]).map(drop)
+}
+
+/// Makes a table in a database, of every term and version that its lists have; answers what is wrong with them, if anything
+/// is: a few faults are said, by the value of the term.
 ///
 /// # Errors
 ///
-/// If SQLite refuses, or a row cannot be read.
-pub fn list(connection: &Connection, database: &str, table: &str) -> Result<()> {
+/// If SQLite refuses.
+pub fn list(connection: &Connection, database: &str, table: &str) -> Result<Vec<String>> {
     let transaction = connection.unchecked_transaction()?;
     let columns = "(term INTEGER, version INTEGER, PRIMARY KEY (term, version)) WITHOUT ROWID";
     connection.execute(&format!("CREATE TABLE {database}.{table} {columns}"), [])?;
     let sql = format!("INSERT OR IGNORE INTO {database}.{table} (term, version) VALUES (?1, ?2)");
-    let mut add = connection.prepare(&sql)?;
-    let mut parts = connection.prepare(&format!("SELECT term, versions FROM {database}.postings"))?;
-    let mut parts = parts.query([])?;
-    while let Some(part) = parts.next()? {
-        let term: i64 = part.get(0)?;
-        for version in unpack(part.get_ref(1)?.as_blob()?)? {
-            add.execute([term, version])?;
+    let (mut add, mut faults) = (connection.prepare(&sql)?, Vec::new());
+    let mut fault = |why: String| {
+        if faults.len() < NAMED {
+            faults.push(why);
         }
+    };
+    let sql = format!(
+        "SELECT p.term, p.last, p.versions, ifnull(t.value, 'a term that is not there')
+         FROM {database}.postings p LEFT JOIN {database}.terms t ON t.id = p.term ORDER BY p.term, p.last"
+    );
+    let mut parts = connection.prepare(&sql)?;
+    let (mut parts, mut before) = (parts.query([])?, (0, 0));
+    while let Some(row) = parts.next()? {
+        let (term, last): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let said =
+            |what: &str| Ok::<_, rusqlite::Error>(format!("{}, part to {last}: {what}", row.get_ref(3)?.as_str()?));
+        match readable(part(row))? {
+            None => fault(said("cannot be read")?),
+            Some((.., versions)) => {
+                let follows = before.0 != term || versions.first() > Some(&before.1);
+                if versions.last() != Some(&last) || !follows {
+                    fault(said("is out of order")?);
+                }
+                versions.iter().try_for_each(|version| add.execute([term, *version]).map(drop))?;
+            }
+        }
+        before = (term, last);
     }
-    let mut unposted = connection.prepare(&format!("SELECT version, terms FROM {database}.unposted"))?;
-    let mut unposted = unposted.query([])?;
-    while let Some(row) = unposted.next()? {
+    let mut rows = connection.prepare(&format!("SELECT version, terms FROM {database}.unposted"))?;
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
         let version: i64 = row.get(0)?;
-        for term in unpack(row.get_ref(1)?.as_blob()?)? {
-            add.execute([term, version])?;
+        match readable(row.get_ref(1)?.as_blob().map_err(Into::into).and_then(unpack))? {
+            None => fault(format!("those of version {version}: cannot be read")),
+            Some(terms) => terms.iter().try_for_each(|term| add.execute([*term, version]).map(drop))?,
         }
     }
-    transaction.commit()
+    let sql = format!(
+        "SELECT ifnull(t.value, 'a term that is not there'), l.version FROM {database}.{table} l
+         LEFT JOIN {database}.terms t ON t.id = l.term LEFT JOIN {database}.versions v ON v.id = l.version
+         WHERE v.id IS NULL OR t.id IS NULL LIMIT {NAMED}"
+    );
+    let mut nowhere = connection.prepare(&sql)?;
+    let mut nowhere = nowhere.query([])?;
+    while let Some(row) = nowhere.next()? {
+        let (value, version): (String, i64) = (row.get(0)?, row.get(1)?);
+        fault(format!("{value}, version {version}: one of them is not there"));
+    }
+    transaction.commit()?;
+    Ok(faults)
+}
+
+/// What was read; `None` if it is damaged.
+fn readable<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes parts of the rows of terms and versions that there were: for a store that was written before there were parts.
@@ -223,14 +324,6 @@ pub fn fill(connection: &Connection) -> Result<()> {
         part.push(next);
     }
     add_part(&mut add, &part)
-}
-
-/// Puts fewer versions in the place of a part's.
-fn replace(connection: &Connection, (term, last): (i64, i64), versions: &[i64]) -> Result<()> {
-    connection.prepare_cached("DELETE FROM postings WHERE term = ?1 AND last = ?2")?.execute([term, last])?;
-    let Some(last) = versions.last() else { return Ok(()) };
-    let packed = pack(versions.iter().copied());
-    connection.prepare_cached(ADD_PART)?.execute(params![term, last, packed]).map(drop)
 }
 
 #[cfg(test)]
@@ -285,20 +378,16 @@ mod tests {
 
     /// What the store has of each term, by whoever asks for it, and how many of it are in parts.
     fn found(connection: &Connection) -> (Kept, usize) {
-        let (mut found, mut posted) = (Kept::new(), 0);
-        for (version, terms) in unposted(connection, 0, i64::MAX).unwrap() {
-            unpack(&terms).unwrap().into_iter().for_each(|term| {
-                found.entry(term).or_default().insert(version);
-            });
-        }
+        let unposted = Unposted::read(connection, i64::MAX).unwrap();
+        let (mut found, mut all) = (Kept::new(), 0);
         for term in 1..=TERMS {
             let told = |version| {
-                posted += 1;
+                all += 1;
                 assert!(found.entry(term).or_default().insert(version), "{version} of {term} is told once");
             };
-            each_posted(connection, term, (0, i64::MAX), told).unwrap();
+            unposted.each(connection, term, (0, i64::MAX), told).unwrap();
         }
-        (found, posted)
+        (found, all - unposted.0.len())
     }
 
     fn without_none(mut kept: Kept) -> Kept {
@@ -309,25 +398,25 @@ mod tests {
     #[test]
     fn what_is_kept_is_found_whether_it_is_in_a_part_or_not_and_what_goes_is_not() {
         let (connection, mut kept) = (store(), Kept::new());
-        keep(&connection, &mut kept, 1..=TOGETHER);
+        keep(&connection, &mut kept, 1..=MAX_UNPOSTED);
         post(&connection).unwrap();
         assert_eq!(found(&connection), (kept.clone(), 0), "these are few");
-        keep(&connection, &mut kept, [TOGETHER + 1]);
+        keep(&connection, &mut kept, [MAX_UNPOSTED + 1]);
         post(&connection).unwrap();
         let all: usize = kept.values().map(BTreeSet::len).sum();
         assert_eq!(found(&connection), (kept.clone(), all), "these are put into parts, each of them");
-        keep(&connection, &mut kept, TOGETHER + 2..=2 * TOGETHER);
+        keep(&connection, &mut kept, MAX_UNPOSTED + 2..=2 * MAX_UNPOSTED);
         post(&connection).unwrap();
         assert_eq!(found(&connection), (kept.clone(), all), "and the next ones not yet");
         // One in the midst, the last of a part, one that is in no part, and one that is not there.
-        for version in [TERMS, TOGETHER + 1, TOGETHER + 2, 5 * TOGETHER] {
+        for version in [TERMS, MAX_UNPOSTED + 1, MAX_UNPOSTED + 2, 5 * MAX_UNPOSTED] {
             forget(&connection, &mut kept, version);
             assert_eq!(found(&connection).0, kept, "without {version}");
         }
-        keep(&connection, &mut kept, 2 * TOGETHER + 1..=3 * TOGETHER);
+        keep(&connection, &mut kept, 2 * MAX_UNPOSTED + 1..=3 * MAX_UNPOSTED);
         post(&connection).unwrap();
         assert_eq!(found(&connection).0, kept);
-        for after in [3 * TOGETHER - 1, TOGETHER + 7, TOGETHER / 2, 0] {
+        for after in [3 * MAX_UNPOSTED - 1, MAX_UNPOSTED + 7, MAX_UNPOSTED / 2, 0] {
             cut(&connection, after).unwrap();
             kept.values_mut().for_each(|versions| versions.retain(|version| *version <= after));
             assert_eq!(without_none(found(&connection).0), without_none(kept.clone()), "up to {after}");
@@ -351,18 +440,54 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_into_a_part_between_two_questions_is_not_missed() {
+    fn what_is_put_into_a_part_between_two_questions_is_told_once() {
         let (connection, mut kept) = (store(), Kept::new());
-        keep(&connection, &mut kept, 1..=2 * TOGETHER);
-        let before = unposted(&connection, 0, i64::MAX).unwrap();
+        keep(&connection, &mut kept, 1..=2 * MAX_UNPOSTED);
         post(&connection).unwrap();
-        let mut told: BTreeSet<i64> = before.iter().map(|(version, _)| *version).collect();
-        each_posted(&connection, 1, (0, i64::MAX), |version| {
-            told.insert(version);
-        })
-        .unwrap();
-        assert_eq!(told, kept[&1]);
-        assert!(unposted(&connection, 0, i64::MAX).unwrap().is_empty(), "the other way around they would be");
+        keep(&connection, &mut kept, 2 * MAX_UNPOSTED + 1..=4 * MAX_UNPOSTED);
+        let before = Unposted::read(&connection, i64::MAX).unwrap();
+        post(&connection).unwrap();
+        assert!(!before.0.is_empty() && Unposted::read(&connection, i64::MAX).unwrap().0.is_empty());
+        for (term, versions) in &kept {
+            let mut told = Vec::new();
+            before.each(&connection, *term, (0, i64::MAX), |version| told.push(version)).unwrap();
+            assert_eq!(told, Vec::from_iter(versions.iter().copied()), "{term}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_lists_is_named() {
+        for (sql, fault) in [
+            ("SELECT 1", None),
+            ("UPDATE postings SET last = last + 1 WHERE term = 1", Some("term 1, part to 601: is out of order")),
+            ("UPDATE postings SET versions = x'ff' WHERE term = 2", Some("term 2, part to 600: cannot be read")),
+            ("UPDATE postings SET versions = x'0500' WHERE term = 2", Some("term 2, part to 600: cannot be read")),
+            ("UPDATE unposted SET terms = x'80'", Some("those of version 601: cannot be read")),
+            ("DELETE FROM versions WHERE id = 7", Some("term 1, version 7: one of them is not there")),
+            ("DELETE FROM terms WHERE id = 5", Some("a term that is not there, version 5: one of them is not there")),
+            ("INSERT INTO postings VALUES (3, 900, x'03')", Some("term 3, part to 900: is out of order")),
+        ] {
+            let (connection, mut kept) = (store(), Kept::new());
+            keep(&connection, &mut kept, 1..=600);
+            post(&connection).unwrap();
+            keep(&connection, &mut kept, [601]);
+            for version in 1..=601 {
+                let row = "INSERT INTO versions (id, record, from_revision, to_revision, kind, name, newest_first,
+                           oldest_first, updated_at_us, facets) VALUES (?1, ?1, 1, 2, 1, '', 0, 0, 0, x'')";
+                connection.execute(row, [version]).unwrap();
+            }
+            connection.execute_batch(sql).unwrap();
+            let faults = list(&connection, "main", "listed").unwrap();
+            match fault {
+                Some(fault) => assert!(faults.iter().any(|said| said.starts_with(fault)), "{sql}: {faults:?}"),
+                None => {
+                    assert_eq!(faults, Vec::<String>::new());
+                    let all: usize = kept.values().map(BTreeSet::len).sum();
+                    let listed = connection.query_row("SELECT count(*) FROM listed", [], |row| row.get::<_, usize>(0));
+                    assert_eq!(listed.unwrap(), all);
+                }
+            }
+        }
     }
 
     #[test]
@@ -382,7 +507,7 @@ mod tests {
         let all = kept.values().map(BTreeSet::len).sum();
         assert_eq!(found(&connection), (kept, all));
         let parts = "SELECT count(*) FROM postings WHERE term = 1";
-        assert_eq!(connection.query_row(parts, [], |row| row.get::<_, i64>(0)).unwrap(), 3);
+        assert_eq!(connection.query_row(parts, [], |row| row.get::<_, i64>(0)).unwrap(), 5);
     }
 
     proptest! {
@@ -392,9 +517,12 @@ mod tests {
         }
 
         #[test]
-        fn bytes_that_are_no_numbers_are_refused_or_read(bytes in prop::collection::vec(any::<u8>(), 0..50)) {
+        fn bytes_that_are_no_numbers_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..50)) {
             let ends_within = bytes.last().is_some_and(|last| *last >= 0x80);
-            prop_assert!(!ends_within || unpack(&bytes).is_err());
+            match unpack(&bytes) {
+                Ok(numbers) => prop_assert!(!ends_within && numbers.is_sorted_by(|a, b| a < b)),
+                Err(error) => prop_assert_eq!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt)),
+            }
         }
     }
 }

@@ -65,7 +65,7 @@ pub(super) struct Ended {
     pub id: i64,
     pub kind: i32,
     pub facets: Facets,
-    /// Whether the index of words has it.
+    /// Whether the index of words has it, or will.
     pub is_indexed: bool,
 }
 

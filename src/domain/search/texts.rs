@@ -131,6 +131,12 @@ impl Indexed {
         Self { names: next(Class::Name), stated: next(Class::Stated), summaries: next(Class::Summary) }
     }
 
+    /// What they take, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        [&self.names, &self.stated, &self.summaries].into_iter().map(|sounds| sounds.as_str().len()).sum()
+    }
+
     /// All of them; what is in several classes comes once for each.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         [&self.names, &self.stated, &self.summaries].into_iter().flat_map(Sounds::iter)

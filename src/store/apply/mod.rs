@@ -1,4 +1,5 @@
-//! Applying an entry: the store's rows are a function of the entries alone, on every replica.
+//! Applying an entry: what the store's rows say is a function of the entries alone, on every replica. (Which versions are in lists and
+//! in the index of words yet, and which wait, depends on how entries came.)
 
 mod deadlines;
 pub mod erase;
@@ -99,8 +100,8 @@ impl<'a> Applier<'a> {
         log::told(self.connection, stored, bytes, changes, log::Depth::Whole)
     }
 
-    /// Tells the search index: of all entries at once, because it writes a segment whenever it is saved. And puts versions
-    /// into the lists of their terms, if enough came.
+    /// Tells the search index of all entries at once, and puts their versions into the lists of their terms, or lets them
+    /// wait for others.
     ///
     /// # Errors
     ///

@@ -17,7 +17,8 @@ use crate::{
     },
     limits::TERM_SETS_BYTES,
     store::{
-        from_sqlite, postings,
+        from_sqlite,
+        postings::Unposted,
         read::{row, rows},
     },
 };
@@ -96,8 +97,8 @@ struct Reader<'a> {
     sets: &'a TermSets,
     connection: &'a Connection,
     newest: i64,
-    /// The versions that are in no list yet, with their terms; read once, before any list.
-    unposted: OnceCell<Vec<(i64, Vec<u8>)>>,
+    /// What is in no list yet; read once.
+    unposted: OnceCell<Unposted>,
 }
 
 impl Reader<'_> {
@@ -186,22 +187,14 @@ impl Reader<'_> {
     }
 
     /// Calls back with each version after one, up to another, that has a term.
-    fn each(&self, term: i64, (after, through): (i64, i64), mut told: impl FnMut(i64)) -> Result<()> {
-        let unposted = self.unposted()?;
-        postings::each_posted(self.connection, term, (after, through), &mut told).map_err(|e| from_sqlite(&e))?;
-        for (version, terms) in unposted.iter().filter(|(version, _)| (after + 1..=through).contains(version)) {
-            if postings::unpack(terms).map_err(|e| from_sqlite(&e))?.binary_search(&term).is_ok() {
-                told(*version);
+    fn each(&self, term: i64, between: (i64, i64), told: impl FnMut(i64)) -> Result<()> {
+        let unposted = match self.unposted.get() {
+            Some(read) => read,
+            None => {
+                let read = Unposted::read(self.connection, self.newest).map_err(|e| from_sqlite(&e))?;
+                self.unposted.get_or_init(|| read)
             }
-        }
-        Ok(())
-    }
-
-    fn unposted(&self) -> Result<&[(i64, Vec<u8>)]> {
-        if let Some(read) = self.unposted.get() {
-            return Ok(read);
-        }
-        let read = postings::unposted(self.connection, 0, self.newest).map_err(|e| from_sqlite(&e))?;
-        Ok(self.unposted.get_or_init(|| read))
+        };
+        unposted.each(self.connection, term, between, told).map_err(|e| from_sqlite(&e))
     }
 }

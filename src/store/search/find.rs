@@ -315,7 +315,10 @@ impl<'a> Walk<'a> {
     fn few(&self, expression: &Expression<'_>) -> Result<Option<Vec<i64>>> {
         let mut versions: Vec<i64> = self.waiting.matching(expression).collect();
         let values = params![expression.to_fts(), self.among.newest, MAX_RANKED + 1];
-        versions.extend(rows(self.connection, MATCHING, values, |r| r.get::<_, i64>(0))?);
+        let indexed = rows(self.connection, MATCHING, values, |r| r.get::<_, i64>(0))?;
+        // (Of some that waited the index may have been told since.)
+        let oldest = versions.last().copied().unwrap_or(i64::MAX);
+        versions.extend(indexed.into_iter().filter(|version| *version < oldest));
         Ok((versions.len() <= MAX_RANKED).then_some(versions))
     }
 

@@ -13,6 +13,7 @@ use crate::{
             texts::{Indexed, Sounds},
         },
     },
+    limits::{MAX_UNINDEXED, MAX_UNINDEXED_BYTES},
     store::apply::Known,
 };
 
@@ -21,9 +22,6 @@ const LEAF_BYTES: usize = 4050;
 /// Pages that are merged at most for each that is written: a page is written again for each level that it rises, of which
 /// a store of millions has fewer.
 const MERGED_FOR_EACH: usize = 8;
-
-/// Versions of which the index is told together, if no transaction has as many by itself: each time it writes some pages.
-const TOGETHER: usize = 64;
 
 /// What a store that is filled adds before it merges: what FTS5 collects at most before it writes a segment by itself.
 const FILLED_BYTES: usize = 1024 * 1024;
@@ -54,21 +52,26 @@ pub fn add(connection: &Connection, additions: &[Addition], known: &Known) -> ru
     for Addition { revision, indexable, .. } in additions {
         words(connection, &indexable.words, *revision, known)?;
     }
-    if waiting::count(connection)? + additions.len() < TOGETHER {
+    let is_large = |addition: &Addition| addition.indexable.words.bytes() > MAX_UNINDEXED_BYTES;
+    if waiting::count(connection)? + additions.len() < MAX_UNINDEXED && !additions.iter().any(is_large) {
         return waiting::keep(connection, additions);
     }
     let written = put_waiting(connection)? + put(connection, additions)?;
     merge(connection, 1 + written / LEAF_BYTES)
 }
 
-/// Tells the index of those that wait, however few they are.
+/// Tells the index of those that wait, however few they are, in a transaction of its own: for whoever looks at the index itself.
 ///
 /// # Errors
 ///
-/// If SQLite refuses.
+/// If SQLite refuses, or a transaction is open.
 pub fn complete(connection: &Connection) -> rusqlite::Result<()> {
+    let transaction = connection.unchecked_transaction()?;
     let written = put_waiting(connection)?;
-    if written == 0 { Ok(()) } else { merge(connection, 1 + written / LEAF_BYTES) }
+    if written > 0 {
+        merge(connection, 1 + written / LEAF_BYTES)?;
+    }
+    transaction.commit()
 }
 
 /// Takes a version out. What was erased must be gone from what waits as well.

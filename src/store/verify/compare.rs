@@ -38,6 +38,21 @@ struct Rows {
     exact: bool,
 }
 
+/// The terms of versions, by what the lists of terms have.
+const TERMS: Rows = Rows {
+    of: "terms",
+    label: "x.name || ' of revision ' || x.from_revision || ', ' || n.value",
+    from: "{x}.listed t JOIN {x}.terms n ON n.id = t.term
+           JOIN {x}.versions x ON x.id = t.version {its version}
+           LEFT JOIN {y}.terms m ON m.tag = n.tag AND m.value = n.value
+           LEFT JOIN {y}.listed y ON y.term = m.id AND y.version = v.id",
+    only: "TRUE",
+    found: "y.term",
+    columns: &[],
+    differ: &[],
+    exact: true,
+};
+
 const ALL: &[Rows] = &[
     Rows {
         of: "entries",
@@ -75,21 +90,9 @@ const ALL: &[Rows] = &[
         ],
         exact: true,
     },
-    Rows {
-        of: "terms",
-        label: "x.name || ' of revision ' || x.from_revision || ', ' || n.value",
-        from: "{x}.listed t JOIN {x}.terms n ON n.id = t.term
-               JOIN {x}.versions x ON x.id = t.version {its version}
-               LEFT JOIN {y}.terms m ON m.tag = n.tag AND m.value = n.value
-               LEFT JOIN {y}.listed y ON y.term = m.id AND y.version = v.id",
-        only: "TRUE",
-        found: "y.term",
-        columns: &[],
-        differ: &[],
-        // Older versions of this program kept a record's own name too; a term too many finds nothing that does not
-        // match.
-        exact: false,
-    },
+    Rows { only: "n.tag <> 2", exact: true, ..TERMS },
+    // Older versions of this program kept a record's own name too.
+    Rows { only: "n.tag = 2", exact: false, ..TERMS },
     Rows {
         of: "words",
         label: NAME_AND_REVISION,
@@ -236,15 +239,16 @@ const ALL: &[Rows] = &[
 ///
 /// [`StoreError::Damaged`] names the first rows of each table that differ.
 pub(super) fn check(store: &Connection, again: &Path, head: &Head) -> Result<(), StoreError> {
+    let mut faults = Vec::new();
     store.execute("ATTACH DATABASE ?1 AS again", [again.join(FILE).to_string_lossy()])?;
     for name in [STORE, MADE] {
         // The words of the index, each with how many versions have it, as a table that is not kept.
         let sql = format!("CREATE VIRTUAL TABLE temp.words_in_{name} USING fts5vocab({name}, search, col)");
         store.execute(&sql, [])?;
         // Each term of each version, as a table of a file that goes with the copy.
-        postings::list(store, name, "listed")?;
+        faults
+            .extend(postings::list(store, name, "listed")?.into_iter().map(|fault| format!("lists of terms: {fault}")));
     }
-    let mut faults = Vec::new();
     for rows in ALL {
         faults.extend(rows.missing_or_other(store, head)?);
         if rows.exact {
