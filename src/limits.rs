@@ -95,12 +95,13 @@ pub const MAX_INDEXED_WORDS: usize = 4096;
 /// Versions of which the index of words is told together, if a transaction has not as many: each time it writes some pages. A search
 /// looks through those that wait.
 pub const MAX_UNINDEXED: usize = 64;
-/// Bytes of the words of a version that does not wait for others.
+/// A version whose words take more bytes does not wait, nor do others then.
 pub const MAX_UNINDEXED_BYTES: usize = 4096;
 /// Numbers of versions whose terms are put into lists together: a list looks through those that wait, and whoever files when
-/// they are put there waits for it. Each of their terms may be on a page of its own, and all of these have room in
-/// [`COMMIT_RESERVE_BYTES`] where a version has thirty.
+/// they are put there waits for it, since each of their terms may be on a page of its own.
 pub const MAX_UNPOSTED: i64 = 256;
+/// A version with more terms does not wait, nor do others then.
+pub const MAX_UNPOSTED_TERMS: usize = 64;
 /// Similar words that one word of a search stands for.
 pub const MAX_SIMILAR_WORDS: usize = 16;
 /// Records of one search that are ranked.

@@ -319,6 +319,18 @@ async fn lists_of_versions_and_the_index_of_words_are_compared_version_by_versio
             assert!(found.lines().any(|found| found == line), "{sql}: {found}");
         }
         let damaged = copy(folder.path());
+        let too_many = "INSERT INTO terms (tag, value) VALUES (5, 'FR');
+                        INSERT INTO postings SELECT id, 1200, x'b009' FROM terms WHERE value = 'FR'";
+        Connection::open(damaged.path().join(FILE)).expect("the file").execute_batch(too_many).expect("it is changed");
+        let (found, line) =
+            (fault(damaged.path(), too_many), "terms: visits/v2-399 of revision 3, FR is not of the log");
+        assert!(found.lines().any(|found| found == line), "{found}");
+        let damaged = copy(folder.path());
+        let early =
+            "INSERT INTO unindexed SELECT 5, 'xxx', '', '' WHERE EXISTS (SELECT 1 FROM search_docsize WHERE id > 5)";
+        change(damaged.path(), early);
+        assert!(fault(damaged.path(), early).contains("words: those of version 5 wait"), "{early}");
+        let damaged = copy(folder.path());
         let unreadable = "UPDATE postings SET versions = x'ff' WHERE term IN (SELECT id FROM terms WHERE tag = 5)";
         change(damaged.path(), unreadable);
         let found = fault(damaged.path(), unreadable);
@@ -333,7 +345,7 @@ async fn lists_of_versions_and_the_index_of_words_are_compared_version_by_versio
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_erased_or_swept_is_in_no_list_and_not_in_the_index_of_words() {
+async fn what_was_erased_or_swept_is_in_no_list() {
     let folder = tempfile::tempdir().expect("a folder");
     let (server, clock) = serve(folder.path()).await;
     for part in 0..3 {

@@ -2,13 +2,16 @@
 //!
 //! A version has some twenty terms, and a row for each would be written to twenty pages of the file. So a new version is
 //! one row with all of its terms; once there are enough of those, every term that they have gets the versions that came to
-//! it as one part, to which nothing is added any more. A part takes a byte or two for a version, and comes after those before
-//! it.
+//! it as one part, to which nothing is added any more. A part takes a byte or two for a version.
+//!
+//! What is in no part yet is newer than all that is, and the parts of a term follow each other. The exception are terms that
+//! every filing about an agreement asks for: of those each version is a part at once.
 
 use prost::{
     bytes::Buf as _,
     encoding::{decode_varint, encode_varint},
 };
+use roaring::RoaringTreemap;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Result, Row, Statement, ffi, params};
 
 use crate::{
@@ -23,6 +26,8 @@ const FILLED: usize = 512;
 const CUT: usize = 1024;
 /// Faults of lists that are named.
 const NAMED: usize = 3;
+/// Every filing about an agreement asks for these.
+const AT_ONCE: Tag = Tag::Successor;
 
 /// Keeps the terms of a version that was just made: its row, and [`pack`]ed what they are, at least one.
 pub const ADD: &str = "INSERT INTO unposted (version, terms) VALUES (?1, ?2)";
@@ -62,16 +67,16 @@ fn damaged() -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(why.to_owned()))
 }
 
-/// Puts the versions that are in no part yet into parts, if they are many.
+/// Puts the versions that are in no part yet into parts, if they are many, or one that just came has many terms.
 ///
 /// # Errors
 ///
 /// If SQLite refuses, or a row cannot be read.
-pub fn post(connection: &Connection) -> Result<()> {
+pub fn post(connection: &Connection, has_large: bool) -> Result<()> {
     // (Each alone is found at an end of the table.)
     let sql = "SELECT (SELECT max(version) FROM unposted) - (SELECT min(version) FROM unposted)";
     let wide: Option<i64> = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-    if wide.is_none_or(|wide| wide < MAX_UNPOSTED) {
+    if wide.is_none_or(|wide| wide < MAX_UNPOSTED && !has_large) {
         return Ok(());
     }
     let Unposted(found) = Unposted::read(connection, i64::MAX)?;
@@ -156,12 +161,19 @@ fn each_posted(
     Ok(())
 }
 
-/// The versions that have a term of which each version is a part at once.
+/// Whether each version that has a term is a part of its list at once.
+#[must_use]
+pub fn is_at_once(tag: Tag) -> bool {
+    tag == AT_ONCE
+}
+
+/// The versions that have such a term: no others than those in parts.
 ///
 /// # Errors
 ///
 /// If SQLite refuses, or a part cannot be read.
 pub fn at_once(connection: &Connection, (tag, value): (Tag, &str)) -> Result<Vec<i64>> {
+    debug_assert!(is_at_once(tag), "{tag:?} of {value} may be in no part yet");
     let mut find = connection.prepare_cached("SELECT id FROM terms WHERE tag = ?1 AND value = ?2")?;
     let term: Option<i64> = find.query_row(params![tag as u8, value], |row| row.get(0)).optional()?;
     let mut versions = Vec::new();
@@ -234,67 +246,116 @@ fn replace(connection: &Connection, (term, last): (i64, i64), versions: &[i64]) 
     connection.prepare_cached(ADD_PART)?.execute(params![term, last, packed]).map(drop)
 }
 
-/// Makes a table in a database, of every term and version that its lists have; answers what is wrong with them, if anything
-/// is: a few faults are said, by the value of the term.
+/// What the lists of a database were found to have.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// What is wrong with them by themselves: a few faults.
+    pub faults: Vec<String>,
+    /// Pairs of a term and a version.
+    pub pairs: u64,
+}
+
+impl Listed {
+    fn fault(&mut self, why: String) {
+        if self.faults.len() < NAMED {
+            self.faults.push(why);
+        }
+    }
+}
+
+/// Makes a table in a database, of every term and version that its lists have, and looks for what is wrong with them.
 ///
 /// # Errors
 ///
 /// If SQLite refuses.
-pub fn list(connection: &Connection, database: &str, table: &str) -> Result<Vec<String>> {
+pub fn list(connection: &Connection, database: &str, table: &str) -> Result<Listed> {
     let transaction = connection.unchecked_transaction()?;
     let columns = "(term INTEGER, version INTEGER, PRIMARY KEY (term, version)) WITHOUT ROWID";
     connection.execute(&format!("CREATE TABLE {database}.{table} {columns}"), [])?;
     let sql = format!("INSERT OR IGNORE INTO {database}.{table} (term, version) VALUES (?1, ?2)");
-    let (mut add, mut faults) = (connection.prepare(&sql)?, Vec::new());
-    let mut fault = |why: String| {
-        if faults.len() < NAMED {
-            faults.push(why);
-        }
+    let mut lister = Lister {
+        add: connection.prepare(&sql)?,
+        versions: ids(connection, &format!("SELECT id FROM {database}.versions"))?,
+        terms: ids(connection, &format!("SELECT id FROM {database}.terms"))?,
+        at_once: ids(connection, &format!("SELECT id FROM {database}.terms WHERE tag = {}", AT_ONCE as u8))?,
+        listed: Listed::default(),
     };
-    let sql = format!(
-        "SELECT p.term, p.last, p.versions, ifnull(t.value, 'a term that is not there')
-         FROM {database}.postings p LEFT JOIN {database}.terms t ON t.id = p.term ORDER BY p.term, p.last"
-    );
-    let mut parts = connection.prepare(&sql)?;
-    let (mut parts, mut before) = (parts.query([])?, (0, 0));
-    while let Some(row) = parts.next()? {
-        let (term, last): (i64, i64) = (row.get(0)?, row.get(1)?);
-        let said =
-            |what: &str| Ok::<_, rusqlite::Error>(format!("{}, part to {last}: {what}", row.get_ref(3)?.as_str()?));
-        match readable(part(row))? {
-            None => fault(said("cannot be read")?),
-            Some((.., versions)) => {
-                let follows = before.0 != term || versions.first() > Some(&before.1);
-                if versions.last() != Some(&last) || !follows {
-                    fault(said("is out of order")?);
+    let newest = lister.parts(connection, database)?;
+    lister.unposted(connection, database, newest)?;
+    let Lister { listed, .. } = lister;
+    transaction.commit()?;
+    Ok(listed)
+}
+
+fn ids(connection: &Connection, sql: &str) -> Result<RoaringTreemap> {
+    connection.prepare(sql)?.query_map([], |row| row.get::<_, u64>(0))?.collect()
+}
+
+/// See [`list`].
+struct Lister<'c> {
+    add: Statement<'c>,
+    versions: RoaringTreemap,
+    terms: RoaringTreemap,
+    at_once: RoaringTreemap,
+    listed: Listed,
+}
+
+impl Lister<'_> {
+    /// All parts; answers the last version that is in one, but for those that are parts at once.
+    fn parts(&mut self, connection: &Connection, database: &str) -> Result<i64> {
+        let sql = format!(
+            "SELECT p.term, p.last, p.versions, ifnull(t.tag || ' ' || t.value, 'a term that is not there')
+             FROM {database}.postings p LEFT JOIN {database}.terms t ON t.id = p.term ORDER BY p.term, p.last"
+        );
+        let mut parts = connection.prepare(&sql)?;
+        let (mut parts, mut before, mut newest) = (parts.query([])?, (0, 0), 0);
+        while let Some(row) = parts.next()? {
+            let (term, last): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let of = format!("{}, part to {last}", row.get_ref(3)?.as_str()?);
+            match readable(part(row))? {
+                None => self.listed.fault(format!("{of}: cannot be read")),
+                Some((.., versions)) => {
+                    let follows = before.0 != term || versions.first() > Some(&before.1);
+                    if versions.last() != Some(&last) || !follows {
+                        self.listed.fault(format!("{of}: is out of order"));
+                    }
+                    versions.iter().try_for_each(|version| self.pair(term, *version))?;
                 }
-                versions.iter().try_for_each(|version| add.execute([term, *version]).map(drop))?;
+            }
+            before = (term, last);
+            if !self.at_once.contains(term.cast_unsigned()) {
+                newest = newest.max(last);
             }
         }
-        before = (term, last);
+        Ok(newest)
     }
-    let mut rows = connection.prepare(&format!("SELECT version, terms FROM {database}.unposted"))?;
-    let mut rows = rows.query([])?;
-    while let Some(row) = rows.next()? {
-        let version: i64 = row.get(0)?;
-        match readable(row.get_ref(1)?.as_blob().map_err(Into::into).and_then(unpack))? {
-            None => fault(format!("those of version {version}: cannot be read")),
-            Some(terms) => terms.iter().try_for_each(|term| add.execute([*term, version]).map(drop))?,
+
+    /// What is in no part yet, which must be newer.
+    fn unposted(&mut self, connection: &Connection, database: &str, newest: i64) -> Result<()> {
+        let mut rows = connection.prepare(&format!("SELECT version, terms FROM {database}.unposted"))?;
+        let mut rows = rows.query([])?;
+        while let Some(row) = rows.next()? {
+            let version: i64 = row.get(0)?;
+            let Some(terms) = readable(row.get_ref(1)?.as_blob().map_err(Into::into).and_then(unpack))? else {
+                self.listed.fault(format!("those of version {version}: cannot be read"));
+                continue;
+            };
+            let may_wait = |term: &i64| !self.at_once.contains(term.cast_unsigned());
+            if version <= newest || !terms.iter().all(may_wait) {
+                self.listed.fault(format!("those of version {version}: are in no part"));
+            }
+            terms.iter().try_for_each(|term| self.pair(*term, version))?;
         }
+        Ok(())
     }
-    let sql = format!(
-        "SELECT ifnull(t.value, 'a term that is not there'), l.version FROM {database}.{table} l
-         LEFT JOIN {database}.terms t ON t.id = l.term LEFT JOIN {database}.versions v ON v.id = l.version
-         WHERE v.id IS NULL OR t.id IS NULL LIMIT {NAMED}"
-    );
-    let mut nowhere = connection.prepare(&sql)?;
-    let mut nowhere = nowhere.query([])?;
-    while let Some(row) = nowhere.next()? {
-        let (value, version): (String, i64) = (row.get(0)?, row.get(1)?);
-        fault(format!("{value}, version {version}: one of them is not there"));
+
+    fn pair(&mut self, term: i64, version: i64) -> Result<()> {
+        if !self.versions.contains(version.cast_unsigned()) || !self.terms.contains(term.cast_unsigned()) {
+            self.listed.fault(format!("term {term} of version {version}: one of them is not there"));
+        }
+        self.listed.pairs += 1;
+        self.add.execute([term, version]).map(drop)
     }
-    transaction.commit()?;
-    Ok(faults)
 }
 
 /// What was read; `None` if it is damaged.
@@ -399,14 +460,14 @@ mod tests {
     fn what_is_kept_is_found_whether_it_is_in_a_part_or_not_and_what_goes_is_not() {
         let (connection, mut kept) = (store(), Kept::new());
         keep(&connection, &mut kept, 1..=MAX_UNPOSTED);
-        post(&connection).unwrap();
+        post(&connection, false).unwrap();
         assert_eq!(found(&connection), (kept.clone(), 0), "these are few");
         keep(&connection, &mut kept, [MAX_UNPOSTED + 1]);
-        post(&connection).unwrap();
+        post(&connection, false).unwrap();
         let all: usize = kept.values().map(BTreeSet::len).sum();
         assert_eq!(found(&connection), (kept.clone(), all), "these are put into parts, each of them");
         keep(&connection, &mut kept, MAX_UNPOSTED + 2..=2 * MAX_UNPOSTED);
-        post(&connection).unwrap();
+        post(&connection, false).unwrap();
         assert_eq!(found(&connection), (kept.clone(), all), "and the next ones not yet");
         // One in the midst, the last of a part, one that is in no part, and one that is not there.
         for version in [TERMS, MAX_UNPOSTED + 1, MAX_UNPOSTED + 2, 5 * MAX_UNPOSTED] {
@@ -414,7 +475,7 @@ mod tests {
             assert_eq!(found(&connection).0, kept, "without {version}");
         }
         keep(&connection, &mut kept, 2 * MAX_UNPOSTED + 1..=3 * MAX_UNPOSTED);
-        post(&connection).unwrap();
+        post(&connection, false).unwrap();
         assert_eq!(found(&connection).0, kept);
         for after in [3 * MAX_UNPOSTED - 1, MAX_UNPOSTED + 7, MAX_UNPOSTED / 2, 0] {
             cut(&connection, after).unwrap();
@@ -428,7 +489,7 @@ mod tests {
         let (connection, mut kept) = (store(), Kept::new());
         for part in 0..3 {
             keep(&connection, &mut kept, part * 2000 + 1..=(part + 1) * 2000);
-            post(&connection).unwrap();
+            post(&connection, false).unwrap();
         }
         for (after, through) in [(0, 6000), (0, 1), (1, 1), (1999, 2001), (2000, 4000), (3999, 5999), (6000, 9000)] {
             let mut told = Vec::new();
@@ -443,10 +504,10 @@ mod tests {
     fn what_is_put_into_a_part_between_two_questions_is_told_once() {
         let (connection, mut kept) = (store(), Kept::new());
         keep(&connection, &mut kept, 1..=2 * MAX_UNPOSTED);
-        post(&connection).unwrap();
+        post(&connection, false).unwrap();
         keep(&connection, &mut kept, 2 * MAX_UNPOSTED + 1..=4 * MAX_UNPOSTED);
         let before = Unposted::read(&connection, i64::MAX).unwrap();
-        post(&connection).unwrap();
+        post(&connection, false).unwrap();
         assert!(!before.0.is_empty() && Unposted::read(&connection, i64::MAX).unwrap().0.is_empty());
         for (term, versions) in &kept {
             let mut told = Vec::new();
@@ -456,20 +517,45 @@ mod tests {
     }
 
     #[test]
+    fn many_parts_are_cut_each() {
+        let connection = store();
+        let parts = i64::try_from(CUT).unwrap() * 2 + 1;
+        for term in 1..=parts {
+            connection.execute(ADD_PART, params![term, 10, pack([5, 10])]).unwrap();
+        }
+        cut(&connection, 7).unwrap();
+        let sql = "SELECT count(*), min(last), max(last), min(versions) = x'05' FROM postings";
+        let left: (i64, i64, i64, bool) =
+            connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap();
+        assert_eq!(left, (parts, 5, 5, true));
+    }
+
+    #[test]
+    fn a_version_of_many_terms_lets_none_wait() {
+        let (connection, mut kept) = (store(), Kept::new());
+        keep(&connection, &mut kept, 1..=3);
+        post(&connection, true).unwrap();
+        let all: usize = kept.values().map(BTreeSet::len).sum();
+        assert_eq!(found(&connection), (kept, all));
+    }
+
+    #[test]
     fn what_is_wrong_with_lists_is_named() {
         for (sql, fault) in [
             ("SELECT 1", None),
-            ("UPDATE postings SET last = last + 1 WHERE term = 1", Some("term 1, part to 601: is out of order")),
-            ("UPDATE postings SET versions = x'ff' WHERE term = 2", Some("term 2, part to 600: cannot be read")),
-            ("UPDATE postings SET versions = x'0500' WHERE term = 2", Some("term 2, part to 600: cannot be read")),
+            ("UPDATE postings SET last = last + 1 WHERE term = 1", Some("3 term 1, part to 601: is out of order")),
+            ("UPDATE postings SET versions = x'ff' WHERE term = 2", Some("3 term 2, part to 600: cannot be read")),
+            ("UPDATE postings SET versions = x'0500' WHERE term = 2", Some("3 term 2, part to 600: cannot be read")),
             ("UPDATE unposted SET terms = x'80'", Some("those of version 601: cannot be read")),
-            ("DELETE FROM versions WHERE id = 7", Some("term 1, version 7: one of them is not there")),
-            ("DELETE FROM terms WHERE id = 5", Some("a term that is not there, version 5: one of them is not there")),
-            ("INSERT INTO postings VALUES (3, 900, x'03')", Some("term 3, part to 900: is out of order")),
+            ("DELETE FROM versions WHERE id = 7", Some("term 1 of version 7: one of them is not there")),
+            ("DELETE FROM terms WHERE id = 5", Some("term 5 of version 5: one of them is not there")),
+            ("INSERT INTO postings VALUES (3, 900, x'03')", Some("3 term 3, part to 900: is out of order")),
+            ("INSERT INTO unposted VALUES (300, x'02')", Some("those of version 300: are in no part")),
+            ("UPDATE terms SET tag = 18 WHERE id = 1", Some("those of version 601: are in no part")),
         ] {
             let (connection, mut kept) = (store(), Kept::new());
             keep(&connection, &mut kept, 1..=600);
-            post(&connection).unwrap();
+            post(&connection, false).unwrap();
             keep(&connection, &mut kept, [601]);
             for version in 1..=601 {
                 let row = "INSERT INTO versions (id, record, from_revision, to_revision, kind, name, newest_first,
@@ -477,12 +563,13 @@ mod tests {
                 connection.execute(row, [version]).unwrap();
             }
             connection.execute_batch(sql).unwrap();
-            let faults = list(&connection, "main", "listed").unwrap();
+            let Listed { faults, pairs } = list(&connection, "main", "listed").unwrap();
             match fault {
                 Some(fault) => assert!(faults.iter().any(|said| said.starts_with(fault)), "{sql}: {faults:?}"),
                 None => {
                     assert_eq!(faults, Vec::<String>::new());
                     let all: usize = kept.values().map(BTreeSet::len).sum();
+                    assert_eq!(pairs, all as u64);
                     let listed = connection.query_row("SELECT count(*) FROM listed", [], |row| row.get::<_, usize>(0));
                     assert_eq!(listed.unwrap(), all);
                 }

@@ -42,6 +42,8 @@ pub struct Applier<'a> {
     statements: Statements<'a>,
     /// What the search index has to be told.
     index: Vec<search::Addition>,
+    /// Some version has so many terms that it must not wait for others.
+    has_large: bool,
     known: &'a Known,
 }
 
@@ -50,7 +52,7 @@ impl<'a> Applier<'a> {
     #[must_use]
     pub fn new(connection: &'a Connection, known: &'a Known) -> Self {
         known.begin();
-        Self { connection, statements: Statements::of(connection), index: Vec::new(), known }
+        Self { connection, statements: Statements::of(connection), index: Vec::new(), has_large: false, known }
     }
 
     /// Applies one entry; `head` is where the store stands after it, and `payload` has at least its acts ([`wire::acts`]). Of
@@ -78,10 +80,12 @@ impl<'a> Applier<'a> {
             redacted_by: payload.redacted_by,
             records: HashMap::new(),
             filed: HashSet::new(),
+            has_large: false,
             known: self.known,
             resolved,
         };
         let after = at.entry(stored, header, payload, head, &bytes, &mut self.index).map_err(|e| from_sqlite(&e))?;
+        self.has_large |= at.has_large;
         if let Some(redaction) = &payload.redact {
             let erased = erase::erase(self.connection, redaction, stored.revision)?;
             // What the same transaction was to tell the index of them is erased too.
@@ -109,7 +113,7 @@ impl<'a> Applier<'a> {
     pub fn finish(self) -> rusqlite::Result<()> {
         failing("store.index")?;
         search::add(self.connection, &self.index, self.known)?;
-        postings::post(self.connection)
+        postings::post(self.connection, self.has_large)
     }
 }
 
@@ -178,6 +182,8 @@ struct At<'a, 'c> {
     records: HashMap<String, Row>,
     /// The reports that it has filed so far.
     filed: HashSet<String>,
+    /// A version that it makes has very many terms.
+    has_large: bool,
     known: &'a Known,
     resolved: &'a Resolved,
 }

@@ -14,6 +14,7 @@ use crate::{
         name, record,
         revision::State,
     },
+    limits::MAX_UNPOSTED_TERMS,
     pb::{log::RecordChange, v1},
     store::{OPEN, failing, list, pairs, postings, schema::open, search},
 };
@@ -82,7 +83,7 @@ impl At<'_, '_> {
         known.map(|known| Arc::clone(known.indexable())).or_else(|| of_body().map(Arc::new))
     }
 
-    fn version(&self, record: i64, change: &RecordChange, facets: &Facets, body: Option<&Bytes>) -> Result<i64> {
+    fn version(&mut self, record: i64, change: &RecordChange, facets: &Facets, body: Option<&Bytes>) -> Result<i64> {
         let kind = match &change.record {
             Some(standing) => record::kind(standing),
             None => change.name.parse::<name::RecordName>().map_or(v1::RecordKind::Unspecified, |n| n.kind()),
@@ -115,13 +116,12 @@ impl At<'_, '_> {
     }
 
     /// Keeps the terms of a version. By its own name it is found without one.
-    fn terms(&self, version: i64, change: &RecordChange, facets: &Facets) -> Result<()> {
+    fn terms(&mut self, version: i64, change: &RecordChange, facets: &Facets) -> Result<()> {
         let named = |(tag, value): &Term| *tag == Tag::Name && *value == change.name;
         let mut terms = Vec::with_capacity(facets.terms().len());
         for term in facets.terms().iter().filter(|term| !named(term)) {
             let row = self.term(term)?;
-            if term.0 == Tag::Successor {
-                // Every filing about an agreement asks for these.
+            if postings::is_at_once(term.0) {
                 self.statements.run(postings::ADD_PART, params![row, version, postings::pack([version])])?;
             } else {
                 terms.push(row);
@@ -130,6 +130,7 @@ impl At<'_, '_> {
         if terms.is_empty() {
             return Ok(());
         }
+        self.has_large |= terms.len() > MAX_UNPOSTED_TERMS;
         terms.sort_unstable();
         self.statements.run(postings::ADD, params![version, postings::pack(terms)])
     }

@@ -37,7 +37,8 @@ pub struct Addition {
     pub indexable: Arc<Indexable>,
 }
 
-/// Adds the versions of a transaction, in their order: to those that wait, or with these to the index, if they are enough.
+/// Adds the versions of a transaction, in their order: to those that wait, or with these to the index, if they are enough, or one of
+/// them is large.
 ///
 /// FTS5 writes what it has collected when a transaction ends, or before it is read, as a segment that must be merged later:
 /// all of a transaction together is one. By itself it would merge hundreds of pages in one of many transactions.

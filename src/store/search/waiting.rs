@@ -14,7 +14,8 @@ pub type Columns = [String; 3];
 
 /// The versions up to one that wait, newest first.
 ///
-/// Read before the index is asked: what it is told of meanwhile is then found twice, and not never.
+/// They are newer than all that the index has. Read before that is asked, of what is older alone: what it is told of meanwhile is
+/// found here, and there not once more.
 #[derive(Debug)]
 pub struct Waiting(Vec<(i64, Columns)>);
 
@@ -29,6 +30,11 @@ impl Waiting {
         connection.prepare_cached(sql)?.query_map([newest], columns)?.collect::<Result<_>>().map(Self)
     }
 
+    /// The last version that the index may be asked for, of those up to one.
+    pub fn indexed(&self, newest: i64) -> i64 {
+        self.0.last().map_or(newest, |(oldest, _)| oldest - 1)
+    }
+
     /// Those that match, newest first.
     pub fn matching<'a>(&'a self, expression: &'a Expression<'_>) -> impl Iterator<Item = i64> + 'a {
         self.0.iter().filter(|(_, columns)| expression.matches(columns)).map(|(version, _)| *version)
@@ -37,6 +43,18 @@ impl Waiting {
 
 fn columns(row: &Row<'_>) -> Result<(i64, Columns)> {
     Ok((row.get(0)?, [row.get(1)?, row.get(2)?, row.get(3)?]))
+}
+
+/// What is wrong with those that wait, if anything is.
+///
+/// # Errors
+///
+/// If SQLite refuses.
+pub fn fault(connection: &Connection) -> Result<Option<String>> {
+    let sql = "SELECT min(version) FROM unindexed WHERE version <= (SELECT max(id) FROM search_docsize)
+               OR version NOT IN (SELECT id FROM versions)";
+    let early: Option<i64> = connection.query_row(sql, [], |row| row.get(0))?;
+    Ok(early.map(|version| format!("those of version {version} wait for what the index has already, or is not there")))
 }
 
 /// How many wait.

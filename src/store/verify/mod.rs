@@ -89,6 +89,9 @@ fn in_a_copy(folder: &Path, told: impl FnMut(u64)) -> Result<Verified, StoreErro
     schema::migrate(&mut copied, &copy.path().join(FILE))?;
     let verified = read_log(&copied)?;
     anew::make(&copied, &verified.head, copy.path(), again.path(), told)?;
+    if let Some(fault) = search::fault(&copied)? {
+        return Err(StoreError::Damaged(format!("words: {fault}")));
+    }
     search::complete(&copied)?;
     compare::check(&copied, again.path(), &verified.head)?;
     Ok(verified)
