@@ -5,15 +5,7 @@ use super::*;
 
 /// The next event that a watch is told, which goes on.
 async fn next_event(watch: &mut tonic::Streaming<v1::WatchEventsResponse>) -> Vec<String> {
-    patiently("the event", async {
-        loop {
-            let frame = watch.message().await.expect("the watch goes on").expect("and on");
-            if batch(&frame).is_some() {
-                return ids(&events(&[frame]));
-            }
-        }
-    })
-    .await
+    ids(&events(&[next_batch(watch).await]))
 }
 
 /// That a watch ends because its credential is not good any more.

@@ -238,15 +238,8 @@ async fn a_certificate_is_replaced_without_a_dropped_watch_and_a_broken_pair_is_
     let reports = vec![visit_report("v", "s", "KZ", "AZ", "2023-05-01")];
     let request = v1::FileReportsRequest { reports, ..Default::default() };
     let filed = filing.file_reports(request).await.unwrap().into_inner();
-    let told = patiently("the event on the old connection", async {
-        loop {
-            let frame = watch.message().await.expect("it was not dropped").expect("nor ended");
-            if batch(&frame).is_some() {
-                return frame;
-            }
-        }
-    });
-    assert_eq!(ids(&events(&[told.await])), ids(&filed.events));
+    let told = next_batch(&mut watch).await;
+    assert_eq!(ids(&events(&[told])), ids(&filed.events), "on the old connection");
     drop(watch);
     server.stop().await;
 }

@@ -131,10 +131,10 @@ impl Indexed {
         Self { names: next(Class::Name), stated: next(Class::Stated), summaries: next(Class::Summary) }
     }
 
-    /// What they take, in bytes.
+    /// Those of each class: of names, as stated, of summaries; with a space between two.
     #[must_use]
-    pub fn bytes(&self) -> usize {
-        [&self.names, &self.stated, &self.summaries].into_iter().map(|sounds| sounds.as_str().len()).sum()
+    pub fn columns(&self) -> [&str; 3] {
+        [&self.names, &self.stated, &self.summaries].map(Sounds::as_str)
     }
 
     /// All of them; what is in several classes comes once for each.

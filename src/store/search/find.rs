@@ -284,7 +284,7 @@ impl<'a> Walk<'a> {
             let very = Expression::new(std::slice::from_ref(term), &[Form::Same], COLUMNS.len());
             // (Fewer wait than a common word has.)
             let offset = COMMON_WORD.saturating_sub(1 + self.waiting.matching(&very).count());
-            let values = params![very.to_fts(), self.waiting.indexed(self.among.newest), offset];
+            let values = params![very.to_fts(), self.waiting.indexed, offset];
             let nth: Option<i64> = row(self.connection, sql, values, |r| r.get(0))?;
             Ok(if nth.is_none() { Form::Similar } else { Form::Same })
         };
@@ -299,7 +299,7 @@ impl<'a> Walk<'a> {
             return Ok(false);
         }
         let mut statement = self.connection.prepare_cached(MATCHING).map_err(|e| from_sqlite(&e))?;
-        let values = params![expression.to_fts(), self.waiting.indexed(self.among.newest), self.left.named];
+        let values = params![expression.to_fts(), self.waiting.indexed, self.left.named];
         let mut rows = statement.query(values).map_err(|e| from_sqlite(&e))?;
         while let Some(row) = rows.next().map_err(|e| from_sqlite(&e))? {
             if !self.step(row.get(0).map_err(|e| from_sqlite(&e))?, take)? {
@@ -313,7 +313,7 @@ impl<'a> Walk<'a> {
     /// which texts have the words need not be asked.
     fn few(&self, expression: &Expression<'_>) -> Result<Option<Vec<i64>>> {
         let mut versions: Vec<i64> = self.waiting.matching(expression).collect();
-        let values = params![expression.to_fts(), self.waiting.indexed(self.among.newest), MAX_RANKED + 1];
+        let values = params![expression.to_fts(), self.waiting.indexed, MAX_RANKED + 1];
         versions.extend(rows(self.connection, MATCHING, values, |r| r.get::<_, i64>(0))?);
         Ok((versions.len() <= MAX_RANKED).then_some(versions))
     }

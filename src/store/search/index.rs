@@ -8,10 +8,7 @@ use super::waiting;
 use crate::{
     domain::{
         indexable::Indexable,
-        search::{
-            similar,
-            texts::{Indexed, Sounds},
-        },
+        search::{similar, texts::Indexed},
     },
     limits::{MAX_UNINDEXED, MAX_UNINDEXED_BYTES},
     store::apply::Known,
@@ -53,7 +50,8 @@ pub fn add(connection: &Connection, additions: &[Addition], known: &Known) -> ru
     for Addition { revision, indexable, .. } in additions {
         words(connection, &indexable.words, *revision, known)?;
     }
-    let is_large = |addition: &Addition| addition.indexable.words.bytes() > MAX_UNINDEXED_BYTES;
+    let bytes = |addition: &Addition| addition.indexable.words.columns().map(str::len).iter().sum::<usize>();
+    let is_large = |addition: &Addition| bytes(addition) > MAX_UNINDEXED_BYTES;
     if waiting::count(connection)? + additions.len() < MAX_UNINDEXED && !additions.iter().any(is_large) {
         return waiting::keep(connection, additions);
     }
@@ -101,8 +99,7 @@ pub fn merge(connection: &Connection, pages: usize) -> rusqlite::Result<()> {
 fn put(connection: &Connection, additions: &[Addition]) -> rusqlite::Result<usize> {
     let mut written = 0;
     for Addition { version, indexable, .. } in additions {
-        let words = &indexable.words;
-        written += put_one(connection, *version, [&words.names, &words.stated, &words.summaries].map(Sounds::as_str))?;
+        written += put_one(connection, *version, indexable.words.columns())?;
     }
     Ok(written)
 }
@@ -151,9 +148,9 @@ pub fn fill(connection: &Connection) -> rusqlite::Result<()> {
     while let Some(row) = rows.next()? {
         let body: Vec<u8> = row.get(2)?;
         let unread = || rusqlite::Error::InvalidColumnType(2, "body".to_owned(), rusqlite::types::Type::Blob);
-        let indexable = Arc::new(Indexable::of(&body).ok_or_else(unread)?);
+        let indexable = Indexable::of(&body).ok_or_else(unread)?;
         words(connection, &indexable.words, row.get(1)?, &known)?;
-        written += put(connection, &[Addition { version: row.get(0)?, revision: row.get(1)?, indexable }])?;
+        written += put_one(connection, row.get(0)?, indexable.words.columns())?;
         if written > FILLED_BYTES {
             merge(connection, written / LEAF_BYTES)?;
             written = 0;

@@ -7,7 +7,6 @@
 use rusqlite::{Connection, Result, Row, params};
 
 use super::{expression::Expression, index::Addition};
-use crate::domain::search::texts::Sounds;
 
 /// What the columns of the index have of a version: sounds, with a space between two.
 pub type Columns = [String; 3];
@@ -17,7 +16,11 @@ pub type Columns = [String; 3];
 /// They are newer than all that the index has. Read before that is asked, of what is older alone: what it is told of meanwhile is
 /// found here, and there not once more.
 #[derive(Debug)]
-pub struct Waiting(Vec<(i64, Columns)>);
+pub struct Waiting {
+    versions: Vec<(i64, Columns)>,
+    /// The last version that the index may be asked for.
+    pub indexed: i64,
+}
 
 impl Waiting {
     /// Reads them.
@@ -27,17 +30,15 @@ impl Waiting {
     /// If SQLite refuses.
     pub fn read(connection: &Connection, newest: i64) -> Result<Self> {
         let sql = "SELECT version, names, stated, summaries FROM unindexed WHERE version <= ?1 ORDER BY version DESC";
-        connection.prepare_cached(sql)?.query_map([newest], columns)?.collect::<Result<_>>().map(Self)
-    }
-
-    /// The last version that the index may be asked for, of those up to one.
-    pub fn indexed(&self, newest: i64) -> i64 {
-        self.0.last().map_or(newest, |(oldest, _)| oldest - 1)
+        let versions: Vec<(i64, Columns)> =
+            connection.prepare_cached(sql)?.query_map([newest], columns)?.collect::<Result<_>>()?;
+        let indexed = versions.last().map_or(newest, |(oldest, _)| oldest - 1);
+        Ok(Self { versions, indexed })
     }
 
     /// Those that match, newest first.
     pub fn matching<'a>(&'a self, expression: &'a Expression<'_>) -> impl Iterator<Item = i64> + 'a {
-        self.0.iter().filter(|(_, columns)| expression.matches(columns)).map(|(version, _)| *version)
+        self.versions.iter().filter(|(_, columns)| expression.matches(columns)).map(|(version, _)| *version)
     }
 }
 
@@ -75,8 +76,7 @@ pub fn keep(connection: &Connection, additions: &[Addition]) -> Result<()> {
     let sql = "INSERT INTO unindexed (version, names, stated, summaries) VALUES (?1, ?2, ?3, ?4)";
     let mut insert = connection.prepare_cached(sql)?;
     for Addition { version, indexable, .. } in additions {
-        let words = &indexable.words;
-        let [names, stated, summaries] = [&words.names, &words.stated, &words.summaries].map(Sounds::as_str);
+        let [names, stated, summaries] = indexable.words.columns();
         insert.execute(params![version, names, stated, summaries])?;
     }
     Ok(())
