@@ -12,9 +12,11 @@ use attache::{cli::bench::generate, pb::v1::FileReportsRequest};
 use bytes::Bytes;
 use prost::Message as _;
 use tokio::task::JoinSet;
-use tonic::transport::Channel;
 
-use crate::{Outcome, load, raw::Caller};
+use crate::{
+    Outcome, load,
+    wire::{Method, Wire},
+};
 
 /// Files reports.
 pub const FILE_REPORTS: &str = "/attache.v1.FilingService/FileReports";
@@ -75,17 +77,17 @@ fn request(number: u64) -> Bytes {
 }
 
 /// Files new reports, so many at once, as fast as answers come; filings a second.
-pub async fn at_full_speed(channels: &[Channel], filers: usize, count: usize) -> Outcome<f64> {
+pub async fn at_full_speed(wires: &[Wire], filers: usize, count: usize) -> Outcome<f64> {
     let filings = Filings::make(count);
-    Ok(load::calls(channels, filers, FILE_REPORTS, filings.requests.clone()).await?.rate)
+    Ok(load::calls(wires, filers, FILE_REPORTS, filings.requests.clone()).await?.rate)
 }
 
 /// Files all of them when they are due, so many a second; the filings a second that it came to.
-pub async fn at_rate(channels: &[Channel], filers: usize, rate: f64, filings: &Arc<Filings>) -> Outcome<f64> {
+pub async fn at_rate(wires: &[Wire], filers: usize, rate: f64, filings: &Arc<Filings>) -> Outcome<f64> {
     let (next, began) = (Arc::new(AtomicUsize::new(0)), tokio::time::Instant::now());
     let mut tasks = JoinSet::new();
-    for channel in channels.iter().cycle().take(filers) {
-        let (mut caller, filings, next) = (Caller::new(channel, FILE_REPORTS), Arc::clone(filings), Arc::clone(&next));
+    for wire in wires.iter().cycle().take(filers) {
+        let (mut method, filings, next) = (wire.method(FILE_REPORTS)?, Arc::clone(filings), Arc::clone(&next));
         tasks.spawn(async move {
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
@@ -94,7 +96,7 @@ pub async fn at_rate(channels: &[Channel], filers: usize, rate: f64, filings: &A
                 }
                 tokio::time::sleep_until(began + Duration::from_secs_f64(at as f64 / rate)).await;
                 let Some(request) = filings.send_now(at) else { return Ok(()) };
-                caller.call(request).await?;
+                method.call(&request).await?;
             }
         });
     }
@@ -125,16 +127,16 @@ struct Insistence {
 }
 
 /// Files new reports for so long, so many at once; each is offered until it is acknowledged.
-pub async fn insist(channels: &[Channel], filers: usize, lasting: Duration) -> Outcome<Insisted> {
+pub async fn insist(wires: &[Wire], filers: usize, lasting: Duration) -> Outcome<Insisted> {
     let began = Instant::now();
     let mut tasks = JoinSet::new();
-    for channel in channels.iter().cycle().take(filers) {
-        let mut caller = Caller::new(channel, FILE_REPORTS);
+    for wire in wires.iter().cycle().take(filers) {
+        let mut method = wire.method(FILE_REPORTS)?;
         tasks.spawn(async move {
             let mut seen = Insistence::default();
             while began.elapsed() < lasting {
                 let offered = request(NEXT.fetch_add(1, Ordering::Relaxed));
-                seen.offer(&mut caller, &offered, began, lasting).await;
+                seen.offer(&mut method, &offered, began, lasting).await;
             }
             seen
         });
@@ -148,9 +150,9 @@ pub async fn insist(channels: &[Channel], filers: usize, lasting: Duration) -> O
 
 impl Insistence {
     /// Offers a filing until it is acknowledged, or the time is over.
-    async fn offer(&mut self, caller: &mut Caller, offered: &Bytes, began: Instant, lasting: Duration) {
+    async fn offer(&mut self, method: &mut Method, offered: &Bytes, began: Instant, lasting: Duration) {
         while began.elapsed() < lasting {
-            match tokio::time::timeout(OFFER, caller.call(offered.clone())).await {
+            match tokio::time::timeout(OFFER, method.call(offered)).await {
                 Ok(Ok(_)) => return self.acknowledged.push(began.elapsed()),
                 Ok(Err(error)) => self.why = error.to_string(),
                 Err(_) => self.why = format!("no answer within {OFFER:?}"),

@@ -10,9 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
-use tonic::transport::Channel;
 
-use crate::{Outcome, raw::Caller, times::Times};
+use crate::{Outcome, times::Times, wire::Wire};
 
 /// What calls came to.
 pub struct Calls {
@@ -23,17 +22,17 @@ pub struct Calls {
 }
 
 /// Makes all calls, so many at once, spread over the connections; each stream goes on when it has its answer.
-pub async fn calls(channels: &[Channel], at_once: usize, path: &'static str, requests: Vec<Bytes>) -> Outcome<Calls> {
+pub async fn calls(wires: &[Wire], at_once: usize, path: &'static str, requests: Vec<Bytes>) -> Outcome<Calls> {
     let (requests, next) = (Arc::new(requests), Arc::new(AtomicUsize::new(0)));
     let began = Instant::now();
     let mut tasks = JoinSet::new();
-    for channel in channels.iter().cycle().take(at_once) {
-        let (mut caller, requests, next) = (Caller::new(channel, path), Arc::clone(&requests), Arc::clone(&next));
+    for wire in wires.iter().cycle().take(at_once) {
+        let (mut method, requests, next) = (wire.method(path)?, Arc::clone(&requests), Arc::clone(&next));
         tasks.spawn(async move {
             let mut times = Times::default();
             while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let sent = Instant::now();
-                caller.call(request.clone()).await?;
+                method.call(request).await?;
                 times.add(sent.elapsed());
             }
             Outcome::Ok(times)

@@ -25,6 +25,7 @@ mod stores;
 mod table;
 mod times;
 mod visits;
+mod wire;
 
 use std::{process::ExitCode, time::Duration};
 

@@ -74,7 +74,7 @@ impl Decoder for Raw {
     }
 }
 
-/// A client of one method.
+/// A client of one method with any number of answers.
 pub struct Caller {
     grpc: Grpc<Channel>,
     path: PathAndQuery,
@@ -87,13 +87,7 @@ impl Caller {
         Self { grpc, path: PathAndQuery::from_static(path) }
     }
 
-    /// One call with one answer.
-    pub async fn call(&mut self, request: Bytes) -> Outcome<Bytes> {
-        self.grpc.ready().await?;
-        Ok(self.grpc.unary(Request::new(request), self.path.clone(), Raw::SMALL).await?.into_inner())
-    }
-
-    /// One call with any number of answers.
+    /// One call.
     pub async fn stream(&mut self, request: Bytes) -> Outcome<Streaming<Bytes>> {
         self.grpc.ready().await?;
         Ok(self.grpc.server_streaming(Request::new(request), self.path.clone(), Raw::SMALL).await?.into_inner())

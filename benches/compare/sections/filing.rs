@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use tonic::transport::Channel;
-
 use crate::{
     Outcome,
     bench::{BYTES, Bench, FILERS, count},
@@ -15,13 +13,14 @@ use crate::{
         etcd::{self, Etcd},
         sqlite::{self, Sync},
     },
+    wire::Wire,
 };
 
 /// Measures them.
 pub async fn run(bench: &Bench) -> Outcome<Rows> {
     let mut rows = declare(bench);
     let server = Attache::on_copy(bench.records).await?;
-    let large = server.channels().await?;
+    let large = server.wires().await?;
     let peer = match &bench.peers.etcd {
         Some(program) => Some(start(program, &mut rows).await?),
         None => None,
@@ -30,8 +29,8 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
         rows.take("sqlite", sqlite::commits(bench.scale.commits, Sync::Full).await?);
         rows.take("empty", file(Attache::empty()?, FILERS, bench.scale.filings).await?);
         rows.take("large", filers::at_full_speed(&large, FILERS, bench.scale.filings).await?);
-        if let Some((_etcd, channels)) = &peer {
-            rows.take("etcd", puts(channels, round, bench.scale.filings).await?);
+        if let Some((_etcd, wires)) = &peer {
+            rows.take("etcd", puts(wires, round, bench.scale.filings).await?);
         }
         rows.take("sqlite-alone", sqlite::commits(bench.scale.alone, Sync::Full).await?);
         rows.take("alone", file(Attache::empty()?, 1, bench.scale.alone).await?);
@@ -43,7 +42,7 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
 
 /// Files at full speed with a server that ends after it.
 async fn file(server: Attache, filers: usize, count: usize) -> Outcome<f64> {
-    filers::at_full_speed(&server.channels().await?, filers, count).await
+    filers::at_full_speed(&server.wires().await?, filers, count).await
 }
 
 fn declare(bench: &Bench) -> Rows {
@@ -70,15 +69,15 @@ fn declare(bench: &Bench) -> Rows {
     rows
 }
 
-async fn start(program: &Path, rows: &mut Rows) -> Outcome<(Etcd, Vec<Channel>)> {
+async fn start(program: &Path, rows: &mut Rows) -> Outcome<(Etcd, Vec<Wire>)> {
     rows.row("etcd", format!("etcd Put, {FILERS} writers, values of {BYTES} bytes"), "puts/s");
     let etcd = Etcd::start(program).await?;
-    let channels = etcd.channels().await?;
-    Ok((etcd, channels))
+    let wires = etcd.wires().await?;
+    Ok((etcd, wires))
 }
 
 /// Puts values under keys that are new; puts a second.
-async fn puts(channels: &[Channel], round: usize, count: usize) -> Outcome<f64> {
+async fn puts(wires: &[Wire], round: usize, count: usize) -> Outcome<f64> {
     let requests = (round * count..).take(count).map(etcd::put).collect();
-    Ok(load::calls(channels, FILERS, etcd::PUT, requests).await?.rate)
+    Ok(load::calls(wires, FILERS, etcd::PUT, requests).await?.rate)
 }

@@ -9,12 +9,12 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 use crate::{
     Outcome,
     bench::{self, Bench},
-    raw::Caller,
     results::Goal,
     rows::Rows,
     servers::{self, attache::Attache, cluster::Cluster},
     stores,
     visits::{self, GET_VISIT},
+    wire::Wire,
 };
 
 const STREAM: &str = "FRESH";
@@ -93,10 +93,9 @@ async fn until_ready(address: &str, token: String) -> Outcome<()> {
 
 /// Looks the first visit up until it is there.
 async fn until_answered(address: &str) -> Outcome<()> {
-    let channels = servers::connect(address, 1).await?;
-    let mut caller = Caller::new(&channels[0], GET_VISIT);
+    let mut method = Wire::open(address).await?.method(GET_VISIT)?;
     let began = Instant::now();
-    while let Err(error) = caller.call(visits::get(0)).await {
+    while let Err(error) = method.call(&visits::get(0)).await {
         if began.elapsed() > LIMIT {
             return Err(error);
         }

@@ -1,7 +1,5 @@
 //! What lookups and filings cost as the store grows.
 
-use tonic::transport::Channel;
-
 use crate::{
     Outcome,
     bench::{self, Bench, CHANNELS, FILERS, STREAMS, count},
@@ -10,6 +8,7 @@ use crate::{
     rows::Rows,
     servers::attache::Attache,
     visits::{GET_VISIT, Names, UNIFORM},
+    wire::Wire,
 };
 
 /// So many times may a lookup cost at the largest size what it costs at the smallest.
@@ -66,25 +65,25 @@ fn key(work: &str, records: u64) -> String {
 struct Size {
     records: u64,
     names: Names,
-    channels: Vec<Channel>,
+    wires: Vec<Wire>,
     _server: Attache,
 }
 
 impl Size {
     async fn start(records: u64) -> Outcome<Self> {
         let server = Attache::on_copy(records).await?;
-        let channels = server.channels().await?;
-        Ok(Self { records, names: Names::new(records, UNIFORM), channels, _server: server })
+        let wires = server.wires().await?;
+        Ok(Self { records, names: Names::new(records, UNIFORM), wires, _server: server })
     }
 
     async fn measure(&self, rows: &mut Rows, bench: &Bench, round: usize) -> Outcome<()> {
         let mut warm_up = self.names.lookups(round, bench.scale.warm_up + bench.scale.lookups);
         let measured = warm_up.split_off(bench.scale.warm_up);
-        load::calls(&self.channels, CHANNELS * STREAMS, GET_VISIT, warm_up).await?;
-        let calls = load::calls(&self.channels, CHANNELS * STREAMS, GET_VISIT, measured).await?;
+        load::calls(&self.wires, CHANNELS * STREAMS, GET_VISIT, warm_up).await?;
+        let calls = load::calls(&self.wires, CHANNELS * STREAMS, GET_VISIT, measured).await?;
         rows.take(&key("lookup", self.records), calls.rate);
         rows.take_times(&key("lookup", self.records), &calls.times);
-        let filed = filers::at_full_speed(&self.channels, FILERS, bench.scale.filings).await?;
+        let filed = filers::at_full_speed(&self.wires, FILERS, bench.scale.filings).await?;
         rows.take(&key("filing", self.records), filed);
         Ok(())
     }

@@ -17,6 +17,7 @@ use crate::{
         attache::Attache,
         floor::{self, Floor},
     },
+    wire::Wire,
 };
 
 /// Streams of a connection.
@@ -80,7 +81,7 @@ async fn floor_memory(idle: usize) -> Outcome<f64> {
 
 async fn with_and_without(rows: &mut Rows, idle: usize) -> Outcome<()> {
     let server = Attache::empty()?;
-    let (filing, watching) = (server.channels().await?, server.channels().await?);
+    let (filing, watching) = (server.wires().await?, server.channels().await?);
     let without = deliver(&filing, &watching).await?;
     let request = frames::of_state(STATE);
     let (memory, streams) = open_idle(server.process(), &server.address, idle, frames::WATCH_EVENTS, &request).await?;
@@ -94,7 +95,7 @@ async fn with_and_without(rows: &mut Rows, idle: usize) -> Outcome<()> {
     Ok(())
 }
 
-async fn deliver(filing: &[Channel], watching: &[Channel]) -> Outcome<Delivered> {
+async fn deliver(filing: &[Wire], watching: &[Channel]) -> Outcome<Delivered> {
     let filings = Filings::make(FILINGS);
     let audience = Audience::gather(watching, SUBSCRIBERS, SUBSCRIBERS, &filings).await?;
     filers::at_rate(filing, FILERS, RATE, &filings).await?;

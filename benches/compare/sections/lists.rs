@@ -4,20 +4,18 @@ use attache::pb::v1::{
     AgreementStatus, Domain, Filter, Instrument, ListVisitsRequest, OccurredRange, OrderBy, RecordKind, Status, Topic,
     Visit, VisitType, report::Content,
 };
-use bytes::Bytes;
 use prost::Message;
-use tonic::transport::Channel;
 
 use crate::{
     Outcome,
     bench::Bench,
-    raw::Caller,
     results::Goal,
     rows::Rows,
     servers::attache::Attache,
     stores,
     times::Times,
     visits::{self, Names, UNIFORM},
+    wire::{Method, Wire},
 };
 
 /// Elements of a page.
@@ -60,12 +58,12 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
         rows.row(case.key, case.what, "ms");
     }
     let server = Attache::on(&stores::kept(bench.records).await?).await?;
-    let channel = server.channels().await?.remove(0);
+    let wire = server.wires().await?.remove(0);
     let names = Names::new(bench.records, UNIFORM);
     for round in bench.rounds() {
         for case in &cases {
             let drawn = names.draw(round, LISTS);
-            let times = case.measure(&channel, &drawn).await;
+            let times = case.measure(&wire, &drawn).await;
             rows.take_p99(case.key, &times.map_err(|error| format!("{}: {error}", case.what))?);
         }
     }
@@ -74,8 +72,8 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
 }
 
 impl Case {
-    async fn measure(&self, channel: &Channel, drawn: &[u64]) -> Outcome<Times> {
-        let (mut caller, mut times) = (Caller::new(channel, self.path), Times::default());
+    async fn measure(&self, wire: &Wire, drawn: &[u64]) -> Outcome<Times> {
+        let (mut method, mut times) = (wire.method(self.path)?, Times::default());
         for number in drawn {
             let report = visits::report(*number);
             let Some(Content::Visit(mut visit)) = report.content else { continue };
@@ -87,19 +85,19 @@ impl Case {
                 order_by: self.order.into(),
                 ..Default::default()
             };
-            request.page_token = page(&mut caller, &request, &mut times).await?;
+            request.page_token = page(&mut method, &request, &mut times).await?;
             if !request.page_token.is_empty() {
-                page(&mut caller, &request, &mut times).await?;
+                page(&mut method, &request, &mut times).await?;
             }
         }
         Ok(times)
     }
 }
 
-async fn page(caller: &mut Caller, request: &ListVisitsRequest, times: &mut Times) -> Outcome<String> {
-    let request = Bytes::from(request.encode_to_vec());
+async fn page(method: &mut Method, request: &ListVisitsRequest, times: &mut Times) -> Outcome<String> {
+    let request = request.encode_to_vec();
     let sent = std::time::Instant::now();
-    let answer = caller.call(request).await?;
+    let answer = method.call(&request).await?;
     times.add(sent.elapsed());
     Ok(Page::decode(answer)?.next_page_token)
 }

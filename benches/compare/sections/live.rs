@@ -22,13 +22,13 @@ const WAY_MS: f64 = 5.0;
 pub async fn run(bench: &Bench) -> Outcome<Rows> {
     let mut rows = declare(bench);
     let server = Attache::empty()?;
-    let channels = server.channels().await?;
+    let wires = server.wires().await?;
     let subscribers = server.channels().await?;
-    filers::at_full_speed(&channels, FILERS, bench.scale.filings).await?;
+    filers::at_full_speed(&wires, FILERS, bench.scale.filings).await?;
     for _ in bench.rounds() {
-        rows.take("alone", filers::at_full_speed(&channels, FILERS, bench.scale.filings).await?);
+        rows.take("alone", filers::at_full_speed(&wires, FILERS, bench.scale.filings).await?);
         let audience = Audience::gather(&subscribers, SUBSCRIBERS, 0, &Filings::make(0)).await?;
-        rows.take("watched", filers::at_full_speed(&channels, FILERS, bench.scale.filings).await?);
+        rows.take("watched", filers::at_full_speed(&wires, FILERS, bench.scale.filings).await?);
         rows.take("delivered", audience.leave().await?.rate);
         rows.take("sync", machine::syncs()?.percentile(50));
     }
@@ -36,7 +36,7 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
     for _ in bench.rounds() {
         let filings = Filings::make((rate * SECONDS) as usize);
         let audience = Audience::gather(&subscribers, SUBSCRIBERS, SUBSCRIBERS, &filings).await?;
-        rows.take("rate", filers::at_rate(&channels, FILERS, rate, &filings).await?);
+        rows.take("rate", filers::at_rate(&wires, FILERS, rate, &filings).await?);
         rows.take_p99("latency", &audience.leave().await?.times);
     }
     let sync = rows.median("sync").unwrap_or_default();

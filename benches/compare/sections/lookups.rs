@@ -4,13 +4,11 @@ use std::path::Path;
 
 use attache::cli::bench::draw::{Draw, Odds};
 use bytes::Bytes;
-use tonic::transport::Channel;
 
 use crate::{
     Outcome,
     bench::{BYTES, Bench, CHANNELS, FILERS, STREAMS, count},
     load,
-    raw::Caller,
     results::Goal,
     rows::Rows,
     servers::{
@@ -20,6 +18,7 @@ use crate::{
     },
     stores,
     visits::{GET_VISIT, Names, UNIFORM, ZIPF, get},
+    wire::Wire,
 };
 
 /// Visits of which the one with the median answer is the typical one.
@@ -30,11 +29,11 @@ const KEYS: usize = 100_000;
 /// Measures them.
 pub async fn run(bench: &Bench) -> Outcome<Rows> {
     let server = Attache::on(&stores::kept(bench.records).await?).await?;
-    let ours = server.channels().await?;
+    let ours = server.wires().await?;
     let (zipf, uniform) = (Names::new(bench.records, ZIPF), Names::new(bench.records, UNIFORM));
     let answer = typical(&ours[0], &uniform).await?;
     let floor = Floor::start(&answer, &[])?;
-    let bare = floor.channels().await?;
+    let bare = floor.wires().await?;
     let mut rows = declare(bench, answer.len());
     let peer = match &bench.peers.etcd {
         Some(program) => Some(Peer::start(program, &mut rows).await?),
@@ -72,11 +71,11 @@ fn declare(bench: &Bench, answered: usize) -> Rows {
 }
 
 /// An answer as long as half of them are at most.
-async fn typical(channel: &Channel, names: &Names) -> Outcome<Bytes> {
-    let mut caller = Caller::new(channel, GET_VISIT);
+async fn typical(wire: &Wire, names: &Names) -> Outcome<Bytes> {
+    let mut method = wire.method(GET_VISIT)?;
     let mut answers = Vec::with_capacity(SAMPLE);
     for visit in names.draw(usize::MAX, SAMPLE) {
-        answers.push(caller.call(get(visit)).await?);
+        answers.push(method.call(&get(visit)).await?);
     }
     answers.sort_by_key(Bytes::len);
     Ok(answers.swap_remove(SAMPLE / 2))
@@ -87,13 +86,13 @@ pub async fn measure(
     rows: &mut Rows,
     key: &str,
     bench: &Bench,
-    channels: &[Channel],
+    wires: &[Wire],
     path: &'static str,
     mut warm_up: Vec<Bytes>,
 ) -> Outcome<()> {
     let measured = warm_up.split_off(bench.scale.warm_up);
-    load::calls(channels, CHANNELS * STREAMS, path, warm_up).await?;
-    let calls = load::calls(channels, CHANNELS * STREAMS, path, measured).await?;
+    load::calls(wires, CHANNELS * STREAMS, path, warm_up).await?;
+    let calls = load::calls(wires, CHANNELS * STREAMS, path, measured).await?;
     rows.take(key, calls.rate);
     rows.take_times(key, &calls.times);
     Ok(())
@@ -102,7 +101,7 @@ pub async fn measure(
 /// etcd with its keys.
 struct Peer {
     _etcd: Etcd,
-    channels: Vec<Channel>,
+    wires: Vec<Wire>,
     odds: Odds,
 }
 
@@ -111,10 +110,10 @@ impl Peer {
         rows.row("etcd", "etcd Range, keys by Zipf 0.99, linearizable as it is by default", "calls/s");
         rows.row("etcd-serializable", "etcd Range serializable, the same keys", "calls/s");
         let etcd = Etcd::start(program).await?;
-        let channels = etcd.channels().await?;
+        let wires = etcd.wires().await?;
         eprintln!("  putting {KEYS} keys into etcd");
-        load::calls(&channels, FILERS, etcd::PUT, (0..KEYS).map(etcd::put).collect()).await?;
-        Ok(Self { _etcd: etcd, channels, odds: Odds::zipf(KEYS, ZIPF) })
+        load::calls(&wires, FILERS, etcd::PUT, (0..KEYS).map(etcd::put).collect()).await?;
+        Ok(Self { _etcd: etcd, wires, odds: Odds::zipf(KEYS, ZIPF) })
     }
 
     async fn measure(&self, rows: &mut Rows, bench: &Bench, round: usize) -> Outcome<()> {
@@ -124,7 +123,7 @@ impl Peer {
             let mut keys = || self.odds.next(&mut draw) * 7919 % KEYS;
             let requests =
                 (0..bench.scale.warm_up + bench.scale.lookups).map(|_| etcd::range(keys(), serializable)).collect();
-            measure(rows, key, bench, &self.channels, etcd::RANGE, requests).await?;
+            measure(rows, key, bench, &self.wires, etcd::RANGE, requests).await?;
         }
         Ok(())
     }

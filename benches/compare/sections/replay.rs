@@ -209,7 +209,7 @@ async fn etcd_with_events(program: &Path, events: usize, rows: &mut Rows) -> Out
     rows.row("etcd", format!("etcd watch, from an old revision to {SUBSCRIBERS} watchers"), "events/s");
     let etcd = Etcd::start(program).await?;
     let channels = etcd.channels().await?;
-    load::calls(&channels, FILERS, etcd::PUT, (0..events).map(etcd::put).collect()).await?;
+    load::calls(&etcd.wires().await?, FILERS, etcd::PUT, (0..events).map(etcd::put).collect()).await?;
     let (request, count) = (etcd::watch(), etcd::events as fn(Bytes) -> Outcome<usize>);
     Ok((etcd, Source { channels, path: etcd::WATCH, request, events, count, both_ways: true }))
 }

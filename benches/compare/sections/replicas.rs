@@ -19,6 +19,7 @@ use crate::{
         cluster::{BATCH_BYTES, Cluster, SERVERS},
     },
     visits::{GET_VISIT, Names, ZIPF},
+    wire::Wire,
 };
 
 const STREAM: &str = "REPLICAS";
@@ -46,25 +47,25 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
     // Its replicas are dropped before it is.
     let mut cluster = Cluster::start(bench.peers.needed_nats()?).await?;
     let mut replicas = Vec::with_capacity(SERVERS);
-    let mut channels = Vec::with_capacity(SERVERS);
+    let mut wires = Vec::with_capacity(SERVERS);
     for _ in 0..SERVERS {
         let replica = Attache::replica(&cluster, STREAM)?;
-        channels.push(replica.channels().await?);
+        wires.push(replica.wires().await?);
         replicas.push(replica);
     }
     look_up(&mut rows, bench, &replicas[0]).await?;
     // What is filed first is slower.
-    filers::at_full_speed(&channels[0], FILERS, bench.scale.filings).await?;
+    filers::at_full_speed(&wires[0], FILERS, bench.scale.filings).await?;
     for round in bench.rounds() {
         rows.take("raw", cluster.append(&format!("RAW-{round}"), BATCHES).await?);
-        rows.take("one", filers::at_full_speed(&channels[0], FILERS, bench.scale.filings).await?);
-        let spread = filers::insist(&channels.concat(), FILERS, SPREAD).await?;
+        rows.take("one", filers::at_full_speed(&wires[0], FILERS, bench.scale.filings).await?);
+        let spread = filers::insist(&wires.concat(), FILERS, SPREAD).await?;
         rows.take("spread", spread.rate);
         rows.take("refused", spread.refused as f64);
-        deliver(&mut rows, &channels[0], &channels[1]).await?;
+        deliver(&mut rows, &wires[0], &replicas[1].channels().await?).await?;
         let alone = cluster.outlast(&format!("LOST-{round}"), BEFORE, FAILOVER).await?;
         rows.take("raw-failover", alone.as_secs_f64());
-        rows.take("failover", lose_leader(&mut cluster, &channels[0]).await?.as_secs_f64());
+        rows.take("failover", lose_leader(&mut cluster, &wires[0]).await?.as_secs_f64());
     }
     Ok(rows)
 }
@@ -113,18 +114,18 @@ async fn look_up(rows: &mut Rows, bench: &Bench, replica: &Attache) -> Outcome<(
         server.fill(0, RECORDS).await?;
         machine::rest(server.process()).await?;
     }
-    let (alone, shared, names) = (embedded.channels().await?, replica.channels().await?, Names::new(RECORDS, ZIPF));
+    let (alone, shared, names) = (embedded.wires().await?, replica.wires().await?, Names::new(RECORDS, ZIPF));
     let calls = bench.scale.warm_up + bench.scale.lookups;
     for round in bench.rounds() {
-        for (key, channels) in [("embedded-lookups", &alone), ("lookups", &shared)] {
-            lookups::measure(rows, key, bench, channels, GET_VISIT, names.lookups(round, calls)).await?;
+        for (key, wires) in [("embedded-lookups", &alone), ("lookups", &shared)] {
+            lookups::measure(rows, key, bench, wires, GET_VISIT, names.lookups(round, calls)).await?;
         }
     }
     Ok(())
 }
 
 /// Files on one replica what a subscriber is told by another.
-async fn deliver(rows: &mut Rows, filing: &[Channel], watching: &[Channel]) -> Outcome<()> {
+async fn deliver(rows: &mut Rows, filing: &[Wire], watching: &[Channel]) -> Outcome<()> {
     let filings = Filings::make(WATCHED);
     let audience = Audience::gather(watching, 1, 1, &filings).await?;
     filers::at_rate(filing, FILERS, RATE, &filings).await?;
@@ -137,12 +138,12 @@ async fn deliver(rows: &mut Rows, filing: &[Channel], watching: &[Channel]) -> O
 }
 
 /// Kills the server that leads the stream while filers insist; their longest wait. It is started again.
-async fn lose_leader(cluster: &mut Cluster, channels: &[Channel]) -> Outcome<Duration> {
+async fn lose_leader(cluster: &mut Cluster, wires: &[Wire]) -> Outcome<Duration> {
     let killed = async {
         tokio::time::sleep(BEFORE).await;
         cluster.kill_leader(STREAM).await
     };
-    let (insisted, killed) = tokio::join!(filers::insist(channels, INSISTING, FAILOVER), killed);
+    let (insisted, killed) = tokio::join!(filers::insist(wires, INSISTING, FAILOVER), killed);
     cluster.restart(killed?).await?;
     Ok(insisted?.longest_wait)
 }

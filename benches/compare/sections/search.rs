@@ -4,19 +4,18 @@ use attache::{
     cli::bench::draw::Draw,
     pb::v1::{SearchRecordsRequest, Visit, report::Content},
 };
-use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{
     Outcome,
     bench::Bench,
-    raw::Caller,
     results::Goal,
     rows::Rows,
     servers::attache::Attache,
     stores,
     times::Times,
     visits::{self, Names, UNIFORM},
+    wire::Method,
 };
 
 const SEARCH: &str = "/attache.v1.RegistryService/SearchRecords";
@@ -48,27 +47,27 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
         rows.row(key, what, "ms");
     }
     let server = Attache::on(&stores::kept(bench.records).await?).await?;
-    let mut caller = Caller::new(&server.channels().await?.remove(0), SEARCH);
+    let mut method = server.wires().await?.remove(0).method(SEARCH)?;
     let names = Names::new(bench.records, UNIFORM);
     for round in bench.rounds() {
         for (at, (key, _, words)) in CASES.iter().enumerate() {
             let mut draw = Draw::of(at as u64, round as u64);
             let drawn = names.draw(round * CASES.len() + at, SEARCHES);
             let queries = drawn.into_iter().filter_map(|visit| query(visit, &mut draw, *words));
-            rows.take_p99(key, &search(&mut caller, queries).await?);
+            rows.take_p99(key, &search(&mut method, queries).await?);
         }
     }
     rows.tell_worst(Goal::at_most(50.0, 20.0));
     Ok(rows)
 }
 
-async fn search(caller: &mut Caller, queries: impl Iterator<Item = String>) -> Outcome<Times> {
+async fn search(method: &mut Method, queries: impl Iterator<Item = String>) -> Outcome<Times> {
     let mut times = Times::default();
     for query in queries {
         let request = SearchRecordsRequest { query, page_size: PAGE, ..Default::default() };
-        let request = Bytes::from(request.encode_to_vec());
+        let request = request.encode_to_vec();
         let sent = std::time::Instant::now();
-        caller.call(request).await?;
+        method.call(&request).await?;
         times.add(sent.elapsed());
     }
     Ok(times)

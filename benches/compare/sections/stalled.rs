@@ -53,7 +53,7 @@ fn declare() -> Rows {
 /// Files with or without somebody who never reads; what the others felt, and the server's memory after it.
 async fn deliver(stalled: bool) -> Outcome<(crate::times::Times, f64)> {
     let server = Attache::empty()?;
-    let (filing, watching) = (server.channels().await?, server.channels().await?);
+    let (filing, watching) = (server.wires().await?, server.channels().await?);
     let filings = Filings::make(FILINGS);
     let lonely = [servers::narrow(&server.address).await?];
     let last = audience::open(&lonely, 1, frames::WATCH_EVENTS, &frames::live()).await?;

@@ -5,8 +5,8 @@ use std::{path::Path, process::Command, time::Duration};
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
-use super::{channels, cluster::Cluster, listening};
-use crate::{Outcome, machine, places, process::Process, stores};
+use super::{channels, cluster::Cluster, listening, wires};
+use crate::{Outcome, machine, places, process::Process, stores, wire::Wire};
 
 /// A fill that is not done by then hangs.
 const FILL_LIMIT: Duration = Duration::from_secs(2 * 3600);
@@ -129,6 +129,11 @@ impl Attache {
     /// The connections of a load.
     pub async fn channels(&self) -> Outcome<Vec<Channel>> {
         channels(&self.address).await
+    }
+
+    /// The same for calls with one answer.
+    pub async fn wires(&self) -> Outcome<Vec<Wire>> {
+        wires(&self.address).await
     }
 
     /// Puts made-up records into it, from one number on; records a second.

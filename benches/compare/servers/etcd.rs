@@ -13,8 +13,8 @@ use prost::Message;
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
-use super::channels;
-use crate::{Outcome, bench::BYTES, places, process::Process, raw};
+use super::{channels, wires};
+use crate::{Outcome, bench::BYTES, places, process::Process, wire::Wire};
 
 /// Looks a key up.
 pub const RANGE: &str = "/etcdserverpb.KV/Range";
@@ -100,11 +100,15 @@ impl Etcd {
     pub async fn channels(&self) -> Outcome<Vec<Channel>> {
         channels(&self.address).await
     }
+
+    /// The same for calls with one answer.
+    pub async fn wires(&self) -> Outcome<Vec<Wire>> {
+        wires(&self.address).await
+    }
 }
 
 async fn answers(address: &str) -> Outcome<()> {
-    let channel = super::connect(address, 1).await?.remove(0);
-    raw::Caller::new(&channel, RANGE).call(range(0, false)).await?;
+    Wire::open(address).await?.method(RANGE)?.call(&range(0, false)).await?;
     Ok(())
 }
 

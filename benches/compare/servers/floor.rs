@@ -12,8 +12,8 @@ use tonic::{
     transport::{Channel, Server, server::TcpIncoming},
 };
 
-use super::{channels, listening};
-use crate::{Outcome, places, process::Process, raw::Raw};
+use super::{channels, listening, wires};
+use crate::{Outcome, places, process::Process, raw::Raw, wire::Wire};
 
 /// Answers every call with the first piece of the file.
 pub const UNARY: &str = "/bench.Floor/Unary";
@@ -58,6 +58,11 @@ impl Floor {
     /// The connections of a load.
     pub async fn channels(&self) -> Outcome<Vec<Channel>> {
         channels(&self.address).await
+    }
+
+    /// The same for calls with one answer.
+    pub async fn wires(&self) -> Outcome<Vec<Wire>> {
+        wires(&self.address).await
     }
 }
 
