@@ -19,8 +19,8 @@
 //! Beside them: [`config`], [`limits`] (every bound of the program), [`clock`], [`tasks`] and [`telemetry`] (the only
 //! callers of system time, of spawn, of subscribers), [`trace`] (which trace a request belongs to), [`url`] (addresses
 //! without their secrets), [`pb`] (generated code), [`sample`], [`day`] (the clock), [`snapshots`] (what new replicas
-//! begin with), [`retain`] (trimming by age or number), [`sweep`] (the room of what was trimmed, the
-//! traces of what was erased),
+//! begin with), [`recall`] (reading ahead after a start), [`retain`] (trimming by age or number), [`sweep`] (the room of
+//! what was trimmed, the traces of what was erased),
 //! [`moves`] (of a log onto a stream and back), [`restore`] (a store from a backup), [`local`] (the commands of both),
 //! [`metrics`] and [`admin`] (what an operator sees), [`security`] (the files that TLS and access are made of),
 //! [`doctor`] (what would keep a server from starting) and [`failpoints`] (where tests have it fail).
@@ -56,6 +56,7 @@ pub mod local;
 pub mod metrics;
 pub mod moves;
 pub mod pb;
+pub mod recall;
 pub mod restore;
 pub mod retain;
 pub mod sample;

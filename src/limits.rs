@@ -356,7 +356,7 @@ pub const JOURNAL_POLL_PAUSE: Duration = Duration::from_millis(2);
 /// Filings of a group after which a replica rests: fewer are one caller's, and more are worth a batch.
 pub const SMALL_GROUP: Range<usize> = 2..32;
 /// How long it rests, from the end of that group to the beginning of the next.
-pub const GROUP_REST: Duration = Duration::from_millis(5);
+pub const GROUP_REST: Duration = Duration::from_millis(2);
 /// How long a replica waits before it takes another place, if others took some since its last.
 pub const JOURNAL_YIELD: Duration = Duration::from_millis(5);
 /// How often a batch is offered while the journal has no leader or one that is behind, with that pause between: a second
@@ -407,7 +407,10 @@ pub const READ_CONNECTIONS: u32 = 8;
 /// Lookups that one thread reads before they are answered, and it makes room for other reads.
 pub const POINT_READS: usize = 64;
 /// Threads that read for lookups at the same time.
-pub const POINT_READERS: usize = 2;
+pub const POINT_READERS: u32 = 2;
+/// Page cache of each of the connections that these have for themselves, in KiB: the upper parts of the tree of versions of a million records, 3.4 MB, stay in it while
+/// their leaves pass through, so that a record is one read of a page.
+pub const POINT_CACHE_KIB: i64 = 8 * 1024;
 /// Page cache of each read connection to the store, in KiB.
 pub const READ_CACHE_KIB: i64 = 2 * 1024;
 /// Page cache of the writing connection, in KiB: the upper parts of every index that a filing adds to. While the file has less
@@ -417,6 +420,10 @@ pub const WRITE_CACHE_KIB: i64 = 16 * 1024;
 pub const HOT_BYTES: usize = 40 * 1024 * 1024;
 /// Names whose version is remembered, 8 bytes each: a record that is not in memory is found by one descent instead of three.
 pub const ADDRESSES: usize = 1024 * 1024;
+/// Names whose version is read ahead at once after a start: a few milliseconds.
+pub const RECALLED_AT_ONCE: usize = 2_000;
+/// The pause after that, in which others read.
+pub const RECALL_PAUSE: Duration = Duration::from_millis(2);
 /// Places of the table that says when a name changed last; names that share one are read from the store more often.
 pub const HOT_PLACES: usize = 64 * 1024;
 /// Sets of versions by term in memory, in bytes.

@@ -27,7 +27,7 @@ use crate::{
     },
     limits::{ADMIN_GOODBYE, MAX_RECORDED_AHEAD, REPLAY_PAGE_REVISIONS, RING_BYTES},
     metrics::{Metrics, Writing},
-    retain, sample,
+    recall, retain, sample,
     security::Security,
     snapshots,
     store::{
@@ -412,6 +412,7 @@ impl Server {
         if let Some(kept) = self.kept {
             tasks.spawn("retain", retain::run(app.store.clone(), app.writer.clone(), kept, stop.clone()));
         }
+        tasks.spawn("recall", recall::run(app.store.clone(), stop.clone()));
         tasks.spawn("sweep", sweep::run(app.store.clone(), app.writer.clone(), stop.clone()));
         let maker = snapshots::Maker {
             journal: Arc::clone(&app.journal),

@@ -468,6 +468,9 @@ fn read_all(filed: &Filed, connection: &Connection, aids: &Aids) {
     read::record_at(connection, &name, revision).unwrap();
     let (version, _) = read::encoded_at(connection, &name, revision, None).unwrap().unwrap();
     read::encoded_at(connection, &name, revision, Some(version)).unwrap();
+    let all =
+        read::versions_after(connection, RecordKind::Visit, &Place { key: i64::MIN, name: String::new() }, 10).unwrap();
+    read::versions_after(connection, RecordKind::Visit, &all[0].1, 10).unwrap();
     read::active_reports_of(connection, &family, revision).unwrap();
     read::all_reports_of(connection, &family, revision).unwrap();
     read::history(connection, &family, 0, revision, 10).unwrap();

@@ -59,6 +59,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
         &["clock", "domain", "limits", "store", "tasks", "writer"],
         "asks the writer to trim what is older than so many days, or beyond so many revisions",
     ),
+    ("recall", &["limits", "store", "tasks"], "has the store read ahead of those who ask"),
     (
         "sweep",
         &["failpoints", "store", "writer", "limits"],
@@ -142,6 +143,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
             "transport",
             "sample",
             "day",
+            "recall",
             "retain",
             "security",
             "snapshots",

@@ -57,6 +57,13 @@ impl Addresses {
         };
         line.0.iter().find(is_free).unwrap_or(&line.0[last]).store(tag | version, Ordering::Relaxed);
     }
+
+    /// Keeps a version of a name unless a newer one is kept.
+    pub fn offer(&self, name: &str, version: u64) {
+        if self.get(name).is_none_or(|kept| kept < version) {
+            self.keep(name, version);
+        }
+    }
 }
 
 /// The part of a hash, or of a place, that is above its version.
@@ -81,6 +88,15 @@ mod tests {
         addresses.keep("visits/b", 8);
         addresses.keep("visits/a", 9);
         assert_eq!((addresses.get("visits/a"), addresses.get("visits/b")), (Some(9), Some(8)));
+    }
+
+    #[test]
+    fn an_older_version_does_not_take_the_place_of_a_newer_one() {
+        let addresses = Addresses::new();
+        for (version, kept) in [(7, 7), (9, 9), (8, 9)] {
+            addresses.offer("visits/a", version);
+            assert_eq!(addresses.get("visits/a"), Some(kept));
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod pairs;
 pub mod peek;
 mod postings;
 pub mod read;
+mod recall;
 mod schema;
 pub mod scrub;
 mod seal;
@@ -41,6 +42,7 @@ use bytes::Bytes;
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, config::DbConfig, ffi};
+use scheduled_thread_pool::ScheduledThreadPool;
 use tokio::sync::watch;
 
 use self::{addresses::Addresses, apply::Known, copy_back::CopyBack, hot::Hot};
@@ -50,6 +52,7 @@ pub use self::{
     head::Head,
     home::Home,
     options::{Options, Sync},
+    recall::Recalled,
     schema::OPEN,
     usage::{Cached, empty_bytes},
 };
@@ -64,8 +67,8 @@ use crate::{
     },
     failpoints::{self, Fault},
     limits::{
-        BUSY_TIMEOUT, CUT_TIMEOUT, LOCK_PAUSE, LOCK_TRIES, READ_CACHE_KIB, READ_CONNECTIONS, SCRUB_PAGES,
-        SCRUBS_AT_ONCE, WRITE_CACHE_KIB,
+        BUSY_TIMEOUT, CUT_TIMEOUT, LOCK_PAUSE, LOCK_TRIES, POINT_CACHE_KIB, POINT_READERS, READ_CACHE_KIB,
+        READ_CONNECTIONS, SCRUB_PAGES, SCRUBS_AT_ONCE, WRITE_CACHE_KIB,
     },
     metrics::Caching,
     pb::v1,
@@ -111,6 +114,8 @@ fn written_over<T>(connection: &Connection, work: impl FnOnce() -> T) -> rusqlit
 #[derive(Clone)]
 pub struct Store {
     pool: Pool<SqliteConnectionManager>,
+    /// Of those who read records by name alone.
+    point_readers: Pool<SqliteConnectionManager>,
     head: watch::Receiver<Head>,
     hot: Arc<Hot>,
     addresses: Arc<Addresses>,
@@ -154,17 +159,13 @@ pub fn open(folder: &Path, options: &Options) -> Result<(Store, WriteStore), Sto
     verify_head(&connection, &head)?;
     let allowed_bytes = options.max_bytes.map(|_| usage::allowed(&connection)).transpose()?;
     let (sender, receiver) = watch::channel(head);
-    let manager = SqliteConnectionManager::file(&path)
-        .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-        .with_init(|c| {
-            c.busy_timeout(BUSY_TIMEOUT)?;
-            keep_plans(c)?;
-            c.pragma_update(None, "cache_size", -READ_CACHE_KIB)
-        });
-    let pool = Pool::builder().max_size(READ_CONNECTIONS).min_idle(Some(1)).test_on_check_out(false).build(manager)?;
+    let keepers = Arc::new(ScheduledThreadPool::new(1));
+    let pool = readers(&path, READ_CONNECTIONS, READ_CACHE_KIB, &keepers)?;
+    let point_readers = readers(&path, POINT_READERS, POINT_CACHE_KIB, &keepers)?;
     let hot = Arc::new(Hot::new());
     let store = Store {
         pool,
+        point_readers,
         folder: folder.into(),
         head: receiver,
         hot: Arc::clone(&hot),
@@ -252,6 +253,25 @@ fn connect_writer(path: &Path, options: &Options) -> Result<Connection, StoreErr
     Ok(connection)
 }
 
+/// Connections that read the file at a path, made when they are needed, each with so much of it in its page cache; `keepers` is
+/// the thread that makes them.
+fn readers(
+    path: &Path,
+    most: u32,
+    cache_kib: i64,
+    keepers: &Arc<ScheduledThreadPool>,
+) -> Result<Pool<SqliteConnectionManager>, StoreError> {
+    let manager = SqliteConnectionManager::file(path)
+        .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .with_init(move |c| {
+            c.busy_timeout(BUSY_TIMEOUT)?;
+            keep_plans(c)?;
+            c.pragma_update(None, "cache_size", -cache_kib)
+        });
+    let pool = Pool::builder().max_size(most).min_idle(Some(1)).test_on_check_out(false);
+    Ok(pool.thread_pool(Arc::clone(keepers)).build(manager)?)
+}
+
 /// Where the store stands; a new one is given its epoch.
 fn read_head(connection: &Connection) -> Result<Head, StoreError> {
     if let Some(head) = find_head(connection)? {
@@ -324,6 +344,15 @@ fn verify_head(connection: &Connection, head: &Head) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Runs a read on one of these connections.
+fn read_on<T>(
+    connections: &Pool<SqliteConnectionManager>,
+    read: impl FnOnce(&Connection) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let connection = connections.get().map_err(|e| Error::from(StoreError::from(e)))?;
+    read(&connection)
+}
+
 impl Store {
     /// Where the store stands.
     #[must_use]
@@ -349,8 +378,7 @@ impl Store {
     ///
     /// What the read answers, or that there is no connection.
     pub fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
-        let connection = self.pool.get().map_err(|e| Error::from(StoreError::from(e)))?;
-        read(&connection)
+        read_on(&self.pool, read)
     }
 
     /// One page of a list. Blocks: call it off the async threads.
@@ -428,7 +456,7 @@ impl Store {
         &self,
         names: impl Iterator<Item = (&'n RecordName, u64)>,
     ) -> Result<Vec<Option<Bytes>>, Error> {
-        self.read(|connection| {
+        read_on(&self.point_readers, |connection| {
             failing(failpoints::READ).map_err(|e| from_sqlite(&e))?;
             let snapshot = connection.unchecked_transaction().map_err(|e| from_sqlite(&e))?;
             names.map(|(name, revision)| self.keep(&snapshot, name, revision)).collect()

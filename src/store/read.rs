@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 
-use super::{OPEN, from_sqlite, merges, postings};
+use super::{OPEN, from_sqlite, list::Place, merges, postings};
 use crate::{
     domain::{
         date::Day,
@@ -143,6 +143,24 @@ pub fn encoded_at(
         }
     }
     row(connection, VERSION_AT, (name.as_str(), revision), version)
+}
+
+/// Versions of records of a kind and their places among those that come last first, after such a place, in that order; ended
+/// versions too. At most `limit`.
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn versions_after(
+    connection: &Connection,
+    kind: v1::RecordKind,
+    after: &Place,
+    limit: usize,
+) -> Result<Vec<(u64, Place)>> {
+    let sql = "SELECT id, newest_first, name FROM versions WHERE kind = ?1 AND (newest_first, name) > (?2, ?3)
+               ORDER BY newest_first, name LIMIT ?4";
+    let read = |row: &Row<'_>| Ok((row.get(0)?, Place { key: row.get(1)?, name: row.get(2)? }));
+    rows(connection, sql, (kind as i32, after.key, &after.name, limit), read)
 }
 
 /// The body of a record as of a revision; `None` if it does not stand. In SQLite's own words, for applying.

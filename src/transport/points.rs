@@ -31,7 +31,7 @@ pub(super) struct Points(Mutex<Waiting>);
 #[derive(Default)]
 struct Waiting {
     asked: VecDeque<Asked>,
-    readers: usize,
+    readers: u32,
     /// Whether one of them lets others go first: it takes those along who ask until then.
     called: bool,
 }

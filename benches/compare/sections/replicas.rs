@@ -33,7 +33,7 @@ const SPREAD: Duration = Duration::from_secs(4);
 /// measured.
 const RATE: f64 = 500.0;
 /// How many those are.
-const WATCHED: usize = 2_000;
+const WATCHED: usize = 5_000;
 /// Those who file while the leader is lost.
 const INSISTING: usize = 8;
 /// How long they file before it is.
@@ -62,6 +62,9 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
         let spread = filers::insist(&wires.concat(), FILERS, SPREAD).await?;
         rows.take("spread", spread.rate);
         rows.take("refused", spread.refused as f64);
+        for replica in &replicas {
+            machine::rest(replica.process()).await?;
+        }
         deliver(&mut rows, &wires[0], &replicas[1].channels().await?).await?;
         let alone = cluster.outlast(&format!("LOST-{round}"), BEFORE, FAILOVER).await?;
         rows.take("raw-failover", alone.as_secs_f64());
@@ -75,8 +78,9 @@ fn declare(bench: &Bench) -> Rows {
         "{SERVERS} servers of NATS with `sync_interval: always` and {SERVERS} replicas, all on this machine and its \
          one disk. Lookups first: {}, {CHANNELS} connections × {STREAMS} streams, {} calls. Then one stream that \
          grows: {FILERS} filers with one report each, {} filings on one replica; the same for {} s on all of them, \
-         each filing offered until it is acknowledged; {RATE} filings/s on one, {WATCHED} filings, and one subscriber \
-         to everything on another; {INSISTING} filers who insist while the server that leads the stream is killed.",
+         each filing offered until it is acknowledged; when the replicas have come to rest, {RATE} filings/s on one, \
+         {WATCHED} filings, and one subscriber to everything on another; {INSISTING} filers who insist while the \
+         server that leads the stream is killed.",
         bench::records(RECORDS),
         count(bench.scale.lookups),
         count(bench.scale.filings),
