@@ -191,9 +191,9 @@ pub const FILE_LOOKS: usize = 2;
 pub const SWEEP_ROWS: usize = 32;
 /// The pause between two of them, and between two portions of free pages: filings go on.
 pub const SWEEP_PAUSE: Duration = Duration::from_millis(40);
-/// Pages that were free when something was erased and are written over in one transaction: 8 MiB, the last time up to twice
-/// as much. So many stay free meanwhile for whoever files.
-pub const SCRUB_PAGES: u64 = 1024;
+/// Pages that were free when something was erased and are written over in one transaction: 8 MiB (16 in a store of an older
+/// version, whose pages are larger), the last time up to twice as much. So many stay free meanwhile for whoever files.
+pub const SCRUB_PAGES: u64 = 2 * 1024;
 /// Such transactions before a redaction is answered: 64 MiB. The rest is written over behind the answer.
 pub const SCRUBS_AT_ONCE: u32 = 8;
 /// How long after a trim nothing is dropped yet: longer than any one read that began before it.
@@ -408,8 +408,8 @@ pub const READ_CONNECTIONS: u32 = 8;
 pub const POINT_READS: usize = 64;
 /// Threads that read for lookups at the same time.
 pub const POINT_READERS: u32 = 2;
-/// Page cache of each of the connections that these have for themselves, in KiB: the upper parts of the tree of versions of a million records, 3.4 MB, stay in it while
-/// their leaves pass through, so that a record is one read of a page.
+/// Page cache of each of the connections that these have for themselves, in KiB: the upper parts of the tree of versions of a million records, some megabytes, stay in it
+/// while their leaves pass through, so that a record is one read of a page.
 pub const POINT_CACHE_KIB: i64 = 8 * 1024;
 /// Page cache of each read connection to the store, in KiB.
 pub const READ_CACHE_KIB: i64 = 2 * 1024;
@@ -443,14 +443,14 @@ pub const MAX_KNOWN_BYTES: usize = 64;
 pub const MAX_KNOWN_SOURCES: usize = 4 * 1024;
 /// The largest block of a source that it remembers, in bytes: 2 MiB of them all.
 pub const MAX_KNOWN_BLOCK_BYTES: usize = 512;
-/// Pages of the write-ahead log before it is copied back, 8 KiB each. Whoever syncs on the same disk meanwhile, such as the
+/// Bytes of the write-ahead log's pages before they are copied back. Whoever syncs on the same disk meanwhile, such as the
 /// writer's next commit or the servers of a journal, waits for all of them.
-pub const WAL_COPY_PAGES: u64 = 256;
-/// What the writer itself copies at most, in pages; more is left to the thread that does it beside. The log begins anew when the
+pub const WAL_COPY_BYTES: u64 = 2 * 1024 * 1024;
+/// What the writer itself copies at most, in bytes; more is left to the thread that does it beside. The log begins anew when the
 /// writer has copied what was left: where every commit has more, it grows to its bound.
-pub const WAL_LEFT_PAGES: u64 = 128;
-/// Pages of the write-ahead log at which the writer waits for the copy.
-pub const WAL_MAX_PAGES: u64 = 16 * 1024;
+pub const WAL_LEFT_BYTES: u64 = 1024 * 1024;
+/// Bytes of the write-ahead log's pages at which the writer waits for the copy.
+pub const WAL_MAX_BYTES: u64 = 128 * 1024 * 1024;
 /// How long the writer waits for readers when it empties the write-ahead log of what was erased; it is tried again.
 pub const CUT_TIMEOUT: Duration = Duration::from_millis(100);
 /// How soon that is.

@@ -176,14 +176,15 @@ impl Maker {
 }
 
 /// Purges from the journal what is older than the log's floor, and what has been erased since, but nothing that follows the
-/// second-newest snapshot: a replica may begin with that.
+/// second-newest snapshot: a replica may begin with that. Whoever made one verified it before it was put; what is named beyond
+/// this log is none of it.
 fn purge(journal: &dyn Journal, depot: &dyn Depot, head: Head) -> Result<()> {
     if head.floor.max(head.redacted) == 0 {
         return Ok(());
     }
     let stored = listed(depot)?;
-    let second = stored.iter().rev().nth(1).and_then(|stored| stored.name.parse::<u64>().ok());
-    let Some(second) = second else { return Ok(()) };
+    let revisions = stored.iter().rev().filter_map(|stored| stored.name.parse::<u64>().ok());
+    let Some(second) = revisions.filter(|revision| *revision <= head.revision).nth(1) else { return Ok(()) };
     let through = second.min(head.floor.max(head.redacted));
     let position = writer::position_of(journal, through)?;
     if position > 0 && journal.batch(position)?.is_some() {
@@ -562,7 +563,8 @@ mod tests {
     #[test]
     fn what_is_purged_is_never_past_the_second_newest_snapshot_nor_what_was_neither_trimmed_nor_erased() {
         let purged = |snapshots, floor, redacted| {
-            let (journal, head) = (Pairs::default(), Head { floor, redacted, ..Head::empty(Epoch::nil()) });
+            let (journal, head) =
+                (Pairs::default(), Head { revision: 31, floor, redacted, ..Head::empty(Epoch::nil()) });
             purge(&journal, &Full(snapshots), head).unwrap();
             // What is gone already is not purged again.
             purge(&journal, &Full(snapshots), head).unwrap();
@@ -579,6 +581,7 @@ mod tests {
             (vec![], vec![]),
             "a replica has to begin with something"
         );
+        assert_eq!(purged(&[10, 20, 32], 30, 0), [5], "one that is beyond the log is not of it");
     }
 
     /// One place on a shelf.

@@ -12,7 +12,8 @@ use std::{
 
 use rusqlite::Connection;
 
-use crate::limits::{BUSY_TIMEOUT, WAL_COPY_PAGES, WAL_LEFT_PAGES, WAL_MAX_PAGES};
+use super::usage::number;
+use crate::limits::{BUSY_TIMEOUT, WAL_COPY_BYTES, WAL_LEFT_BYTES, WAL_MAX_BYTES};
 
 thread_local! {
     /// Pages of the write-ahead log after this thread's last commit.
@@ -33,13 +34,6 @@ struct Bounds {
     left: u64,
     /// Here the writer waits.
     max: u64,
-}
-
-impl Default for CopyBack {
-    fn default() -> Self {
-        let bounds = Bounds { copy: WAL_COPY_PAGES, left: WAL_LEFT_PAGES, max: WAL_MAX_PAGES };
-        Self { shared: Arc::default(), bounds }
-    }
 }
 
 /// Copies beside the writer, on a thread that is given to it.
@@ -82,6 +76,13 @@ pub(super) fn leave_to_thread(connection: &Connection) {
 }
 
 impl CopyBack {
+    /// For the file that a connection writes, with pages as large as it has.
+    pub fn of(connection: &Connection) -> rusqlite::Result<Self> {
+        let page_bytes = number(connection, "page_size")?.max(1);
+        let [copy, left, max] = [WAL_COPY_BYTES, WAL_LEFT_BYTES, WAL_MAX_BYTES].map(|bytes| bytes / page_bytes);
+        Ok(Self { shared: Arc::default(), bounds: Bounds { copy, left, max } })
+    }
+
     /// Who copies for the file at a path, once it runs, and syncs as `PRAGMA synchronous` says.
     pub fn copier(&self, path: &Path, synchronous: &'static str) -> Copier {
         Copier { shared: Arc::clone(&self.shared), path: path.to_owned(), synchronous }

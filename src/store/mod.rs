@@ -80,8 +80,9 @@ const LOCK: &str = "attache.lock";
 /// Whether what is deleted is written over; by itself as far as that writes no page more.
 const SECURE_DELETE: &str = "secure_delete";
 const WITHIN_PAGES: &str = "FAST";
-/// Bytes of a page; keeps entries and records of a few kB in few pages.
-const PAGE_BYTES: i64 = 8192;
+/// Bytes of a page of a new store; one of an older version keeps its own, which are twice as large. A filing writes to some thirty
+/// trees, a row or two each: a page is what that costs, and what a lookup reads. Most entries and records fit in one.
+const PAGE_BYTES: u64 = 4096;
 
 /// A point at which tests have a write fail as SQLite would.
 ///
@@ -175,7 +176,7 @@ pub fn open(folder: &Path, options: &Options) -> Result<(Store, WriteStore), Sto
         allowed_bytes,
         _lock: Arc::new(lock),
     };
-    let copy_back = CopyBack::default();
+    let copy_back = CopyBack::of(&connection)?;
     Ok((
         store,
         WriteStore {
@@ -247,7 +248,7 @@ fn connect_writer(path: &Path, options: &Options) -> Result<Connection, StoreErr
     copy_back::leave_to_thread(&connection);
     if let Some(bytes) = options.max_bytes {
         // 0 pages would be no allowance at all to SQLite, which is all there is.
-        let pages = (i64::try_from(bytes).unwrap_or(i64::MAX) / PAGE_BYTES).max(1);
+        let pages = (bytes / usage::number(&connection, "page_size")?.max(1)).max(1);
         connection.pragma_update(None, "max_page_count", pages)?;
     }
     Ok(connection)

@@ -84,7 +84,7 @@ pub(super) fn number(connection: &Connection, pragma: &str) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{self, is_full};
+    use crate::store::{self, PAGE_BYTES, is_full};
 
     const ALLOWANCE: u64 = 4_000_000;
 
@@ -98,7 +98,7 @@ mod tests {
         let (store, write) = store::open(folder.path(), &options(ALLOWANCE)).unwrap();
         let connection = &write.connection;
         let (allowed, before) = (store.allowed_bytes().unwrap(), store.used_bytes().unwrap());
-        assert!((ALLOWANCE - 8192..=ALLOWANCE).contains(&allowed), "whole pages: {allowed}");
+        assert!((ALLOWANCE - PAGE_BYTES..=ALLOWANCE).contains(&allowed), "whole pages: {allowed}");
         connection.execute_batch("CREATE TABLE old (words BLOB); INSERT INTO old VALUES (zeroblob(2000000))").unwrap();
         assert!(store.used_bytes().unwrap() > before + 2_000_000);
         connection.execute_batch("DROP TABLE old; CREATE TABLE filed (words BLOB)").unwrap();
@@ -126,6 +126,19 @@ mod tests {
         let pages = number(&write.connection, "page_count").unwrap();
         assert_eq!(store.allowed_bytes(), Some(pages * number(&write.connection, "page_size").unwrap()));
     }
+
+    #[test]
+    fn an_allowance_is_in_bytes_also_for_a_store_that_has_larger_pages() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(store::open(folder.path(), &Options::default()).unwrap());
+        let older = Connection::open(folder.path().join(store::FILE)).unwrap();
+        older.execute_batch("PRAGMA journal_mode = DELETE; PRAGMA page_size = 8192; VACUUM").unwrap();
+        drop(older);
+        let (store, write) = store::open(folder.path(), &options(ALLOWANCE)).unwrap();
+        assert_eq!(number(&write.connection, "page_size").unwrap(), 8192, "it keeps them");
+        assert_eq!(store.allowed_bytes(), Some(ALLOWANCE / 8192 * 8192));
+    }
+
     #[test]
     fn a_new_store_is_made_where_it_may_have_as_much_as_an_empty_one_takes_and_not_with_a_byte_less() {
         let folder = tempfile::tempdir().unwrap();
@@ -134,7 +147,7 @@ mod tests {
         assert!(matches!(refused, StoreError::AllowedTooLittle { .. }), "{refused}");
         assert!(!folder.path().join(store::FILE).exists(), "nothing was made");
         let (store, write) = store::open(folder.path(), &options(empty)).unwrap();
-        assert_eq!(number(&write.connection, "page_count").unwrap() * 8192, empty);
+        assert_eq!(number(&write.connection, "page_count").unwrap() * PAGE_BYTES, empty);
         assert_eq!(store.allowed_bytes(), Some(empty));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_nats::jetstream::stream;
 use attache::{
     config::Config,
     journal::{
@@ -15,13 +16,14 @@ use attache::{
 use tonic_health::pb::health_check_response::ServingStatus;
 
 use crate::{
+    at,
     common::{
         TestServer, config, visit_report,
         watching::{patiently, reason},
     },
     filers::{self, request},
     nats::{Cluster, Sync},
-    replica, replica_at, timed, until_health,
+    on, replica, replica_at, stops_filing, timed, until_health,
 };
 
 /// Why a journal is refused: at once, or once servers that take longer than a start waits have answered.
@@ -127,6 +129,40 @@ async fn cursors_or_snapshots_that_are_kept_laxer_than_the_log_are_refused_unles
         let looked = jetstream::look(&of(stream), 0).await;
         assert!(matches!(&looked, Err(Trouble::Lax(why)) if why.contains(beside)), "doctor says so too: {looked:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_needs_a_batch_which_was_taken_out_of_the_stream_stops_and_one_that_has_it_goes_on() {
+    let cluster = Cluster::start(Sync::Always);
+    // Servers keep to it that nothing is deleted of a stream that was made so.
+    let settings = Settings { accept_lax: true, ..cluster.settings() };
+    let context = async_nats::jetstream::new(async_nats::connect(settings.servers.clone()).await.expect("it connects"));
+    let deletable = stream::Config {
+        name: settings.stream.clone(),
+        subjects: vec![format!("{}.batches", settings.stream)],
+        num_replicas: 3,
+        ..stream::Config::default()
+    };
+    let stream = context.create_stream(deletable).await.expect("a stream");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let lax = async |config: Config| on(settings.clone(), config).await;
+    let (behind, ahead) = (lax(at(folder.path())).await, lax(config()).await);
+    let one = behind.file(vec![visit_report("one", "s", "KZ", "AZ", "2023-05-01")]).await;
+    behind.stop().await;
+    for (visit, day) in [("two", "2023-05-02"), ("three", "2023-05-03")] {
+        ahead.file(vec![visit_report(visit, "s", "KZ", "AZ", day)]).await;
+    }
+    let last = stream.get_info().await.expect("what it has").state.last_sequence;
+    stream.delete_message(last - 1).await.expect("it is deleted");
+
+    let behind = lax(at(folder.path())).await;
+    stops_filing(&behind).await;
+    let read = v1::GetVisitRequest { name: "visits/one".into(), ..Default::default() };
+    let kept = behind.registry().get_visit(read).await.expect("lookups go on").into_inner();
+    assert_eq!(kept.token, one.token, "at the last good place");
+    ahead.file(vec![visit_report("four", "s", "KZ", "AZ", "2023-05-04")]).await;
+    behind.stop().await;
+    ahead.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -174,6 +174,41 @@ async fn a_log_does_not_move_onto_a_stream_that_has_another() {
     other.stop().await;
 }
 
+/// Leaves an entry that is not the newest with bytes that its header does not name.
+fn damage(folder: &Path) {
+    let file = rusqlite::Connection::open(folder.join(store::FILE)).expect("it opens");
+    let sql = "UPDATE entries SET payload = zeroblob(length(payload)) WHERE revision = 1";
+    assert_eq!(file.execute(sql, []).expect("it is damaged"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_store_is_moved_nowhere_and_the_stream_stays_as_it_was() {
+    let cluster = Cluster::start(Sync::Always);
+    let folders = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
+    let [own, replicas] = folders.each_ref().map(|folder| folder.path());
+    for server in [embedded(own).await, replica_at(&cluster, replicas).await] {
+        one_more(&server, "one").await;
+        one_more(&server, "two").await;
+        server.stop().await;
+    }
+    damage(own);
+    damage(replicas);
+    let refused = async |what, folder| {
+        let error = moving(what, &cluster, folder).await.expect_err("it is damaged");
+        assert!(error.message.contains("entry 1"), "{what:?}: {error}");
+    };
+    // Not sealed either: another replica files on it.
+    refused(Move::ToEmbedded, replicas).await;
+    let other = replica(&cluster).await;
+    one_more(&other, "three").await;
+    other.stop().await;
+    delete_stream(&cluster).await;
+    refused(Move::Reseed, replicas).await;
+    refused(Move::ToStream, own).await;
+    let made = patiently("the stream", JetStream::open(cluster.settings())).await.expect("it is empty");
+    assert_eq!(tokio::task::block_in_place(|| made.head()).expect("it answers"), Some(0), "nothing was appended");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_is_lost_is_built_anew_from_a_replica_and_old_tokens_are_refused() {
     let cluster = Cluster::start(Sync::Always);

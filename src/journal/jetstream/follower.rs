@@ -30,7 +30,12 @@ pub(super) async fn run(journal: &JetStream) {
             lost.leave_in_time(journal).await;
         }
         if let Ok(state) = state {
-            journal.inbox.short_again(state.map_or(0, |state| state.last_sequence));
+            journal.inbox.short_again(state.as_ref().map_or(0, |state| state.last_sequence));
+            if let Some(next) = state.and_then(|state| journal.inbox.wanted(&state))
+                && let Ok(found) = journal.read(next).await
+            {
+                journal.inbox.sought(next, found.is_some());
+            }
         }
         // What stays so is said once.
         if told.as_ref() != Some(&error) {

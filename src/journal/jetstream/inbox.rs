@@ -50,6 +50,8 @@ struct Known {
     interruptions: u64,
     /// How often in a row the stream ended before that.
     short: u32,
+    /// How often in a row it had nothing where the next batch was counted.
+    holed: u32,
     /// The stream is not the one whose log this is; it ends here.
     trouble: Option<Trouble>,
     wakes: Vec<Wake>,
@@ -180,6 +182,23 @@ impl Inbox {
         }
     }
 
+    /// The next place, if the store has said where it stands, and the stream counts a batch there.
+    pub fn wanted(&self, state: &State) -> Option<Position> {
+        let next = self.lock().applied? + 1;
+        (state.first_sequence..=state.last_sequence).contains(&next).then_some(next)
+    }
+
+    /// The leader had something at the place of the next batch that it counts, or, once more, had not: if it stays so, a batch was
+    /// taken out of the stream, and nobody who needs it can go on. (A leader that is new may count what it has yet to bring out.)
+    pub fn sought(&self, place: Position, is_there: bool) {
+        let mut known = self.lock();
+        known.holed = if is_there { 0 } else { known.holed + 1 };
+        if known.holed >= JOURNAL_SHORT_SIGHTINGS {
+            drop(known);
+            self.trouble(Trouble::Lost(format!("the stream has nothing at {place}: a batch was taken out of it")));
+        }
+    }
+
     /// Whether the stream still has what follows a place.
     pub fn follows(&self, after: Position, state: &State) -> Result<(), Trouble> {
         has_next(after, state).map_err(|trouble| self.trouble(trouble))
@@ -244,5 +263,23 @@ impl Inbox {
 
     pub fn on_arrival(&self, wake: Wake) {
         self.lock().wakes.push(wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_has_no_batch_when_the_leader_says_so_again_and_again_without_a_word_to_the_contrary() {
+        let inbox = Inbox::default();
+        let often = |times: u32| (0..times).for_each(|_| inbox.sought(5, false));
+        often(JOURNAL_SHORT_SIGHTINGS - 1);
+        inbox.sought(5, true);
+        often(JOURNAL_SHORT_SIGHTINGS - 1);
+        assert!(inbox.sound().is_ok());
+        often(1);
+        let told = inbox.sound();
+        assert!(matches!(&told, Err(Trouble::Lost(why)) if why.contains("nothing at 5")), "{told:?}");
     }
 }
