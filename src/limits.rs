@@ -411,8 +411,8 @@ pub const POINT_READERS: u32 = 2;
 /// Page cache of each of the connections that these have for themselves, in KiB: the upper parts of the tree of versions of a million records, some megabytes, stay in it
 /// while their leaves pass through, so that a record is one read of a page.
 pub const POINT_CACHE_KIB: i64 = 8 * 1024;
-/// Page cache of each read connection to the store, in KiB.
-pub const READ_CACHE_KIB: i64 = 2 * 1024;
+/// Page cache of each read connection to the store, in KiB: the same upper parts, which lists and searches descend for each record.
+pub const READ_CACHE_KIB: i64 = 6 * 1024;
 /// Page cache of the writing connection, in KiB: the upper parts of every index that a filing adds to. While the file has less
 /// than 1 GiB, most commits look through all of it: SQLite puts a page aside under a number that lies beyond the file.
 pub const WRITE_CACHE_KIB: i64 = 16 * 1024;
