@@ -50,8 +50,8 @@ struct Known {
     interruptions: u64,
     /// How often in a row the stream ended before that.
     short: u32,
-    /// How often in a row it had nothing where the next batch was counted.
-    holed: u32,
+    /// Where it had nothing when the next batch was counted there, and how often in a row.
+    hole: (Position, u32),
     /// The stream is not the one whose log this is; it ends here.
     trouble: Option<Trouble>,
     wakes: Vec<Wake>,
@@ -192,8 +192,12 @@ impl Inbox {
     /// taken out of the stream, and nobody who needs it can go on. (A leader that is new may count what it has yet to bring out.)
     pub fn sought(&self, place: Position, is_there: bool) {
         let mut known = self.lock();
-        known.holed = if is_there { 0 } else { known.holed + 1 };
-        if known.holed >= JOURNAL_SHORT_SIGHTINGS {
+        known.hole = match known.hole {
+            _ if is_there => (place, 0),
+            (same, sighted) if same == place => (place, sighted + 1),
+            _ => (place, 1),
+        };
+        if known.hole.1 >= JOURNAL_SHORT_SIGHTINGS {
             drop(known);
             self.trouble(Trouble::Lost(format!("the stream has nothing at {place}: a batch was taken out of it")));
         }
@@ -271,14 +275,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_has_no_batch_when_the_leader_says_so_again_and_again_without_a_word_to_the_contrary() {
+    fn a_place_has_no_batch_when_the_leader_says_so_of_it_again_and_again_without_a_word_to_the_contrary() {
         let inbox = Inbox::default();
-        let often = |times: u32| (0..times).for_each(|_| inbox.sought(5, false));
-        often(JOURNAL_SHORT_SIGHTINGS - 1);
+        let often = |place, times: u32| (0..times).for_each(|_| inbox.sought(place, false));
+        often(5, JOURNAL_SHORT_SIGHTINGS - 1);
         inbox.sought(5, true);
-        often(JOURNAL_SHORT_SIGHTINGS - 1);
+        often(5, JOURNAL_SHORT_SIGHTINGS - 1);
+        often(4, JOURNAL_SHORT_SIGHTINGS - 1);
+        often(5, JOURNAL_SHORT_SIGHTINGS - 1);
         assert!(inbox.sound().is_ok());
-        often(1);
+        often(5, 1);
         let told = inbox.sound();
         assert!(matches!(&told, Err(Trouble::Lost(why)) if why.contains("nothing at 5")), "{told:?}");
     }
