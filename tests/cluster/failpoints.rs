@@ -372,13 +372,23 @@ async fn a_purge_that_dies_or_fails_is_made_after_the_next_start_and_takes_no_mo
     }
 }
 
-/// `attache migrate to-stream`, with something armed or nothing.
-fn moved(settings: &Settings, folder: &Path, armed: &str) -> Output {
+/// A command that moves a log, such as `migrate to-stream`, with something armed or nothing.
+fn moved(words: &[&str], settings: &Settings, folder: &Path, armed: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_attache"));
-    command.args(["migrate", "to-stream", "--data-dir"]).arg(folder);
+    command.args(words).arg("--data-dir").arg(folder);
     command.args(["--journal", &settings.servers.join(","), "--journal-stream", &settings.stream]);
     command.args(["--journal-monitor", &settings.monitors.join(",")]).env("FAILPOINTS", armed);
     command.output().expect("it runs")
+}
+
+/// The same, interrupted at a point first and then begun again.
+fn moved_at_last(words: &[&str], settings: &Settings, folder: &Path, (point, word, armed): (&str, &str, &str)) {
+    let first = moved(words, settings, folder, armed);
+    assert!(is_met(&String::from_utf8_lossy(&first.stderr), point, word), "{armed}: {first:?}");
+    assert_eq!(first.status.code().is_none(), word == "kill", "{armed}: {first:?}");
+    let again = moved(words, settings, folder, "");
+    assert!(again.status.success(), "after {armed}: {again:?}");
+    verify::folder(folder).expect("what was moved is sound");
 }
 
 /// A copy of a folder's files.
@@ -418,12 +428,8 @@ async fn a_move_onto_a_stream_that_dies_or_fails_at_any_write_is_begun_again_and
             let settings = stream_of(&cluster, &case, word);
             let own = copied(&source, folder.path().join(format!("{case}-{word}")));
             let before_it = if passed > 0 { format!("{passed}*off->") } else { String::new() };
-            let first = moved(&settings, &own, &format!("{point}={before_it}1*return({word})"));
-            assert!(is_met(&String::from_utf8_lossy(&first.stderr), point, word), "{case}: {first:?}");
-            assert_eq!(first.status.code().is_none(), word == "kill", "{case}: {first:?}");
-            let again = moved(&settings, &own, "");
-            assert!(again.status.success(), "{case} with {word}: {again:?}");
-            verify::folder(&own).expect("what was moved is sound");
+            let armed = format!("{point}={before_it}1*return({word})");
+            moved_at_last(&["migrate", "to-stream"], &settings, &own, (point, word, &armed));
             let replica = folder.path().join(format!("{case}-{word}-replica"));
             let mut served = Process::start(&mut serve_on(&settings, &replica));
             assert_eq!(told(&served).await, before, "{case} with {word}");
@@ -431,5 +437,49 @@ async fn a_move_onto_a_stream_that_dies_or_fails_at_any_write_is_begun_again_and
             served.kill();
             verify::folder(&replica).expect("the replica is sound");
         }
+    }
+}
+
+/// What an event tells, whatever its log is called.
+fn told_of(event: &v1::Event) -> (u64, u32, String, i32) {
+    (event.revision, event.index, event.subject.clone(), event.r#type)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_built_anew_or_left_is_so_after_an_interruption_too() {
+    let cluster = Cluster::start(Sync::Always);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let source = folder.path().join("source");
+    let lost = stream_of(&cluster, "lost", "stream");
+    let mut replica = Process::start(&mut serve_on(&lost, &source));
+    for id in ["one", "two", "three"] {
+        file(&replica, id).await;
+    }
+    let before = told(&replica).await;
+    replica.kill();
+    for (point, passed) in steps_of_a_move().filter(|(point, _)| !failpoints::SHELF.contains(point)) {
+        for word in WORDS {
+            let case = format!("{point}_{passed}");
+            let settings = stream_of(&cluster, &format!("anew_{case}"), word);
+            let own = copied(&source, folder.path().join(format!("{case}-{word}")));
+            let before_it = if passed > 0 { format!("{passed}*off->") } else { String::new() };
+            let armed = format!("{point}={before_it}1*return({word})");
+            moved_at_last(&["reseed"], &settings, &own, (point, word, &armed));
+            let mut served =
+                Process::start(&mut serve_on(&settings, &folder.path().join(format!("{case}-{word}-new"))));
+            let now = told(&served).await;
+            assert!(now.iter().map(told_of).eq(before.iter().map(told_of)), "{armed}: {now:?}");
+            served.kill();
+        }
+    }
+    // Its stream is sealed by the first of them.
+    for word in WORDS {
+        let own = copied(&source, folder.path().join(format!("left-{word}")));
+        let armed = format!("store.home=1*return({word})");
+        moved_at_last(&["migrate", "to-embedded"], &lost, &own, ("store.home", word, &armed));
+        let mut served = Process::start(&mut crate::process::serve_at(&own));
+        assert_eq!(told(&served).await, before, "{armed}");
+        file(&served, "more").await;
+        served.kill();
     }
 }

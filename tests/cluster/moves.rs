@@ -185,7 +185,7 @@ fn damage(folder: &Path) {
 async fn a_damaged_store_is_moved_nowhere_and_the_stream_stays_as_it_was() {
     let cluster = Cluster::start(Sync::Always);
     let folders = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
-    let [own, replicas] = folders.each_ref().map(|folder| folder.path());
+    let [own, replicas] = folders.each_ref().map(tempfile::TempDir::path);
     for server in [embedded(own).await, replica_at(&cluster, replicas).await] {
         one_more(&server, "one").await;
         one_more(&server, "two").await;
