@@ -173,7 +173,7 @@ pub const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 pub const SNAPSHOT_RETRY: i64 = 600_000_000;
 /// How well snapshots are compressed, as zstd counts: with the least of time.
 pub const SNAPSHOT_COMPRESSION: i32 = 1;
-/// Pages of a store that are copied before it is looked whether anybody waits for the copy still: 2 MiB.
+/// Pages of a store that are copied before it is looked whether anybody waits for the copy still: 1 MiB, or 2.
 pub const COPY_STEP_PAGES: i32 = 256;
 /// Steps of SQLite's machine, or pages that it checks, before that is looked at while a copy is verified.
 pub const COPY_LOOK_STEPS: i32 = 1000;
@@ -191,9 +191,9 @@ pub const FILE_LOOKS: usize = 2;
 pub const SWEEP_ROWS: usize = 32;
 /// The pause between two of them, and between two portions of free pages: filings go on.
 pub const SWEEP_PAUSE: Duration = Duration::from_millis(40);
-/// Pages that were free when something was erased and are written over in one transaction: 8 MiB (16 in a store of an older
-/// version, whose pages are larger), the last time up to twice as much. So many stay free meanwhile for whoever files.
-pub const SCRUB_PAGES: u64 = 2 * 1024;
+/// Bytes of pages that were free when something was erased and are written over in one transaction, the last time up to twice
+/// as much. So many stay free meanwhile for whoever files.
+pub const SCRUB_BYTES: u64 = 8 * 1024 * 1024;
 /// Such transactions before a redaction is answered: 64 MiB. The rest is written over behind the answer.
 pub const SCRUBS_AT_ONCE: u32 = 8;
 /// How long after a trim nothing is dropped yet: longer than any one read that began before it.
@@ -408,10 +408,11 @@ pub const READ_CONNECTIONS: u32 = 8;
 pub const POINT_READS: usize = 64;
 /// Threads that read for lookups at the same time.
 pub const POINT_READERS: u32 = 2;
-/// Page cache of each of the connections that these have for themselves, in KiB: the upper parts of the tree of versions of a million records, some megabytes, stay in it
-/// while their leaves pass through, so that a record is one read of a page.
+/// Page cache of each connection of these threads, in KiB: the upper parts of the tree of versions, some megabytes of a million
+/// records, stay in it while leaves pass through, so that a record is one read of a page. (Each commit empties it.)
 pub const POINT_CACHE_KIB: i64 = 8 * 1024;
-/// Page cache of each read connection to the store, in KiB: the same upper parts, which lists and searches descend for each record.
+/// Page cache of each connection of all other reads, in KiB: the same upper parts, which lists and searches go through for each
+/// record.
 pub const READ_CACHE_KIB: i64 = 6 * 1024;
 /// Page cache of the writing connection, in KiB: the upper parts of every index that a filing adds to. While the file has less
 /// than 1 GiB, most commits look through all of it: SQLite puts a page aside under a number that lies beyond the file.

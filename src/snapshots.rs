@@ -177,7 +177,7 @@ impl Maker {
 
 /// Purges from the journal what is older than the log's floor, and what has been erased since, but nothing that follows the
 /// second-newest snapshot: a replica may begin with that. Whoever made one verified it before it was put; what is named beyond
-/// this log is none of it.
+/// this store is none of its log, or not known here yet.
 fn purge(journal: &dyn Journal, depot: &dyn Depot, head: Head) -> Result<()> {
     if head.floor.max(head.redacted) == 0 {
         return Ok(());
@@ -581,7 +581,7 @@ mod tests {
             (vec![], vec![]),
             "a replica has to begin with something"
         );
-        assert_eq!(purged(&[10, 20, 32], 30, 0), [5], "one that is beyond the log is not of it");
+        assert_eq!(purged(&[10, 20, 32], 30, 0), [5], "one that is beyond the store is not of it, as far as is known");
     }
 
     /// One place on a shelf.

@@ -212,6 +212,8 @@ async fn a_store_of_the_schema_before_is_read_searched_and_filed_to_and_a_copy_o
     let connection = rusqlite::Connection::open(&kept).unwrap();
     let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     assert_eq!(version, older);
+    let page_bytes: u64 = connection.pragma_query_value(None, "page_size", |row| row.get(0)).unwrap();
+    assert_eq!(page_bytes, 8192, "whoever goes back to that version counts its allowance in them");
     assert_eq!(verify::connection(&connection).unwrap().head.revision, last.revision);
 }
 

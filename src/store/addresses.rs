@@ -58,9 +58,12 @@ impl Addresses {
         line.0.iter().find(is_free).unwrap_or(&line.0[last]).store(tag | version, Ordering::Relaxed);
     }
 
-    /// Keeps a version of a name unless a newer one is kept.
+    /// Keeps a version of a name unless a newer one is kept, or others have all places that it may be at.
     pub fn offer(&self, name: &str, version: u64) {
-        if self.get(name).is_none_or(|kept| kept < version) {
+        let (line, own, _) = self.line(name);
+        let free =
+            |place: &AtomicU64| matches!(place.load(Ordering::Relaxed), found if found == 0 || tag(found) == own);
+        if line.0.iter().any(free) && self.get(name).is_none_or(|kept| kept < version) {
             self.keep(name, version);
         }
     }
@@ -97,6 +100,22 @@ mod tests {
             addresses.offer("visits/a", version);
             assert_eq!(addresses.get("visits/a"), Some(kept));
         }
+    }
+
+    #[test]
+    fn what_is_offered_pushes_nobody_out() {
+        let addresses = Addresses::new();
+        for number in 1..=2 * ADDRESSES as u64 {
+            addresses.keep(&format!("visits/{number}"), number);
+        }
+        let places =
+            || addresses.lines.iter().flat_map(|line| line.0.iter().map(|place| place.load(Ordering::Relaxed)));
+        let before: Vec<_> = places().collect();
+        for number in 1..=1000 {
+            addresses.offer(&format!("visits/other-{number}"), number);
+        }
+        let lost = places().zip(before).filter(|(now, before)| *before != 0 && tag(*now) != tag(*before)).count();
+        assert_eq!(lost, 0);
     }
 
     #[test]

@@ -68,7 +68,7 @@ use crate::{
     failpoints::{self, Fault},
     limits::{
         BUSY_TIMEOUT, CUT_TIMEOUT, LOCK_PAUSE, LOCK_TRIES, POINT_CACHE_KIB, POINT_READERS, READ_CACHE_KIB,
-        READ_CONNECTIONS, SCRUB_PAGES, SCRUBS_AT_ONCE, WRITE_CACHE_KIB,
+        READ_CONNECTIONS, SCRUB_BYTES, SCRUBS_AT_ONCE, WRITE_CACHE_KIB,
     },
     metrics::Caching,
     pb::v1,
@@ -160,7 +160,8 @@ pub fn open(folder: &Path, options: &Options) -> Result<(Store, WriteStore), Sto
     verify_head(&connection, &head)?;
     let allowed_bytes = options.max_bytes.map(|_| usage::allowed(&connection)).transpose()?;
     let (sender, receiver) = watch::channel(head);
-    let keepers = Arc::new(ScheduledThreadPool::new(1));
+    let keepers = ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("store-connections").build();
+    let keepers = Arc::new(keepers);
     let pool = readers(&path, READ_CONNECTIONS, READ_CACHE_KIB, &keepers)?;
     let point_readers = readers(&path, POINT_READERS, POINT_CACHE_KIB, &keepers)?;
     let hot = Arc::new(Hot::new());
@@ -235,7 +236,10 @@ fn connect_writer(path: &Path, options: &Options) -> Result<Connection, StoreErr
     }
     connection.busy_timeout(BUSY_TIMEOUT)?;
     keep_plans(&connection)?;
-    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    // One that is there keeps its own, also in the copy that is made before it is brought up to this version.
+    if usage::number(&connection, "page_count")? == 0 {
+        connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", options.sync.pragma())?;
     connection.pragma_update(None, "cache_size", -WRITE_CACHE_KIB)?;
@@ -269,7 +273,8 @@ fn readers(
             keep_plans(c)?;
             c.pragma_update(None, "cache_size", -cache_kib)
         });
-    let pool = Pool::builder().max_size(most).min_idle(Some(1)).test_on_check_out(false);
+    // None is given up for its age: what it has read goes with it.
+    let pool = Pool::builder().max_size(most).min_idle(Some(1)).test_on_check_out(false).max_lifetime(None);
     Ok(pool.thread_pool(Arc::clone(keepers)).build(manager)?)
 }
 
@@ -597,7 +602,12 @@ impl WriteStore {
     ///
     /// If the store has no room, or cannot be written.
     pub fn scrub(&self) -> Result<bool, Error> {
-        scrub::some(&self.connection, SCRUB_PAGES).map_err(|e| from_sqlite(&e))
+        self.portion().and_then(|pages| scrub::some(&self.connection, pages)).map_err(|e| from_sqlite(&e))
+    }
+
+    /// How many pages are written over at once.
+    fn portion(&self) -> rusqlite::Result<u64> {
+        Ok(SCRUB_BYTES / usage::number(&self.connection, "page_size")?.max(1))
     }
 
     /// Empties the write-ahead log, which has pages as they were before something was erased; `false` if somebody reads one of
@@ -618,7 +628,8 @@ impl WriteStore {
             false
         });
         // No more is written over until it is, so what was taken must not keep the room that whoever files needs.
-        if !is_cut && let Err(error) = scrub::make_room(&self.connection, SCRUB_PAGES) {
+        let make_room = || scrub::make_room(&self.connection, self.portion()?);
+        if !is_cut && let Err(error) = make_room() {
             tracing::warn!(%error, "pages that were taken to be written over keep their room for now");
         }
         is_cut

@@ -1,5 +1,6 @@
 //! Where records lie, read ahead of those who ask: along an index of all versions that has their names, which is a thirtieth of
-//! what reading the versions would be.
+//! what reading the versions would be. Some newest version may be passed over, of a record with several of one date: it is found by
+//! its name then.
 
 use super::{Store, list::Place, read};
 use crate::{
@@ -14,7 +15,7 @@ pub struct Recalled {
     kind: usize,
     /// The last place of that kind that it looked at.
     after: Place,
-    /// How many it looked at, of all kinds.
+    /// How many versions it looked at, of all kinds.
     names: usize,
 }
 

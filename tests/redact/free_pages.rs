@@ -1,7 +1,7 @@
 //! Pages of the file that were free when something was erased are written over, and whoever files has room meanwhile.
 
 use attache::{
-    limits::{SCRUB_PAGES, SCRUBS_AT_ONCE},
+    limits::{SCRUB_BYTES, SCRUBS_AT_ONCE},
     store::scrub,
 };
 
@@ -9,7 +9,9 @@ use super::*;
 
 /// A word that stood in the file before anything was filed.
 const LITTER: &str = "Vorrzylbane";
-const PAGE_BYTES: u64 = 8192;
+const PAGE_BYTES: u64 = 4096;
+/// As many as are written over in one transaction.
+const PORTION: u64 = SCRUB_BYTES / PAGE_BYTES;
 
 /// Leaves so many pages in the file of a store free that have a word all over, as pages had before they were written over;
 /// nobody has it open.
@@ -85,7 +87,7 @@ async fn free_pages_beyond_those_that_an_answer_waits_for_are_written_over_behin
     let server = serve(folder.path()).await;
     server.file(vec![telling("a", "leak", SECRET)]).await;
     server.stop().await;
-    litter(folder.path(), SCRUB_PAGES * (u64::from(SCRUBS_AT_ONCE) + 2));
+    litter(folder.path(), PORTION * (u64::from(SCRUBS_AT_ONCE) + 2));
     let server = serve(folder.path()).await;
     // Somebody reads, so that the log cannot be emptied, and nothing goes on behind the answer.
     let reader = reading(folder.path());
@@ -107,7 +109,7 @@ async fn free_pages_beyond_those_that_an_answer_waits_for_are_written_over_behin
 fn who_files_has_room_in_a_file_that_may_not_grow_while_free_pages_are_taken_and_the_log_cannot_be_emptied() {
     let folder = tempfile::tempdir().expect("a folder");
     drop(store::open(folder.path(), &Options::default()).expect("the store opens"));
-    litter(folder.path(), SCRUB_PAGES * 4);
+    litter(folder.path(), PORTION * 4);
     let size = fs::metadata(folder.path().join(store::FILE)).expect("the store").len();
     let options = Options { max_bytes: Some(size), ..Options::default() };
     let (_store, write) = store::open(folder.path(), &options).expect("the store opens");
@@ -119,9 +121,9 @@ fn who_files_has_room_in_a_file_that_may_not_grow_while_free_pages_are_taken_and
     assert!(write.scrub().expect("a portion") && write.scrub().expect("another"));
     for _ in 0..6 {
         let words = "INSERT INTO filed VALUES (zeroblob(?1))";
-        write.connection.execute(words, [SCRUB_PAGES / 2 * PAGE_BYTES]).expect("there is room");
+        write.connection.execute(words, [PORTION / 2 * PAGE_BYTES]).expect("there is room");
         assert!(!write.cut_log(), "somebody reads it");
-        assert!(free() >= SCRUB_PAGES, "{}", free());
+        assert!(free() >= PORTION, "{}", free());
     }
     drop(reader);
     while write.scrub().expect("a portion") {}

@@ -182,14 +182,17 @@ impl Inbox {
         }
     }
 
-    /// The next place, if the store has said where it stands, and the stream counts a batch there.
+    /// The next place, if the store has said where it stands, that place is within the stream, and the stream counts fewer batches than
+    /// it has places.
     pub fn wanted(&self, state: &State) -> Option<Position> {
         let next = self.lock().applied? + 1;
-        (state.first_sequence..=state.last_sequence).contains(&next).then_some(next)
+        let (first, last) = (state.first_sequence, state.last_sequence);
+        let has_holes = state.messages < (last + 1).saturating_sub(first);
+        (has_holes && (first..=last).contains(&next)).then_some(next)
     }
 
-    /// The leader had something at the place of the next batch that it counts, or, once more, had not: if it stays so, a batch was
-    /// taken out of the stream, and nobody who needs it can go on. (A leader that is new may count what it has yet to bring out.)
+    /// The leader had something at the place of the next batch, or, once more, had not: if it stays so, the stream has lost a batch,
+    /// and nobody who needs it can go on. (A leader that is new may count what it has yet to bring out.)
     pub fn sought(&self, place: Position, is_there: bool) {
         let mut known = self.lock();
         known.hole = match known.hole {
@@ -199,7 +202,7 @@ impl Inbox {
         };
         if known.hole.1 >= JOURNAL_SHORT_SIGHTINGS {
             drop(known);
-            self.trouble(Trouble::Lost(format!("the stream has nothing at {place}: a batch was taken out of it")));
+            self.trouble(Trouble::Lost(format!("the stream has nothing at {place}, and goes on after it")));
         }
     }
 
