@@ -141,6 +141,7 @@ async fn a_replica_that_needs_a_batch_which_was_taken_out_of_the_stream_stops_an
         name: settings.stream.clone(),
         subjects: vec![format!("{}.batches", settings.stream)],
         num_replicas: 3,
+        discard: stream::DiscardPolicy::New,
         ..stream::Config::default()
     };
     let stream = context.create_stream(deletable).await.expect("a stream");

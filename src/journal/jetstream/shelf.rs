@@ -81,11 +81,23 @@ impl Bucket {
 
     /// The newest value of a key.
     ///
-    /// A leader that the others do not hear any more answers with what it had: whoever it is, is asked once it has answered.
+    /// A leader that the others do not hear any more answers with what it had: whoever it is, is asked once it has answered. And
+    /// before, because the client may go over to another server between two questions, where another one leads.
     pub async fn get(&self, key: &str) -> Result<Option<Kept>, Trouble> {
+        let before = self.leader().await?;
         let kept = self.last(key).await?;
+        let after = self.leader().await?;
+        if before == after {
+            return Ok(kept);
+        }
+        Err(Trouble::Unreachable(format!("{before} led the bucket of cursors, and {after} does since it was asked")))
+    }
+
+    /// Who leads the bucket, and has heard from a majority lately.
+    async fn leader(&self) -> Result<String, Trouble> {
         let info = within(self.store.stream.get_info()).await?.map_err(Trouble::unreachable)?;
-        stream::check_led(&info).map(|()| kept)
+        stream::check_led(&info)?;
+        Ok(info.cluster.and_then(|cluster| cluster.leader).unwrap_or_default())
     }
 
     /// What a leader of the bucket has, if it is one still.
