@@ -76,22 +76,13 @@ fn framed(message: &[u8]) -> Outcome<Bytes> {
 
 /// All bytes of an answer, which most servers send at once.
 async fn whole(body: &mut RecvStream) -> Outcome<Bytes> {
-    let mut parts = BytesMut::new();
-    let mut first = Bytes::new();
+    let mut parts = Vec::new();
     while let Some(part) = body.data().await {
         let part = part?;
         body.flow_control().release_capacity(part.len())?;
-        match first.is_empty() {
-            true => first = part,
-            false => {
-                if parts.is_empty() {
-                    parts.put_slice(&first);
-                }
-                parts.put_slice(&part);
-            }
-        }
+        parts.push(part);
     }
-    Ok(if parts.is_empty() { first } else { parts.freeze() })
+    Ok(<[Bytes; 1]>::try_from(parts).map_or_else(|parts| parts.concat().into(), |[only]| only))
 }
 
 fn message_of(mut frame: Bytes) -> Outcome<Bytes> {

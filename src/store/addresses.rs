@@ -47,25 +47,36 @@ impl Addresses {
 
     /// Keeps the version that was found for a name.
     pub fn keep(&self, name: &str, version: u64) {
-        if version == 0 || version >> VERSION_BITS != 0 {
-            return;
-        }
         let (line, tag, last) = self.line(name);
-        let is_free = |place: &&AtomicU64| {
-            let found = place.load(Ordering::Relaxed);
-            found == 0 || self::tag(found) == tag
-        };
-        line.0.iter().find(is_free).unwrap_or(&line.0[last]).store(tag | version, Ordering::Relaxed);
+        put(line.place(tag).unwrap_or(&line.0[last]), tag, version);
     }
 
     /// Keeps a version of a name unless a newer one is kept, or others have all places that it may be at.
     pub fn offer(&self, name: &str, version: u64) {
-        let (line, own, _) = self.line(name);
-        let free =
-            |place: &AtomicU64| matches!(place.load(Ordering::Relaxed), found if found == 0 || tag(found) == own);
-        if line.0.iter().any(free) && self.get(name).is_none_or(|kept| kept < version) {
-            self.keep(name, version);
+        let (line, tag, _) = self.line(name);
+        if let Some(place) = line.place(tag)
+            && self::version(place.load(Ordering::Relaxed)) < version
+        {
+            put(place, tag, version);
         }
+    }
+}
+
+impl Line {
+    /// The place that a name has in it, or a free one.
+    fn place(&self, tag: u64) -> Option<&AtomicU64> {
+        let is_free = |place: &&AtomicU64| {
+            let found = place.load(Ordering::Relaxed);
+            found == 0 || self::tag(found) == tag
+        };
+        self.0.iter().find(is_free)
+    }
+}
+
+/// Puts a version in a place, if it has room there.
+fn put(place: &AtomicU64, tag: u64, version: u64) {
+    if version != 0 && version >> VERSION_BITS == 0 {
+        place.store(tag | version, Ordering::Relaxed);
     }
 }
 

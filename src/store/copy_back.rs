@@ -12,7 +12,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::usage::number;
+use super::usage::pages;
 use crate::limits::{BUSY_TIMEOUT, WAL_COPY_BYTES, WAL_LEFT_BYTES, WAL_MAX_BYTES};
 
 thread_local! {
@@ -78,9 +78,12 @@ pub(super) fn leave_to_thread(connection: &Connection) {
 impl CopyBack {
     /// For the file that a connection writes, with pages as large as it has.
     pub fn of(connection: &Connection) -> rusqlite::Result<Self> {
-        let page_bytes = number(connection, "page_size")?.max(1);
-        let [copy, left, max] = [WAL_COPY_BYTES, WAL_LEFT_BYTES, WAL_MAX_BYTES].map(|bytes| bytes / page_bytes);
-        Ok(Self { shared: Arc::default(), bounds: Bounds { copy, left, max } })
+        let bounds = Bounds {
+            copy: pages(connection, WAL_COPY_BYTES)?,
+            left: pages(connection, WAL_LEFT_BYTES)?,
+            max: pages(connection, WAL_MAX_BYTES)?,
+        };
+        Ok(Self { shared: Arc::default(), bounds })
     }
 
     /// Who copies for the file at a path, once it runs, and syncs as `PRAGMA synchronous` says.

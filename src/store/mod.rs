@@ -252,7 +252,7 @@ fn connect_writer(path: &Path, options: &Options) -> Result<Connection, StoreErr
     copy_back::leave_to_thread(&connection);
     if let Some(bytes) = options.max_bytes {
         // 0 pages would be no allowance at all to SQLite, which is all there is.
-        let pages = (bytes / usage::number(&connection, "page_size")?.max(1)).max(1);
+        let pages = usage::pages(&connection, bytes)?.max(1);
         connection.pragma_update(None, "max_page_count", pages)?;
     }
     Ok(connection)
@@ -602,12 +602,8 @@ impl WriteStore {
     ///
     /// If the store has no room, or cannot be written.
     pub fn scrub(&self) -> Result<bool, Error> {
-        self.portion().and_then(|pages| scrub::some(&self.connection, pages)).map_err(|e| from_sqlite(&e))
-    }
-
-    /// How many pages are written over at once.
-    fn portion(&self) -> rusqlite::Result<u64> {
-        Ok(SCRUB_BYTES / usage::number(&self.connection, "page_size")?.max(1))
+        let portion = usage::pages(&self.connection, SCRUB_BYTES);
+        portion.and_then(|pages| scrub::some(&self.connection, pages)).map_err(|e| from_sqlite(&e))
     }
 
     /// Empties the write-ahead log, which has pages as they were before something was erased; `false` if somebody reads one of
@@ -628,7 +624,7 @@ impl WriteStore {
             false
         });
         // No more is written over until it is, so what was taken must not keep the room that whoever files needs.
-        let make_room = || scrub::make_room(&self.connection, self.portion()?);
+        let make_room = || scrub::make_room(&self.connection, usage::pages(&self.connection, SCRUB_BYTES)?);
         if !is_cut && let Err(error) = make_room() {
             tracing::warn!(%error, "pages that were taken to be written over keep their room for now");
         }

@@ -76,6 +76,11 @@ pub(super) fn check_allowance(file: &Path, options: &Options) -> std::result::Re
     if allowed < empty { Err(StoreError::AllowedTooLittle { allowed, empty }) } else { Ok(()) }
 }
 
+/// So many whole pages of a file have at most these bytes.
+pub(super) fn pages(connection: &Connection, bytes: u64) -> Result<u64> {
+    Ok(bytes / number(connection, "page_size")?.max(1))
+}
+
 /// What a pragma says that is a number.
 pub(super) fn number(connection: &Connection, pragma: &str) -> Result<u64> {
     connection.pragma_query_value(None, pragma, |row| row.get(0))

@@ -403,6 +403,12 @@ fn copied(from: &Path, to: PathBuf) -> PathBuf {
     to
 }
 
+/// What arms a point that is passed so often before something happens there.
+fn armed_after(passed: u32, point: &str, word: &str) -> String {
+    let before_it = if passed > 0 { format!("{passed}*off->") } else { String::new() };
+    format!("{point}={before_it}1*return({word})")
+}
+
 /// Where a move writes, and how often each is passed before something happens there.
 fn steps_of_a_move() -> impl Iterator<Item = (&'static str, u32)> {
     let journal = failpoints::JOURNAL.iter().filter(|point| point.starts_with("journal."));
@@ -429,8 +435,7 @@ async fn a_move_onto_a_stream_that_dies_or_fails_at_any_write_is_begun_again_and
             let case = format!("{point}_{passed}");
             let settings = stream_of(&cluster, &case, word);
             let own = copied(&source, folder.path().join(format!("{case}-{word}")));
-            let before_it = if passed > 0 { format!("{passed}*off->") } else { String::new() };
-            let armed = format!("{point}={before_it}1*return({word})");
+            let armed = armed_after(passed, point, word);
             moved_at_last(&["migrate", "to-stream"], &settings, &own, (point, word, &armed));
             let replica = folder.path().join(format!("{case}-{word}-replica"));
             let mut served = Process::start(&mut serve_on(&settings, &replica));
@@ -464,8 +469,7 @@ async fn a_stream_that_is_built_anew_or_left_is_so_after_an_interruption_too() {
             let case = format!("{point}_{passed}");
             let settings = stream_of(&cluster, &format!("anew_{case}"), word);
             let own = copied(&source, folder.path().join(format!("{case}-{word}")));
-            let before_it = if passed > 0 { format!("{passed}*off->") } else { String::new() };
-            let armed = format!("{point}={before_it}1*return({word})");
+            let armed = armed_after(passed, point, word);
             moved_at_last(&["reseed"], &settings, &own, (point, word, &armed));
             let mut served =
                 Process::start(&mut serve_on(&settings, &folder.path().join(format!("{case}-{word}-new"))));
