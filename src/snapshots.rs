@@ -176,15 +176,12 @@ impl Maker {
 }
 
 /// Purges from the journal what is older than the log's floor, and what has been erased since, but nothing that follows the
-/// second-newest snapshot: a replica may begin with that. Whoever made one verified it before it was put; what is named beyond
-/// this store is none of its log, or not known here yet.
+/// second-newest snapshot: a replica may begin with that. Whoever made one verified it before it was put.
 fn purge(journal: &dyn Journal, depot: &dyn Depot, head: Head) -> Result<()> {
     if head.floor.max(head.redacted) == 0 {
         return Ok(());
     }
-    let stored = listed(depot)?;
-    let revisions = stored.iter().rev().filter_map(|stored| stored.name.parse::<u64>().ok());
-    let Some(second) = revisions.filter(|revision| *revision <= head.revision).nth(1) else { return Ok(()) };
+    let Some(second) = newest_first(listed(depot)?, head.revision).nth(1) else { return Ok(()) };
     let through = second.min(head.floor.max(head.redacted));
     let position = writer::position_of(journal, through)?;
     if position > 0 && journal.batch(position)?.is_some() {
@@ -262,10 +259,15 @@ fn put(
     }
     writer::stands_in(journal, head)?;
     let stored = put_packed(depot, &work, &name(head.revision), given_up)?;
-    let mut old = listed(depot)?;
-    old.truncate(old.len().saturating_sub(SNAPSHOTS_KEPT));
-    remove(depot, old)?;
+    remove(depot, newest_first(listed(depot)?, head.revision).skip(SNAPSHOTS_KEPT).map(name))?;
     Ok(Some((stored, head)))
+}
+
+/// The revisions of the snapshots of a store's log up to where it stands. What is named beyond that is none of its log, or not known
+/// here yet, and what is named otherwise is no snapshot: neither counts, and neither is dropped for another.
+fn newest_first(stored: Vec<Stored>, newest: u64) -> impl Iterator<Item = u64> {
+    let revision = |stored: Stored| stored.name.parse().ok().filter(|revision| name(*revision) == stored.name);
+    stored.into_iter().rev().filter_map(revision).filter(move |revision| *revision <= newest)
 }
 
 /// Refuses a store whose free pages may have what was erased: a copy takes them along, and this replica alone knows of its own.
@@ -294,7 +296,7 @@ pub fn put_moved(depot: &dyn Depot, folder: &Path, head: Head, home: &Home) -> R
     snapshot::copy(folder, work.path(), &given_up)?;
     Alone::open(work.path())?.say(head, home)?;
     verify::folder(work.path())?;
-    remove(depot, listed(depot)?)?;
+    remove(depot, listed(depot)?.into_iter().map(|stored| stored.name))?;
     put_packed(depot, &work, &name(head.revision), &given_up)
 }
 
@@ -308,8 +310,8 @@ fn listed(depot: &dyn Depot) -> Result<Vec<Stored>> {
     depot.list().map_err(Error::from)
 }
 
-fn remove(depot: &dyn Depot, those: Vec<Stored>) -> Result<()> {
-    those.iter().try_for_each(|old| depot.remove(&old.name)).map_err(Error::from)
+fn remove(depot: &dyn Depot, mut names: impl Iterator<Item = String>) -> Result<()> {
+    names.try_for_each(|name| depot.remove(&name)).map_err(Error::from)
 }
 
 /// Names sort by revision.
@@ -582,6 +584,15 @@ mod tests {
             "a replica has to begin with something"
         );
         assert_eq!(purged(&[10, 20, 32], 30, 0), [5], "one that is beyond the store is not of it, as far as is known");
+    }
+
+    #[test]
+    fn what_counts_as_a_snapshot_has_the_name_of_a_revision_that_the_store_has() {
+        let named = |name: &str| Stored { name: name.to_owned(), bytes: 1 };
+        let revisions = [5, 10, 20, 31, 32].map(|revision| named(&name(revision)));
+        let others = ["32", "7", "notes.txt"].map(named);
+        let counted = newest_first(revisions.into_iter().chain(others).collect(), 31);
+        assert_eq!(counted.collect::<Vec<_>>(), [31, 20, 10, 5]);
     }
 
     /// One place on a shelf.
