@@ -232,6 +232,16 @@ mod tests {
     }
 
     #[test]
+    fn bounds_are_so_many_bytes_whatever_a_page_has() {
+        for bytes in [4096, 8192] {
+            let connection = Connection::open_in_memory().unwrap();
+            connection.pragma_update(None, "page_size", bytes).unwrap();
+            let Bounds { copy, left, max } = CopyBack::of(&connection).unwrap().bounds;
+            assert_eq!([copy, left, max].map(|pages| pages * bytes), [WAL_COPY_BYTES, WAL_LEFT_BYTES, WAL_MAX_BYTES]);
+        }
+    }
+
+    #[test]
     fn without_a_copier_the_writer_keeps_the_log_short() {
         let written = Written::new();
         written.commit(100);

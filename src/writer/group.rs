@@ -63,6 +63,12 @@ fn together(batches: &[(Position, Vec<u8>)]) -> usize {
     few.count().max(1)
 }
 
+/// Whether a group of so many filings is followed by a rest. Who files alone waits for nobody, and who has its log alone
+/// sends nobody a message.
+fn rests_after(filings: usize, is_alone: bool) -> bool {
+    !is_alone && SMALL_GROUP.contains(&filings)
+}
+
 /// The state of the writer's task.
 pub(super) struct Group {
     store: WriteStore,
@@ -139,9 +145,7 @@ impl Group {
             self.store.shorten_log();
         }
         if filings > 0 {
-            // Who files alone waits for nobody.
-            let is_small = !self.journal.is_alone() && SMALL_GROUP.contains(&filings);
-            self.small = is_small.then(clock::ticks);
+            self.small = rests_after(filings, self.journal.is_alone()).then(clock::ticks);
         }
     }
 
@@ -494,6 +498,14 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn replicas_rest_after_what_several_filed_and_not_where_one_files_or_many_or_nobody_else_reads() {
+        let rests = |filings: &[usize], is_alone| filings.iter().any(|filings| rests_after(*filings, is_alone));
+        assert!([2, 31].into_iter().all(|filings| rests_after(filings, false)), "several");
+        assert!(!rests(&[1, 32, 256], false), "one, or enough for a batch");
+        assert!(!rests(&[1, 2, 31, 32], true), "an embedded journal");
+    }
 
     #[test]
     fn small_batches_are_applied_together_and_a_large_one_alone() {

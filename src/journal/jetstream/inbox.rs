@@ -291,4 +291,29 @@ mod tests {
         let told = inbox.sound();
         assert!(matches!(&told, Err(Trouble::Lost(why)) if why.contains("nothing at 5")), "{told:?}");
     }
+
+    /// A stream that goes from one place to another and has so many batches.
+    fn stream(first: u64, last: u64, messages: u64) -> State {
+        let time = "2026-01-01T00:00:00Z";
+        let state = serde_json::json!({
+            "messages": messages, "bytes": 0, "first_seq": first, "first_ts": time, "last_seq": last, "last_ts": time,
+            "consumer_count": 0,
+        });
+        serde_json::from_value(state).unwrap()
+    }
+
+    #[test]
+    fn the_next_batch_is_looked_for_where_the_stream_has_fewer_than_places_and_a_place_for_it() {
+        let inbox = Inbox::default();
+        let lost = stream(3, 9, 6);
+        assert_eq!(inbox.wanted(&lost), None, "nobody knows yet what the store has");
+        for (applied, next) in [(1, None), (2, Some(3)), (5, Some(6)), (8, Some(9)), (9, None)] {
+            assert!(inbox.take(applied, 1).is_empty());
+            assert_eq!(inbox.wanted(&lost), next, "of a store that has {applied}");
+            assert_eq!(inbox.wanted(&stream(3, 9, 7)), None, "a stream that has all of them");
+        }
+        inbox.take(0, 1);
+        assert_eq!(inbox.wanted(&stream(1, 0, 0)), None, "nothing was ever put there");
+        assert_eq!(inbox.wanted(&stream(1, 1, 0)), Some(1), "the only one is gone");
+    }
 }
