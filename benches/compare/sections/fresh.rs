@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use attache::pb::v1::{self, log_service_client::LogServiceClient, registry_service_client::RegistryServiceClient};
-use tonic::transport::Channel;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::{
@@ -43,10 +41,11 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
     rows.take("answer", began.elapsed().as_secs_f64());
     // What is filed now is in the log alone.
     rows.take("through", server.fill(bench.records, TAIL).await?);
-    let told = log_of(&server.address).await?.get_log_info(v1::GetLogInfoRequest {}).await?.into_inner().token;
+    let told = server.token().await?;
     let began = Instant::now();
     let newer = Attache::replica(&cluster, STREAM)?;
-    until_ready(&newer.address, told).await?;
+    until_ready(&newer.address).await?;
+    newer.reach(&told).await?;
     rows.take("ready", began.elapsed().as_secs_f64());
     Ok(rows)
 }
@@ -72,22 +71,16 @@ fn declare(bench: &Bench) -> Rows {
     rows
 }
 
-async fn log_of(address: &str) -> Outcome<LogServiceClient<Channel>> {
-    Ok(LogServiceClient::new(servers::connect(address, 1).await?.swap_remove(0)))
-}
-
-/// Waits until health says that all of it serves, and then until what a token says is there.
-async fn until_ready(address: &str, token: String) -> Outcome<()> {
+/// Waits until health says that all of it serves.
+async fn until_ready(address: &str) -> Outcome<()> {
     let channel = servers::connect(address, 1).await?.swap_remove(0);
-    let (mut health, began) = (HealthClient::new(channel.clone()), Instant::now());
+    let (mut health, began) = (HealthClient::new(channel), Instant::now());
     while health.check(HealthCheckRequest::default()).await?.into_inner().status() != ServingStatus::Serving {
         if began.elapsed() > LIMIT {
             return Err("the new replica is not ready in time".into());
         }
         tokio::time::sleep(LOOK).await;
     }
-    let asked = v1::ListSourcesRequest { at_least: Some(token), ..Default::default() };
-    RegistryServiceClient::new(channel).list_sources(asked).await?;
     Ok(())
 }
 

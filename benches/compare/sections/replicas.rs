@@ -1,7 +1,7 @@
 //! Replicas that share a stream of three NATS servers: lookups, filings, delivery by another one, and a leader that is
 //! lost.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tonic::transport::Channel;
 
@@ -59,6 +59,7 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
     for round in bench.rounds() {
         rows.take("raw", cluster.append(&format!("RAW-{round}"), BATCHES).await?);
         rows.take("one", filers::at_full_speed(&wires[0], FILERS, bench.scale.filings).await?);
+        rows.take("behind", behind(&replicas).await?.as_secs_f64() * 1e3);
         let spread = filers::insist(&wires.concat(), FILERS, SPREAD).await?;
         rows.take("spread", spread.rate);
         rows.take("refused", spread.refused as f64);
@@ -95,6 +96,7 @@ fn declare(bench: &Bench) -> Rows {
     rows.row("one", format!("`FileReports` on one replica, {FILERS} filers"), "filings/s")
         .goal(Goal::at_least(2_000.0, 5_000.0))
         .against("raw", None);
+    rows.row("behind", "the others have all of it, after the last acknowledgement", "ms");
     rows.row("spread", format!("`FileReports` on {SERVERS} replicas, {FILERS} filers"), "filings/s")
         .against("one", None);
     rows.row("refused", "offers refused meanwhile, each made again", "offers");
@@ -126,6 +128,16 @@ async fn look_up(rows: &mut Rows, bench: &Bench, replica: &Attache) -> Outcome<(
         }
     }
     Ok(())
+}
+
+/// How long it is until all have what the first has.
+async fn behind(replicas: &[Attache]) -> Outcome<Duration> {
+    let began = Instant::now();
+    let token = replicas[0].token().await?;
+    for other in &replicas[1..] {
+        other.reach(&token).await?;
+    }
+    Ok(began.elapsed())
 }
 
 /// Files on one replica what a subscriber is told by another.

@@ -2,10 +2,11 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
+use attache::pb::v1::{self, log_service_client::LogServiceClient, registry_service_client::RegistryServiceClient};
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
-use super::{channels, cluster::Cluster, listening, wires};
+use super::{channels, cluster::Cluster, connect, listening, wires};
 use crate::{Outcome, machine, places, process::Process, stores, wire::Wire};
 
 /// A fill that is not done by then hangs.
@@ -134,6 +135,23 @@ impl Attache {
     /// The same for calls with one answer.
     pub async fn wires(&self) -> Outcome<Vec<Wire>> {
         wires(&self.address).await
+    }
+
+    /// A token of all that it has.
+    pub async fn token(&self) -> Outcome<String> {
+        let mut log = LogServiceClient::new(self.channel().await?);
+        Ok(log.get_log_info(v1::GetLogInfoRequest {}).await?.into_inner().token)
+    }
+
+    /// Waits until it has what a token says.
+    pub async fn reach(&self, token: &str) -> Outcome<()> {
+        let asked = v1::ListSourcesRequest { at_least: Some(token.to_owned()), ..Default::default() };
+        RegistryServiceClient::new(self.channel().await?).list_sources(asked).await?;
+        Ok(())
+    }
+
+    async fn channel(&self) -> Outcome<Channel> {
+        Ok(connect(&self.address, 1).await?.swap_remove(0))
     }
 
     /// Puts made-up records into it, from one number on; records a second.
