@@ -19,6 +19,7 @@ use crate::{
     domain::{
         date::Day,
         error::{Error, Reason, Result},
+        revision::Revision,
     },
     feed::Hub,
     journal::{
@@ -140,9 +141,8 @@ pub async fn build(config: &Config, parts: Parts) -> Result<Server> {
         let counts = Writing::default();
         let metrics = Metrics::new(transport::calls(), &counts, hub.counts(), store.cache_counts());
         refill(&store, &hub)?;
-        let told = Arc::clone(&hub);
-        let publish = Box::new(move |revisions, head| told.publish(revisions, head));
-        let parts = writer::Parts { store: write_store, journal: own_journal, clock: own_clock, publish, counts };
+        let feed = Box::new(Arc::clone(&hub));
+        let parts = writer::Parts { store: write_store, journal: own_journal, clock: own_clock, feed, counts };
         let (writer, thread) = parts.start_for_readers()?;
         if let Some(error) = writer.fault() {
             tell_of_fault(&error, &opened);
@@ -299,6 +299,16 @@ fn tell_of_fault(error: &Error, folder: &Path) {
         remedy,
         "only what this store has is served: lookups and watches go on, no filing is taken, and nothing new comes"
     );
+}
+
+impl writer::Feed for Arc<Hub> {
+    fn forget(&mut self) {
+        Hub::forget(self);
+    }
+
+    fn tell(&mut self, revisions: Vec<Revision>, head: Head) {
+        self.publish(revisions, head);
+    }
 }
 
 /// Puts the newest revisions into the ring, so that those who resume after a restart find them there.

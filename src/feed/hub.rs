@@ -118,10 +118,8 @@ impl Hub {
             };
             let subscribers = &mut inner.subscribers;
             if revision.is_redaction() {
-                // It passes every filter; and what it erased must not be told any more.
+                // It passes every filter.
                 subscribers.values_mut().for_each(wake);
-                inner.ring.clear();
-                inner.bytes = 0;
             } else {
                 inner.interest.woken_by(&revision, |id| subscribers.get_mut(&id).into_iter().for_each(wake));
             }
@@ -142,6 +140,13 @@ impl Hub {
                 standing.wake.notify_one();
             }
         }
+    }
+
+    /// Empties the ring: what is in it may have been erased. Whoever wants it reads it from the store.
+    pub fn forget(&self) {
+        let mut inner = self.lock();
+        inner.ring.clear();
+        inner.bytes = 0;
     }
 
     /// The newest position published.

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug_span;
 
 use super::{
-    Answer, KeepCursor, Parts, Publish, cursors,
+    Answer, Feed, KeepCursor, Parts, cursors,
     follow::{append_entry, check_batch, read_batch, stands_in},
     full::Full,
     job::{Answered, Job},
@@ -74,7 +74,7 @@ pub(super) struct Group {
     store: WriteStore,
     journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
-    publish: Publish,
+    feed: Box<dyn Feed>,
     /// Of the journal, when what it has at the store's place was compared last; `None` is never.
     compared: Option<u64>,
     /// Why nothing is admitted any more.
@@ -104,12 +104,12 @@ impl Group {
         doubt: watch::Sender<Option<clock::Ticks>>,
         stopping: CancellationToken,
     ) -> Self {
-        let Parts { store, journal, clock, publish, counts } = parts;
+        let Parts { store, journal, clock, feed, counts } = parts;
         Self {
             store,
             journal,
             clock,
-            publish,
+            feed,
             compared: None,
             fault,
             doubt,
@@ -293,12 +293,15 @@ impl Group {
         Tried::Done { answers: prepared.answers, taken: prepared.taken }
     }
 
-    /// Says where the store stands and what came. What was erased must not be told from memory any more as soon as that is known,
-    /// so its pages are written over after it, which takes a while.
+    /// Says where the store stands and what came. What was erased must not be told from memory any more as soon as that is known;
+    /// its pages are written over afterwards, which takes a while.
     fn tell(&mut self, head: Head, revisions: Vec<Revision>) {
         let erased = head.redacted > self.store.head().redacted;
+        if erased {
+            self.feed.forget();
+        }
         self.store.advance(head, &revisions);
-        (self.publish)(revisions, head);
+        self.feed.tell(revisions, head);
         if erased {
             self.store.cleanse();
         }

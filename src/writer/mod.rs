@@ -52,8 +52,22 @@ use crate::{
 /// A payload with its header makes an entry.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = MAX_ENTRY_BYTES - 1024;
 
-/// Told of committed revisions, in order; the feed.
-pub type Publish = Box<dyn FnMut(Vec<Revision>, Head) + Send>;
+/// Who is told of what was committed, in order.
+pub trait Feed: Send {
+    /// Some of what it was told is erased, and must not be told from memory any more. It is said before anybody can know of
+    /// the redaction.
+    fn forget(&mut self);
+
+    /// What came, and where the store stands with it.
+    fn tell(&mut self, revisions: Vec<Revision>, head: Head);
+}
+
+/// Nobody.
+impl Feed for () {
+    fn forget(&mut self) {}
+
+    fn tell(&mut self, _: Vec<Revision>, _: Head) {}
+}
 
 /// Hands work to the writer. Cheap to clone; the writer ends when it is told to.
 #[derive(Clone)]
@@ -92,7 +106,7 @@ pub struct Parts {
     /// Who tells the time.
     pub clock: Arc<dyn Clock>,
     /// Who is told of what was committed.
-    pub publish: Publish,
+    pub feed: Box<dyn Feed>,
     /// What is counted.
     pub counts: Writing,
 }
@@ -101,7 +115,7 @@ impl Parts {
     /// Of a writer that tells nobody, and counts for nobody.
     #[must_use]
     pub fn new(store: WriteStore, journal: Arc<dyn Journal>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, journal, clock, publish: Box::new(|_, _| {}), counts: Writing::default() }
+        Self { store, journal, clock, feed: Box::new(()), counts: Writing::default() }
     }
 
     /// Starts the writer.

@@ -55,6 +55,17 @@ impl Clock for TestClock {
     }
 }
 
+/// Keeps all that is told.
+struct Heard(Arc<Mutex<Vec<Revision>>>);
+
+impl writer::Feed for Heard {
+    fn forget(&mut self) {}
+
+    fn tell(&mut self, revisions: Vec<Revision>, _: store::Head) {
+        self.0.lock().unwrap().extend(revisions);
+    }
+}
+
 /// A registry with one writer.
 pub struct Registry {
     store: Store,
@@ -81,11 +92,10 @@ impl Registry {
     fn open(folder: Arc<tempfile::TempDir>, told: Arc<Mutex<Vec<Revision>>>, day: &str) -> Self {
         let (store, write) =
             store::open(folder.path(), &Options { sync: Sync::Off, ..Options::default() }).expect("a new store");
-        let heard = Arc::clone(&told);
-        let publish = Box::new(move |revisions: Vec<Revision>, _| heard.lock().unwrap().extend(revisions));
+        let feed = Box::new(Heard(Arc::clone(&told)));
         let clock = Arc::new(TestClock::at(day));
         let parts = writer::Parts::new(write, Arc::new(journal::Embedded), clock);
-        let (writer, thread) = writer::Parts { publish, ..parts }.start().expect("a new writer");
+        let (writer, thread) = writer::Parts { feed, ..parts }.start().expect("a new writer");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         Self { store, writer, thread: Some(thread), runtime, told, folder }
     }

@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod forgotten;
 mod free_pages;
 mod parts;
 
