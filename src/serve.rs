@@ -302,7 +302,7 @@ fn tell_of_fault(error: &Error, folder: &Path) {
 }
 
 impl writer::Feed for Arc<Hub> {
-    fn forget(&mut self) {
+    fn forget(&self) {
         Hub::forget(self);
     }
 

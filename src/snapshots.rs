@@ -176,12 +176,14 @@ impl Maker {
 }
 
 /// Purges from the journal what is older than the log's floor, and what has been erased since, but nothing that follows the
-/// second-newest snapshot: a replica may begin with that. Whoever made one verified it before it was put.
+/// second-newest snapshot: a replica may begin with that. Whoever made one verified it before it was put; what is named beyond
+/// this store is none of its log, or not known here yet.
 fn purge(journal: &dyn Journal, depot: &dyn Depot, head: Head) -> Result<()> {
     if head.floor.max(head.redacted) == 0 {
         return Ok(());
     }
-    let Some(second) = newest_first(listed(depot)?, head.revision).nth(1) else { return Ok(()) };
+    let mut of_store = newest_first(listed(depot)?).into_iter().filter(|revision| *revision <= head.revision);
+    let Some(second) = of_store.nth(1) else { return Ok(()) };
     let through = second.min(head.floor.max(head.redacted));
     let position = writer::position_of(journal, through)?;
     if position > 0 && journal.batch(position)?.is_some() {
@@ -259,15 +261,21 @@ fn put(
     }
     writer::stands_in(journal, head)?;
     let stored = put_packed(depot, &work, &name(head.revision), given_up)?;
-    remove(depot, newest_first(listed(depot)?, head.revision).skip(SNAPSHOTS_KEPT).map(name))?;
+    remove(depot, superseded(&newest_first(listed(depot)?), head.revision).iter().map(|revision| name(*revision)))?;
     Ok(Some((stored, head)))
 }
 
-/// The revisions of the snapshots of a store's log up to where it stands. What is named beyond that is none of its log, or not known
-/// here yet, and what is named otherwise is no snapshot: neither counts, and neither is dropped for another.
-fn newest_first(stored: Vec<Stored>, newest: u64) -> impl Iterator<Item = u64> {
+/// The revisions of the snapshots, the newest first. What has another name is none, and stays.
+fn newest_first(stored: Vec<Stored>) -> Vec<u64> {
     let revision = |stored: Stored| stored.name.parse().ok().filter(|revision| name(*revision) == stored.name);
-    stored.into_iter().rev().filter_map(revision).filter(move |revision| *revision <= newest)
+    stored.into_iter().rev().filter_map(revision).collect()
+}
+
+/// Those to be dropped by a store that stands at a revision: all but the newest. What is named beyond the store counts, since a replica that
+/// is ahead may have put it, but is left to others, and the two newest that the store has go for none of those.
+fn superseded(newest_first: &[u64], here: u64) -> &[u64] {
+    let beyond = newest_first.partition_point(|revision| *revision > here);
+    newest_first.get(SNAPSHOTS_KEPT.max(beyond + 2)..).unwrap_or_default()
 }
 
 /// Refuses a store whose free pages may have what was erased: a copy takes them along, and this replica alone knows of its own.
@@ -587,12 +595,21 @@ mod tests {
     }
 
     #[test]
-    fn what_counts_as_a_snapshot_has_the_name_of_a_revision_that_the_store_has() {
+    fn what_counts_as_a_snapshot_has_the_name_of_a_revision() {
         let named = |name: &str| Stored { name: name.to_owned(), bytes: 1 };
-        let revisions = [5, 10, 20, 31, 32].map(|revision| named(&name(revision)));
+        let revisions = [5, 10, 20].map(|revision| named(&name(revision)));
         let others = ["32", "7", "notes.txt"].map(named);
-        let counted = newest_first(revisions.into_iter().chain(others).collect(), 31);
-        assert_eq!(counted.collect::<Vec<_>>(), [31, 20, 10, 5]);
+        assert_eq!(newest_first(revisions.into_iter().chain(others).collect()), [20, 10, 5]);
+    }
+
+    #[test]
+    fn three_snapshots_are_kept_whoever_puts_the_next_and_two_of_the_stores_own() {
+        let dropped = |newest_first: &[u64], here| superseded(newest_first, here).to_vec();
+        assert_eq!((dropped(&[], 31), dropped(&[31, 20, 10], 31)), (vec![], vec![]));
+        assert_eq!(dropped(&[31, 20, 10, 5], 31), [5]);
+        assert_eq!(dropped(&[40, 31, 20, 10], 31), [10], "a replica that is ahead put one");
+        assert_eq!(dropped(&[99, 98, 97, 31, 20, 10], 31), [10], "what is none of this log costs none its place");
+        assert_eq!(dropped(&[99, 98, 97, 96, 31], 31), Vec::<u64>::new(), "nor is it dropped");
     }
 
     /// One place on a shelf.

@@ -118,8 +118,10 @@ impl Hub {
             };
             let subscribers = &mut inner.subscribers;
             if revision.is_redaction() {
-                // It passes every filter.
+                // It passes every filter; and those that were committed with it may have what it erased.
                 subscribers.values_mut().for_each(wake);
+                inner.ring.clear();
+                inner.bytes = 0;
             } else {
                 inner.interest.woken_by(&revision, |id| subscribers.get_mut(&id).into_iter().for_each(wake));
             }
@@ -142,7 +144,7 @@ impl Hub {
         }
     }
 
-    /// Empties the ring: what is in it may have been erased. Whoever wants it reads it from the store.
+    /// Empties the ring: what is in it may be about to be erased. Whoever wants it reads it from the store.
     pub fn forget(&self) {
         let mut inner = self.lock();
         inner.ring.clear();

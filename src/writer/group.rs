@@ -46,13 +46,6 @@ const TOGETHER_BYTES: usize = 256 * 1024;
 /// The longest pause between two questions for an unknown outcome.
 const MAX_SETTLE_PAUSE: Duration = Duration::from_millis(250);
 
-/// Makes a transaction durable.
-fn commit(transaction: Transaction<'_>) -> rusqlite::Result<()> {
-    store::failing("store.commit")?;
-    debug_span!("commit").in_scope(|| transaction.commit())?;
-    store::failing("store.committed")
-}
-
 /// How many of these batches are applied in one transaction: the first, and what follows it as long as that is little.
 fn together(batches: &[(Position, Vec<u8>)]) -> usize {
     let mut bytes = 0;
@@ -256,7 +249,7 @@ impl Group {
         }
         let began = clock::ticks();
         match appended {
-            Append::AtCommit => match commit(transaction) {
+            Append::AtCommit => match self.commit(transaction, prepared.head) {
                 Ok(()) => Ok(self.committed(prepared, began)),
                 Err(error) if is_full(&error) => Err(from_sqlite(&error)),
                 Err(error) => {
@@ -264,7 +257,7 @@ impl Group {
                     Err(unknown())
                 }
             },
-            Append::Appended => match commit(transaction) {
+            Append::Appended => match self.commit(transaction, prepared.head) {
                 Ok(()) => Ok(self.committed(prepared, began)),
                 // It is in the journal: the follower applies it when the store can.
                 Err(error) => {
@@ -293,13 +286,25 @@ impl Group {
         Tried::Done { answers: prepared.answers, taken: prepared.taken }
     }
 
-    /// Says where the store stands and what came. What was erased must not be told from memory any more as soon as that is known;
-    /// its pages are written over afterwards, which takes a while.
-    fn tell(&mut self, head: Head, revisions: Vec<Revision>) {
-        let erased = head.redacted > self.store.head().redacted;
-        if erased {
+    /// Whether something is erased on the way from where the store stood last.
+    fn erases(&self, head: Head) -> bool {
+        head.redacted > self.store.head().redacted
+    }
+
+    /// Makes a transaction durable with which the store stands there. Whatever comes of it, what it may have erased is not told from
+    /// memory any more.
+    fn commit(&self, transaction: Transaction<'_>, head: Head) -> rusqlite::Result<()> {
+        if self.erases(head) {
             self.feed.forget();
         }
+        store::failing("store.commit")?;
+        debug_span!("commit").in_scope(|| transaction.commit())?;
+        store::failing("store.committed")
+    }
+
+    /// Says where the store stands and what came. The pages of what was erased are written over afterwards, which takes a while.
+    fn tell(&mut self, head: Head, revisions: Vec<Revision>) {
+        let erased = self.erases(head);
         self.store.advance(head, &revisions);
         self.feed.tell(revisions, head);
         if erased {
@@ -456,7 +461,7 @@ impl Group {
         applier.finish().map_err(|e| from_sqlite(&e))?;
         apply::write_head(&transaction, &head).map_err(|e| from_sqlite(&e))?;
         store::failing("writer.following").map_err(|e| from_sqlite(&e))?;
-        commit(transaction).map_err(|e| from_sqlite(&e))?;
+        self.commit(transaction, head).map_err(|e| from_sqlite(&e))?;
         Ok((head, revisions))
     }
 

@@ -54,17 +54,17 @@ pub(crate) const MAX_PAYLOAD_BYTES: usize = MAX_ENTRY_BYTES - 1024;
 
 /// Who is told of what was committed, in order.
 pub trait Feed: Send {
-    /// Some of what it was told is erased, and must not be told from memory any more. It is said before anybody can know of
-    /// the redaction.
-    fn forget(&mut self);
+    /// Some of what it was told is about to be erased, and must not be told from memory any more. It is said before that is
+    /// committed, after which whoever reads the store can know of it.
+    fn forget(&self);
 
-    /// What came, and where the store stands with it.
+    /// What came, and where the store stands with it. What one of these revisions erased may be in those before it.
     fn tell(&mut self, revisions: Vec<Revision>, head: Head);
 }
 
 /// Nobody.
 impl Feed for () {
-    fn forget(&mut self) {}
+    fn forget(&self) {}
 
     fn tell(&mut self, _: Vec<Revision>, _: Head) {}
 }

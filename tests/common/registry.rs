@@ -59,7 +59,7 @@ impl Clock for TestClock {
 struct Heard(Arc<Mutex<Vec<Revision>>>);
 
 impl writer::Feed for Heard {
-    fn forget(&mut self) {}
+    fn forget(&self) {}
 
     fn tell(&mut self, revisions: Vec<Revision>, _: store::Head) {
         self.0.lock().unwrap().extend(revisions);

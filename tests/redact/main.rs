@@ -6,6 +6,8 @@ mod common;
 mod forgotten;
 mod free_pages;
 mod parts;
+#[path = "../common/registry.rs"]
+mod registry;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
