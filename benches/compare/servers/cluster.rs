@@ -72,7 +72,7 @@ impl Cluster {
     /// batches a second.
     pub async fn append(&self, stream: &str, batches: u64) -> Outcome<f64> {
         let (context, payload) = (self.context().await?, Bytes::from(vec![b'7'; BATCH_BYTES]));
-        context.create_stream(config(stream)).await?;
+        self.make(&context, stream).await?;
         // The first one waits for a leader.
         self.until("take nothing", async || offer(&context, stream, &payload, None).await.map(drop)).await?;
         let mut last = offer(&context, stream, &payload, None).await?;
@@ -89,7 +89,7 @@ impl Cluster {
     /// again; the longest time without an acknowledgement.
     pub async fn outlast(&mut self, stream: &str, before: Duration, lasting: Duration) -> Outcome<Duration> {
         let context = self.context().await?;
-        context.create_stream(config(stream)).await?;
+        self.make(&context, stream).await?;
         let payload = Bytes::from_static(b"7");
         self.until("take nothing", async || offer(&context, stream, &payload, None).await.map(drop)).await?;
         let killed = async {
@@ -142,6 +142,11 @@ impl Cluster {
         context.create_stream(config(PROBE)).await?;
         context.delete_stream(PROBE).await?;
         Ok(())
+    }
+
+    /// Makes a stream. A server that was started anew may be counted as gone once more after it had been there.
+    async fn make(&self, context: &Context, stream: &str) -> Outcome<()> {
+        self.until("take no stream", async || Ok(context.create_stream(config(stream)).await.map(drop)?)).await
     }
 
     async fn until(&self, what: &str, is_done: impl AsyncFn() -> Outcome<()>) -> Outcome<()> {
