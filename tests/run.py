@@ -3,7 +3,8 @@
 
 Needs Rust, a C compiler and Python 3.11 or newer. The first step fetches the other tools, pinned by
 hash, into target/tools (one, promtool, is Debian's, by its signatures, where apt is); nothing is written
-outside target/ and tests/foreign/node/node_modules (and cargo's own cache). Stops at the first step that
+outside target/ and tests/foreign/node/node_modules (and cargo's own cache), but for temporary folders, of
+which those of servers that a test kills stay in the system's. Stops at the first step that
 fails. `--all` runs the long steps too, which take more than an hour.
 """
 
