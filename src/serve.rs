@@ -306,7 +306,7 @@ impl writer::Feed for Arc<Hub> {
         Hub::forget(self);
     }
 
-    fn tell(&mut self, revisions: Vec<Revision>, head: Head) {
+    fn tell(&self, revisions: Vec<Revision>, head: Head) {
         self.publish(revisions, head);
     }
 }

@@ -52,6 +52,13 @@ struct Inner {
     next_id: SubscriberId,
 }
 
+impl Inner {
+    fn forget(&mut self) {
+        self.ring.clear();
+        self.bytes = 0;
+    }
+}
+
 struct Standing {
     wake: Arc<Notify>,
     /// Whether something that may match was published since the subscriber last took all there was.
@@ -120,8 +127,7 @@ impl Hub {
             if revision.is_redaction() {
                 // It passes every filter; and those that were committed with it may have what it erased.
                 subscribers.values_mut().for_each(wake);
-                inner.ring.clear();
-                inner.bytes = 0;
+                inner.forget();
             } else {
                 inner.interest.woken_by(&revision, |id| subscribers.get_mut(&id).into_iter().for_each(wake));
             }
@@ -146,9 +152,7 @@ impl Hub {
 
     /// Empties the ring: what is in it may be about to be erased. Whoever wants it reads it from the store.
     pub fn forget(&self) {
-        let mut inner = self.lock();
-        inner.ring.clear();
-        inner.bytes = 0;
+        self.lock().forget();
     }
 
     /// The newest position published.

@@ -59,14 +59,14 @@ pub trait Feed: Send {
     fn forget(&self);
 
     /// What came, and where the store stands with it. What one of these revisions erased may be in those before it.
-    fn tell(&mut self, revisions: Vec<Revision>, head: Head);
+    fn tell(&self, revisions: Vec<Revision>, head: Head);
 }
 
 /// Nobody.
 impl Feed for () {
     fn forget(&self) {}
 
-    fn tell(&mut self, _: Vec<Revision>, _: Head) {}
+    fn tell(&self, _: Vec<Revision>, _: Head) {}
 }
 
 /// Hands work to the writer. Cheap to clone; the writer ends when it is told to.

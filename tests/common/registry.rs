@@ -29,7 +29,7 @@ use attache::{
         v1::{self, EventClass, EventType, Intent, RetractionReason, event::Detail},
     },
     store::{self, Options, Store, Sync, read},
-    writer::{self, Act, Answer, Request, Selection, Writer, WriterThread},
+    writer::{self, Act, Answer, Feed, Request, Selection, Writer, WriterThread},
 };
 use prost::Message as _;
 
@@ -58,10 +58,10 @@ impl Clock for TestClock {
 /// Keeps all that is told.
 struct Heard(Arc<Mutex<Vec<Revision>>>);
 
-impl writer::Feed for Heard {
+impl Feed for Heard {
     fn forget(&self) {}
 
-    fn tell(&mut self, revisions: Vec<Revision>, _: store::Head) {
+    fn tell(&self, revisions: Vec<Revision>, _: store::Head) {
         self.0.lock().unwrap().extend(revisions);
     }
 }
@@ -79,20 +79,30 @@ pub struct Registry {
 impl Registry {
     /// An empty one, on this day.
     pub fn on(day: &str) -> Self {
-        Self::open(Arc::new(tempfile::tempdir().expect("a folder")), Arc::default(), day)
+        Self::telling(day, |_, heard| heard)
+    }
+
+    /// An empty one, on this day, whose writer tells another feed instead of the one that keeps all; it may read the store.
+    pub fn telling(day: &str, feed: impl FnOnce(&Store, Box<dyn Feed>) -> Box<dyn Feed>) -> Self {
+        Self::open(Arc::new(tempfile::tempdir().expect("a folder")), Arc::default(), day, feed)
     }
 
     /// The same store, opened again on this day; what was told before is kept.
     pub fn reopened(self, day: &str) -> Self {
         let (folder, told) = (Arc::clone(&self.folder), Arc::clone(&self.told));
         drop(self);
-        Self::open(folder, told, day)
+        Self::open(folder, told, day, |_, heard| heard)
     }
 
-    fn open(folder: Arc<tempfile::TempDir>, told: Arc<Mutex<Vec<Revision>>>, day: &str) -> Self {
+    fn open(
+        folder: Arc<tempfile::TempDir>,
+        told: Arc<Mutex<Vec<Revision>>>,
+        day: &str,
+        feed: impl FnOnce(&Store, Box<dyn Feed>) -> Box<dyn Feed>,
+    ) -> Self {
         let (store, write) =
             store::open(folder.path(), &Options { sync: Sync::Off, ..Options::default() }).expect("a new store");
-        let feed = Box::new(Heard(Arc::clone(&told)));
+        let feed = feed(&store, Box::new(Heard(Arc::clone(&told))));
         let clock = Arc::new(TestClock::at(day));
         let parts = writer::Parts::new(write, Arc::new(journal::Embedded), clock);
         let (writer, thread) = writer::Parts { feed, ..parts }.start().expect("a new writer");

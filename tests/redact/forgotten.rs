@@ -1,18 +1,12 @@
 //! What is erased is forgotten before anybody can know that it is.
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use attache::{
-    clock::SystemClock,
     domain::{filter::Filters, report::Report, revision::Revision, token::Epoch},
     feed::{Hub, Polled, Settings},
-    journal::Embedded,
-    pb::v1::Intent,
-    store::{self, Head, Options, Store},
-    writer::{self, Act, Answer, Feed, Parts, Request, Writer},
+    store::{Head, Store},
+    writer::{Act, Feed},
 };
 
 use super::{common::visit_report, registry::Registry};
@@ -38,7 +32,7 @@ impl Feed for Noting {
         self.note("forget");
     }
 
-    fn tell(&mut self, _: Vec<Revision>, _: Head) {
+    fn tell(&self, _: Vec<Revision>, _: Head) {
         self.note("tell");
     }
 }
@@ -51,37 +45,15 @@ fn erasing(report: &Report) -> Act {
     Act::Redact { reports: vec![report.name.clone()], reason: "ordered by a court".into() }
 }
 
-fn begin(folder: &Path, noted: &Noted) -> (Writer, writer::WriterThread) {
-    let (store, write) = store::open(folder, &Options::default()).expect("a new store");
-    let feed = Box::new(Noting { store, noted: Arc::clone(noted) });
-    let parts = Parts::new(write, Arc::new(Embedded), Arc::new(SystemClock));
-    Parts { feed, ..parts }.start().expect("a new writer")
-}
-
-async fn act(writer: &Writer, act: Act) -> Answer {
-    let request = Request {
-        act,
-        principal: "tester".into(),
-        may_rule: true,
-        request_id: String::new(),
-        digest: None,
-        validate_only: false,
-        recorded_at_us: None,
-    };
-    writer.file(request, None).await.expect("it is done")
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_erased_is_forgotten_before_a_reader_of_the_store_can_know_of_it() {
-    let (folder, noted) = (tempfile::tempdir().expect("a folder"), Noted::default());
-    let (writer, thread) = begin(folder.path(), &noted);
+#[test]
+fn what_is_erased_is_forgotten_before_a_reader_of_the_store_can_know_of_it() {
+    let noted = Noted::default();
+    let noting =
+        |store: &Store, _| Box::new(Noting { store: store.clone(), noted: Arc::clone(&noted) }) as Box<dyn Feed>;
+    let registry = Registry::telling("2023-06-01", noting);
     let report = report();
-    let erase = erasing(&report);
-    let filing = Act::File { reports: vec![report], preconditions: Vec::new(), intent: Intent::Unspecified };
-    let filed = act(&writer, filing).await.revision;
-    let erased = act(&writer, erase).await.revision;
-    writer.stop().await;
-    thread.join().expect("it ended");
+    let filed = registry.file(vec![report.clone()]).revision;
+    let erased = registry.act(erasing(&report)).expect("it is erased").revision;
     let noted = noted.lock().expect("nobody panicked").clone();
     assert!(erased > filed && noted.ends_with(&[("tell", filed), ("forget", filed), ("tell", erased)]), "{noted:?}");
 }

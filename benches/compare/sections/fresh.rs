@@ -9,7 +9,7 @@ use crate::{
     bench::{self, Bench},
     results::Goal,
     rows::Rows,
-    servers::{self, attache::Attache, cluster::Cluster},
+    servers::{attache::Attache, cluster::Cluster},
     stores,
     visits::{self, GET_VISIT},
     wire::Wire,
@@ -44,7 +44,7 @@ pub async fn run(bench: &Bench) -> Outcome<Rows> {
     let told = server.token().await?;
     let began = Instant::now();
     let newer = Attache::replica(&cluster, STREAM)?;
-    until_ready(&newer.address).await?;
+    until_ready(&newer).await?;
     newer.reach(&told).await?;
     rows.take("ready", began.elapsed().as_secs_f64());
     Ok(rows)
@@ -72,9 +72,8 @@ fn declare(bench: &Bench) -> Rows {
 }
 
 /// Waits until health says that all of it serves.
-async fn until_ready(address: &str) -> Outcome<()> {
-    let channel = servers::connect(address, 1).await?.swap_remove(0);
-    let (mut health, began) = (HealthClient::new(channel), Instant::now());
+async fn until_ready(replica: &Attache) -> Outcome<()> {
+    let (mut health, began) = (HealthClient::new(replica.channel().await?), Instant::now());
     while health.check(HealthCheckRequest::default()).await?.into_inner().status() != ServingStatus::Serving {
         if began.elapsed() > LIMIT {
             return Err("the new replica is not ready in time".into());

@@ -150,7 +150,8 @@ impl Attache {
         Ok(())
     }
 
-    async fn channel(&self) -> Outcome<Channel> {
+    /// One connection.
+    pub async fn channel(&self) -> Outcome<Channel> {
         Ok(connect(&self.address, 1).await?.swap_remove(0))
     }
 
