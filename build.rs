@@ -42,9 +42,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_build::manual::Builder::new()
         .build_client(false)
         .compile(&[served(&files, "FeedService")?, served(&files, "RegistryService")?]);
+    let mut config = prost_build::Config::new();
+    // Of an import it is some hundred kilobytes, which are kept, told and sent as they are.
+    config.bytes([".attache.log.v1.Entry.payload"]);
     tonic_prost_build::configure()
         .codec_path("crate::transport::codec::CatalogueCodec")
-        .compile_fds_with_config(files, prost_build::Config::new())?;
+        .compile_fds_with_config(files, config)?;
     Ok(())
 }
 

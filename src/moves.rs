@@ -297,7 +297,7 @@ fn fill(at: &Head, entries: &[StoredEntry]) -> (Vec<u8>, usize) {
     let mut bytes = BATCH_FRAMING_BYTES;
     let mut taken: Vec<Entry> = Vec::new();
     for entry in entries {
-        let entry = Entry { header: entry.header.clone(), payload: entry.payload.to_vec() };
+        let entry = Entry { header: entry.header.clone(), payload: entry.payload.clone() };
         bytes += entry.encoded_len() + ENTRY_FRAMING_BYTES;
         if !taken.is_empty() && bytes > MAX_BATCH_BYTES {
             break;

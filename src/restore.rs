@@ -201,7 +201,7 @@ impl Reading {
         let mut entries: Vec<Entry> = Vec::new();
         let before = self.at;
         for stored in self.source.entries(self.at.revision, PAGE, REPLAY_PAGE_BYTES)? {
-            let entry = Entry { header: stored.header, payload: stored.payload.to_vec() };
+            let entry = Entry { header: stored.header, payload: stored.payload };
             bytes += entry.encoded_len() + ENTRY_FRAMING_BYTES;
             if stored.revision > self.through || !entries.is_empty() && bytes > MAX_BATCH_BYTES {
                 break;

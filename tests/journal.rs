@@ -14,6 +14,7 @@ use attache::{
     },
     serve::{self, Parts},
 };
+use bytes::Bytes;
 use common::{
     FakeClock, TestServer, config, config_at,
     scribe::{file_at_once, ruling, told},
@@ -501,6 +502,12 @@ fn altered(alter: impl Fn(&mut Batch), mut batch: Batch) -> Vec<u8> {
     batch.encode_to_vec()
 }
 
+fn other_byte(payload: &mut Bytes, at: usize) {
+    let mut bytes = payload.to_vec();
+    bytes[at] ^= 1;
+    *payload = bytes.into();
+}
+
 const FORGERIES: [Forgery; 9] = [
     ("a wrong hash", |b| altered(|b| b.previous_hash[0] ^= 1, b), "LOG_DIVERGED"),
     ("a gap", |b| altered(|b| b.first_revision += 1, b), "LOG_DIVERGED"),
@@ -508,12 +515,12 @@ const FORGERIES: [Forgery; 9] = [
     ("another format", |b| altered(|b| b.format = 2, b), "LOG_DIVERGED"),
     ("the entry twice", |b| altered(|b| b.entries.push(b.entries[0].clone()), b), "LOG_DIVERGED"),
     ("no batch at all", |_| vec![0xff; 20], "ENTRY_CORRUPT"),
-    ("another payload", |b| altered(|b| b.entries[0].payload[5] ^= 1, b), "ENTRY_CORRUPT"),
+    ("another payload", |b| altered(|b| other_byte(&mut b.entries[0].payload, 5), b), "ENTRY_CORRUPT"),
     ("a header cut short", |b| altered(|b| b.entries[0].header.truncate(5), b), "ENTRY_CORRUPT"),
     (
         "a good entry, then a bad one",
         |b| {
-            let bad = attache::pb::log::Entry { header: vec![0xff; 9], payload: Vec::new() };
+            let bad = attache::pb::log::Entry { header: vec![0xff; 9], payload: Vec::new().into() };
             altered(|b| b.entries.push(bad.clone()), b)
         },
         "ENTRY_CORRUPT",

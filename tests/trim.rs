@@ -439,7 +439,7 @@ async fn until_log(server: &TestServer, what: &str, is_so: impl Fn(&v1::GetLogIn
 fn payloads(log: &SharedLog) -> impl Iterator<Item = EntryPayload> {
     let batches = log.batches().into_iter().map(|batch| Batch::decode(batch.as_slice()).expect("a batch"));
     let entries = batches.flat_map(|batch| batch.entries);
-    entries.map(|entry| EntryPayload::decode(entry.payload.as_slice()).expect("a payload"))
+    entries.map(|entry| EntryPayload::decode(entry.payload).expect("a payload"))
 }
 
 /// The revisions that entries of a log say are the oldest to be kept.

@@ -5,18 +5,32 @@
 /// Used for keys and identities alone; texts themselves are never compared.
 #[must_use]
 pub fn fold(text: &str) -> String {
-    let mut folded = String::with_capacity(text.len());
-    // The schwa of Azerbaijani is a letter of names; the transliteration table has only its phonetic sign.
-    let latin = text.replace(['ə', 'Ə'], "e");
-    for c in deunicode::deunicode(&latin).chars() {
+    let folded = if text.is_ascii() {
+        // Most texts, of which nothing has to be transliterated.
+        letters(text)
+    } else {
+        // The schwa of Azerbaijani is a letter of names; the transliteration table has only its phonetic sign.
+        letters(&deunicode::deunicode(&text.replace(['ə', 'Ə'], "e")))
+    };
+    if folded.is_empty() { text.trim().to_lowercase() } else { folded }
+}
+
+/// Letters and digits of ASCII in lower case, and one space for whatever stands between them.
+fn letters(latin: &str) -> String {
+    let (mut folded, mut parted) = (String::with_capacity(latin.len()), false);
+    for c in latin.chars() {
         if c.is_ascii_alphanumeric() {
+            if parted && !folded.is_empty() {
+                folded.push(' ');
+            }
             folded.push(c.to_ascii_lowercase());
-        } else if !folded.is_empty() && !folded.ends_with(' ') && c != '\'' && c != '`' {
-            folded.push(' ');
+            parted = false;
+        } else {
+            // An apostrophe parts nothing.
+            parted |= c != '\'' && c != '`';
         }
     }
-    folded.truncate(folded.trim_end().len());
-    if folded.is_empty() { text.trim().to_lowercase() } else { folded }
+    folded
 }
 
 /// The folded form as a key: spaces become hyphens, at most 63 characters; `None` if the text has no letter or digit that

@@ -45,14 +45,15 @@ fn sides(sides: &[v1::Side]) -> String {
 /// The headline of an event about this record.
 #[must_use]
 pub fn headline(event: &v1::Event, record: &v1::Record) -> String {
-    let label = label(record);
-    let when = event
-        .occurred
-        .clone()
-        .or_else(|| record::said_occurred(record))
-        .map(|d| format!(", {}", d.edtf))
-        .unwrap_or_default();
-    format!("{label}{when}: {}", what(event, record))
+    let mut line = label(record);
+    let said = if event.occurred.is_none() { record::said_occurred(record) } else { None };
+    if let Some(date) = event.occurred.as_ref().or(said.as_ref()) {
+        line.push_str(", ");
+        line.push_str(&date.edtf);
+    }
+    line.push_str(": ");
+    line.push_str(&what(event, record));
+    line
 }
 
 fn what(event: &v1::Event, record: &v1::Record) -> String {

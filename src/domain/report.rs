@@ -19,7 +19,7 @@ use crate::{
     limits::MAX_REPORT_BYTES,
     pb::{
         tree::{Shape, Tree, Value},
-        v1::{self, RecordKind, Reliability, SourceKind, report::Content},
+        v1::{self, RecordKind, Reliability, SourceKind, record::Kind, report::Content},
     },
 };
 
@@ -149,6 +149,21 @@ impl Report {
             stored.etag = etag(&stored.encode_to_vec());
             stored
         })
+    }
+
+    /// What it states as a record, if its stored form was asked for before.
+    #[must_use]
+    pub fn said(&self) -> Option<v1::Record> {
+        let kind = match self.stored.get()?.content.clone()? {
+            Content::Visit(m) => Kind::Visit(m),
+            Content::Meeting(m) => Kind::Meeting(m),
+            Content::Agreement(m) => Kind::Agreement(m),
+            Content::Exercise(m) => Kind::Exercise(m),
+            Content::Person(m) => Kind::Person(m),
+            Content::Organization(m) => Kind::Organization(m),
+            Content::Place(m) => Kind::Place(m),
+        };
+        Some(v1::Record { kind: Some(kind) })
     }
 
     /// What its record is as long as no other report is about it.

@@ -115,6 +115,9 @@ pub(super) struct Plan {
     pub since: Day,
 }
 
+/// The events that most records have at most when they are filed: that they were recorded, and when they began and ended.
+const MOST_EVENTS: usize = 3;
+
 /// Agreements as this entry leaves them, as far as others depend on them; `None` does not stand.
 pub(super) type Overlay = BTreeMap<String, Option<v1::Record>>;
 
@@ -141,6 +144,8 @@ impl Drafting<'_> {
             let resolution = place.resolve();
             resolved.push((place, resolution));
         }
+        payload.changes.reserve(resolved.len());
+        payload.events.reserve(resolved.len() * MOST_EVENTS);
         for (place, resolution) in resolved {
             let decision = self.decide(payload, &place, resolution.clone(), plan, &overlay)?;
             let outcome = decision.outcome;

@@ -92,8 +92,14 @@ impl Drafting<'_> {
         intent: Intent,
         reason: RetractionReason,
     ) -> Result<EntryPayload> {
-        let mut payload = EntryPayload::default();
-        let mut touched: Vec<Place> = Vec::new();
+        // What a list of these moves while it grows was four hundredths of an import's instructions.
+        let (count, _) = steps.size_hint();
+        let mut payload = EntryPayload {
+            filings: Vec::with_capacity(count),
+            results: Vec::with_capacity(count),
+            ..EntryPayload::default()
+        };
+        let mut touched: Vec<Place> = Vec::with_capacity(count);
         for step in steps {
             match step {
                 Step::File(report) => self.file(report, &mut payload, &mut touched)?,

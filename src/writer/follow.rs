@@ -194,7 +194,7 @@ pub(super) fn apply_entry(
         hash: log::chain(&head.hash, &entry.header),
         recorded_at_us: header.recorded_at_us,
         header: entry.header.clone(),
-        payload: entry.payload.clone().into(),
+        payload: entry.payload.clone(),
     };
     let after = head.after(&stored, header, payload)?;
     let revision = applier.entry(&stored, header, payload, &after, resolved)?;

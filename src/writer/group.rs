@@ -9,7 +9,7 @@ use tracing::debug_span;
 
 use super::{
     Answer, Feed, KeepCursor, Parts, cursors,
-    follow::{append_entry, check_batch, read_batch, stands_in},
+    follow::{append_entry, batch_after, check_batch, read_batch, stands_in},
     full::Full,
     job::{Answered, Job},
     prepare::{Asked, Prepared, Spoilt, day_before, prepare},
@@ -210,7 +210,7 @@ impl Group {
         let trial = Transaction::new_unchecked(&self.store.connection, TransactionBehavior::Immediate)
             .map_err(|e| from_sqlite(&e))?;
         prepare(&trial, &self.store.known, before, now_us, asked)
-            .map(|prepared| prepared.appends)
+            .map(|prepared| !prepared.entries.is_empty())
             .map_err(|spoilt| spoilt.error)
     }
 
@@ -219,7 +219,8 @@ impl Group {
         let transaction = Transaction::new_unchecked(&self.store.connection, TransactionBehavior::Immediate)
             .map_err(|e| from_sqlite(&e))?;
         let known = &self.store.known;
-        let prepared = match debug_span!("decide").in_scope(|| prepare(&transaction, known, before, now_us, asked)) {
+        let mut prepared = match debug_span!("decide").in_scope(|| prepare(&transaction, known, before, now_us, asked))
+        {
             Ok(prepared) => prepared,
             Err(spoilt) => match *spoilt {
                 // Without room nobody's entry can be applied.
@@ -232,7 +233,7 @@ impl Group {
                 }
             },
         };
-        if !prepared.appends && self.journal.is_alone() {
+        if prepared.entries.is_empty() && self.journal.is_alone() {
             // Nobody else writes: what appends nothing needs no place in the order.
             drop(transaction);
             return Ok(Tried::Done { answers: prepared.answers, taken: prepared.taken });
@@ -240,10 +241,13 @@ impl Group {
         failpoints::at("writer.decided");
         apply::write_head(&transaction, &prepared.head).map_err(|e| from_sqlite(&e))?;
         self.check_room()?;
+        let entries = std::mem::take(&mut prepared.entries);
+        // Who has the log alone appends by the commit, and reads no batch.
+        let batch = if self.journal.is_alone() { Vec::new() } else { batch_after(&before, entries) };
         self.counts.apply.observe(began.elapsed().as_secs_f64());
         let began = clock::ticks();
         failpoints::at("writer.appending");
-        let appended = debug_span!("append").in_scope(|| self.journal.append(before.position, &prepared.batch));
+        let appended = debug_span!("append").in_scope(|| self.journal.append(before.position, &batch));
         if appended == Append::Appended {
             self.counts.append.observe(began.elapsed().as_secs_f64());
         }
@@ -271,7 +275,7 @@ impl Group {
             }
             Append::Unknown => {
                 drop(transaction);
-                self.settle(before.position, prepared)
+                self.settle(before.position, &batch, prepared.answers)
             }
         }
     }
@@ -313,22 +317,22 @@ impl Group {
     }
 
     /// Finds out what became of a batch. Nothing is admitted meanwhile, and whoever waits hears of it if that takes long.
-    fn settle(&mut self, after: Position, prepared: Prepared) -> Result<Tried> {
+    fn settle(&mut self, after: Position, batch: &[u8], answers: Vec<Result<Answer>>) -> Result<Tried> {
         self.doubt.send_replace(Some(clock::ticks()));
-        let settled = self.until_settled(after, prepared);
+        let settled = self.until_settled(after, batch, answers);
         self.doubt.send_replace(None);
         settled
     }
 
     /// Offers the same bytes until the slot is known.
-    fn until_settled(&mut self, after: Position, prepared: Prepared) -> Result<Tried> {
+    fn until_settled(&mut self, after: Position, batch: &[u8], answers: Vec<Result<Answer>>) -> Result<Tried> {
         let mut pause = Duration::from_millis(1);
         loop {
-            match self.journal.settle(after, &prepared.batch) {
+            match self.journal.settle(after, batch) {
                 Settled::Ours => {
                     // It is in the log, whatever keeps this store from applying it now.
-                    self.apply(&[(after + 1, &prepared.batch)]).map_err(|_| unknown())?;
-                    return Ok(Tried::Done { answers: prepared.answers, taken: prepared.taken });
+                    self.apply(&[(after + 1, batch)]).map_err(|_| unknown())?;
+                    return Ok(Tried::Done { taken: answers.len(), answers });
                 }
                 Settled::Theirs => return Ok(Tried::Conflict),
                 Settled::NotYet if self.stopping.is_cancelled() => return Err(unknown()),

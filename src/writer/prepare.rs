@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::{
     Answer, MAX_PAYLOAD_BYTES,
     draft::Drafting,
-    follow::{apply_entry, batch_after},
+    follow::apply_entry,
     job::{Act, Request},
 };
 use crate::{
@@ -54,9 +54,9 @@ pub(super) struct Prepared {
     /// How many jobs were taken; the others exceed the batch.
     pub taken: usize,
     pub head: Head,
-    pub batch: Vec<u8>,
+    /// What is appended.
+    pub entries: Vec<Entry>,
     pub revisions: Vec<Revision>,
-    pub appends: bool,
 }
 
 /// Why a group could not be prepared; its transaction must be rolled back.
@@ -85,7 +85,7 @@ pub(super) fn prepare(
             break;
         }
     }
-    group.finish(before)
+    group.finish()
 }
 
 /// A group that takes one request after another.
@@ -150,7 +150,7 @@ impl<'a> Growing<'a> {
         Ok(answer(payload, head.revision, head))
     }
 
-    fn finish(self, before: Head) -> std::result::Result<Prepared, Box<Spoilt>> {
+    fn finish(self) -> std::result::Result<Prepared, Box<Spoilt>> {
         let Self { head, entries, revisions, applier, mut answers, .. } = self;
         // Whose words the index refuses is not known; half of them are tried then, down to one.
         let at = answers.len() / 2;
@@ -159,9 +159,7 @@ impl<'a> Growing<'a> {
         for answer in answers.iter_mut().flatten().filter(|a| a.revision == 0) {
             answer.head = head;
         }
-        let appends = !entries.is_empty();
-        let (taken, batch) = (answers.len(), batch_after(&before, entries));
-        Ok(Prepared { answers, taken, head, batch, revisions, appends })
+        Ok(Prepared { taken: answers.len(), answers, head, entries, revisions })
     }
 }
 
@@ -228,7 +226,7 @@ fn decide_one(
         recorded_at_supplied: request.recorded_at_us.is_some(),
     };
     tracing::debug!(revision = header.revision, events = payload.events.len(), "decided");
-    let entry = Entry { header: header.encode_to_vec(), payload: bytes };
+    let entry = Entry { header: header.encode_to_vec(), payload: bytes.into() };
     let resolved = drafting.resolved.into_inner();
     Ok(Decided::Entry(Box::new(DecidedEntry { entry, header, payload, resolved })))
 }

@@ -36,7 +36,7 @@ fn a_batch_ends_where_its_entries_end_and_says_so_if_it_cannot_be_read() {
 fn batch(draw: &mut Draw<'_>) -> Batch {
     let entry = |draw: &mut Draw<'_>| Entry {
         header: messages::message(draw, "attache.log.v1.EntryHeader").encode_to_vec(),
-        payload: if draw.once_in(2) { payload(draw) } else { draw.noise(20) },
+        payload: if draw.once_in(2) { payload(draw) } else { draw.noise(20) }.into(),
     };
     let hash: [u8; 32] = draw.exactly();
     Batch {
@@ -69,7 +69,7 @@ fn batch_promise(input: &[u8]) -> Kept {
     };
     // As the store keeps them.
     for (revision, entry) in (1..).zip(batch.entries) {
-        let (header, payload) = (entry.header, entry.payload.into());
+        let (header, payload) = (entry.header, entry.payload);
         let stored = StoredEntry { revision, hash: GENESIS, recorded_at_us: 0, header, payload };
         for error in [stored.header().err(), stored.payload().err()].into_iter().flatten() {
             prop_assert_eq!(error.reason, Reason::EntryCorrupt);

@@ -139,7 +139,12 @@ pub fn resolve(reports: &[Report]) -> Option<Resolution> {
     let mut accounts: Vec<String> = ranked.iter().map(|r| r.account.to_string()).collect();
     accounts.sort();
     accounts.dedup();
-    let content = record::from_tree(name::of_message(shape.name()), &record);
+    // What one report states most often is the record, word for word.
+    let said = match ranked.as_slice() {
+        [only] if only.content == record => only.said(),
+        _ => None,
+    };
+    let content = said.unwrap_or_else(|| record::from_tree(name::of_message(shape.name()), &record));
     let reports = ranked.iter().map(|r| r.name.to_string()).collect();
     Some(Resolution { record, content, leaves, accounts, reports, facets: OnceLock::new(), indexable: OnceLock::new() })
 }

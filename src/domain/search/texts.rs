@@ -151,7 +151,7 @@ impl Sounds {
     /// Of the first words of these texts, as many different ones as there is room for; and how many they are.
     fn of<'t>(texts: impl Iterator<Item = &'t str>, room: usize) -> (Self, usize) {
         let mut heard = Heard { letters: String::with_capacity(MOST_LETTERS), words: Vec::with_capacity(MOST_WORDS) };
-        texts.for_each(|text| each_sound(text, |sound| heard.add(sound)));
+        texts.for_each(|text| heard.add(text));
         heard.distinct(room);
         let mut sounds = String::with_capacity(heard.letters.len() + heard.words.len());
         for word in &heard.words {
@@ -201,12 +201,14 @@ impl Place {
 }
 
 impl Heard {
-    fn add(&mut self, sound: &str) {
-        let (mut head, begin) = ([0; 8], self.letters.len());
-        let length = sound.len().min(head.len());
-        head[..length].copy_from_slice(&sound.as_bytes()[..length]);
-        self.letters.push_str(sound);
-        self.words.push(Place { head, begin, end: self.letters.len() });
+    fn add(&mut self, text: &str) {
+        let Self { letters, words } = self;
+        each_sound(text, letters, |sound, begin| {
+            let mut head = [0; 8];
+            let length = sound.len().min(head.len());
+            head[..length].copy_from_slice(&sound.as_bytes()[..length]);
+            words.push(Place { head, begin, end: begin + sound.len() });
+        });
     }
 
     /// Leaves each once, sorted, and of the first ones as many as there is room for.

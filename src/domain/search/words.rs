@@ -21,6 +21,9 @@ pub struct Word {
     pub sound: String,
 }
 
+/// The letters that most words have at most.
+const MOST_LETTERS: usize = 32;
+
 /// The words of a text, in order. A word of a script that has no spaces may fold to several, which share its place.
 #[must_use]
 pub fn words(text: &str) -> Vec<Word> {
@@ -31,19 +34,18 @@ pub fn words(text: &str) -> Vec<Word> {
     words
 }
 
-/// Shows how each word of a text sounds, in order.
-pub fn each_sound(text: &str, mut take: impl FnMut(&str)) {
-    let mut heard = String::new();
+/// Adds how each word of a text sounds to a text of sounds, in order, and shows each sound and where it begins there.
+pub fn each_sound(text: &str, sounds: &mut String, mut take: impl FnMut(&str, usize)) {
     each(text, |_, _, spelling| {
-        heard.clear();
-        sound_into(spelling, &mut heard);
-        take(&heard);
+        let begin = sounds.len();
+        sound_into(spelling, sounds);
+        take(&sounds[begin..], begin);
     });
 }
 
 /// Shows where each word of a text begins and ends, and how it is spelt, folded.
 fn each(text: &str, mut take: impl FnMut(usize, usize, &str)) {
-    let (mut at, mut rest, mut lower) = (0, text, String::new());
+    let (mut at, mut rest, mut lower) = (0, text, String::with_capacity(MOST_LETTERS));
     while !rest.is_empty() {
         let plain = rest.bytes().take_while(u8::is_ascii_alphanumeric).count();
         let next = rest.as_bytes().get(plain);
@@ -100,16 +102,27 @@ fn is_apostrophe(c: char) -> bool {
     matches!(c, '\'' | '`' | '\u{2019}' | '\u{2BC}' | '\u{2BB}')
 }
 
+/// What a letter sounds like that begins no group, or by itself; 0 if more than it has to be looked at.
+const fn alone(letter: u8) -> u8 {
+    match letter {
+        b'c' | b'd' | b'g' | b'k' | b'o' | b'p' | b's' | b't' | b'x' | b'z' => 0,
+        b'e' => b'a',
+        b'j' => b'z',
+        b'q' => b'k',
+        b'w' => b'v',
+        b'y' => b'i',
+        other => other,
+    }
+}
+
 /// What the letters that a word goes on with sound like, and how many they are: the longest group that is known.
 fn group(rest: &[u8]) -> (&[u8], usize) {
     match rest {
         [b'c', b'h' | b'k', ..] => (b"k", 2),
-        [b'c' | b'q', ..] => (b"k", 1),
+        [b'c', ..] => (b"k", 1),
         [b'd', b'z', b'h', ..] => (b"z", 3),
         [b'd', b'j', ..] | [b'z', b'h', ..] => (b"z", 2),
-        [b'e', ..] => (b"a", 1),
         [b'g', b'h', ..] => (b"g", 2),
-        [b'j', ..] => (b"z", 1),
         [b'k', b'h', ..] => (b"h", 2),
         [b'o', b'o' | b'u', ..] => (b"u", 2),
         [b'p', b'h', ..] => (b"f", 2),
@@ -118,9 +131,7 @@ fn group(rest: &[u8]) -> (&[u8], usize) {
         [b's', b'h', ..] => (b"s", 2),
         [b't', b'c', b'h', ..] => (b"k", 3),
         [b't', b'h', ..] => (b"t", 2),
-        [b'w', ..] => (b"v", 1),
         [b'x', ..] => (b"ks", 1),
-        [b'y', ..] => (b"i", 1),
         [letter, ..] => (std::slice::from_ref(letter), 1),
         [] => (b"", 0),
     }
@@ -135,7 +146,7 @@ pub fn sound(spelling: &str) -> String {
     heard
 }
 
-/// Adds it to a text that is empty.
+/// Adds it to the end of a text.
 fn sound_into(spelling: &str, sound: &mut String) {
     if spelling.bytes().all(|b| b.is_ascii_lowercase()) {
         return letters_into(spelling.as_bytes(), sound);
@@ -153,17 +164,26 @@ fn sound_into(spelling: &str, sound: &mut String) {
 }
 
 fn letters_into(letters: &[u8], sound: &mut String) {
+    let begin = sound.len();
     let (mut ear, mut rest) = (Ear { sound, before: 0, last: 0 }, letters);
     if let [b'x', after @ ..] = rest {
         ear.hear(b'h');
         rest = after;
     }
-    while !rest.is_empty() {
-        let (heard, letters) = group(rest);
-        heard.iter().for_each(|letter| ear.hear(*letter));
-        rest = &rest[letters..];
+    while let [letter, after @ ..] = rest {
+        match alone(*letter) {
+            0 => {
+                let (heard, letters) = group(rest);
+                heard.iter().for_each(|letter| ear.hear(*letter));
+                rest = &rest[letters..];
+            }
+            heard => {
+                ear.hear(heard);
+                rest = after;
+            }
+        }
     }
-    finish(sound);
+    finish(sound, begin);
 }
 
 /// A sound that is being heard, and the last two letters of it; zeros while there are none.
@@ -189,14 +209,17 @@ impl Ear<'_> {
     }
 }
 
-/// Endings that conventions write differently: -ov and -off, Yeltsin and Eltsin.
-fn finish(sound: &mut String) {
-    if sound.len() > 2 && sound.ends_with('f') {
-        sound.pop();
-        sound.push('v');
+/// Endings that conventions write differently: -ov and -off, Yeltsin and Eltsin; of the sound that begins there.
+fn finish(sounds: &mut String, begin: usize) {
+    if sounds.len() <= begin + 2 {
+        return;
     }
-    if sound.len() > 2 && sound.starts_with("ia") {
-        sound.remove(0);
+    if sounds.ends_with('f') {
+        sounds.pop();
+        sounds.push('v');
+    }
+    if sounds[begin..].starts_with("ia") {
+        sounds.remove(begin);
     }
 }
 

@@ -88,7 +88,8 @@ impl At<'_, '_> {
                 let sql = concat!("DELETE FROM sources WHERE name = ?1 AND to_revision = ", open!());
                 self.statements.run(sql, [&source.name])?;
             }
-            _ => {
+            None => {}
+            Some(_) => {
                 let sql = concat!("UPDATE sources SET to_revision = ?2 WHERE name = ?1 AND to_revision = ", open!());
                 self.statements.run(sql, params![source.name, self.revision])?;
             }

@@ -35,6 +35,16 @@ impl<'c> Statements<'c> {
         self.run(sql, params).map(|()| self.connection.last_insert_rowid())
     }
 
+    /// Runs one that adds a row unless there is one like it; answers its id if it did.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite refuses.
+    pub fn insert_new(&self, sql: &'static str, params: impl Params) -> Result<Option<i64>> {
+        let added = self.with(sql, |statement| statement.execute(params))?;
+        Ok((added > 0).then(|| self.connection.last_insert_rowid()))
+    }
+
     /// The first row that one answers, if there is any.
     ///
     /// # Errors

@@ -126,11 +126,8 @@ fn words(connection: &Connection, indexed: &Indexed, revision: u64, known: &Know
     unknown.sort_unstable();
     unknown.dedup();
     for sound in unknown {
-        let mut find = connection.prepare_cached("SELECT 1 FROM search_words WHERE sound = ?1")?;
-        if !find.exists([sound])? {
-            let sql = "INSERT INTO search_words (sound, from_revision) VALUES (?1, ?2)";
-            connection.prepare_cached(sql)?.execute(params![sound, revision])?;
-        }
+        let sql = "INSERT INTO search_words (sound, from_revision) VALUES (?1, ?2) ON CONFLICT (sound) DO NOTHING";
+        connection.prepare_cached(sql)?.execute(params![sound, revision])?;
         known.add_sound(sound);
     }
     Ok(())
