@@ -5,7 +5,8 @@
 //! The log is a sequence of batches at positions 1, 2, 3 and so on; a store holds a prefix of it. A writer that has
 //! applied everything up to position *p* asks [`Journal::append`] to put its batch at *p* + 1:
 //!
-//! - [`Append::AtCommit`]: the store's own commit is the append, and its result the answer. The embedded journal alone.
+//! - [`Append::AtCommit`]: the store's own commit is the append, and its result the answer. The embedded journal alone, which
+//!   needs no bytes of the batch and is given none.
 //! - [`Append::Appended`]: it is durable at *p* + 1. The writer commits, and only then answers.
 //! - [`Append::Conflict`]: another batch is at *p* + 1, and this one is nowhere and never will be.
 //! - [`Append::NotSent`]: nothing happened, and nothing will.
@@ -161,7 +162,7 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// See the module's contract. Methods block; only the writer's thread and health checks call them.
 pub trait Journal: Send + Sync + 'static {
-    /// Puts a batch at `after + 1`, or says why not.
+    /// Puts a batch at `after + 1`, or says why not. One that is alone is given no bytes, and knows what became of them.
     fn append(&self, after: Position, batch: &[u8]) -> Append;
 
     /// Offers the same bytes for the same place again, after `Unknown`, and says who holds it.

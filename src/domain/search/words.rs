@@ -102,7 +102,7 @@ fn is_apostrophe(c: char) -> bool {
     matches!(c, '\'' | '`' | '\u{2019}' | '\u{2BC}' | '\u{2BB}')
 }
 
-/// What a letter sounds like that begins no group, or by itself; 0 if more than it has to be looked at.
+/// What a letter that begins no group sounds like; 0 of one that may begin a group, or sounds like two letters.
 const fn alone(letter: u8) -> u8 {
     match letter {
         b'c' | b'd' | b'g' | b'k' | b'o' | b'p' | b's' | b't' | b'x' | b'z' => 0,
@@ -115,7 +115,8 @@ const fn alone(letter: u8) -> u8 {
     }
 }
 
-/// What the letters that a word goes on with sound like, and how many they are: the longest group that is known.
+/// What the letters that a word goes on with sound like, if [`alone`] leaves their first open, and how many they are: the
+/// longest group that is known.
 fn group(rest: &[u8]) -> (&[u8], usize) {
     match rest {
         [b'c', b'h' | b'k', ..] => (b"k", 2),
