@@ -3,9 +3,9 @@
 
 Needs Rust, a C compiler and Python 3.11 or newer. The first step fetches the other tools, pinned by
 hash, into target/tools (one, promtool, is Debian's, by its signatures, where apt is); nothing is written
-outside target/ and tests/foreign/node/node_modules (and cargo's own cache), but for temporary folders, of
-which those of servers that a test kills stay in the system's. Stops at the first step that
-fails. `--all` runs the long steps too, which take more than an hour.
+outside target/ and tests/foreign/node/node_modules (and cargo's own cache), but for temporary folders,
+which go when a step ends. Stops at the first step that fails. `--all` runs the long steps too, which take
+more than an hour.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 import tomllib
 import venv
@@ -55,12 +56,12 @@ def environment():
     }
 
 
-def run(*command, cwd=ROOT):
-    """Runs a command and lets its output through."""
+def run(*command, cwd=ROOT, **variables):
+    """Runs a command, with some variables more, and lets its output through."""
     command = [str(part) for part in command]
     print("$ " + " ".join(Path(part).name if Path(part).is_absolute() else part for part in command), flush=True)
     try:
-        code = subprocess.run(command, cwd=cwd, env=environment(), stdin=subprocess.DEVNULL).returncode
+        code = subprocess.run(command, cwd=cwd, env=environment() | variables, stdin=subprocess.DEVNULL).returncode
     except FileNotFoundError:
         raise Failed(f"{command[0]} is not installed") from None
     if code != 0:
@@ -257,7 +258,9 @@ def doc():
 def test():
     """cargo nextest: every promise, foreign clients included"""
     profile = ["--profile", "ci"] if os.environ.get("CI") else []
-    run(tool("cargo-nextest"), "nextest", "run", "--features", FEATURES, "--locked", *profile)
+    # A server that a test kills leaves its temporary folder.
+    with tempfile.TemporaryDirectory(prefix="attache-", ignore_cleanup_errors=True) as folder:
+        run(tool("cargo-nextest"), "nextest", "run", "--features", FEATURES, "--locked", *profile, TMPDIR=folder)
 
 
 def schedules():
