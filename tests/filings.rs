@@ -260,6 +260,19 @@ async fn an_outcome_says_what_the_filing_did_to_the_record() {
     server.stop().await;
 }
 
+/// More visits than one question reads end on the next day.
+#[tokio::test]
+async fn a_visit_of_the_same_day_is_pointed_at_however_many_of_the_same_states_follow_it() {
+    let server = TestServer::start().await;
+    server.file(vec![visit_report("first", "a", "KZ", "AZ", "2023-10-01")]).await;
+    let next = |n: usize| visit_report(&format!("next{n}"), "a", "KZ", "AZ", "2023-10-02");
+    server.file((0..130).map(next).collect()).await;
+    let twin = visit_report("twin", "a", "KZ", "AZ", "2023-10-01");
+    let answer = file(&server, filing(twin)).await.unwrap();
+    assert_eq!(answer.results[0].warnings, ["a visit of the same states on that day exists: visits/first"]);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn warnings_point_at_what_a_filer_may_have_meant() {
     let server = TestServer::start().await;

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::{
-        date::Day,
+        date::{Day, Span},
         error::Result,
         facets::{Facets, Tag},
         filter::Filters,
@@ -28,11 +28,11 @@ const MAX_READ: usize = 128;
 ///
 /// If SQLite refuses.
 pub(super) fn add(connection: &Connection, version: i64, facets: &Facets) -> rusqlite::Result<()> {
-    let Some(latest) = facets.occurred.and_then(|span| span.latest) else { return Ok(()) };
-    let mut insert = connection
-        .prepare_cached("INSERT OR IGNORE INTO pairs (host, guest, latest, version) VALUES (?1, ?2, ?3, ?4)")?;
+    let Some(Span { earliest, latest: Some(latest) }) = facets.occurred else { return Ok(()) };
+    let sql = "INSERT OR IGNORE INTO pairs (host, guest, latest, version, earliest) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let mut insert = connection.prepare_cached(sql)?;
     for (host, guest) in pairs(facets).take(MAX_PAIRS) {
-        insert.execute(params![host, guest, latest, version])?;
+        insert.execute(params![host, guest, latest, version, earliest])?;
     }
     Ok(())
 }
@@ -56,23 +56,26 @@ fn pairs(facets: &Facets) -> impl Iterator<Item = (&str, &str)> {
     facets.values(Tag::Host).flat_map(|host| facets.values(Tag::Guest).map(move |guest| (host, guest)))
 }
 
-/// The names of visits that match and whose last possible day lies in a range, both inclusive, as they stand now: those
-/// that have a host and a guest in common with `facets`, in the order of recording. At most `limit`.
+/// The names of visits that match and of which some day may lie in a range, both inclusive, and the last at most so many days
+/// after it, as they stand now: those that have a host and a guest in common with `facets`, in the order of recording. At most
+/// `limit`.
 ///
 /// # Errors
 ///
 /// If the store cannot be read.
-pub fn ended_within(
+pub fn within(
     connection: &Connection,
     facets: &Facets,
     filters: &Filters,
     (from, until): (Day, Day),
+    longer: Day,
     limit: usize,
 ) -> Result<Vec<String>> {
     let Some((host, guest)) = pairs(facets).next() else { return Ok(Vec::new()) };
     let sql = "SELECT version FROM pairs WHERE host = ?1 AND guest = ?2 AND latest BETWEEN ?3 AND ?4
-               ORDER BY latest DESC LIMIT ?5";
-    let mut versions: Vec<i64> = rows(connection, sql, (host, guest, from, until, MAX_READ), |row| row.get(0))?;
+               AND (earliest IS NULL OR earliest <= ?5) ORDER BY latest DESC LIMIT ?6";
+    let asked = (host, guest, from, until.saturating_add(longer), until, MAX_READ);
+    let mut versions: Vec<i64> = rows(connection, sql, asked, |row| row.get(0))?;
     versions.sort_unstable();
     let mut names = Vec::new();
     for version in versions {
@@ -91,7 +94,7 @@ pub fn ended_within(
     Ok(names)
 }
 
-/// Keeps every visit that stands: for a store that was written before there were pairs.
+/// Keeps every visit that stands: for a store that was written before there were pairs, which knew no first days.
 ///
 /// # Errors
 ///
@@ -103,7 +106,11 @@ pub(super) fn fill(connection: &Connection) -> rusqlite::Result<()> {
     while let Some(row) = rows.next()? {
         let facets = Facets::from_stored(&row.get::<_, Vec<u8>>(1)?)
             .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Blob, Box::new(e)))?;
-        add(connection, row.get(0)?, &facets)?;
+        let Some(latest) = facets.occurred.and_then(|span| span.latest) else { continue };
+        let sql = "INSERT OR IGNORE INTO pairs (host, guest, latest, version) VALUES (?1, ?2, ?3, ?4)";
+        for (host, guest) in pairs(&facets).take(MAX_PAIRS) {
+            connection.prepare_cached(sql)?.execute(params![host, guest, latest, row.get::<_, i64>(0)?])?;
+        }
     }
     Ok(())
 }

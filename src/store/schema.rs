@@ -39,6 +39,7 @@ const MIGRATIONS: &[Step] = &[
     Step::filled(include_str!("schema/015_postings.sql"), fill_postings),
     Step::sql(include_str!("schema/016_posted.sql")),
     Step::sql(include_str!("schema/017_unindexed.sql")),
+    Step::sql(include_str!("schema/018_pair_days.sql")),
 ];
 
 /// The version of files that this program makes.

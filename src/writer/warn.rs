@@ -90,8 +90,7 @@ pub(super) fn same_occasion(connection: &Connection, report: &Report, name: &Rec
         occurred: Some(range),
         include_probes: false,
     }]);
-    let days = (from, until.saturating_add(HINT_DAYS));
-    let found = pairs::ended_within(connection, facets, &filters, days, MAX_HINTS)?;
+    let found = pairs::within(connection, facets, &filters, (from, until), HINT_DAYS, MAX_HINTS)?;
     let names = found.iter().filter(|n| *n != name.as_str());
     Ok(names.map(|n| format!("a visit of the same states on that day exists: {n}")).collect())
 }

@@ -9,10 +9,11 @@ use attache::{
 use rusqlite::{Connection, params};
 
 /// The schema that [`BEFORE`] undoes, and the one that it leads to: whoever adds another undoes that there instead.
-const UNDONE: usize = 17;
+const UNDONE: usize = 18;
 const OLDER: usize = 14;
 /// What the newest schemas changed, undone, but for what their tables are filled with.
-const BEFORE: &str = "DROP TABLE postings;
+const BEFORE: &str = "ALTER TABLE pairs DROP COLUMN earliest;
+DROP TABLE postings;
 DROP TABLE unposted;
 DROP TABLE unindexed;
 CREATE TABLE version_terms (
