@@ -18,7 +18,9 @@ use attache::{
     serve::Parts,
     store::{self, snapshot, verify},
 };
-use common::{FakeClock, TestServer, config_at, older::made_older, visit_report, visit_report_of, watching::*};
+use common::{
+    FakeClock, TestServer, config_at, date, older::made_older, side, visit_report, visit_report_of, watching::*,
+};
 
 const ATTACHE: &str = env!("CARGO_BIN_EXE_attache");
 /// Bytes of a backup of which a bit is flipped, one after the other.
@@ -181,9 +183,11 @@ async fn a_store_of_the_schema_before_is_read_searched_and_filed_to_and_a_copy_o
     let (server, _) = serve(folder.path()).await;
     let titled = |id: &str| {
         let titles = vec![v1::Title { text: format!("The {id} visit"), ..Default::default() }];
-        visit_report_of(id, "s", v1::Visit { titles, ..Default::default() })
+        let (hosts, guests, start) = (vec![side("AZ")], vec![side("KZ")], Some(date("2023-05-01")));
+        visit_report_of(id, "s", v1::Visit { titles, hosts, guests, start, ..Default::default() })
     };
-    server.file(vec![titled("sumgait")]).await;
+    let first = server.file(vec![titled("sumgait")]).await;
+    assert_eq!(first.results[0].warnings, [""; 0]);
     let last = server.file(vec![titled("ganja")]).await;
     let find = async |server: &TestServer, word: &str| {
         let asked = v1::SearchRecordsRequest { query: word.into(), ..Default::default() };
@@ -202,6 +206,8 @@ async fn a_store_of_the_schema_before_is_read_searched_and_filed_to_and_a_copy_o
     assert_eq!((find(&server, "sumgait").await, find(&server, "nakhchivan").await), (1, 0));
     let more = server.file(vec![titled("nakhchivan")]).await;
     assert_eq!(more.revision, last.revision + 1);
+    let same = |id: &str| format!("a visit of the same states on that day exists: visits/{id}");
+    assert_eq!(more.results[0].warnings, [same("sumgait"), same("ganja")], "those that it had are looked at");
     assert_eq!(find(&server, "nakhchivan").await, 1);
     server.stop().await;
     assert_eq!(layout(&place), newest, "as one that was made by the newest");
