@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::{
-        date::{Day, Span},
+        date::Day,
         error::Result,
         facets::{Facets, Tag},
         filter::Filters,
@@ -28,13 +28,10 @@ const MAX_READ: usize = 128;
 ///
 /// If SQLite refuses.
 pub(super) fn add(connection: &Connection, version: i64, facets: &Facets) -> rusqlite::Result<()> {
-    let Some(Span { earliest, latest: Some(latest) }) = facets.occurred else { return Ok(()) };
+    let earliest = facets.occurred.and_then(|span| span.earliest);
     let sql = "INSERT OR IGNORE INTO pairs (host, guest, latest, version, earliest) VALUES (?1, ?2, ?3, ?4, ?5)";
     let mut insert = connection.prepare_cached(sql)?;
-    for (host, guest) in pairs(facets).take(MAX_PAIRS) {
-        insert.execute(params![host, guest, latest, version, earliest])?;
-    }
-    Ok(())
+    each(facets, |host, guest, latest| insert.execute(params![host, guest, latest, version, earliest]))
 }
 
 /// Forgets a version.
@@ -43,13 +40,15 @@ pub(super) fn add(connection: &Connection, version: i64, facets: &Facets) -> rus
 ///
 /// If SQLite refuses.
 pub(super) fn remove(connection: &Connection, version: i64, facets: &Facets) -> rusqlite::Result<()> {
-    let Some(latest) = facets.occurred.and_then(|span| span.latest) else { return Ok(()) };
     let mut delete = connection
         .prepare_cached("DELETE FROM pairs WHERE host = ?1 AND guest = ?2 AND latest = ?3 AND version = ?4")?;
-    for (host, guest) in pairs(facets).take(MAX_PAIRS) {
-        delete.execute(params![host, guest, latest, version])?;
-    }
-    Ok(())
+    each(facets, |host, guest, latest| delete.execute(params![host, guest, latest, version]))
+}
+
+/// Runs a statement for each pair that a version is kept under, and its last possible day; for none if that is not known.
+fn each(facets: &Facets, mut run: impl FnMut(&str, &str, Day) -> rusqlite::Result<usize>) -> rusqlite::Result<()> {
+    let Some(latest) = facets.occurred.and_then(|span| span.latest) else { return Ok(()) };
+    pairs(facets).take(MAX_PAIRS).try_for_each(|(host, guest)| run(host, guest, latest).map(drop))
 }
 
 fn pairs(facets: &Facets) -> impl Iterator<Item = (&str, &str)> {
@@ -102,15 +101,14 @@ pub fn within(
 pub(super) fn fill(connection: &Connection) -> rusqlite::Result<()> {
     let sql = format!("SELECT id, facets FROM versions WHERE kind = ?1 AND to_revision = {OPEN} AND body IS NOT NULL");
     let mut versions = connection.prepare(&sql)?;
+    let mut insert =
+        connection.prepare("INSERT OR IGNORE INTO pairs (host, guest, latest, version) VALUES (?1, ?2, ?3, ?4)")?;
     let mut rows = versions.query([RecordKind::Visit as i32])?;
     while let Some(row) = rows.next()? {
         let facets = Facets::from_stored(&row.get::<_, Vec<u8>>(1)?)
             .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Blob, Box::new(e)))?;
-        let Some(latest) = facets.occurred.and_then(|span| span.latest) else { continue };
-        let sql = "INSERT OR IGNORE INTO pairs (host, guest, latest, version) VALUES (?1, ?2, ?3, ?4)";
-        for (host, guest) in pairs(&facets).take(MAX_PAIRS) {
-            connection.prepare_cached(sql)?.execute(params![host, guest, latest, row.get::<_, i64>(0)?])?;
-        }
+        let version: i64 = row.get(0)?;
+        each(&facets, |host, guest, latest| insert.execute(params![host, guest, latest, version]))?;
     }
     Ok(())
 }

@@ -84,8 +84,8 @@ pub(super) struct Group {
 }
 
 enum Tried {
-    /// Decided, and durable as far as it appended anything.
-    Done { answers: Vec<Result<Answer>>, taken: usize },
+    /// Decided, and durable as far as it appended anything: the answer to each job that was taken, the first ones.
+    Done(Vec<Result<Answer>>),
     /// Another writer won; decide again.
     Conflict,
 }
@@ -125,8 +125,8 @@ impl Group {
     pub fn file(&mut self, mut jobs: Vec<Job>) {
         let filings = jobs.len();
         while !jobs.is_empty() {
-            let (answers, taken) = self.settle_group(&jobs);
-            let rest = jobs.split_off(taken);
+            let answers = self.settle_group(&jobs);
+            let rest = jobs.split_off(answers.len());
             for (job, answer) in jobs.into_iter().zip(answers) {
                 if let Err(error) = &answer {
                     job.span.in_scope(|| self.full.note(error, &*self.clock, &self.counts.full));
@@ -142,8 +142,8 @@ impl Group {
         }
     }
 
-    fn settle_group(&mut self, jobs: &[Job]) -> (Vec<Result<Answer>>, usize) {
-        let all = |error: &Error| (vec![Err(error.clone()); jobs.len()], jobs.len());
+    fn settle_group(&mut self, jobs: &[Job]) -> Vec<Result<Answer>> {
+        let all = |error: &Error| vec![Err(error.clone()); jobs.len()];
         // Whoever decides much loses to whoever decides little: each time it loses, half as many are tried.
         let mut width = jobs.len();
         let (mut conflicts, began) = (0, clock::ticks());
@@ -152,9 +152,9 @@ impl Group {
                 return all(&error);
             }
             match self.try_group(&jobs[..width]) {
-                Ok(Tried::Done { answers, taken }) => {
+                Ok(Tried::Done(answers)) => {
                     self.counts.filings.inc_by(answers.len() as u64);
-                    return (answers, taken);
+                    return answers;
                 }
                 Ok(Tried::Conflict) => {
                     self.counts.conflicts.inc();
@@ -198,9 +198,9 @@ impl Group {
             return self.try_requests(before, now_us, &asked[..1]);
         }
         match self.try_requests(before, now_us, &[(&move_day, &tracing::Span::current())])? {
-            Tried::Done { mut answers, .. } => match answers.pop() {
+            Tried::Done(mut answers) => match answers.pop() {
                 Some(Err(error)) => Err(error),
-                _ => Ok(Tried::Done { answers: Vec::new(), taken: 0 }),
+                _ => Ok(Tried::Done(Vec::new())),
             },
             Tried::Conflict => Ok(Tried::Conflict),
         }
@@ -225,7 +225,7 @@ impl Group {
             Err(spoilt) => match *spoilt {
                 // Without room nobody's entry can be applied.
                 Spoilt { error, .. } if error.reason == Reason::StorageFull => return Err(error),
-                Spoilt { at: 0, error } => return Ok(Tried::Done { answers: vec![Err(error)], taken: 1 }),
+                Spoilt { at: 0, error } => return Ok(Tried::Done(vec![Err(error)])),
                 // Nothing of the transaction stands; those before it are decided again, without it.
                 Spoilt { at, .. } => {
                     drop(transaction);
@@ -236,7 +236,7 @@ impl Group {
         if prepared.entries.is_empty() && self.journal.is_alone() {
             // Nobody else writes: what appends nothing needs no place in the order.
             drop(transaction);
-            return Ok(Tried::Done { answers: prepared.answers, taken: prepared.taken });
+            return Ok(Tried::Done(prepared.answers));
         }
         failpoints::at("writer.decided");
         apply::write_head(&transaction, &prepared.head).map_err(|e| from_sqlite(&e))?;
@@ -283,11 +283,11 @@ impl Group {
     fn committed(&mut self, prepared: Prepared, began: clock::Ticks) -> Tried {
         self.counts.commit.observe(began.elapsed().as_secs_f64());
         #[allow(clippy::cast_precision_loss, reason = "a group is small")]
-        self.counts.group.observe(prepared.taken as f64);
+        self.counts.group.observe(prepared.answers.len() as f64);
         failpoints::at("writer.committed");
         self.tell(prepared.head, prepared.revisions);
         failpoints::at("writer.answered");
-        Tried::Done { answers: prepared.answers, taken: prepared.taken }
+        Tried::Done(prepared.answers)
     }
 
     /// Whether something is erased on the way from where the store stood last.
@@ -332,7 +332,7 @@ impl Group {
                 Settled::Ours => {
                     // It is in the log, whatever keeps this store from applying it now.
                     self.apply(&[(after + 1, batch)]).map_err(|_| unknown())?;
-                    return Ok(Tried::Done { taken: answers.len(), answers });
+                    return Ok(Tried::Done(answers));
                 }
                 Settled::Theirs => return Ok(Tried::Conflict),
                 Settled::NotYet if self.stopping.is_cancelled() => return Err(unknown()),

@@ -49,10 +49,8 @@ pub(super) fn day_before(head: &Head, now_us: i64, request: &Request) -> Option<
 
 /// A group whose transaction is ready for the journal.
 pub(super) struct Prepared {
-    /// The answer to each job, in order.
+    /// The answer to each job that was taken, in order; the others exceed the batch.
     pub answers: Vec<Result<Answer>>,
-    /// How many jobs were taken; the others exceed the batch.
-    pub taken: usize,
     pub head: Head,
     /// What is appended.
     pub entries: Vec<Entry>,
@@ -159,7 +157,7 @@ impl<'a> Growing<'a> {
         for answer in answers.iter_mut().flatten().filter(|a| a.revision == 0) {
             answer.head = head;
         }
-        Ok(Prepared { taken: answers.len(), answers, head, entries, revisions })
+        Ok(Prepared { answers, head, entries, revisions })
     }
 }
 

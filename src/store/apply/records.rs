@@ -35,14 +35,14 @@ impl At<'_, '_> {
         }
         // Most are new: to look before would be to look twice.
         let add = "INSERT INTO records (name, created_at_us) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING";
-        let added = self.statements.insert_new(add, params![name, self.recorded_at_us])?;
-        let is_new = added.is_some();
-        let find = "SELECT id FROM records WHERE name = ?1";
-        let id = match added {
-            Some(id) => Some(id),
-            None => self.statements.row(find, [name], |r| r.get(0))?,
+        let row = match self.statements.insert_new(add, params![name, self.recorded_at_us])? {
+            Some(id) => Row { id, is_new: true },
+            None => {
+                let find = "SELECT id FROM records WHERE name = ?1";
+                let id = self.statements.row(find, [name], |r| r.get(0))?;
+                Row { id: id.ok_or(rusqlite::Error::QueryReturnedNoRows)?, is_new: false }
+            }
         };
-        let row = Row { id: id.ok_or(rusqlite::Error::QueryReturnedNoRows)?, is_new };
         self.records.insert(name.to_owned(), row);
         Ok(row)
     }
